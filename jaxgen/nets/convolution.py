@@ -1,0 +1,134 @@
+"""Convolutions whose gradients are fast everywhere, also inside `lax.scan` on a CPU.
+
+XLA's CPU backend computes the *weight gradient* of a convolution by a naive loop, some forty times slower, when the
+convolution stands inside a `scan` or `while`; strided and transposed convolutions have the same problem. So on a CPU
+
+- a convolution of stride 1 carries its own gradient: with respect to the input it is the convolution of the cotangent
+  with the flipped kernel, with respect to the kernel the convolution of the transposed input with the transposed
+  cotangent, both again of stride 1 and through the same function, so that second derivatives (gradient penalties)
+  are fast too;
+- a convolution of stride s is one of stride 1 on `space_to_depth(x, s)`, at the same arithmetic;
+- upsampling is a convolution to s^2 times the channels followed by `depth_to_space`.
+
+On an accelerator the stock convolution is right, and is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
+    """Folds `factor` x `factor` neighbourhoods into channels: [B, H, W, C] to [B, H/f, W/f, C f^2], channel-major."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // factor, factor, w // factor, factor, c)
+    return x.transpose(0, 1, 3, 5, 2, 4).reshape(b, h // factor, w // factor, c * factor**2)
+
+
+def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
+    """The inverse of `space_to_depth`: [B, H, W, C f^2] to [B, H f, W f, C]."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, c // factor**2, factor, factor)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, c // factor**2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
+
+
+def _unit_stride_forward(x, kernel, padding):
+    return _unit_stride(x, kernel, padding), (x, kernel)
+
+
+def _unit_stride_backward(padding, residuals, g):
+    x, kernel = residuals
+    # padded so that the cotangent's convolution gives back the input's size
+    opposite = tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel.shape[:2], padding, strict=True))
+    dx = _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
+    dkernel = _unit_stride(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding)
+    return dx, dkernel.transpose(1, 2, 0, 3)
+
+
+_unit_stride.defvjp(_unit_stride_forward, _unit_stride_backward)
+
+
+def _explicit(padding: str | Sequence, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> Padding:
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(size, kernel, strides, padding)
+    return tuple((int(low), int(high)) for low, high in padding)
+
+
+def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1), padding: Any = "SAME") -> jax.Array:
+    """A two-dimensional convolution of `x` [B, H, W, C] with `kernel` [h, w, C, D], its gradients fast in loops.
+
+    Args:
+        padding: `"SAME"`, `"VALID"` or ((low, high), (low, high)).
+
+    Forward-mode differentiation is not defined here (use `lax.conv_general_dilated`); reverse mode is, any number of
+    times.
+    """
+    padding = _explicit(padding, x.shape[1:3], kernel.shape[:2], strides)
+    s = strides[0]
+    if s != strides[1] or any(low < 0 or high < 0 for low, high in padding):
+        return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_NHWC)
+    if s == 1:
+        return _unit_stride(x, kernel, padding)
+    # Pad explicitly, then enlarge the kernel with zeros and the image with zeros or a crop to multiples of the stride.
+    outputs = [(n + sum(p) - k) // s + 1 for n, p, k in zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)]
+    folded = [-(-k // s) for k in kernel.shape[:2]]
+    ends = [s * (o + f - 1) - n - low for o, f, n, (low, _) in zip(outputs, folded, x.shape[1:3], padding, strict=True)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((p[0], e, 0) for p, e in zip(padding, ends)), (0, 0, 0)))
+    kernel = jnp.pad(kernel, [*((0, f * s - k) for f, k in zip(folded, kernel.shape[:2])), (0, 0), (0, 0)])
+    h, w = folded
+    kernel = kernel.reshape(h, s, w, s, *kernel.shape[2:]).transpose(0, 2, 4, 1, 3, 5).reshape(h, w, -1, kernel.shape[3])
+    return _unit_stride(space_to_depth(x, s), kernel, ((0, 0), (0, 0)))
+
+
+def conv_general_dilated(
+    lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None,
+    feature_group_count=1, batch_group_count=1, precision=None, preferred_element_type=None,
+):
+    """`lax.conv_general_dilated` for Flax layers: on a CPU, plain 2-D convolutions take `convolution`."""
+    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    if jax.default_backend() != "cpu" or lhs.ndim != 4 or dilated or feature_group_count != 1 or batch_group_count != 1:
+        return lax.conv_general_dilated(
+            lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
+            feature_group_count, batch_group_count, precision, preferred_element_type,
+        )
+    return convolution(lhs, rhs, window_strides, padding)
+
+
+def Conv(features: int, kernel_size: int = 3, strides: int = 1, **fields: Any) -> nn.Conv:
+    """`nn.Conv` with a square kernel, "SAME" padding and fast gradients; other fields are `nn.Conv`'s own."""
+    square = (kernel_size, kernel_size)
+    return nn.Conv(features, square, (strides, strides), conv_general_dilated=conv_general_dilated, **fields)
+
+
+class UpConv(nn.Module):
+    """Doubles the resolution: a convolution to f^2 times the features, then `depth_to_space`.
+
+    Equal in form to a transposed convolution of stride f, and free of its uneven overlaps (Shi et al. 2016).
+    """
+
+    features: int
+    kernel_size: int = 3
+    factor: int = 2
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide = self.features * self.factor**2
+        x = Conv(wide, self.kernel_size, use_bias=self.use_bias, kernel_init=self.kernel_init)(x)
+        return depth_to_space(x, self.factor)

@@ -1,0 +1,14 @@
+"""Datasets in, batches out: `source(name)` opens one, and its sources answer with the batch of any step.
+
+`import jaxgen.data` loads NumPy alone; what a dataset needs besides is imported when it is opened.
+"""
+
+from jaxgen.data.arrays import ArraySource
+from jaxgen.data.catalog import NAMED, source
+from jaxgen.data.errors import DataError
+from jaxgen.data.records import RecordSource
+from jaxgen.data.sources import Source
+from jaxgen.data.splits import Splits, carve
+from jaxgen.data.zipped import Zipped
+
+__all__ = ["NAMED", "ArraySource", "DataError", "RecordSource", "Source", "Splits", "Zipped", "carve", "source"]

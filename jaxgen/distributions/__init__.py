@@ -1,0 +1,2 @@
+from jaxgen.distributions.dequantization import UniformDequantization
+from jaxgen.distributions.normal import Normal

@@ -1,0 +1,1 @@
+from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood

@@ -1,0 +1,1 @@
+from jaxgen.nets.residual import ResNet

@@ -1,0 +1,205 @@
+"""What every experiment shares: the command line, opening data, training, figures on the test split, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from jaxgen import plotting
+from jaxgen.contracts import Model, Play
+from jaxgen.data import Splits, source
+from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit
+from jaxgen.training.evaluation import Figures
+from jaxgen.training.folder import RunFolder
+
+TEST_DRAWS = 16
+"""Draws of a model's own noise (dequantization, posterior) that test figures are averaged over."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """The fields that every experiment has."""
+
+    data: str = "digits"
+    """A data set: `digits`, `patches`, `two_moons`, ..., a .npz or .npy file, or `tfds:<name>`."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets are prepared."""
+    conditional: bool = False
+    """Condition the model on the labels."""
+    out: Path | None = None
+    """The run's folder; by default runs/<experiment>/<data>-<seed>."""
+    resume: bool = False
+    """Go on with the run in `out`, where there is one."""
+    overwrite: bool = False
+    """Replace the run in `out`."""
+
+
+class Published(NamedTuple):
+    """A figure of a paper: what it is, on which data, and where it stands."""
+
+    figure: str
+    value: float
+    source: str
+
+
+class Experiment(NamedTuple):
+    """What an experiment's `build` returns.
+
+    Attributes:
+        model: the model.
+        plays: a game other than the model's own.
+        phases: several games one after another.
+        baselines: figures of simple methods on the same test split, by name.
+        figures: of the test split, beside those of `Model.evaluate`.
+    """
+
+    model: Model
+    plays: Mapping[str, Play] | None = None
+    phases: tuple[Phase, ...] | None = None
+    baselines: Mapping[str, float] = {}
+    figures: Figures | None = None
+
+
+C = TypeVar("C", bound=Config)
+
+
+def main(
+    config_class: type[C], build: Callable[[C, Splits], Experiment], published: Mapping[str, Published] | None = None
+) -> None:
+    """Runs an experiment from the command line; exits with status 2 where something given does not fit.
+
+    Args:
+        published: the paper's figures, by the name of the data they are on.
+    """
+    import tyro
+
+    module = sys.modules[build.__module__]
+    name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
+    config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)
+    try:
+        run(name, config, build, published or {})
+    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+        if not _spoken(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NonFiniteLoss as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signum)
+
+
+def _spoken(error: BaseException) -> bool:
+    """Whether an error is one of this package's sentences, raised by its own code, rather than a bug's traceback."""
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] in ("jaxgen", "experiments", "__main__")
+
+
+def run(name: str, config: C, build: Callable[[C, Splits], Experiment], published: Mapping[str, Published]) -> dict:
+    """Trains, evaluates on the test split, writes pictures and `result.json`, prints where they are.
+
+    Returns:
+        What `result.json` holds.
+    """
+    began = time.monotonic()
+    splits = source(config.data, data_dir=config.data_dir)
+    if config.conditional:
+        splits = Splits(*(split.conditional() for split in splits))
+    short = name.removeprefix("experiments.")
+    config = dataclasses.replace(config, out=config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}")
+    experiment = build(config, splits)
+    bound = fit(
+        experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases,
+        out=config.out, resume=config.resume, overwrite=config.overwrite,
+    )
+    trained = time.monotonic() - began
+
+    folder = RunFolder(config.out)
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    test = evaluate(experiment.model, bound.variables, splits.test, key, batch_size=config.eval_batch, draws=TEST_DRAWS)
+    if experiment.figures is not None:
+        test |= evaluate(
+            experiment.model, bound.variables, splits.test, key, batch_size=config.eval_batch, figures=experiment.figures
+        )
+    pictures = _pictures(bound, splits.test, key, folder)
+    result = {
+        "experiment": name,
+        "data": config.data,
+        "test": test,
+        "baselines": dict(experiment.baselines),
+        "published": published[known]._asdict() if (known := Path(config.data).name) in published else None,
+        "config": dataclasses.asdict(config),
+        "parameters": {
+            player: sum(leaf.size for leaf in jax.tree.leaves(collections.get("params", {})))
+            for player, collections in bound.variables.items()
+        },
+        "training_seconds": round(trained, 1),
+        "wall_seconds": round(time.monotonic() - began, 1),
+        **_circumstances(),
+    }
+    folder.result(result)
+    _print(result, pictures, folder)
+    return result
+
+
+def _pictures(bound: Bound, test: Any, key: jax.Array, folder: RunFolder) -> list[Path]:
+    written = [plotting.save(plotting.curves(folder.lines()), folder.path / "curves.png")]
+    real = test.head(plotting.ROWS)
+    if plotting.drawable(real["x"]):
+        samples = np.asarray(bound.sample(key, len(real["x"]), real.get("context")))
+        written.insert(0, plotting.save(plotting.samples(samples, real["x"]), folder.path / "samples.png"))
+    return written
+
+
+def _circumstances() -> dict[str, Any]:
+    """Where a run ran: enough to run it again."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    device = jax.devices()[0]
+    return {
+        "command": " ".join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+        if getattr(sys.modules["__main__"], "__spec__", None)
+        else " ".join(sys.argv),
+        "commit": commit,
+        "devices": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def _print(result: Mapping[str, Any], pictures: list[Path], folder: RunFolder) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("figure", "value", title=f"{result['experiment']} on {result['data']}, test split")
+    for name, value in result["test"].items():
+        table.add_row(name, f"{value:.4f}")
+    for name, value in result["baselines"].items():
+        table.add_row(f"baseline: {name}", f"{value:.4f}")
+    if (paper := result["published"]) is not None:
+        table.add_row(f"published {paper['figure']} ({paper['source']})", f"{paper['value']}")
+    console.print(table)
+    for picture in pictures:
+        console.print(f"{picture.stem}: {picture}")
+    console.print(f"{result['wall_seconds']} s in all; the run's folder: {folder.path}")

@@ -1,0 +1,65 @@
+"""What a bijector is: an invertible map of events that knows the logarithm of its Jacobian's determinant."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Array = jax.Array
+ValueAndLogDet = tuple[Array, Array]
+
+
+def event_axes(x: Array) -> tuple[int, ...]:
+    """All axes of [B, *event] but the first."""
+    return tuple(range(1, x.ndim))
+
+
+def at_least_float32(x: Array) -> Array:
+    """Coordinates and log-determinants lose too much in half precision, whatever the networks compute in."""
+    return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
+
+
+def sum_over_event(x: Array) -> Array:
+    """[B, *event] to [B], at least in float32."""
+    return at_least_float32(x).sum(event_axes(x))
+
+
+def zero_log_det(x: Array) -> Array:
+    """The log-determinant of a map that preserves volume: zeros [B], at least float32."""
+    return jnp.zeros(x.shape[:1], jnp.promote_types(x.dtype, jnp.float32))
+
+
+class Bijector(nn.Module):
+    """An invertible map from [B, *event] to an array of the same total size, and back.
+
+    `forward` runs from data to latent, `log p(x) = log p_base(forward(x)) + log_det(x)`. A subclass gives the two
+    primitives; XLA drops whatever of their results is not used. Every bijector takes an optional conditioning array
+    `context` (shape [B, K], or [B, h, w, K] for images) and either uses it or passes it on.
+
+    Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; arithmetic on coordinates
+    is at least in float32. `init` may run either direction.
+    """
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        """x [B, *event] to (z, log|det dz/dx| [B])."""
+        raise NotImplementedError
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        """z to (x [B, *event], log|det dx/dz| [B])."""
+        raise NotImplementedError
+
+    def forward(self, x: Array, context: Array | None = None) -> Array:
+        """x to z."""
+        return self.forward_and_log_det(x, context)[0]
+
+    def inverse(self, z: Array, context: Array | None = None) -> Array:
+        """z to x."""
+        return self.inverse_and_log_det(z, context)[0]
+
+    def log_det(self, x: Array, context: Array | None = None) -> Array:
+        """log|det dz/dx| at x, [B]."""
+        return self.forward_and_log_det(x, context)[1]
+
+    def __call__(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self.forward_and_log_det(x, context)

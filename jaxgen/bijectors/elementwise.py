@@ -1,0 +1,167 @@
+"""Fixed monotone functions of single coordinates.
+
+Each clips its argument before the mathematics, so that values and gradients stay finite on the edges of its domain
+and far out on the line.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr, ndtri
+
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Elementwise(Bijector):
+    """A bijector that acts on each coordinate alone: a subclass gives values and log-derivatives, both of x's shape."""
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        raise NotImplementedError
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        raise NotImplementedError
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        z, log_derivative = self._forward(at_least_float32(x))
+        return z, sum_over_event(log_derivative)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        x, log_derivative = self._inverse(at_least_float32(z))
+        return x, sum_over_event(log_derivative)
+
+
+def _inside_unit_interval(y: Array) -> Array:
+    eps = jnp.finfo(y.dtype).eps
+    return jnp.clip(y, eps, 1 - eps)
+
+
+def _logit(y: Array) -> ValueAndLogDet:
+    y = _inside_unit_interval(y)
+    log_y, log_rest = jnp.log(y), jnp.log1p(-y)
+    return log_y - log_rest, -log_y - log_rest
+
+
+def _sigmoid(x: Array) -> ValueAndLogDet:
+    return jax.nn.sigmoid(x), jax.nn.log_sigmoid(x) + jax.nn.log_sigmoid(-x)
+
+
+class Affine(Elementwise):
+    """`z = shift + scale * x` with constants: a change of units. (What is learned is `ActNorm` or a coupling.)
+
+    Attributes:
+        shift, scale: numbers, or (nested) tuples that broadcast to the event's shape.
+
+    Raises:
+        ValueError: a scale is zero.
+    """
+
+    shift: Any = 0.0
+    scale: Any = 1.0
+
+    def _constants(self, x: Array) -> tuple[Array, Array, Array]:
+        shift, scale = (np.broadcast_to(np.asarray(c, np.float64), x.shape[1:]) for c in (self.shift, self.scale))
+        if not np.all(scale):
+            raise ValueError(f"Affine needs scales other than zero, got {self.scale}.")
+        log_scale = np.log(np.abs(scale))
+        return tuple(jnp.asarray(c, x.dtype) for c in (shift, scale, log_scale))
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        shift, scale, log_scale = self._constants(x)
+        return shift + scale * x, jnp.broadcast_to(log_scale, x.shape)
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        shift, scale, log_scale = self._constants(z)
+        return (z - shift) / scale, jnp.broadcast_to(-log_scale, z.shape)
+
+
+class Logit(Elementwise):
+    """From (0, 1) to the line: `z = logit(alpha + (1 - 2 alpha) x)` (Dinh et al. 2017, section 4.1).
+
+    With `alpha` > 0 the edges 0 and 1 map to finite points, and the inverse reaches a little beyond them.
+    """
+
+    alpha: float = 0.0
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        z, log_derivative = _logit(self.alpha + (1 - 2 * self.alpha) * x)
+        return z, log_derivative + math.log1p(-2 * self.alpha)
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        y, log_derivative = _sigmoid(z)
+        return (y - self.alpha) / (1 - 2 * self.alpha), log_derivative - math.log1p(-2 * self.alpha)
+
+
+class Sigmoid(Elementwise):
+    """From the line to (0, 1): `z = 1 / (1 + exp(-x))`."""
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        return _sigmoid(x)
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        return _logit(z)
+
+
+class Probit(Elementwise):
+    """From (0, 1) to the line by the normal quantile function, so that uniform becomes standard normal."""
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        z = ndtri(_inside_unit_interval(x))
+        return z, 0.5 * z**2 + _HALF_LOG_2PI
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        return ndtr(z), -0.5 * z**2 - _HALF_LOG_2PI
+
+
+class Softplus(Elementwise):
+    """From the line to the positive half-line: `z = log(1 + exp(x))`."""
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        return jax.nn.softplus(x), jax.nn.log_sigmoid(x)
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        z = jnp.maximum(z, jnp.finfo(z.dtype).tiny)
+        # log(exp(z) - 1) = z + log(1 - exp(-z)), which neither overflows nor cancels
+        log_derivative = -jnp.log(-jnp.expm1(-z))
+        return z - log_derivative, log_derivative
+
+
+class Tanh(Elementwise):
+    """From the line to (-1, 1)."""
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        # log(1 - tanh(x)^2) without cancellation
+        return jnp.tanh(x), 2 * (math.log(2) - x - jax.nn.softplus(-2 * x))
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        eps = jnp.finfo(z.dtype).eps
+        z = jnp.clip(z, -1 + eps, 1 - eps)
+        upper, lower = jnp.log1p(z), jnp.log1p(-z)
+        return 0.5 * (upper - lower), -upper - lower
+
+
+class LeakyReLU(Elementwise):
+    """`z = x` for positive x, `slope * x` for negative.
+
+    Raises:
+        ValueError: the slope is not positive.
+    """
+
+    slope: float = 0.01
+
+    def _log_derivative(self, x: Array) -> Array:
+        if self.slope <= 0:
+            raise ValueError(f"LeakyReLU is invertible for positive slopes only, got {self.slope}.")
+        return jnp.where(x < 0, math.log(self.slope), 0.0).astype(x.dtype)
+
+    def _forward(self, x: Array) -> ValueAndLogDet:
+        return jnp.where(x < 0, self.slope * x, x), self._log_derivative(x)
+
+    def _inverse(self, z: Array) -> ValueAndLogDet:
+        return jnp.where(z < 0, z / self.slope, z), -self._log_derivative(z)

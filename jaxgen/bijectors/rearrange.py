@@ -1,0 +1,69 @@
+"""Rearrangements of an event: they preserve volume."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.nets.convolution import depth_to_space, space_to_depth
+
+
+class Permute(Bijector):
+    """Permutes the last axis: `z[..., i] = x[..., order[i]]`.
+
+    Attributes:
+        order: a tuple of indices, "reverse", or "random": drawn at `init` and kept in the collection `constants`, so
+            that under `Repeat` each repetition has its own.
+
+    Raises:
+        ValueError: a tuple that is no permutation of the last axis.
+    """
+
+    order: Literal["random", "reverse"] | tuple[int, ...] = "random"
+
+    def _permutation(self, size: int) -> Array:
+        if self.order == "random":
+            draw = lambda: jax.random.permutation(self.make_rng("params"), size)  # noqa: E731
+            return self.variable("constants", "permutation", draw).value
+        order = tuple(range(size))[::-1] if self.order == "reverse" else self.order
+        if not isinstance(order, tuple) or sorted(order) != list(range(size)):
+            raise ValueError(f"Permute needs a permutation of the last axis's {size} indices, got {order}.")
+        return jnp.asarray(np.asarray(order, np.int32))
+
+    def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
+        permutation = self._permutation(x.shape[-1])
+        if inverse:
+            permutation = jnp.argsort(permutation)
+        return x.at[..., permutation].get(unique_indices=True, mode="promise_in_bounds"), zero_log_det(x)
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(x, inverse=False)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(z, inverse=True)
+
+
+class Squeeze(Bijector):
+    """Folds neighbourhoods of `factor` x `factor` pixels into channels: [B, H, W, C] to [B, H/f, W/f, C f^2].
+
+    Raises:
+        ValueError: height and width, or on the way back the channels, do not divide.
+
+    Source: Dinh et al. 2017, section 3.6.
+    """
+
+    factor: int = 2
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        if x.ndim != 4 or x.shape[1] % self.factor or x.shape[2] % self.factor:
+            raise ValueError(f"Squeeze needs [B, H, W, C] with H and W divisible by {self.factor}, got {x.shape}.")
+        return space_to_depth(x, self.factor), zero_log_det(x)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        if z.ndim != 4 or z.shape[3] % self.factor**2:
+            raise ValueError(f"Un-squeezing needs [B, H, W, C] with C divisible by {self.factor**2}, got {z.shape}.")
+        return depth_to_space(z, self.factor), zero_log_det(z)

@@ -1,0 +1,64 @@
+"""Datasets in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxgen.data import checks
+from jaxgen.data.sources import Arrays, Source, one_hot, require_label
+
+
+class ArraySource(Source):
+    """Named NumPy arrays that share their first axis.
+
+    Floats become float32, 64-bit integers and labels int32, booleans uint8; other integers stay as they are, so images
+    are uint8 until they are on a device.
+
+    Args:
+        arrays: `"x"` the data `[rows, *event]`, and where there are any `"label"` (integers) and `"context"`.
+        name: what messages call it.
+        levels: the number of grey levels of integer images, whose values are 0 .. `levels` - 1; None for other data.
+        classes: the number of classes, where labels are 0 .. `classes` - 1.
+
+    Raises:
+        DataError: for arrays that are not numeric, not finite, out of range, empty, or of unequal lengths.
+    """
+
+    resident = True
+
+    def __init__(
+        self, arrays: Mapping[str, Any], *, levels: int | None = None, name: str = "arrays", classes: int | None = None
+    ):
+        super().__init__(name, levels, classes)
+        self.arrays = checks.batch(arrays, name, self.levels, self.classes)
+
+    def __len__(self) -> int:
+        return len(self.arrays["x"])
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.arrays["x"].shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def take(self, indices: np.ndarray) -> Arrays:
+        return {key: array[indices] for key, array in self.arrays.items()}
+
+    def subset(self, indices: np.ndarray) -> ArraySource:
+        return self._with(self.take(indices))
+
+    def conditional(self) -> ArraySource:
+        classes = require_label(self, {key: array.shape[1:] for key, array in self.arrays.items()})
+        return self._with({**self.arrays, "context": one_hot(self.arrays["label"], classes)})
+
+    def _with(self, arrays: Arrays) -> ArraySource:
+        return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{key} {array.dtype}{list(array.shape)}" for key, array in self.arrays.items())
+        return f"ArraySource({self.name!r}: {arrays}; levels={self.levels}, classes={self.classes})"

@@ -1,0 +1,100 @@
+"""What arrays must be before they may train anything: numeric, finite, in range, of the types that JAX computes in."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxgen.data.errors import DataError
+
+INT32 = np.iinfo(np.int32)
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises:
+        DataError: naming `name`, where it is no whole number or a smaller one.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise DataError(f"{name} is {value!r}: a whole number of at least {least} is needed")
+    return number
+
+
+def numeric(values: Any, what: str) -> np.ndarray:
+    """An array in a type that JAX computes in: floats become float32, booleans uint8, 64-bit integers int32.
+
+    Raises:
+        DataError: beginning with `what`, for objects, strings, complex numbers, ragged lists, and integers that
+            int32 cannot hold.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{what} is ragged: rows of one shape are needed") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} has dtype {array.dtype}: floats, integers or booleans are needed")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+            return array.astype(np.float32, copy=False)
+    if array.dtype.itemsize == 8:
+        if array.size and (array.min() < INT32.min or array.max() > INT32.max):
+            raise DataError(f"{what} holds integers from {array.min()} to {array.max()}: int32 is needed")
+        return array.astype(np.int32)
+    return array
+
+
+def batch(
+    arrays: Mapping[str, Any], name: str, levels: int | None, classes: int | None, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Checked arrays that share their first axis; labels become int32.
+
+    Args:
+        arrays: `"x"`, and where there are any `"label"`, `"context"` and others.
+        name: of the source, which begins each message.
+        levels: integer values of `"x"` must be 0 .. `levels` - 1.
+        classes: labels must be 0 .. `classes` - 1.
+        rows: the numbers of the rows in their source, for messages; by default they count from 0.
+
+    Raises:
+        DataError: naming the array, and its first bad row where a value is at fault.
+    """
+    if "x" not in arrays:
+        raise DataError(f"{name} has arrays {sorted(arrays)}: an array 'x' is needed")
+    checked = {key: numeric(values, f"{name}: array {key!r}") for key, values in arrays.items()}
+    for key, array in checked.items():
+        if array.ndim == 0 or array.size == 0:
+            raise DataError(f"{name}: array {key!r} has shape {array.shape}: at least one row is needed")
+        if array.dtype.kind == "f":
+            _refuse(~np.isfinite(array), f"{name}: array {key!r} is NaN or infinite in float32", rows)
+    if len({len(array) for array in checked.values()}) > 1:
+        lengths = {key: len(array) for key, array in checked.items()}
+        raise DataError(f"{name}: arrays differ in length, {lengths}: the first axis must be shared")
+    x, label = checked["x"], checked.get("label")
+    if levels is not None:
+        if x.dtype.kind == "f":
+            raise DataError(f"{name}: array 'x' is {x.dtype} with levels={levels}: integers or levels=None are needed")
+        if x.dtype.kind == "i" or np.iinfo(x.dtype).max >= levels:
+            _refuse((x < 0) | (x >= levels), f"{name}: array 'x' leaves 0..{levels - 1}, its {levels} levels,", rows)
+    if label is not None:
+        if label.dtype.kind == "f":
+            raise DataError(f"{name}: array 'label' is {label.dtype}: integers are needed (real values are 'context')")
+        if classes is not None:
+            outside = (label < 0) | (label >= classes)
+            _refuse(outside, f"{name}: array 'label' leaves 0..{classes - 1}, its {classes} classes,", rows)
+        checked["label"] = label.astype(np.int32, copy=False)
+    return checked
+
+
+def _refuse(bad: np.ndarray, what: str, rows: np.ndarray | None) -> None:
+    """Raises at the first row with a bad value."""
+    if bad.any():
+        row = int(bad.reshape(len(bad), -1).any(axis=1).argmax())
+        raise DataError(f"{what} first in row {row if rows is None else rows[row]}")

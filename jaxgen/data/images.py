@@ -1,0 +1,54 @@
+"""Images that come with scikit-learn: nothing to download."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxgen.data.arrays import ArraySource
+from jaxgen.data.splits import Splits
+
+PATCH = 32
+# Columns of the 640 pixels wide photographs, and the stride between crops. Crops lie within their band: the splits
+# share no pixel.
+PATCH_BANDS = {"train": (0, 448, 8), "valid": (448, 544, 16), "test": (544, 640, 16)}
+
+
+def digits() -> Splits:
+    """8x8 handwritten digits, uint8 `[rows, 8, 8, 1]` of 17 levels, with labels; 1400 / 197 / 200 rows.
+
+    The split is that of the figures this project publishes: `np.random.default_rng(0).permutation(1797)`, in order.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    whole = ArraySource(
+        {"x": bunch.images[..., None].astype(np.uint8), "label": bunch.target}, levels=17, name="digits", classes=10
+    )
+    order = np.random.default_rng(0).permutation(len(whole))
+    return Splits(*(whole.subset(rows) for rows in np.split(order, [1400, 1597])))
+
+
+def patches() -> Splits:
+    """32x32 colour crops of two photographs, uint8 `[rows, 32, 32, 3]` of 256 levels; 5300 / 250 / 250 rows.
+
+    Each split has a vertical band of both photographs to itself. Training crops overlap each other, eight pixels apart.
+    """
+    from sklearn.datasets import load_sample_images
+
+    images = load_sample_images().images
+    return Splits(
+        **{
+            split: ArraySource(
+                {"x": crops([image[:, start:stop] for image in images], stride)}, levels=256, name="patches"
+            )
+            for split, (start, stop, stride) in PATCH_BANDS.items()
+        }
+    )
+
+
+def crops(images: Sequence[np.ndarray], stride: int, size: int = PATCH) -> np.ndarray:
+    """All `size` x `size` windows of `[height, width, channels]` images, `stride` pixels apart: `[n, size, size, c]`."""
+    windows = (np.lib.stride_tricks.sliding_window_view(image, (size, size), (0, 1)) for image in images)
+    return np.concatenate(
+        [view[::stride, ::stride].transpose(0, 1, 3, 4, 2).reshape(-1, size, size, view.shape[2]) for view in windows]
+    )

@@ -1,0 +1,111 @@
+"""Datasets on disk, read row by row when a batch asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxgen.data import checks
+from jaxgen.data.arrays import ArraySource
+from jaxgen.data.errors import DataError
+from jaxgen.data.sources import Arrays, Source, one_hot, require_label
+
+
+class RecordSource(Source):
+    """Any random-access sequence of feature dicts, with the batches of an `ArraySource` of the same rows.
+
+    Args:
+        records: has `len(records)` and `records[i]`, a mapping of features; where it has `__getitems__(indices)` it is
+            asked for whole batches.
+        fields: which feature is which array of a batch: `{"x": "image", "label": "label"}`.
+        name, levels, classes: as in `ArraySource`.
+        rows: the numbers of the records to use, in this order; all by default.
+
+    Raises:
+        DataError: where the first record cannot be a row; `take` raises the same for others.
+    """
+
+    resident = False
+
+    def __init__(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        fields: Mapping[str, str],
+        *,
+        levels: int | None = None,
+        name: str = "records",
+        classes: int | None = None,
+        rows: np.ndarray | None = None,
+        one_hot_context: bool = False,
+    ):
+        super().__init__(name, levels, classes)
+        self.records, self.fields, self.rows = records, dict(fields), rows
+        self.one_hot_context = one_hot_context
+        if len(self) == 0:
+            raise DataError(f"{name} has no rows: at least one is needed")
+        self._first: Arrays = {}
+        self._first = self.take(np.arange(1))
+
+    def __len__(self) -> int:
+        return len(self.records if self.rows is None else self.rows)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self._first["x"].shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * sum(array.nbytes for array in self._first.values())
+
+    def take(self, indices: np.ndarray) -> Arrays:
+        keys = np.asarray(indices) if self.rows is None else self.rows[indices]
+        rows = _fetch(self.records, keys.tolist())
+        arrays = checks.batch(self._stacked(rows), self.name, self.levels, self.classes, keys)
+        if self.one_hot_context:
+            arrays["context"] = one_hot(arrays["label"], self.classes)
+        return arrays
+
+    def subset(self, indices: np.ndarray) -> RecordSource:
+        return self._with(rows=indices if self.rows is None else self.rows[indices])
+
+    def conditional(self) -> RecordSource:
+        require_label(self, {key: array.shape[1:] for key, array in self._first.items()})
+        return self._with(one_hot_context=True)
+
+    def load(self) -> ArraySource:
+        """All rows read into memory."""
+        arrays = {key: np.empty((len(self), *row.shape[1:]), row.dtype) for key, row in self._first.items()}
+        start = 0
+        for batch in self.batches(1024):
+            for key, rows in batch.items():
+                arrays[key][start : start + len(rows)] = rows
+            start += len(batch["x"])
+        return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)
+
+    def _with(self, **changes: Any) -> RecordSource:
+        kept = {key: getattr(self, key) for key in ("levels", "name", "classes", "rows", "one_hot_context")}
+        return RecordSource(self.records, self.fields, **{**kept, **changes})
+
+    def _stacked(self, rows: Sequence[Mapping[str, Any]]) -> Arrays:
+        stacked = {}
+        for key, feature in self.fields.items():
+            if feature not in rows[0]:
+                raise DataError(f"{self.name} has features {sorted(rows[0])}: {feature!r} is not among them")
+            values = [np.asarray(row[feature]) for row in rows]
+            shape = self._first[key].shape[1:] if self._first else values[0].shape
+            if any(value.shape != shape for value in values):
+                raise DataError(f"{self.name}: feature {feature!r} differs in shape between rows: one shape is needed")
+            stacked[key] = np.stack(values)
+        return stacked
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._first.items())
+        return f"RecordSource({self.name!r}: {len(self)} rows of {rows}; levels={self.levels}, classes={self.classes})"
+
+
+def _fetch(records: Sequence[Mapping[str, Any]], keys: list[int]) -> Sequence[Mapping[str, Any]]:
+    if hasattr(records, "__getitems__"):
+        return records.__getitems__(keys)
+    return [records[key] for key in keys]

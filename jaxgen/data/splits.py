@@ -1,0 +1,40 @@
+"""Train, validation and test rows, and the one way in which they are taken from a set that comes without."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgen.data.errors import DataError
+from jaxgen.data.sources import Source
+
+
+class Splits(NamedTuple):
+    """Three sources that share no row: models learn from `train`, are chosen by `valid` and reported on `test`."""
+
+    train: Source
+    valid: Source
+    test: Source
+
+
+def carve(train: Source, valid: Source | None = None, test: Source | None = None) -> Splits:
+    """Takes each missing split from `train`: a tenth of its rows, from the end of the permutation of seed 0.
+
+    A set without splits becomes 80 / 10 / 10. What is given stays as it is: a published test set is never touched.
+
+    Raises:
+        DataError: where `train` has too few rows to give any away.
+    """
+    missing = (valid is None) + (test is None)
+    if not missing:
+        return Splits(train, valid, test)
+    tenth = max(1, len(train) // 10)
+    if missing * tenth >= len(train):
+        raise DataError(f"{train.name} has {len(train)} rows: {missing + 1} are needed to split it")
+    order = np.random.default_rng(0).permutation(len(train))
+    if test is None:
+        order, rows = order[:-tenth], order[-tenth:]
+        test = train.subset(rows)
+    if valid is None:
+        order, rows = order[:-tenth], order[-tenth:]
+        valid = train.subset(rows)
+    return Splits(train.subset(order), valid, test)

@@ -1,0 +1,109 @@
+"""Points in the plane, float32 `[n, 2]`: densities that can be looked at, mixtures whose modes can be counted.
+
+Each function draws `n` rows from `rng` as a batch, `"x"` and where the set has parts `"label"`, the part a point is of.
+`eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are those of Gulrajani et al. 2017 ("Improved Training of
+Wasserstein GANs"), the others those of Grathwohl et al. 2019 ("FFJORD").
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxgen.data.arrays import ArraySource
+from jaxgen.data.sources import Arrays
+from jaxgen.data.splits import Splits
+
+_DIAGONAL = 2**-0.5
+_COMPASS = ((1, 0), (-1, 0), (0, 1), (0, -1), *((x * _DIAGONAL, y * _DIAGONAL) for x in (1, -1) for y in (1, -1)))
+
+GAUSSIANS_8_CENTERS = tuple((2 * x / 1.414, 2 * y / 1.414) for x, y in _COMPASS)
+"""Means of `eight_gaussians`, in the units of its samples."""
+GAUSSIANS_8_STD = 0.02 / 1.414
+"""Standard deviation of each component, per coordinate."""
+GAUSSIANS_25_CENTERS = tuple((2 * x / 2.828, 2 * y / 2.828) for x in range(-2, 3) for y in range(-2, 3))
+"""Means of `twenty_five_gaussians`, in the units of its samples."""
+GAUSSIANS_25_STD = 0.05 / 2.828
+"""Standard deviation of each component, per coordinate."""
+
+
+def two_moons(rng: np.random.Generator, n: int) -> Arrays:
+    """Two half circles that reach into each other, noise 0.1, then doubled and centred; labels 0 (upper), 1 (lower)."""
+    label = rng.integers(2, size=n)
+    t = rng.uniform(0, np.pi, n)
+    upper, lower = np.stack([np.cos(t), np.sin(t)], 1), np.stack([1 - np.cos(t), 0.5 - np.sin(t)], 1)
+    x = np.where(label[:, None] == 0, upper, lower) + rng.normal(0, 0.1, (n, 2))
+    return _batch(2 * x - (1, 0.2), label)
+
+
+def eight_gaussians(rng: np.random.Generator, n: int) -> Arrays:
+    """Eight narrow Gaussians on a circle: radius 2 and standard deviation 0.02, both divided by 1.414."""
+    return _mixture(rng, n, GAUSSIANS_8_CENTERS, GAUSSIANS_8_STD)
+
+
+def twenty_five_gaussians(rng: np.random.Generator, n: int) -> Arrays:
+    """Narrow Gaussians on a 5 x 5 grid: spacing 2 and standard deviation 0.05, both divided by 2.828."""
+    return _mixture(rng, n, GAUSSIANS_25_CENTERS, GAUSSIANS_25_STD)
+
+
+def swiss_roll(rng: np.random.Generator, n: int) -> Arrays:
+    """A spiral `t (cos t, sin t)`, t uniform in 1.5 pi .. 4.5 pi, with noise 0.25, divided by 7.5; no label."""
+    t = rng.uniform(1.5 * np.pi, 4.5 * np.pi, n)
+    x = t[:, None] * np.stack([np.cos(t), np.sin(t)], 1) + rng.normal(0, 0.25, (n, 2))
+    return _batch(x / 7.5)
+
+
+def checkerboard(rng: np.random.Generator, n: int) -> Arrays:
+    """The eight dark squares of a 4 x 4 board of side 8 around the origin, uniformly; the label numbers the square."""
+    label = rng.integers(8, size=n)
+    column, row = label // 2, 2 * (label % 2) + (label // 2) % 2
+    corner = np.stack([column, row], 1)
+    return _batch(2 * (corner + rng.uniform(size=(n, 2))) - 4, label)
+
+
+def pinwheel(rng: np.random.Generator, n: int) -> Arrays:
+    """Five Gaussian arms, sheared into a spiral; the label numbers the arm."""
+    label = rng.integers(5, size=n)
+    arm = rng.normal(0, (0.3, 0.1), (n, 2)) + (1, 0)
+    angle = 2 * np.pi / 5 * label + 0.25 * np.exp(arm[:, 0])
+    cos, sin = np.cos(angle), np.sin(angle)
+    x = np.stack([cos * arm[:, 0] + sin * arm[:, 1], cos * arm[:, 1] - sin * arm[:, 0]], 1)
+    return _batch(2 * x, label)
+
+
+def rings(rng: np.random.Generator, n: int) -> Arrays:
+    """Four circles around the origin of radius 0.75, 1.5, 2.25, 3, equally likely, noise 0.08; labels from within."""
+    label = rng.integers(4, size=n)
+    t = rng.uniform(0, 2 * np.pi, n)
+    x = 0.75 * (label + 1)[:, None] * np.stack([np.cos(t), np.sin(t)], 1) + rng.normal(0, 0.08, (n, 2))
+    return _batch(x, label)
+
+
+TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]] = {
+    "two_moons": (two_moons, 2),
+    "eight_gaussians": (eight_gaussians, 8),
+    "twenty_five_gaussians": (twenty_five_gaussians, 25),
+    "swiss_roll": (swiss_roll, None),
+    "checkerboard": (checkerboard, 8),
+    "pinwheel": (pinwheel, 5),
+    "rings": (rings, 4),
+}
+"""By name: what draws, and its number of classes."""
+
+SIZES = (100_000, 10_000, 10_000)
+
+
+def toy(name: str) -> Splits:
+    """Fixed draws of a toy: 100,000 rows to train on, 10,000 each to validate and test, independent of each other."""
+    draw, classes = TOYS[name]
+    batches = (draw(np.random.default_rng(seed), n) for seed, n in enumerate(SIZES))
+    return Splits(*(ArraySource(batch, name=name, classes=classes) for batch in batches))
+
+
+def _mixture(rng: np.random.Generator, n: int, centers: tuple[tuple[float, float], ...], std: float) -> Arrays:
+    label = rng.integers(len(centers), size=n)
+    return _batch(np.asarray(centers)[label] + rng.normal(0, std, (n, 2)), label)
+
+
+def _batch(x: np.ndarray, label: np.ndarray | None = None) -> Arrays:
+    x = x.astype(np.float32)
+    return {"x": x} if label is None else {"x": x, "label": label.astype(np.int32)}

@@ -1,0 +1,41 @@
+"""From integers to a density and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+# Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
+_MARGIN = 2.0**-14
+
+
+@dataclasses.dataclass(frozen=True)
+class UniformDequantization:
+    """Integers 0 ... levels - 1 as points of [0, 1), by uniform noise within each one's bin.
+
+    A density p of the points bounds the probability P of the integers, `log P(x) >= E_u[log p((x + u) / levels)] -
+    dims * log(levels)` (Theis et al. 2016, section 3.1).
+
+    Attributes:
+        levels: number of values of a coordinate, at most 256.
+    """
+
+    levels: int = 256
+
+    def __post_init__(self):
+        if not 2 <= self.levels <= 256:
+            raise ValueError(f"UniformDequantization needs between 2 and 256 levels, got {self.levels}.")
+
+    def dequantize(self, key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Integers x [B, *event] to (y = (x + u) / levels in [0, 1), log|det dy/dx| = -dims * log(levels) [B])."""
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
+        log_det = jnp.full(x.shape[:1], -math.prod(x.shape[1:]) * math.log(self.levels), dtype)
+        return (x + noise) / self.levels, log_det
+
+    def quantize(self, y: jax.Array) -> jax.Array:
+        """Points to uint8 integers: floor(levels * y), clipped to 0 ... levels - 1."""
+        return jnp.clip(jnp.floor(y * self.levels), 0, self.levels - 1).astype(jnp.uint8)

@@ -1,0 +1,86 @@
+"""Evidence lower bounds and the divergences in them. All in nats, summed over event dimensions."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array, Step
+
+
+def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
+    """The evidence lower bound of each row: E_q[log p(x|z)] - w KL(q(z|x) || p(z)).
+
+    Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equation 3; a weight other than one is the beta of Higgins
+    et al. 2017, and then it bounds log p(x) only where the weight is at least one.
+
+    Args:
+        log_likelihood: [B], log p(x|z) of a draw z from q(z|x), or its expectation.
+        kl: [B], or an estimate of it.
+
+    Returns:
+        [B].
+    """
+    chex.assert_rank([log_likelihood, kl], 1)
+    chex.assert_equal_shape([log_likelihood, kl])
+    return log_likelihood - kl_weight * kl
+
+
+def negative_elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
+    """What a variational autoencoder minimises: the mean over the batch of minus `elbo`, a scalar."""
+    return -elbo(log_likelihood, kl, kl_weight).mean()
+
+
+def importance_weighted_bound(log_weights: Array) -> Array:
+    """log 1/K sum_k w_k with w_k = p(x, z_k) / q(z_k|x): a bound on log p(x), tight for many draws.
+
+    Burda et al. 2016, "Importance Weighted Autoencoders", equation 8.
+
+    Args:
+        log_weights: [K, B], log w of K draws for each row.
+
+    Returns:
+        [B].
+    """
+    chex.assert_rank(log_weights, 2)
+    return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
+
+
+def kl_to_standard_normal(mean: Array, log_variance: Array) -> Array:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) = 1/2 sum(mean^2 + exp(log_variance) - 1 - log_variance).
+
+    Kingma & Welling 2014, appendix B.
+
+    Args:
+        mean, log_variance: [B, ...].
+
+    Returns:
+        [B].
+    """
+    return kl_between_normals(mean, log_variance, jnp.zeros_like(mean), jnp.zeros_like(log_variance))
+
+
+def kl_between_normals(mean: Array, log_variance: Array, other_mean: Array, other_log_variance: Array) -> Array:
+    """KL(N(mean, exp(log_variance)) || N(other_mean, exp(other_log_variance))) of diagonal normals.
+
+    Args:
+        all: [B, ...].
+
+    Returns:
+        [B].
+    """
+    chex.assert_equal_shape([mean, log_variance, other_mean, other_log_variance])
+    ratio = log_variance - other_log_variance
+    squared = (mean - other_mean) ** 2 * jnp.exp(-other_log_variance)
+    # expm1, so that the divergence of nearly equal normals keeps its digits and its sign
+    terms = 0.5 * (squared + jnp.expm1(ratio) - ratio)
+    return terms.sum(tuple(range(1, terms.ndim)))
+
+
+def warm_up(step: Step, steps: int) -> Array:
+    """A weight that grows linearly from 0 to 1 over the first `steps` steps (Bowman et al. 2016; Sonderby et al. 2016).
+
+    `functools.partial(warm_up, steps=10_000)` is a `kl_weight`.
+    """
+    return jnp.minimum(step / steps, 1.0)

@@ -1,0 +1,147 @@
+"""A normalizing flow: a bijector and the density of its latents."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen.bijectors.bijector import Bijector, zero_log_det
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.distributions.dequantization import UniformDequantization
+from jaxgen.distributions.normal import Normal
+from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """`log p(x) = log p_base(f(x)) + log|det df/dx|`, a model of one player, "flow", trained by maximum likelihood.
+
+    Data are [B, *base.event_shape]: floats, or integers where there is a dequantization. Log-probabilities are in nats
+    and in data units: with dequantization they are one-sample lower bounds of the integers' log-probability, and need
+    a key for the noise.
+
+    Attributes:
+        bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
+        base: the density of the latents.
+        dequantization: how integers become points of [0, 1), which is what the bijector then sees; None for
+            continuous data.
+    """
+
+    bijector: Bijector
+    base: Normal
+    dequantization: UniformDequantization | None = None
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return ("bits_per_dim" if self.dequantization else "negative_log_likelihood", "min")
+
+    def init(self, key: Key, batch: Batch) -> Variables:
+        """The variables {"flow": collections}; ActNorm is set by `batch["x"]` (with `batch["context"]`, if any)."""
+        noise_key, key = jax.random.split(key)
+        y, _ = self._continuous(batch["x"], noise_key)
+        return {"flow": self.bijector.init(key, y, batch.get("context"))}
+
+    def plays(self) -> Mapping[str, Play]:
+        """One play: maximum likelihood by Adam, its gradients clipped to norm 50 (a likelihood sums over the event)."""
+        return {"flow": Play(("flow",), self.loss, optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3)))}
+
+    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+        """The negative log-likelihood in nats; in training mode: batch statistics move, dropout drops."""
+        noise_key, dropout_key = jax.random.split(key)
+        y, data_log_det = self._continuous(batch["x"], noise_key)
+        mutable = ["batch_stats"] if "batch_stats" in variables["flow"] else []
+        (z, log_det), state = self.bijector.apply(
+            variables["flow"], y, batch.get("context"), rngs={"dropout": dropout_key}, mutable=mutable
+        )
+        log_prob = self.base.log_prob(z) + log_det + data_log_det
+        metrics = {**self._figures(log_prob), "log_det": log_det.mean()}
+        return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": state} if state else {})
+
+    def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+        """`log_prob` in nats, and `bits_per_dim` of integers or `negative_log_likelihood` (nats) of continuous data."""
+        log_prob = self.log_prob(variables, batch["x"], key, batch.get("context"))
+        return {**self._figures(log_prob), "log_prob": log_prob.mean()}
+
+    def log_prob(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+        """log p(x | context), [B].
+
+        Raises:
+            ValueError: x has another event shape, or it is to be dequantized and there is no key.
+        """
+        y, data_log_det = self._continuous(x, key)
+        z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, len(y)))
+        return self.base.log_prob(z) + log_det + data_log_det
+
+    def sample(
+        self, variables: Variables, key: Key, n: int, context: Array | None = None, temperature: float = 1.0
+    ) -> Array:
+        """n samples in data units, one for each row of `context`, or all for its only row.
+
+        `temperature` scales the latents' standard deviation.
+        """
+        return self.decode(variables, temperature * self.base.sample(key, n), context)
+
+    def sample_and_log_prob(
+        self, variables: Variables, key: Key, n: int, context: Array | None = None
+    ) -> tuple[Array, Array]:
+        """n samples and their log-probabilities [n], from one pass of the inverse.
+
+        With dequantization the noise that `log_prob` would draw is the fraction that rounding takes off the sample.
+        """
+        z = self.base.sample(key, n)
+        y, log_det = self.bijector.apply(
+            variables["flow"], z, _rows(context, n), method="inverse_and_log_det"
+        )
+        log_prob = self.base.log_prob(z) - log_det
+        if self.dequantization is None:
+            return y, log_prob
+        return self.dequantization.quantize(y), log_prob - self._dims * math.log(self.dequantization.levels)
+
+    def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+        """Data to latents [B, *event]; raises as `log_prob` does."""
+        y, _ = self._continuous(x, key)
+        return self.bijector.apply(variables["flow"], y, _rows(context, len(y)), method="forward")
+
+    def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
+        """Latents [B, *event] to data."""
+        self._check(z)
+        y = self.bijector.apply(variables["flow"], z, _rows(context, len(z)), method="inverse")
+        return y if self.dequantization is None else self.dequantization.quantize(y)
+
+    @property
+    def _dims(self) -> int:
+        return math.prod(self.base.event_shape)
+
+    def _check(self, x: Array) -> None:
+        if x.shape[1:] != tuple(self.base.event_shape):
+            raise ValueError(f"This flow is over events of shape {self.base.event_shape}, got {x.shape[1:]}.")
+
+    def _continuous(self, x: Array, key: Key | None) -> tuple[Array, Array]:
+        """What the bijector sees of the data, and the log-determinant of getting there."""
+        x = jnp.asarray(x)
+        self._check(x)
+        if self.dequantization is None:
+            x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
+            return x, zero_log_det(x)
+        if key is None:
+            raise ValueError("This flow dequantizes its data: pass a key for the noise.")
+        return self.dequantization.dequantize(key, x)
+
+    def _figures(self, log_prob: Array) -> dict[str, Array]:
+        if self.dequantization is None:
+            return {"negative_log_likelihood": negative_log_likelihood(log_prob)}
+        return {"bits_per_dim": bits_per_dim(log_prob, self._dims).mean()}
+
+
+def _rows(context: Array | None, n: int) -> Array | None:
+    """A context of one row serves all n."""
+    if context is None or context.shape[0] == n:
+        return context
+    if context.shape[0] != 1:
+        raise ValueError(f"A context needs one row or {n}, got shape {context.shape}.")
+    return jnp.broadcast_to(context, (n, *context.shape[1:]))

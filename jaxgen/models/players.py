@@ -1,0 +1,24 @@
+"""Running one player's network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from jaxgen.contracts import Array, Collections, Key
+
+
+def forward(
+    network: nn.Module, collections: Collections, x: Array, key: Key | None = None
+) -> tuple[Any, Mapping[str, Any]]:
+    """The network's output, and the collections that changed on the way.
+
+    Args:
+        key: given, the network is training: batch statistics are the batch's, their averages move, dropout drops.
+    """
+    if key is None:
+        return network.apply(collections, x), {}
+    moving = [name for name in ("batch_stats",) if name in collections]
+    return network.apply(collections, x, mutable=moving, rngs={"dropout": key})

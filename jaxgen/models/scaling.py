@@ -1,0 +1,31 @@
+"""Between data units and the interval that a network sees."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array
+
+
+def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: float = 0.0, high: float = 1.0) -> Array:
+    """Data [B, *event_shape] as a network sees them: integers 0..levels-1 on [low, high], real data as they are.
+
+    Raises:
+        ValueError: another event shape; integers without levels, or real data with them.
+    """
+    if x.shape[1:] != event_shape:
+        raise ValueError(f"the model is of events of shape {event_shape}, the data's are {x.shape[1:]}")
+    real = jnp.issubdtype(x.dtype, jnp.floating)
+    if real and levels is not None:
+        raise ValueError(f"the model is of integers 0..{levels - 1}, the data are {x.dtype}: give it levels=None")
+    if not real and levels is None:
+        raise ValueError(f"the model is of real data, these are {x.dtype}: give it their number of levels")
+    return x if real else low + (high - low) / (levels - 1) * x.astype(jnp.float32)
+
+
+def to_data(y: Array, levels: int | None, low: float = 0.0, high: float = 1.0) -> Array:
+    """The inverse of `from_data`, to the nearest level: uint8 up to 256 levels, int32 above."""
+    if levels is None:
+        return y
+    nearest = jnp.round((y - low) * ((levels - 1) / (high - low)))
+    return jnp.clip(nearest, 0, levels - 1).astype(jnp.uint8 if levels <= 256 else jnp.int32)

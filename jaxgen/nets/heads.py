@@ -1,0 +1,66 @@
+"""Last layers, owned by models: a user brings a network without counting its output features, the head adds what is due.
+
+Heads compute in float32 whatever the network before them computed in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxgen.nets.convolution import Conv
+
+LOG_VARIANCE_BOUND = 14.0
+"""Log-variances stay within +-14, standard deviations within 0.0009 and 1100."""
+
+
+class Headed(nn.Module):
+    """A network and its last layer."""
+
+    network: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: jax.Array):
+        return self.head(self.network(x))
+
+
+class GaussianHead(nn.Module):
+    """Features [B, ...] to the mean and the log-variance of a diagonal normal, each [B, latents]."""
+
+    latents: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = h.reshape(h.shape[0], -1)
+        mean = nn.Dense(self.latents, name="mean")(h)
+        raw = nn.Dense(self.latents, name="log_variance")(h)
+        return mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND)
+
+
+class EventHead(nn.Module):
+    """Features [B, ...] to `n` numbers per coordinate of an event, [B, *event_shape, n].
+
+    A 3x3 convolution where the features already have the image's resolution, a dense layer elsewhere.
+    """
+
+    event_shape: tuple[int, ...]
+    n: int = 1
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        if len(self.event_shape) == 3 and h.shape[1:-1] == self.event_shape[:-1]:
+            h = Conv(self.event_shape[-1] * self.n, 3, name="out")(h)
+        else:
+            h = nn.Dense(math.prod(self.event_shape) * self.n, name="out")(h.reshape(h.shape[0], -1))
+        return h.reshape(h.shape[0], *self.event_shape, self.n)
+
+
+class ScalarHead(nn.Module):
+    """Features [B, ...] to one number a row, [B]."""
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        return nn.Dense(1, name="out")(h.reshape(h.shape[0], -1))[:, 0]

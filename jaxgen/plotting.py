@@ -1,0 +1,123 @@
+"""Pictures of samples, densities and curves. Nothing here knows a model: arrays in, figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROWS = 1024
+"""Rows that `samples` makes the most of: points of a scatter plot; a grid of images takes its first 64."""
+
+
+def drawable(x: Any) -> bool:
+    """Whether `samples` can draw rows like these: images of one or three channels, or points of the plane."""
+    return (x.ndim == 4 and x.shape[-1] in (1, 3)) or (x.ndim == 2 and x.shape[1] == 2)
+
+
+def _figure(rows: int = 1, columns: int = 1, size: float = 4.0):
+    # an own canvas: no global state, no display needed
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save(figure: Any, path: str | Path) -> Path:
+    """Writes a figure as PNG; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def grid(images: Any, columns: int | None = None) -> np.ndarray:
+    """Tiles images [n, H, W, C] to one [rows (H+1) + 1, columns (W+1) + 1, 3] in [0, 1], with lines between.
+
+    Integer images are scaled by their greatest value or 255 where that is above 16 (17-level images go to 16).
+    """
+    images = np.asarray(images)
+    if np.issubdtype(images.dtype, np.integer):
+        images = images / (255.0 if images.max() > 16 else 16.0)
+    n, h, w, c = images.shape
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    tiles = np.ones((rows * columns, h + 1, w + 1, c))
+    tiles[:n, 1:, 1:] = np.clip(images, 0, 1)
+    tiled = tiles.reshape(rows, columns, h + 1, w + 1, c).transpose(0, 2, 1, 3, 4).reshape(rows * (h + 1), -1, c)
+    tiled = np.pad(tiled, ((0, 1), (0, 1), (0, 0)), constant_values=1.0)
+    return np.broadcast_to(tiled, (*tiled.shape[:2], 3)) if c == 1 else tiled
+
+
+def samples(x: Any, real: Any = None) -> Any:
+    """A figure of samples: a grid of images, or points of the plane beside the data's.
+
+    Args:
+        x: [n, H, W, C] with C of 1 or 3, or [n, 2].
+        real: rows of data to show beside them, of the same shape.
+
+    Raises:
+        ValueError: rows of another shape.
+    """
+    x = np.asarray(x)
+    if not drawable(x):
+        raise ValueError(f"samples of shape {x.shape} cannot be drawn: images [n, H, W, 1 or 3] or points [n, 2] can")
+    shown = {"samples": x} if real is None else {"data": np.asarray(real), "samples": x}
+    figure, axes = _figure(1, len(shown), 4.5)
+    limit = np.quantile(np.abs(shown.get("data", x)), 0.999) * 1.2 if x.ndim == 2 else None
+    for ax, (name, rows) in zip(axes[0], shown.items(), strict=True):
+        if x.ndim == 4:
+            ax.imshow(grid(rows[:64]), interpolation="nearest")
+            ax.set_axis_off()
+        else:
+            ax.scatter(*rows.T, s=2, alpha=0.5, linewidths=0)
+            ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        ax.set_title(name)
+    return figure
+
+
+def density(log_prob: Callable[[np.ndarray], Any], limit: float = 3.0, points: int = 200) -> Any:
+    """A figure of exp(log_prob) over the square [-limit, limit]^2.
+
+    Args:
+        log_prob: from points [n, 2] to log-densities [n].
+    """
+    line = np.linspace(-limit, limit, points, dtype=np.float32)
+    mesh = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    values = np.exp(np.asarray(log_prob(mesh))).reshape(points, points)
+    figure, axes = _figure()
+    axes[0, 0].imshow(values, origin="lower", extent=(-limit, limit, -limit, limit), cmap="magma")
+    return figure
+
+
+def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> Any:
+    """A figure of figures over steps, one panel for each name: training and `valid/` figures share a panel.
+
+    Args:
+        lines: as `metrics.jsonl` has them, each with a `step`.
+        names: of the panels; by default every loss and what is evaluated.
+    """
+    found = {name for line in lines for name, value in line.items() if isinstance(value, float)}
+    if names is None:
+        names = sorted(n for n in found if n.endswith("/loss") or n.startswith("valid/"))
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        panels.setdefault(name.rpartition("/")[2] if not name.endswith("/loss") else name, []).append(name)
+    for panel, members in panels.items():
+        members += sorted(n for n in found if n.endswith(f"/{panel}") and n not in members)
+    columns = min(3, max(1, len(panels)))
+    figure, axes = _figure(max(1, -(-len(panels) // columns)), columns, 3.2)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (panel, members) in zip(axes.flat, panels.items(), strict=False):
+        for name in members:
+            points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), float)]
+            if points:
+                ax.plot(*zip(*points, strict=True), label=name)
+        ax.set(title=panel, xlabel="step")
+        ax.legend(fontsize="small")
+    return figure

@@ -1,0 +1,74 @@
+"""A model together with its trained variables: what notebooks hold in their hands."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import jax
+
+from jaxgen.contracts import Model, Variables
+
+
+class Static:
+    """A static argument of `jax.jit`: compared by value, or by identity where its value has no hash.
+
+    A model with `nn.Sequential([...])` in it has none, because of the list.
+    """
+
+    def __init__(self, value: Any):
+        self.value = value
+        try:
+            self._hash = hash(value)
+        except TypeError:
+            self._hash = None
+
+    def __hash__(self) -> int:
+        return id(self.value) if self._hash is None else self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static):
+            return NotImplemented
+        return self.value is other.value or (self._hash is not None and self.value == other.value)
+
+
+class Bound:
+    """A model bound to variables: its methods without their first argument, compiled once for each shape.
+
+    `bound.sample(key, 16)`, `bound.log_prob(x, key)`, and whatever else the model offers: `encode`, `reconstruct`, ...
+    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Attributes that are no
+    methods are the model's own: `bound.bijector`.
+
+    Attributes:
+        model: the description.
+        variables: by player; averages where the run kept any.
+    """
+
+    def __init__(self, model: Model, variables: Variables):
+        self.model = model
+        self.variables = variables
+
+    def __repr__(self) -> str:
+        return f"Bound({type(self.model).__name__}, players={sorted(self.variables)})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self.model, name)
+        if not inspect.ismethod(method):
+            return method
+
+        @functools.wraps(method)
+        def bound(*args: Any, **keywords: Any) -> Any:
+            given = inspect.signature(method).bind(self.variables, *args, **keywords).arguments
+            fixed = tuple((k, v) for k, v in given.items() if v is None or isinstance(v, (bool, int, str)))
+            traced = {k: v for k, v in given.items() if k not in dict(fixed)}
+            return _call(Static(self.model), name, fixed, traced)
+
+        return bound
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _call(model: Static, method: str, fixed: tuple[tuple[str, Any], ...], traced: dict[str, Any]) -> Any:
+    return getattr(model.value, method)(**dict(fixed), **traced)

@@ -1,0 +1,81 @@
+"""One step on several devices: the state replicated, the batch split along its first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgen.training.step import TrainStep
+
+AXIS = "data"
+
+
+def make_mesh(devices: int | None = None) -> Mesh:
+    """A one-axis mesh over the first `devices` devices; all of them by default.
+
+    Raises:
+        ValueError: more devices asked for than there are.
+    """
+    there = jax.devices()
+    n = devices or len(there)
+    if n > len(there):
+        raise ValueError(f"devices={n} asked for, but this process sees {len(there)} {there[0].platform} device(s)")
+    return jax.make_mesh((n,), (AXIS,), axis_types=(AxisType.Auto,), devices=there[:n])
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of the state: whole on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """The sharding of a batch: its axis `axis` divided over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+
+
+def jit_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+    """Compiles a step over a mesh in the global view.
+
+    The step is ordinary single-device code: batch normalisation sees the global batch, noise is drawn for it, and
+    training does not depend on the number of devices. The old state's memory is reused (donated).
+    """
+    whole = replicated(mesh)
+    return jax.jit(step, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole), donate_argnums=0)
+
+
+def jit_many(many: Callable, mesh: Mesh) -> Callable:
+    """Compiles `many_steps` over a mesh: rows are gathered from replicated arrays, each device its part of the batch."""
+    whole = replicated(mesh)
+    return jax.jit(
+        many, in_shardings=(whole, whole, split(mesh, 1), whole), out_shardings=(whole, whole), donate_argnums=0
+    )
+
+
+def pmap_step(step: TrainStep, devices: int | None = None) -> TrainStep:
+    """Runs a step by `jax.pmap` in the per-device view.
+
+    `step` is `make_train_step(plays, axis_name="data")`. It equals the global view for losses that are means over
+    examples and draw no noise. Elsewhere it differs: noise is drawn on each device, batch statistics are of each
+    device's rows (then averaged), and a loss over pairs of examples sees a device's pairs alone. `jax.pmap` is in
+    maintenance and no faster; `jit_step` is the way to take.
+
+    Raises:
+        ValueError: a batch that the number of devices does not divide.
+    """
+    n = devices or jax.device_count()
+    mapped = jax.pmap(
+        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=jax.devices()[:n], donate_argnums=()
+    )
+
+    def per_device(a: Any) -> Any:
+        if a.shape[0] % n:
+            raise ValueError(f"a batch of {a.shape[0]} rows cannot be divided over {n} devices")
+        return a.reshape(n, a.shape[0] // n, *a.shape[1:])
+
+    def run(state, batch):
+        return mapped(state, jax.tree.map(per_device, batch))
+
+    return run

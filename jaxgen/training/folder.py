@@ -1,0 +1,118 @@
+"""A run's folder: what was asked for, what happened, what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.contracts import Model
+from jaxgen.training.description import describe
+
+# What may differ between a run and its resumption: none of it changes what a step computes.
+_FREE = ("steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "eval_batch", "log_every")
+
+
+class RunFolder:
+    """`config.json`, `model.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `best/` and `samples/` of a run."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
+        self.samples = self.path / "samples"
+
+    def open(self, config: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> bool:
+        """Makes the folder a run's own. Returns whether there was a run to go on with.
+
+        Raises:
+            FileExistsError: the folder holds a run and neither `resume` nor `overwrite` was given, or it holds other
+                files.
+            ValueError: resuming with a config that differs; the message names the fields.
+        """
+        config = json.loads(json.dumps(dict(config), default=str))
+        file = self.path / "config.json"
+        if self.path.exists() and any(self.path.iterdir()):
+            if not file.exists():
+                raise FileExistsError(f"out={str(self.path)!r} is a folder of other files, not of a run; name another one")
+            if not (resume or overwrite):
+                raise FileExistsError(
+                    f"out={str(self.path)!r} holds a run already: go on with it by --resume, replace it by --overwrite, "
+                    "or name another folder"
+                )
+            if resume:
+                self._compare(json.loads(file.read_text()), config)
+                self._write("config.json", config)
+                return True
+            shutil.rmtree(self.path)
+        self.samples.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", config)
+        return False
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        names = sorted((set(before) | set(now)) - set(_FREE))
+        differ = [f"{n} ({before.get(n)!r} there, {now.get(n)!r} given)" for n in names if before.get(n) != now.get(n)]
+        if differ:
+            raise ValueError(f"out={str(self.path)!r} holds a run whose config differs from this one's in {', '.join(differ)}")
+
+    def describe(self, model: Model, batch: Mapping[str, Any]) -> None:
+        """Writes `model.json`: the model, and shapes and dtypes of one row. A model that has parts of the user's own
+        is written as null and has to be passed to `load`."""
+        try:
+            description = describe(model)
+        except TypeError:
+            description = None
+        self._write("model.json", {"model": description, "row": rows_of(batch)})
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """Writes `result.json`."""
+        self._write("result.json", result)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds a line to `metrics.jsonl`."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(finite(line)) + "\n")
+
+    def cut(self, step: int) -> None:
+        """Drops the lines of `metrics.jsonl` after `step`, and one that was cut short while it was written."""
+        kept = [line for line in self.lines() if line["step"] <= step]
+        self._replace("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The whole lines of `metrics.jsonl`."""
+        file, lines = self.path / "metrics.jsonl", []
+        for line in file.read_text().splitlines() if file.exists() else ():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def _write(self, name: str, value: Any) -> None:
+        self._replace(name, json.dumps(finite(value), indent=1, default=str) + "\n")
+
+    def _replace(self, name: str, text: str) -> None:
+        """Writes beside and renames, so that a file is always whole."""
+        beside = self.path / f".{name}.new"
+        beside.write_text(text)
+        os.replace(beside, self.path / name)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: numbers that are not finite become their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    return [finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def rows_of(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes and dtypes of one row of a batch, as JSON."""
+    if isinstance(batch, Mapping):
+        return {name: rows_of(value) for name, value in batch.items()}
+    return [list(batch.shape[1:]), str(batch.dtype)]

@@ -1,0 +1,58 @@
+"""Back from a run's folder to a model that can be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.contracts import Model
+from jaxgen.training.bound import Bound
+from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.description import build
+
+
+def load(folder: str | Path, *, model: Model | None = None, which: Literal["best", "last"] = "best") -> Bound:
+    """The model of a run, bound to its trained variables: `load("runs/x").sample(key, 16)`.
+
+    Args:
+        folder: a run's folder.
+        model: the run's model, needed where it has parts that are not this package's.
+        which: the best variables by validation, or the last checkpoint's averages; the latter where there is no best.
+
+    Raises:
+        FileNotFoundError: no run there, or none that has saved yet.
+        ValueError: `model` is needed or does not match the run.
+    """
+    folder = Path(folder)
+    file = folder / "model.json"
+    if not file.exists():
+        raise FileNotFoundError(f"folder={str(folder)!r} holds no run: there is no {file.name} in it")
+    description = json.loads(file.read_text())
+    if model is None:
+        if description["model"] is None:
+            raise ValueError(f"the run in {str(folder)!r} has parts that are not this package's: pass its model=")
+        model = build(description["model"])
+    abstract = jax.eval_shape(model.init, jax.random.key(0), _batch(description["row"]))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    variables = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), abstract)
+    for place in ("best", "checkpoints") if which == "best" else ("checkpoints",):
+        if (folder / place).exists():
+            with Checkpoints(folder / place) as saved:
+                restored = saved.restore(lambda step: {"average": variables})
+            if restored is not None:
+                return Bound(model, restored[1]["average"])
+    raise FileNotFoundError(f"the run in {str(folder)!r} has not saved a checkpoint yet")
+
+
+def _batch(row: Any, rows: int = 2) -> Any:
+    """A batch of zeros of the rows that a run was trained on."""
+    if isinstance(row, Mapping):
+        return {name: _batch(value, rows) for name, value in row.items()}
+    shape, dtype = row
+    return jnp.asarray(np.zeros((rows, *shape), dtype))

@@ -1,0 +1,53 @@
+"""How a run is trained, in one place; every experiment's config extends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is trained. Frequencies are in steps; a step is one batch."""
+
+    steps: int = 10_000
+    """Batches to train on."""
+    batch_size: int = 128
+    """Rows of a batch, over all devices."""
+    seed: int = 0
+    """Of the initial variables, of the noise and of the order of the data."""
+    ema: float = 0.999
+    """Decay of the variables' moving averages, which figures and samples are made from; 0 for none."""
+    log_every: int = 100
+    """Steps that a line of metrics.jsonl averages over."""
+    eval_every: int = 500
+    """Steps between evaluations on the validation split."""
+    eval_batch: int = 512
+    """Rows of a batch in evaluations."""
+    eval_draws: int = 1
+    """Draws of the model's own noise that each figure is averaged over."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints kept, beside the best one."""
+    steps_per_call: int = 200
+    """The most steps in one compiled call, where the data are on the device."""
+    devices: int | None = None
+    """Devices to split each batch over; all of them by default."""
+    parallel: Literal["jit", "pmap"] = "jit"
+    """`jit`: one global view of the batch. `pmap`: each device sees its own rows."""
+    tensorboard: bool = False
+    """Write TensorBoard events too (extra `tensorboard`)."""
+
+    def check(self) -> None:
+        """Raises:
+        ValueError: a number that is out of its range.
+        """
+        for name in ("steps", "batch_size", "log_every", "eval_every", "eval_batch", "eval_draws", "checkpoint_every",
+                     "keep", "steps_per_call"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} was given; it has to be at least 1")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema={self.ema} was given; it has to be at least 0 and below 1")
+        if self.devices is not None and self.devices < 1:
+            raise ValueError(f"devices={self.devices} was given; it has to be at least 1")

@@ -1,0 +1,163 @@
+"""`fit` and `load` as a notebook uses them, and what they say to what does not fit."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgen import Settings, fit, load
+from jaxgen.contracts import LossOutput
+from jaxgen.data import ArraySource, RecordSource, Splits, Zipped
+from jaxgen.training import Interrupted, NonFiniteLoss
+from jaxgen.training.folder import RunFolder
+from tests.training.games import Duel, Exploding
+
+X = np.random.default_rng(0).normal(1.0, 2.0, (200, 2)).astype(np.float32)
+SHORT = Settings(steps=12, batch_size=16, log_every=4, eval_every=4, checkpoint_every=4, ema=0.9)
+
+
+def splits(x=X):
+    return Splits(ArraySource({"x": x}), ArraySource({"x": x[:50]}), None)
+
+
+def test_three_lines():
+    bound = fit(Exploding(10**6), X, steps=300, progress=False)
+    # descends to the mean of the data
+    np.testing.assert_allclose(bound.sample(jax.random.key(0), 2), [X.mean(0)] * 2, atol=0.3)
+
+
+def test_data_on_the_device_and_streamed_see_the_same_batches():
+    class Streamed(ArraySource):
+        resident = False
+
+    resident = fit(Exploding(10**6), ArraySource({"x": X}), SHORT, progress=False)
+    streamed = fit(Exploding(10**6), Streamed({"x": X}), SHORT, progress=False)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), resident.variables, streamed.variables
+    )
+    assert RecordSource.resident is False
+
+
+def test_zipped_sources():
+    class Pair(Exploding):
+        def loss(self, variables, batch, key, step):
+            w = variables["only"]["params"]["w"]
+            return LossOutput(((w - batch["a"]["x"].mean(0) - batch["b"]["x"].mean(0)) ** 2).mean())
+
+    data = Zipped({"a": ArraySource({"x": X}), "b": ArraySource({"x": X[:64] + 10})})
+    bound = fit(Pair(10**6), data, Settings(steps=200, batch_size=32), progress=False)
+    w = bound.variables["only"]["params"]["w"]
+    np.testing.assert_allclose(w, X.mean(0) + X[:64].mean(0) + 10, atol=1.5)
+
+
+def test_the_best_variables_are_kept(tmp_path):
+    """The loss descends to 1 and then, its target moved far away, grows: the best are those of the turn."""
+
+    class Turning(Exploding):
+        def loss(self, variables, batch, key, step):
+            target = jax.numpy.where(step < 8, 0.0, 50.0)
+            w = variables["only"]["params"]["w"]
+            return LossOutput(((w - target - batch["x"]) ** 2).mean())
+
+    bound = fit(Turning(0), splits(), SHORT, out=tmp_path / "run", progress=False)
+    valid = {line["step"]: line["valid/loss"] for line in RunFolder(tmp_path / "run").lines() if "valid/loss" in line}
+    assert valid[8] < valid[4] and valid[8] < valid[12]
+    last = load(tmp_path / "run", model=Turning(0), which="last")
+    assert np.abs(last.variables["only"]["params"]["w"] - bound.variables["only"]["params"]["w"]).max() > 1
+    in_memory = fit(Turning(0), splits(), SHORT, progress=False)
+    np.testing.assert_array_equal(in_memory.variables["only"]["params"]["w"], bound.variables["only"]["params"]["w"])
+    assert (tmp_path / "run" / "samples" / "0000008.png").stat().st_size > 1000
+
+
+def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(NonFiniteLoss, match=r"play 'descend'.*step 10.*loss"):
+        fit(Exploding(10), splits(), SHORT, out=tmp_path, progress=False)
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 8]
+    w = load(tmp_path, model=Exploding(10), which="last").variables["only"]["params"]["w"]
+    assert np.isfinite(w).all() and (w != 0).all()
+
+
+def test_a_broken_checkpoint_is_passed_over(tmp_path):
+    fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
+    whole = [line for line in RunFolder(tmp_path).lines()]
+    for file in (tmp_path / "checkpoints" / "12").rglob("*"):
+        if file.is_file() and "ocdbt" in str(file):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"checkpoints/12 cannot be read .* went back to step 8"):
+        fit(Duel(), splits(), SHORT, out=tmp_path, resume=True, progress=False)
+    assert [{k: v for k, v in line.items() if k != "steps_per_second"} for line in RunFolder(tmp_path).lines()] == [
+        {k: v for k, v in line.items() if k != "steps_per_second"} for line in whole
+    ]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_before_leaving(signum, tmp_path):
+    settings = Settings(steps=10**6, batch_size=16, eval_every=10**6, checkpoint_every=10**6)
+    out = tmp_path / "run"
+
+    def send():
+        while not (out / "model.json").exists():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signum)
+
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    threading.Thread(target=send, daemon=True).start()
+    with pytest.raises(Interrupted, match="--resume") as stopped:
+        fit(Duel(), splits(), settings, out=out, progress=False)
+    assert stopped.value.signum == signum
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+    (step,) = (int(p.name) for p in (out / "checkpoints").iterdir())
+    assert step > 0
+    resumed = fit(Duel(), splits(), settings, out=out, resume=True, steps=step + 2, progress=False)
+    assert json.loads((out / "config.json").read_text())["steps"] == step + 2 and resumed is not None
+
+
+def test_a_folder_is_never_overwritten_in_part(tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    fit(Exploding(10**6), splits(), SHORT, out=run, progress=False)
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+    with pytest.raises(FileExistsError, match="--resume.*--overwrite"):
+        fit(Exploding(10**6), splits(), SHORT, out=run, progress=False)
+    with pytest.raises(ValueError, match=r"batch_size \(16 there, 8 given\), seed \(0 there, 1 given\)"):
+        fit(Exploding(10**6), splits(), Settings(**vars(SHORT) | {"batch_size": 8, "seed": 1}), out=run, resume=True)
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()} == before
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    for way in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(FileExistsError, match="other files"):
+            fit(Exploding(10**6), splits(), SHORT, out=other, progress=False, **way)
+    assert (other / "thesis.tex").read_text() == "years of work"
+    fit(Exploding(10**6), splits(), Settings(**vars(SHORT) | {"seed": 1}), out=run, overwrite=True, progress=False)
+    assert json.loads((run / "config.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (dict(data=X, steps=0), "steps=0"),
+        (dict(data=X, settings=Settings(ema=1.0)), "ema=1.0"),
+        (dict(data=X, settings=Settings(devices=99)), "devices=99"),
+        (dict(data=X[:5], steps=5), "5 rows"),
+        (dict(data=np.full((200, 2), np.nan, np.float32), steps=5), "x"),
+        (dict(data={"y": X}, steps=5), "x"),
+        (dict(data=np.array([["a", "b"]] * 200), steps=5), "x"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_does_not_fit_is_said_in_a_sentence(given, said):
+    with pytest.raises(ValueError, match=said):
+        fit(Exploding(1), given.pop("data"), progress=False, **given)
+
+
+def test_loading_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        load(tmp_path)
+    fit(Exploding(10**6), splits(), SHORT, out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="model="):
+        load(tmp_path)

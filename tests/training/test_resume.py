@@ -1,0 +1,63 @@
+"""A run that is killed and resumed ends where an undisturbed one ends, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import chex
+import jax
+import pytest
+
+from jaxgen.training import Phase, load
+from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.folder import RunFolder
+from jaxgen.training.loop import _Run, _trees
+from tests.training.runs import SETTINGS, STEPS, game, train
+
+ROOT = Path(__file__).parents[2]
+CLOCK = {"steps_per_second"}
+
+
+def final_state(kind: str, folder: Path):
+    """Everything the last checkpoint holds."""
+    model, data, phases = game(kind)
+    run = _Run(model, phases or (Phase(model.plays(), data.train, STEPS),), data.valid, SETTINGS, None)
+    with Checkpoints(folder / "checkpoints") as saved:
+        step, trees, progress = saved.restore(lambda step: _trees(run._abstract_in(run._phase_of(step))))
+    assert step == STEPS
+    return jax.tree.map(lambda a: jax.random.key_data(a) if a.dtype == jax.random.key(0).dtype else a, trees), progress
+
+
+def lines(folder: Path):
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in RunFolder(folder).lines()]
+
+
+@pytest.mark.parametrize(("kind", "kill_at"), [("flow", 15), ("vae", 14), ("gan", 9), ("phases", 16)])
+def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.training.runs", kind, str(killed), str(kill_at)],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
+    with Checkpoints(killed / "checkpoints") as saved:
+        assert saved.steps() and 0 < max(saved.steps()) < kill_at
+    train(kind, killed, resume=True)
+    train(kind, undisturbed)
+    (state, progress), (expected, expected_progress) = final_state(kind, killed), final_state(kind, undisturbed)
+    chex.assert_trees_all_equal(state, expected)
+    assert progress == expected_progress
+    assert lines(killed) == lines(undisturbed) and len(lines(killed)) >= 4
+    model, _, _ = game(kind)
+    chex.assert_trees_all_equal(load(killed, model=model).variables, load(undisturbed, model=model).variables)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    first = train("vae", tmp_path)
+    before = (lines(tmp_path), final_state("vae", tmp_path))
+    again = train("vae", tmp_path, resume=True)
+    chex.assert_trees_all_equal(first.variables, again.variables)
+    assert lines(tmp_path) == before[0]
+    chex.assert_trees_all_equal(final_state("vae", tmp_path)[0], before[1][0])

@@ -23,9 +23,11 @@ class RealNVPConfig(Config):
     eval_every: int = 250
     eval_draws: int = 4
     width: int = 32
-    """Channels of a conditioner's layers; units on vectors."""
+    """Channels of a conditioner's convolutions; units of its two layers on vectors."""
+    scales: int = 2
+    """Resolutions of an image."""
     depth: int = 2
-    """Pairs of couplings a mask and scale; couplings on vectors."""
+    """Pairs of couplings for each mask and scale."""
     blocks: int = 1
     """Residual blocks of a conditioner on images."""
     alpha: float = 0.05
@@ -37,11 +39,11 @@ class RealNVPConfig(Config):
 def build(config: RealNVPConfig, data: Splits) -> Experiment:
     event_shape, levels = data.train.event_shape, data.train.levels
     if len(event_shape) == 3:
-        model = real_nvp_image(event_shape, levels, config.width, config.depth, config.blocks, config.alpha)
-        baselines = bits_per_dim(data)
+        shape = dict(scales=config.scales, depth=config.depth, width=config.width, blocks=config.blocks)
+        model, baselines = real_nvp_image(event_shape, levels, alpha=config.alpha, **shape), bits_per_dim(data)
     else:
-        model, baselines = real_nvp_vector(event_shape, config.width, config.depth), {}
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, 100, config.steps)
+        model, baselines = real_nvp_vector(event_shape[0], config.depth, (config.width,) * 2), {}
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, min(100, config.steps // 10), config.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(50.0), optax.adamw(rate, weight_decay=config.weight_decay))
     plays = {name: play._replace(optimizer=optimizer) for name, play in model.plays().items()}
     return Experiment(model, plays, baselines=baselines)

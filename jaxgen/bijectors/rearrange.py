@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
 from jaxgen.nets.convolution import depth_to_space, space_to_depth
@@ -25,15 +26,18 @@ class Permute(Bijector):
 
     order: Literal["random", "reverse"] | tuple[int, ...] = "random"
 
+    def _draw(self, size: int) -> Array:
+        return jax.random.permutation(self.make_rng("params"), size)
+
     def _permutation(self, size: int) -> Array:
         if self.order == "random":
-            draw = lambda: jax.random.permutation(self.make_rng("params"), size)  # noqa: E731
-            return self.variable("constants", "permutation", draw).value
+            return self.variable("constants", "permutation", lambda: self._draw(size)).value
         order = tuple(range(size))[::-1] if self.order == "reverse" else self.order
         if not isinstance(order, tuple) or sorted(order) != list(range(size)):
             raise ValueError(f"Permute needs a permutation of the last axis's {size} indices, got {order}.")
         return jnp.asarray(np.asarray(order, np.int32))
 
+    @nn.compact
     def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
         permutation = self._permutation(x.shape[-1])
         if inverse:

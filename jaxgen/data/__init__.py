@@ -1,6 +1,6 @@
 """Datasets in, batches out: `source(name)` opens one, and its sources answer with the batch of any step.
 
-`import jaxgen.data` loads NumPy alone; what a dataset needs besides is imported when it is opened.
+The modules here import NumPy alone; what a dataset needs besides is imported when it is opened.
 """
 
 from jaxgen.data.arrays import ArraySource

@@ -14,6 +14,7 @@ from jaxgen.data.sources import Arrays
 from jaxgen.data.splits import Splits, carve
 
 SUFFIXES = (".npy", ".npz")
+PIXELS = (np.uint8, np.bool_)
 # Which keys of a file may be which array of a batch.
 KEYS = {"x": ("x",), "label": ("label", "labels", "y"), "context": ("context",)}
 
@@ -23,8 +24,8 @@ def load(path: Path) -> Splits:
 
     A `.npy` file is `"x"`. A `.npz` file has `x`, or `x_train` and where there are any `x_valid` and `x_test`, beside
     them `label*` (also `labels*`, `y*`) and `context*`; what is missing is taken from the training rows, `carve`.
-    Images, uint8 `[rows, height, width]`, get a channel axis. uint8 data have 256 levels, or two where the file holds
-    nothing but 0 and 1. Classes are counted over all splits. Nothing is ever unpickled.
+    Images, uint8 or boolean `[rows, height, width]`, get a channel axis. uint8 data have 256 levels, or two where the
+    file holds nothing but 0 and 1. Classes are counted over all splits. Nothing is ever unpickled.
 
     Raises:
         DataError: for files that are missing, damaged, not of these keys, or hold Python objects, and for arrays that
@@ -87,11 +88,11 @@ def _readable(what: str) -> Iterator[None]:
 
 
 def _as_images(x: np.ndarray) -> np.ndarray:
-    return x[..., None] if x.dtype == np.uint8 and x.ndim == 3 else x
+    return x[..., None] if x.dtype in PIXELS and x.ndim == 3 else x
 
 
 def _levels(xs: list[np.ndarray]) -> int | None:
-    if xs[0].dtype not in (np.uint8, np.bool_):
+    if xs[0].dtype not in PIXELS:
         return None
     return 2 if all(x.max(initial=0) <= 1 for x in xs) else 256
 

@@ -47,7 +47,7 @@ def patches() -> Splits:
 
 
 def crops(images: Sequence[np.ndarray], stride: int, size: int = PATCH) -> np.ndarray:
-    """All `size` x `size` windows of `[height, width, channels]` images, `stride` pixels apart: `[n, size, size, c]`."""
+    """All `size` x `size` windows of `[height, width, c]` images, `stride` pixels apart: `[n, size, size, c]`."""
     windows = (np.lib.stride_tricks.sliding_window_view(image, (size, size), (0, 1)) for image in images)
     return np.concatenate(
         [view[::stride, ::stride].transpose(0, 1, 3, 4, 2).reshape(-1, size, size, view.shape[2]) for view in windows]

@@ -9,11 +9,14 @@ from jaxgen.data.sources import Source
 
 
 class Splits(NamedTuple):
-    """Three sources that share no row: models learn from `train`, are chosen by `valid` and reported on `test`."""
+    """Sources that share no row: models learn from `train`, are chosen by `valid` and reported on `test`.
+
+    `jaxgen.data.source` gives all three; who brings data of their own may leave out the others.
+    """
 
     train: Source
-    valid: Source
-    test: Source
+    valid: Source | None = None
+    test: Source | None = None
 
 
 def carve(train: Source, valid: Source | None = None, test: Source | None = None) -> Splits:

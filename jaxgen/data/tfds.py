@@ -20,8 +20,8 @@ LEVELS = {np.dtype(np.uint8): 256, np.dtype(np.uint16): 65536}
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
     """The splits of `tfds:<name>`, where `name` is `dataset`, `dataset/config` or `dataset:version`.
 
-    The image, or where there is none the only tensor, is `"x"`; a feature `label` is `"label"`. The set's own `test` and
-    `validation` splits are used, and missing ones taken from `train`, see `carve`.
+    The image, or where there is none the only tensor, is `"x"`; a feature `label` is `"label"`. The set's own `test`
+    and `validation` splits are used, and missing ones taken from `train`, see `carve`.
 
     Raises:
         DataError: for unknown names, sets that are not prepared in `data_dir`, or of features that are no batch.

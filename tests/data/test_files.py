@@ -77,8 +77,10 @@ def test_npy_files_are_data_alone(tmp_path):
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8])
 def test_black_and_white_images_have_two_levels(save, dtype):
-    x = RNG.integers(2, size=(20, 4, 4, 1)).astype(dtype)
-    assert save(x=x).train.levels == 2
+    x = RNG.integers(2, size=(20, 4, 5)).astype(dtype)
+    splits = save(x=x)
+    assert splits.train.levels == 2 and splits.train.event_shape == (4, 5, 1)
+    assert splits.train.arrays["x"].dtype == np.uint8
     assert save(x_train=np.zeros_like(x), x_test=x).train.levels == 2
     if dtype == np.uint8:  # one split of the file is not black and white
         assert save(x_train=x, x_test=2 * x).train.levels == 256
@@ -152,8 +154,12 @@ def test_damaged_files_are_named(tmp_path):
     damaged = bytearray(whole)
     damaged[300:340] = bytes(40)
     contents = {
-        "empty.npz": b"", "empty.npy": b"", "text.npy": b"1, 2, 3\n", "cut.npz": whole[:-30], "body.npz": bytes(damaged),
-    }  # fmt: skip
+        "empty.npz": b"",
+        "empty.npy": b"",
+        "text.npy": b"1, 2, 3\n",
+        "cut.npz": whole[:-30],
+        "body.npz": bytes(damaged),
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):

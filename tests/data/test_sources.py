@@ -98,6 +98,10 @@ def test_head_and_batches_run_in_order_and_to_the_end(source):
     assert len(source) == ROWS and source.event_shape == (2, 2) and source.nbytes == ROWS * (16 + 4)
 
 
+def test_more_rows_than_are_read_at_once_are_loaded():
+    same(recorded(2500).load().arrays, labelled(2500).arrays)
+
+
 def test_only_the_rows_of_a_batch_are_read():
     source = recorded()
     source.records.reads.clear()

@@ -15,6 +15,7 @@ import optax
 
 from jaxgen.contracts import always
 from jaxgen.data import ArraySource, Splits
+from jaxgen.models.flows.real_nvp import real_nvp_image
 from jaxgen.models.gans.wgan_gp import dense_wgan_gp
 from jaxgen.models.vaes.vae import dense_vae
 from jaxgen.training import Phase, Settings, fit
@@ -52,7 +53,7 @@ def game(kind: str):
     data = Splits(*(Deadly(make(rows, seed), levels=levels) for seed, rows in enumerate((96, 32, 32))))
     if kind == "flow":
         from jaxgen.models.flows.real_nvp import real_nvp_image
-        return real_nvp_image((4, 4, 1), 17, 8, 1, 1), data, None
+        return real_nvp_image((4, 4, 1), 17, depth=1, width=8), data, None
     if kind == "vae":
         return dense_vae((4, 4, 1), 3, (8,), levels=17), data, None
     if kind == "gan":

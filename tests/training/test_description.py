@@ -19,8 +19,8 @@ MODELS = {
     "conv vae": conv_vae((8, 8, 3), 4, 8, Gaussian(), 256),
     "dense gan": dense_wgan_gp(metrics=functools.partial(mixture_figures, centers=((0.0, 1.0),), std=0.1)),
     "conv gan": conv_wgan_gp((8, 8, 1), 8),
-    "image flow": real_nvp_image((8, 8, 1), 17, 8, 1, 1),
-    "vector flow": real_nvp_vector((3,), 8, 2),
+    "image flow": real_nvp_image((8, 8, 1), 17, depth=1, width=8),
+    "vector flow": real_nvp_vector(3, 2, (8,)),
 }
 
 

@@ -44,7 +44,8 @@ class Flow:
         """The variables {"flow": collections}; ActNorm is set by `batch["x"]` (with `batch["context"]`, if any)."""
         noise_key, key = jax.random.split(key)
         y, _ = self._continuous(batch["x"], noise_key)
-        return {"flow": self.bijector.init(key, y, batch.get("context"))}
+        # one compilation instead of hundreds of small ones
+        return {"flow": jax.jit(self.bijector.init)(key, y, batch.get("context"))}
 
     def plays(self) -> Mapping[str, Play]:
         """One play: maximum likelihood by Adam, its gradients clipped to norm 50 (a likelihood sums over the event)."""

@@ -25,6 +25,7 @@ from jax import lax
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood
 from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_to_standard_normal, negative_elbo
+from jaxgen.losses.likelihood import bits_per_dim
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.context import concatenate_context
@@ -100,7 +101,7 @@ class VAE:
         bound = elbo(reconstruction, kl).mean()
         figures = {"elbo": bound, "kl": kl.mean(), "reconstruction": reconstruction.mean()}
         if self.likelihood.levels is not None:
-            figures["bits_per_dim"] = -bound / (math.prod(self.event_shape) * math.log(2))
+            figures["bits_per_dim"] = bits_per_dim(bound, math.prod(self.event_shape))
         return figures
 
     def log_prob(

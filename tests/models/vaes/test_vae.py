@@ -1,0 +1,299 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from scipy import stats
+
+from jaxgen.contracts import Model
+from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
+from jaxgen.losses.elbo import warm_up
+from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae
+from jaxgen.nets.mlp import MLP
+from jaxgen.nets.normalization import BatchNorm
+
+KEY = jax.random.key(0)
+
+
+def randomised(variables, scale=0.3):
+    """The variables with all parameters drawn anew: a network of zeros would pass too much."""
+    leaves, tree = jax.tree.flatten({player: v["params"] for player, v in variables.items()})
+    rng = np.random.default_rng(7)
+    params = jax.tree.unflatten(tree, [np.float32(scale * rng.normal(size=a.shape)) for a in leaves])
+    return {player: {**v, "params": params[player]} for player, v in variables.items()}
+
+
+def initialised(model, batch):
+    return randomised(jax.jit(model.init)(KEY, batch))
+
+
+class LinearGaussian:
+    """z ~ N(0, I_2), x|z ~ N(W z + b, s^2 I_5) as a VAE without hidden layers, W's columns orthogonal.
+
+    Marginal and posterior are known normals, the posterior a diagonal one.
+    """
+
+    s = 0.7
+    w = np.float32([[1, 1], [0.5, -1], [2, 0], [0, 0.5], [0, 0]])
+    b = np.float32([0.1, -0.2, 0.3, 0.4, -0.5])
+    marginal = stats.multivariate_normal(b, w @ w.T + s**2 * np.eye(5))
+    variance = 1 / (1 + (w**2).sum(0) / s**2)
+    to_mean = variance[:, None] * w.T / s**2
+    model = VAE(MLP(()), MLP(()), (5,), 2, Gaussian(std=s))
+
+    def variables(self, scale=1.0):
+        """With the posterior's standard deviations times `scale` in the encoder, and its means."""
+        log_variance = np.log(self.variance * scale**2)
+        return {
+            "encoder": {"params": {"head": {
+                "mean": {"kernel": self.to_mean.T, "bias": -self.to_mean @ self.b},
+                "log_variance": {"kernel": np.zeros((5, 2)), "bias": 14 * np.arctanh(log_variance / 14)},
+            }}},
+            "decoder": {"params": {"head": {"out": {"kernel": self.w.T, "bias": self.b}}}},
+        }  # fmt: skip
+
+
+def test_with_the_posterior_for_an_encoder_one_draw_gives_log_p():
+    case = LinearGaussian()
+    x = np.float32(case.marginal.rvs(4, random_state=0))
+    log_prob = jax.jit(case.model.log_prob, static_argnames="samples")(case.variables(), x, KEY, samples=1)
+    np.testing.assert_allclose(log_prob, case.marginal.logpdf(x), rtol=1e-4)
+
+
+def test_log_prob_comes_up_to_the_truth_with_more_draws():
+    case = LinearGaussian()
+    x = np.float32(case.marginal.rvs(200, random_state=0))
+    truth = case.marginal.logpdf(x)
+    bound = jax.jit(case.model.log_prob, static_argnames="samples")
+    gaps = [(truth - bound(case.variables(1.5), x, KEY, samples=k)).mean() for k in (1, 10, 1000)]
+    # a posterior too wide by 1.5 in each of two dimensions: KL = 1.5^2 - 1 - 2 log 1.5
+    assert gaps[0] == pytest.approx(1.25 - 2 * np.log(1.5), abs=0.35)
+    assert gaps[0] > 2 * gaps[1] > 0 and abs(gaps[2]) < 0.005
+
+
+def test_the_elbo_falls_short_by_the_divergence_to_the_posterior():
+    case, rows = LinearGaussian(), 20_000
+    x = np.float32(case.marginal.rvs(rows, random_state=0))
+    figures = jax.jit(case.model.evaluate)(case.variables(1.5), {"x": x}, KEY)
+    divergence = 1.5**2 - 1 - 2 * np.log(1.5)
+    gap = case.marginal.logpdf(x).mean() - figures["elbo"]
+    assert float(gap) == pytest.approx(divergence, abs=0.06)
+    assert float(figures["reconstruction"] - figures["kl"]) == pytest.approx(float(figures["elbo"]), rel=1e-5)
+
+
+def test_the_loss_has_the_gradient_of_the_expected_bound():
+    case, rows = LinearGaussian(), 50_000
+    x = np.float32(np.tile(case.marginal.rvs(1, random_state=0), (rows, 1)))
+    m = np.array([0.3, -0.4])
+    variables = case.variables(1.5)
+    std = 1.5 * np.sqrt(case.variance)
+    variables["encoder"]["params"]["head"]["mean"] = {"kernel": np.zeros((5, 2)), "bias": m}
+    value = lambda v: case.model.loss(v, {"x": x}, KEY, 0).value  # noqa: E731
+    grads = jax.jit(jax.grad(value))(variables)
+    # d/dm of |x - W z - b|^2 / 2 s^2 + |m|^2 / 2, and d/dstd of the trace term and the divergence
+    by_mean = case.w.T @ (case.w @ m + case.b - x[0]) / case.s**2 + m
+    by_std = std * (case.w**2).sum(0) / case.s**2 + std - 1 / std
+    head = grads["encoder"]["params"]["head"]
+    raw = np.asarray(variables["encoder"]["params"]["head"]["log_variance"]["bias"])
+    by_raw = by_std * std / 2 * (1 - np.tanh(raw / 14) ** 2)
+    np.testing.assert_allclose(head["mean"]["bias"], by_mean, atol=0.06)
+    np.testing.assert_allclose(head["log_variance"]["bias"], by_raw, atol=0.06)
+    by_bias = -(x[0] - case.w @ m - case.b) / case.s**2
+    np.testing.assert_allclose(grads["decoder"]["params"]["head"]["out"]["bias"], by_bias, atol=0.06)
+
+
+SMALL = {
+    "greys as chances": dense_vae((3, 3, 1), 2, (5,), levels=9),
+    "greys, Gaussian": dense_vae((3, 3, 1), 2, (5,), likelihood=Gaussian(), levels=300),
+    "convolutions": conv_vae((8, 8, 1), 2, 3, DiscretizedLogistic(9), 9),
+    "points": dense_vae((2,), 2, (5,), likelihood=Gaussian()),
+}
+
+
+def batch_for(model, rows=6):
+    rng = np.random.default_rng(3)
+    shape = (rows, *model.event_shape)
+    if model.levels is None:
+        return {"x": rng.normal(size=shape).astype(np.float32)}
+    return {"x": rng.integers(0, model.levels, shape).astype(np.uint8 if model.levels <= 256 else np.int32)}
+
+
+@pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
+def test_small_models_learn_and_answer_in_data_units(model):
+    assert isinstance(model, Model)
+    batch = batch_for(model)
+    variables = initialised(model, batch)
+    (name, play), *others = model.plays().items()
+    assert name == "elbo" and set(play.players) == set(variables) == {"encoder", "decoder"} and not others
+
+    @jax.jit
+    def everything(variables):
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+        draws, means = (model.sample(variables, KEY, 500, means=means) for means in (False, True))
+        return grads, model.evaluate(variables, batch, KEY), draws, means, model.reconstruct(variables, batch["x"])
+
+    grads, figures, draws, means, reconstructed = everything(variables)
+    for leaf in jax.tree.leaves(grads):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
+    assert all(np.isfinite(figure) for figure in figures.values())
+    assert model.monitor[0] in figures
+    assert ("bits_per_dim" in figures) == isinstance(model.likelihood, DiscretizedLogistic)
+    assert draws.shape == means.shape == (500, *model.event_shape)
+    assert reconstructed.shape == batch["x"].shape
+    assert draws.dtype == means.dtype == reconstructed.dtype == batch["x"].dtype
+    if model.levels is not None:
+        # over all grey levels, and not beyond; a Bernoulli's pixels are off or on
+        assert draws.min() == 0 and model.levels / 2 < draws.max() <= model.levels - 1
+        assert (len(np.unique(draws)) == 2) == isinstance(model.likelihood, Bernoulli)
+        assert means.max() > 1
+    spread = np.abs(np.float32(draws).mean(0) - np.float32(means).mean(0)) / np.float32(draws).std(0)
+    assert spread.max() < 0.25
+
+
+def constant_decoder(model, batch, *values):
+    """Variables with posterior N(0, I) for every x and p(x|z) the same for every z."""
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(model.init, KEY, batch))
+    bias = zeros["decoder"]["params"]["head"]["out"]["bias"]
+    zeros["decoder"]["params"]["head"]["out"]["bias"] = jnp.tile(jnp.array(values), bias.shape[0] // len(values))
+    return zeros
+
+
+def test_bits_per_dim_are_those_of_the_integers():
+    model = dense_vae((4,), 2, (3,), likelihood=DiscretizedLogistic(16), levels=16)
+    batch = batch_for(model, 50)
+    variables = constant_decoder(model, batch, 0.2, -1.0)
+    figures = jax.jit(model.evaluate)(variables, batch, KEY)
+    d = stats.logistic(7.5 * 1.2, 7.5 * (1e-3 + np.logaddexp(0, -1.0)))
+    upper = np.where(batch["x"] == 15, 1.0, d.cdf(batch["x"] + 0.5))
+    lower = np.where(batch["x"] == 0, 0.0, d.cdf(batch["x"] - 0.5))
+    assert float(figures["bits_per_dim"]) == pytest.approx(-np.log2(upper - lower).mean(), rel=1e-5)
+    assert figures["kl"] == 0
+
+
+def test_greys_are_binarized_anew_or_rated_as_chances():
+    drawn = dense_vae((400,), 2, (3,), levels=5)
+    batch = {"x": np.full((1, 400), 1, np.uint8)}
+    variables = constant_decoder(drawn, batch, 2.0)
+    # log p is 2 for each pixel that is on, less a constant: so it counts them
+    off = 400 * np.logaddexp(0, 2.0)
+
+    def counts(model):
+        keys = jax.random.split(KEY, 20)
+        figures = jax.jit(jax.vmap(lambda key: model.evaluate(variables, batch, key)["reconstruction"]))(keys)
+        return (np.asarray(figures) + off) / 2
+
+    binary = counts(drawn)
+    np.testing.assert_allclose(binary, np.round(binary), atol=1e-3)
+    assert len(np.unique(np.round(binary))) > 5
+    # a quarter of 400, standard deviation 8.7
+    assert binary.mean() == pytest.approx(100, abs=4 * 8.7 / 20**0.5)
+    np.testing.assert_allclose(counts(dataclasses.replace(drawn, binarize=False)), np.full(20, 100), rtol=1e-4)
+
+
+def test_the_encoder_sees_what_the_likelihood_rates():
+    # the posterior's mean is the sum of the encoder's input: binarized where the pixels are
+    model = VAE(MLP(()), MLP(()), (100,), 1, levels=5)
+    batch = {"x": np.full((8, 100), 2, np.uint8)}
+    variables = constant_decoder(model, batch, 2.0)
+    variables["encoder"]["params"]["head"]["mean"]["kernel"] = jnp.ones((100, 1))
+    figures = jax.jit(model.evaluate)(variables, {"x": batch["x"][:1]}, KEY)
+    on = (float(figures["reconstruction"]) + 100 * np.logaddexp(0, 2.0)) / 2
+    assert float(figures["kl"]) == pytest.approx(on**2 / 2, rel=1e-4) and on != 50
+    # without a key there is nothing to draw with: the chances themselves
+    np.testing.assert_allclose(jax.jit(model.encode)(variables, batch["x"]), np.full((8, 1), 50))
+    drawn = jax.jit(model.encode)(variables, batch["x"], KEY)
+    assert np.ptp(np.asarray(drawn)) > 1
+
+
+@pytest.mark.parametrize("model", [SMALL["points"], SMALL["convolutions"]], ids=["points", "convolutions"])
+def test_a_context_reaches_encoder_and_decoder(model):
+    batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
+    variables = initialised(model, batch)
+    other = np.roll(batch["context"], 1, axis=0)
+
+    @jax.jit
+    def results(context):
+        z = jnp.ones((6, model.latents))
+        return {
+            "encode": model.encode(variables, batch["x"], context=context),
+            "decode": model.decode(variables, z, context).astype(jnp.float32),
+            "log_prob": model.log_prob(variables, batch["x"], KEY, context, samples=2),
+            "elbo": model.evaluate(variables, {**batch, "context": context}, KEY)["elbo"],
+            "loss": model.loss(variables, {**batch, "context": context}, KEY, 0).value,
+            "sample": model.sample(variables, KEY, 6, context).astype(jnp.float32),
+        }
+
+    ours, others = results(batch["context"]), results(other)
+    for name in ours:
+        assert np.abs(ours[name] - others[name]).max() > 0, name
+
+
+def test_the_divergences_weight_may_follow_the_step():
+    model = dataclasses.replace(SMALL["points"], kl_weight=functools.partial(warm_up, steps=10))
+    batch = batch_for(model)
+    variables = initialised(model, batch)
+    loss = jax.jit(model.loss)
+    for step, weight in ((0, 0.0), (5, 0.5), (30, 1.0)):
+        out = loss(variables, batch, KEY, step)
+        m = {name: float(value) for name, value in out.metrics.items()}
+        assert float(out.value) == pytest.approx(weight * m["kl"] - m["reconstruction"], rel=1e-5)
+        assert m["elbo"] == pytest.approx(m["reconstruction"] - m["kl"], rel=1e-5)
+    fixed = jax.jit(dataclasses.replace(model, kl_weight=4.0).loss)(variables, batch, KEY, 0)
+    assert float(fixed.value) == pytest.approx(4 * m["kl"] - m["reconstruction"], rel=1e-5)
+
+
+class Normalised(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dropout(0.5, deterministic=not self.has_rng("dropout"))(BatchNorm()(nn.Dense(4, use_bias=False)(x)))
+
+
+def test_batch_statistics_move_in_training_and_decide_afterwards():
+    model = VAE(Normalised(), Normalised(), (3,), 2, Gaussian())
+    batch = batch_for(model)
+    variables = initialised(model, batch)
+    state = jax.jit(model.loss)(variables, batch, KEY, 0).state
+    for player in ("encoder", "decoder"):
+        before, after = variables[player]["batch_stats"], state[player]["batch_stats"]
+        assert jax.tree.structure(before) == jax.tree.structure(after)
+        assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
+    # evaluated, a row does not depend on the others, nor on what dropout would drop
+    encode = jax.jit(model.encode)
+    np.testing.assert_allclose(encode(variables, batch["x"])[:1], encode(variables, batch["x"][:1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
+def test_the_convolutional_builder_fits_the_usual_images(shape):
+    model = conv_vae(shape)
+    batch = {"x": jax.ShapeDtypeStruct((2, *shape), jnp.uint8)}
+    variables = jax.eval_shape(model.init, KEY, batch)
+    samples = jax.eval_shape(functools.partial(model.sample, n=5), variables, KEY)
+    assert samples.shape == (5, *shape) and samples.dtype == jnp.uint8
+    assert jax.eval_shape(model.loss, variables, batch, KEY, 0).value.shape == ()
+    # the image comes out of a convolution
+    assert variables["decoder"]["params"]["head"]["out"]["kernel"].shape[:2] == (3, 3)
+
+
+def test_the_dense_builders_defaults_are_the_papers():
+    model = dense_vae((784,))
+    variables = jax.eval_shape(model.init, KEY, {"x": jax.ShapeDtypeStruct((2, 784), jnp.float32)})
+    kernels = [leaf.shape for leaf in jax.tree.leaves(variables) if len(leaf.shape) == 2]
+    decoder, encoder = [(50, 200), (200, 200), (200, 784)], [(784, 200), (200, 200), (200, 50), (200, 50)]
+    assert sorted(kernels) == sorted(decoder + encoder)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="counts 16 levels, the model 256"):
+        dense_vae((4,), likelihood=DiscretizedLogistic(16), levels=256)
+    model = SMALL["points"]
+    with pytest.raises(ValueError, match=r"events of shape \(2,\)"):
+        model.init(KEY, {"x": jnp.zeros((4, 3))})
+    with pytest.raises(ValueError, match="number of levels"):
+        model.init(KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
+    with pytest.raises(ValueError, match="levels=None"):
+        SMALL["convolutions"].init(KEY, {"x": jnp.zeros((4, 8, 8, 1))})
+    with pytest.raises(ValueError, match="images"):
+        conv_vae((784,))

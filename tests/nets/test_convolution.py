@@ -1,0 +1,108 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.nets.convolution import (
+    Conv,
+    UpConv,
+    conv_general_dilated,
+    convolution,
+    depth_to_space,
+    space_to_depth,
+)
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+PADDINGS = ("SAME", "VALID", ((1, 2), (0, 3)))
+
+
+def stock(x, kernel, strides, padding):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+
+def derivatives(conv, x, kernel, strides, padding):
+    """The gradients of a function of the convolution, and the gradients of those gradients' squared norm."""
+
+    def loss(x, kernel):
+        return jnp.sin(conv(x, kernel, strides, padding)).sum()
+
+    def slope(x, kernel):
+        return sum((g**2).sum() for g in jax.grad(loss, argnums=(0, 1))(x, kernel))
+
+    return jax.grad(loss, argnums=(0, 1))(x, kernel), jax.grad(slope, argnums=(0, 1))(x, kernel)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
+    # every kernel size with every padding, on odd and even sizes
+    cases = []
+    for i, (size, padding) in enumerate(itertools.product(range(1, 6), PADDINGS)):
+        rng = np.random.default_rng(i)
+        x, kernel = rng.normal(size=(2, 7 + i % 2, 6 + i % 3, 2)), rng.normal(size=(size, 1 + (size + 1) % 5, 2, 3))
+        # greater strides come down to stride 1, whose gradient is written out: some of their derivatives will do
+        derived = stride == 1 or (size + stride) % 3 == PADDINGS.index(padding)
+        cases.append((x, kernel, padding, derived))
+
+    def results(arrays):
+        for (x, kernel), (_, _, padding, derived) in zip(arrays, cases, strict=True):
+            for conv in (convolution, stock):
+                args = conv, x, kernel, (stride, stride), padding
+                yield conv(*args[1:]), derivatives(*args) if derived else None
+
+    with jax.enable_x64(True):
+        arrays = [case[:2] for case in cases]
+        quickly = {"xla_backend_optimization_level": 0}
+        got = jax.jit(lambda arrays: list(results(arrays))).lower(arrays).compile(quickly)(arrays)
+        for (_, kernel, padding, _), ours, theirs in zip(cases, got[::2], got[1::2], strict=True):
+            for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+                assert a.dtype == np.float64 and a.shape == b.shape
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=f"{kernel.shape} {padding}")
+    assert jnp.zeros(1).dtype == jnp.float32
+
+
+def test_what_convolution_does_not_cover_takes_the_stock_path():
+    x, kernel = jnp.ones((2, 6, 6, 4)), jnp.ones((3, 3, 2, 4))
+    options = dict(rhs_dilation=(2, 2), dimension_numbers=NHWC, feature_group_count=2)
+    ours = conv_general_dilated(x, kernel, (1, 1), "SAME", **options)
+    np.testing.assert_array_equal(ours, lax.conv_general_dilated(x, kernel, (1, 1), "SAME", **options))
+    # strides that differ, and padding that crops
+    np.testing.assert_array_equal(convolution(x[..., :2], kernel, (1, 2)), stock(x[..., :2], kernel, (1, 2), "SAME"))
+    crop = ((-1, 0), (0, 0))
+    np.testing.assert_array_equal(
+        convolution(x[..., :2], kernel, (2, 2), crop), stock(x[..., :2], kernel, (2, 2), crop)
+    )
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_the_layer_is_flaxs_with_the_same_parameters(strides):
+    x = jax.random.normal(jax.random.key(0), (2, 7, 8, 3))
+    layer = Conv(5, 3, strides=strides, use_bias=False)
+    variables = layer.init(jax.random.key(1), x)
+    theirs = nn.Conv(5, (3, 3), (strides, strides), use_bias=False).apply(variables, x)
+    np.testing.assert_allclose(layer.apply(variables, x), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_space_and_depth(factor):
+    x = jnp.arange(2 * 6 * 12 * 2).reshape(2, 6, 12, 2)
+    folded = space_to_depth(x, factor)
+    assert folded.shape == (2, 6 // factor, 12 // factor, 2 * factor**2)
+    np.testing.assert_array_equal(depth_to_space(folded, factor), x)
+    # channel-major: the first f^2 channels are the first channel's neighbourhood, row by row
+    np.testing.assert_array_equal(folded[1, 0, 1, : factor**2], x[1, :factor, factor : 2 * factor, 0].ravel())
+
+
+def test_upsampling_spreads_each_pixels_own_channels():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
+    layer = UpConv(6, kernel_size=1, factor=3)
+    y, variables = layer.init_with_output(jax.random.key(1), x)
+    assert y.shape == (2, 9, 15, 6)
+    inner = variables["params"]["Conv_0"]
+    # a 1x1 kernel: the nine pixels of a block depend on one input pixel
+    wide = (x[1, 2, 4] @ inner["kernel"][0, 0] + inner["bias"]).reshape(6, 3, 3)
+    np.testing.assert_allclose(y[1, 6:9, 12:15], wide.transpose(1, 2, 0), rtol=1e-4, atol=1e-5)
+    assert set(UpConv(6, use_bias=False).init(jax.random.key(1), x)["params"]["Conv_0"]) == {"kernel"}

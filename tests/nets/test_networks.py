@@ -1,0 +1,118 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen.nets.context import concatenate_context
+from jaxgen.nets.critics import ResNetCritic, mean_pool
+from jaxgen.nets.decoders import ConvDecoder, halvings
+from jaxgen.nets.encoders import ConvEncoder
+from jaxgen.nets.generators import ResNetGenerator, upsample
+from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead
+from jaxgen.nets.mlp import MLP
+from jaxgen.nets.normalization import BatchNorm
+
+KEY = jax.random.key(0)
+
+
+def shapes(network, *shape):
+    return jax.eval_shape(lambda x: network.init_with_output(KEY, x), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def test_convolutional_networks_halve_and_double_to_the_size_they_are_built_for():
+    assert shapes(ConvEncoder((3, 5)), 2, 28, 28, 1)[0].shape == (2, 7, 7, 5)
+    assert shapes(ConvDecoder((7, 6), (5, 3, 4)), 2, 9)[0].shape == (2, 28, 24, 4)
+    assert shapes(ResNetGenerator((4, 2), 3, 6), 2, 9)[0].shape == (2, 32, 16, 6)
+    assert shapes(ResNetCritic(6, halvings=2), 2, 28, 28, 3)[0].shape == (2, 6)
+
+
+def test_halvings():
+    sizes = {(8, 8, 1): 1, (28, 28, 1): 2, (32, 32, 3): 3, (64, 32, 3): 3, (7, 8, 1): 0, (4, 4, 1): 0}
+    assert {shape: halvings(shape) for shape in sizes} == sizes
+    with pytest.raises(ValueError, match="images"):
+        halvings((784,))
+
+
+def test_pooling_undoes_upsampling():
+    x = jnp.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
+    np.testing.assert_array_equal(mean_pool(upsample(x)), x)
+    np.testing.assert_array_equal(mean_pool(x[:, :2])[1, 0, 1], x[1, :2, 2:].mean((0, 1)))
+
+
+def test_no_bias_stands_before_a_batch_normalisation():
+    _, variables = shapes(ResNetGenerator((4, 4), 2, 6), 2, 9)
+    blocks = {name: block for name, block in variables["params"].items() if name.startswith("UpBlock")}
+    assert len(blocks) == 2
+    for block in blocks.values():
+        convolutions = {name: layer for name, layer in block.items() if name.startswith("Conv")}
+        assert len(convolutions) == 3 and all(set(layer) == {"kernel"} for layer in convolutions.values())
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_critics_rows_do_not_meet(layer_norm):
+    critic = Headed(ResNetCritic(4, halvings=1, blocks=1, layer_norm=layer_norm), ScalarHead())
+    x = jax.random.normal(KEY, (3, 8, 8, 1))
+    variables = jax.jit(critic.init)(KEY, x)
+    assert set(variables) == {"params"}
+    score = jax.jit(critic.apply)
+    before, after = score(variables, x), score(variables, x.at[1].set(1.0))
+    assert before.shape == (3,)
+    np.testing.assert_array_equal(before == after, [True, False, True])
+
+
+def test_batch_normalisation_trains_when_its_statistics_may_change():
+    x = 3 + 2 * jax.random.normal(KEY, (500, 4, 2))
+    layer = BatchNorm(momentum=0.5)
+    variables = layer.init(KEY, x)
+    y, changed = layer.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y.mean((0, 1)), [0, 0], atol=1e-4)
+    np.testing.assert_allclose(y.std((0, 1)), [1, 1], atol=1e-2)
+    averages = changed["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(averages["mean"], 0.5 * x.mean((0, 1)), rtol=1e-4)
+    # otherwise the averages decide, here the initial 0 and 1
+    np.testing.assert_allclose(layer.apply(variables, x), x, rtol=1e-4)
+
+
+def test_log_variances_are_bounded_and_near_zero_as_they_come():
+    head = GaussianHead(2)
+    params = {name: {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)} for name in ("mean", "log_variance")}
+    params["log_variance"]["bias"] = jnp.array([0.1, -1e6])
+    mean, log_variance = head.apply({"params": params}, jnp.ones((4, 3)))
+    assert mean.shape == log_variance.shape == (4, 2)
+    np.testing.assert_allclose(log_variance[0], [0.1, -14], rtol=1e-4)
+
+
+def test_an_event_head_convolves_at_the_images_resolution_only():
+    image = EventHead((4, 6, 3), n=2)
+    y, variables = shapes(image, 5, 4, 6, 7)
+    assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (3, 3, 7, 6)
+    y, variables = shapes(image, 5, 2, 3, 7)
+    assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (42, 144)
+    assert shapes(EventHead((9,)), 5, 7)[0].shape == (5, 9, 1)
+
+
+@pytest.mark.parametrize("head", [GaussianHead(2), EventHead((3,)), ScalarHead()])
+def test_heads_answer_a_half_precision_network_in_single_precision(head):
+    x = jnp.ones((2, 4), jnp.bfloat16)
+    outputs, _ = jax.eval_shape(lambda: head.init_with_output(KEY, x))
+    assert all(y.dtype == jnp.float32 for y in jax.tree.leaves(outputs))
+
+
+def test_context_is_appended_where_it_belongs():
+    x, vector = jnp.zeros((2, 3, 4, 1)), jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    y = concatenate_context(x, vector)
+    assert y.shape == (2, 3, 4, 3)
+    np.testing.assert_array_equal(y[1, 2, 3], [0, 3, 4])
+    spatial = jnp.arange(24.0).reshape(2, 3, 4, 1)
+    np.testing.assert_array_equal(concatenate_context(x, spatial)[..., 1:], spatial)
+    np.testing.assert_array_equal(concatenate_context(jnp.zeros((2, 1)), vector), [[0, 1, 2], [0, 3, 4]])
+    assert concatenate_context(x, None) is x
+    for wrong in (jnp.zeros((3, 2)), jnp.zeros((2, 5, 4, 1))):
+        with pytest.raises(ValueError, match="does not fit"):
+            concatenate_context(x, wrong)
+
+
+def test_an_mlp_flattens_and_ends_as_told():
+    assert shapes(MLP((5,)), 2, 3, 3, 1)[0].shape == (2, 5)
+    assert shapes(MLP((5,), features=7), 2, 9)[0].shape == (2, 7)
+    assert shapes(MLP(()), 2, 3, 3)[0].shape == (2, 9)

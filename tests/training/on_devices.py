@@ -1,0 +1,62 @@
+"""Run by test_devices.py in a process that has eight devices: prints, for each game, how far they lead from one.
+
+Plain gradient descent, because Adam turns round-off into whole steps where a gradient is zero.
+"""
+
+import json
+
+import jax
+import numpy as np
+import optax
+
+from jaxgen.data import ArraySource
+from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
+from jaxgen.models.gans.wgan_gp import dense_wgan_gp
+from jaxgen.models.vaes.vae import dense_vae
+from jaxgen.training import Settings, fit, init_state
+from tests.training.games import Duel
+from tests.training.runs import images, points
+
+STEPS = 20
+
+
+class Streamed(ArraySource):
+    resident = False
+
+
+def slow(plays):
+    return {name: play._replace(optimizer=optax.sgd(1e-3)) for name, play in plays.items()}
+
+
+def largest(a, b):
+    """The greatest difference between any two variables."""
+    return max(jax.tree.leaves(jax.tree.map(lambda x, y: float(np.abs(np.asarray(x) - np.asarray(y)).max()), a, b)))
+
+
+def distance(model, data, parallel="jit"):
+    """How far eight devices end from one, and how far from there it had started."""
+
+    def train(devices, parallel="jit"):
+        settings = Settings(
+            steps=STEPS, batch_size=16, devices=devices, parallel=parallel, ema=0, steps_per_call=10, log_every=10
+        )
+        return fit(model, data, settings, plays=slow(model.plays()), progress=False).variables
+
+    start = jax.jit(lambda: init_state(model, {}, jax.random.key(0), data.head(512)).variables)()
+    one = train(1)
+    return [largest(one, train(8, parallel)), largest(one, start)]
+
+
+if __name__ == "__main__":
+    assert jax.device_count() == 8
+    integers, reals = ArraySource(images(96, 0), levels=17), ArraySource(points(96, 0))
+    vector = real_nvp_vector(2, 1, (8,))
+    print(json.dumps({
+        "flow": distance(real_nvp_image((4, 4, 1), 17, depth=1, width=8), integers),
+        "vae": distance(dense_vae((4, 4, 1), 3, (8,), levels=17), integers),
+        "gan": distance(dense_wgan_gp((2,), width=8, depth=2, critic_steps=3), reals),
+        "gan with batch statistics": distance(Duel(), reals),
+        "flow, streamed": distance(vector, Streamed(points(96, 0))),
+        "flow, pmap": distance(vector, reals, "pmap"),
+        "gan with batch statistics, pmap": distance(Duel(noise=0.0), reals, "pmap"),
+    }))

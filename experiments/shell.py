@@ -116,6 +116,7 @@ def run(name: str, config: C, build: Callable[[C, Splits], Experiment], publishe
         What `result.json` holds.
     """
     began = time.monotonic()
+    config.check()
     splits = source(config.data, data_dir=config.data_dir)
     if config.conditional:
         splits = Splits(*(split.conditional() for split in splits))

@@ -1,7 +1,7 @@
 """Likelihoods of decoders: p(x | params) with independent coordinates, given `n` parameters for each of them.
 
-Parameters come straight out of a network, [..., n] for data of shape [...]: any real number is allowed. Computations are
-at least float32 whatever the network computed in.
+Parameters come straight out of a network, [..., n] for data of shape [...]: any real number is allowed. Computations
+are at least float32 whatever the network computed in.
 """
 
 from __future__ import annotations
@@ -121,9 +121,9 @@ class Gaussian:
 class DiscretizedLogistic:
     """Integers 0..levels-1: the mass that a logistic density puts on each unit bin, the edge bins taking its tails.
 
-    P(x) = F((x + 1/2 - m) / s) - F((x - 1/2 - m) / s), F the sigmoid (Kingma et al. 2016, "Improved Variational Inference
-    with Inverse Autoregressive Flow"). The parameters are m and s before its softplus, in units in which the levels
-    span [-1, 1], so that zeros mean a broad density on the middle.
+    P(x) = F((x + 1/2 - m) / s) - F((x - 1/2 - m) / s), F the sigmoid (Kingma et al. 2016, "Improved Variational
+    Inference with Inverse Autoregressive Flow"). The parameters are m and s before its softplus, in units in which the
+    levels span [-1, 1], so that zeros mean a broad density on the middle.
 
     Attributes:
         floor: of the scale, in those units.

@@ -20,7 +20,7 @@ def non_saturating_discriminator(real: Array, fake: Array) -> Array:
 
 
 def non_saturating_generator(fake: Array) -> Array:
-    """-E log D(G(z)), whose gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
+    """-E log D(G(z)): its gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
     return jax.nn.softplus(-fake).mean()
 
 

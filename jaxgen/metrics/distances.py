@@ -1,4 +1,4 @@
-"""Distances between two sets of samples: zero in the limit exactly for equal distributions. Rows are samples, [N, ...]."""
+"""Distances between two sets of samples [N, ...] and [M, ...]; in the limit zero for equal distributions only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def wasserstein_1d(x: Array, y: Array) -> Array:
     return jnp.sum(jnp.abs(under_x - under_y) * jnp.diff(values))
 
 
-def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 128) -> Array:
+def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 50) -> Array:
     """The mean over random directions of the Wasserstein-1 distance of the projections, in the data's units.
 
     Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures". Between two samples of one distribution

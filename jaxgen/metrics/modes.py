@@ -24,8 +24,8 @@ def mode_coverage(
         fair: a mode counts as fairly covered with at least this part of N / K high-quality samples.
 
     Returns:
-        `high_quality`: share of high-quality samples; `modes`: modes with at least one of them; `fair_modes`: modes with
-        at least `fair` of their share.
+        `high_quality`: share of high-quality samples; `modes`: modes with at least one of them; `fair_modes`: modes
+        with at least `fair` of their share.
     """
     centers = jnp.asarray(centers, samples.dtype)
     squared = ((samples[:, None] - centers[None]) ** 2).sum(-1)

@@ -1,4 +1,4 @@
-"""Last layers, owned by models: a user brings a network without counting its output features, the head adds what is due.
+"""Last layers, owned by models: a user brings a network and counts no output features, the head adds what is due.
 
 Heads compute in float32 whatever the network before them computed in.
 """

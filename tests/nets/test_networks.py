@@ -48,11 +48,11 @@ def test_no_bias_stands_before_a_batch_normalisation():
         assert len(convolutions) == 3 and all(set(layer) == {"kernel"} for layer in convolutions.values())
 
 
-@pytest.mark.parametrize("layer_norm", [False, True])
-def test_a_critics_rows_do_not_meet(layer_norm):
-    critic = Headed(ResNetCritic(4, halvings=1, blocks=1, layer_norm=layer_norm), ScalarHead())
+def test_a_critics_rows_do_not_meet():
+    critic = Headed(ResNetCritic(4, halvings=1, blocks=1, layer_norm=True), ScalarHead())
     x = jax.random.normal(KEY, (3, 8, 8, 1))
-    variables = jax.jit(critic.init)(KEY, x)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda a: np.float32(rng.normal(size=a.shape)), jax.eval_shape(critic.init, KEY, x))
     assert set(variables) == {"params"}
     score = jax.jit(critic.apply)
     before, after = score(variables, x), score(variables, x.at[1].set(1.0))

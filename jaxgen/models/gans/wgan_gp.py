@@ -172,9 +172,9 @@ def conv_wgan_gp(
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances,
     monitor: tuple[str, str] = ("sliced_wasserstein", "min"),
 ) -> WGANGP:
-    """The paper's residual networks for images, its CIFAR-10 ones at 32 x 32 x 3; 4 to 7 pixels are doubled up to the size.
+    """The paper's residual networks for images; at 32 x 32 x 3 its CIFAR-10 ones.
 
-    Attributes:
+    Args:
         layer_norm: in the critic.
     """
     doublings = halvings(event_shape)

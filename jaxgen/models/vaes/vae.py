@@ -1,7 +1,7 @@
 """The variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes").
 
-A decoder p(x|z) with a standard normal prior p(z), and an encoder q(z|x) = N(mu(x), diag sigma^2(x)) that stands for its
-posterior. Both climb the evidence lower bound
+A decoder p(x|z) with a standard normal prior p(z), and an encoder q(z|x) = N(mu(x), diag sigma^2(x)) that stands for
+its posterior. Both climb the evidence lower bound
 
     log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z)),    z = mu(x) + sigma(x) eps,  eps ~ N(0, I),
 
@@ -209,7 +209,7 @@ def conv_vae(
     binarize: bool = True,
     kl_weight: float | Callable[[Step], Array] = 1.0,
 ) -> VAE:
-    """Convolutional networks for images, halved down to 4 to 7 pixels where their size allows, the channels doubling."""
+    """Convolutional networks for images, halved while they are even and above 4 pixels, the channels doubling."""
     stages = halvings(event_shape)
     widths = tuple(width * 2**i for i in range(stages))
     start = (event_shape[0] >> stages, event_shape[1] >> stages)

@@ -14,20 +14,7 @@ from jaxgen.losses.elbo import warm_up
 from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
-
-KEY = jax.random.key(0)
-
-
-def randomised(variables, scale=0.3):
-    """The variables with all parameters drawn anew: a network of zeros would pass too much."""
-    leaves, tree = jax.tree.flatten({player: v["params"] for player, v in variables.items()})
-    rng = np.random.default_rng(7)
-    params = jax.tree.unflatten(tree, [np.float32(scale * rng.normal(size=a.shape)) for a in leaves])
-    return {player: {**v, "params": params[player]} for player, v in variables.items()}
-
-
-def initialised(model, batch):
-    return randomised(jax.jit(model.init)(KEY, batch))
+from tests.models.parameters import KEY, batch_for, drawn
 
 
 class LinearGaussian:
@@ -37,7 +24,7 @@ class LinearGaussian:
     """
 
     s = 0.7
-    w = np.float32([[1, 1], [0.5, -1], [2, 0], [0, 0.5], [0, 0]])
+    w = np.float32([[1, 1], [1, -1], [2, 0], [0, 0.5], [0, 0]])
     b = np.float32([0.1, -0.2, 0.3, 0.4, -0.5])
     marginal = stats.multivariate_normal(b, w @ w.T + s**2 * np.eye(5))
     variance = 1 / (1 + (w**2).sum(0) / s**2)
@@ -113,19 +100,11 @@ SMALL = {
 }
 
 
-def batch_for(model, rows=6):
-    rng = np.random.default_rng(3)
-    shape = (rows, *model.event_shape)
-    if model.levels is None:
-        return {"x": rng.normal(size=shape).astype(np.float32)}
-    return {"x": rng.integers(0, model.levels, shape).astype(np.uint8 if model.levels <= 256 else np.int32)}
-
-
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_small_models_learn_and_answer_in_data_units(model):
     assert isinstance(model, Model)
     batch = batch_for(model)
-    variables = initialised(model, batch)
+    variables = drawn(model, batch)
     (name, play), *others = model.plays().items()
     assert name == "elbo" and set(play.players) == set(variables) == {"encoder", "decoder"} and not others
 
@@ -149,8 +128,10 @@ def test_small_models_learn_and_answer_in_data_units(model):
         assert draws.min() == 0 and model.levels / 2 < draws.max() <= model.levels - 1
         assert (len(np.unique(draws)) == 2) == isinstance(model.likelihood, Bernoulli)
         assert means.max() > 1
-    spread = np.abs(np.float32(draws).mean(0) - np.float32(means).mean(0)) / np.float32(draws).std(0)
-    assert spread.max() < 0.25
+    if not (isinstance(model.likelihood, Gaussian) and model.levels):
+        # draws scatter around the means, unless they are clipped to the grey levels
+        off = np.float32(draws).mean(0) - np.float32(means).mean(0)
+        assert np.abs(off / np.float32(draws).std(0)).max() < 0.25
 
 
 def constant_decoder(model, batch, *values):
@@ -174,9 +155,9 @@ def test_bits_per_dim_are_those_of_the_integers():
 
 
 def test_greys_are_binarized_anew_or_rated_as_chances():
-    drawn = dense_vae((400,), 2, (3,), levels=5)
+    model = dense_vae((400,), 2, (3,), levels=5)
     batch = {"x": np.full((1, 400), 1, np.uint8)}
-    variables = constant_decoder(drawn, batch, 2.0)
+    variables = constant_decoder(model, batch, 2.0)
     # log p is 2 for each pixel that is on, less a constant: so it counts them
     off = 400 * np.logaddexp(0, 2.0)
 
@@ -185,12 +166,12 @@ def test_greys_are_binarized_anew_or_rated_as_chances():
         figures = jax.jit(jax.vmap(lambda key: model.evaluate(variables, batch, key)["reconstruction"]))(keys)
         return (np.asarray(figures) + off) / 2
 
-    binary = counts(drawn)
+    binary = counts(model)
     np.testing.assert_allclose(binary, np.round(binary), atol=1e-3)
     assert len(np.unique(np.round(binary))) > 5
     # a quarter of 400, standard deviation 8.7
     assert binary.mean() == pytest.approx(100, abs=4 * 8.7 / 20**0.5)
-    np.testing.assert_allclose(counts(dataclasses.replace(drawn, binarize=False)), np.full(20, 100), rtol=1e-4)
+    np.testing.assert_allclose(counts(dataclasses.replace(model, binarize=False)), np.full(20, 100), rtol=1e-4)
 
 
 def test_the_encoder_sees_what_the_likelihood_rates():
@@ -204,14 +185,14 @@ def test_the_encoder_sees_what_the_likelihood_rates():
     assert float(figures["kl"]) == pytest.approx(on**2 / 2, rel=1e-4) and on != 50
     # without a key there is nothing to draw with: the chances themselves
     np.testing.assert_allclose(jax.jit(model.encode)(variables, batch["x"]), np.full((8, 1), 50))
-    drawn = jax.jit(model.encode)(variables, batch["x"], KEY)
-    assert np.ptp(np.asarray(drawn)) > 1
+    draws = jax.jit(model.encode)(variables, batch["x"], KEY)
+    assert np.ptp(np.asarray(draws)) > 1
 
 
-@pytest.mark.parametrize("model", [SMALL["points"], SMALL["convolutions"]], ids=["points", "convolutions"])
-def test_a_context_reaches_encoder_and_decoder(model):
+def test_a_context_reaches_encoder_and_decoder():
+    model = SMALL["greys as chances"]
     batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
-    variables = initialised(model, batch)
+    variables = drawn(model, batch)
     other = np.roll(batch["context"], 1, axis=0)
 
     @jax.jit
@@ -234,7 +215,7 @@ def test_a_context_reaches_encoder_and_decoder(model):
 def test_the_divergences_weight_may_follow_the_step():
     model = dataclasses.replace(SMALL["points"], kl_weight=functools.partial(warm_up, steps=10))
     batch = batch_for(model)
-    variables = initialised(model, batch)
+    variables = drawn(model, batch)
     loss = jax.jit(model.loss)
     for step, weight in ((0, 0.0), (5, 0.5), (30, 1.0)):
         out = loss(variables, batch, KEY, step)
@@ -254,7 +235,7 @@ class Normalised(nn.Module):
 def test_batch_statistics_move_in_training_and_decide_afterwards():
     model = VAE(Normalised(), Normalised(), (3,), 2, Gaussian())
     batch = batch_for(model)
-    variables = initialised(model, batch)
+    variables = jax.jit(model.init)(KEY, batch)
     state = jax.jit(model.loss)(variables, batch, KEY, 0).state
     for player in ("encoder", "decoder"):
         before, after = variables[player]["batch_stats"], state[player]["batch_stats"]

@@ -1,0 +1,65 @@
+"""Many steps in one compiled call against one call a step, on the GAN of the plane: `python -m experiments.benchmarks.scan`.
+
+The same step, batches and width both ways, in turn, after warm-up; the median of the rounds, and their range.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jaxgen.data import source
+from jaxgen.models.gans.wgan_gp import dense_wgan_gp
+from jaxgen.training import init_state, make_train_step, many_steps
+
+
+@dataclass(frozen=True)
+class Scan:
+    width: int = 128
+    batch_size: int = 256
+    steps: int = 200
+    """Steps a round."""
+    rounds: int = 15
+
+
+def main(config: Scan) -> dict[str, list[float]]:
+    """Steps/s of each round, by way."""
+    model, train = dense_wgan_gp((2,), config.width), source("twenty_five_gaussians").train
+    plays = model.plays()
+    step = make_train_step(plays)
+    state = jax.jit(lambda: init_state(model, plays, jax.random.key(0), train.head(512)))()
+    arrays = jax.device_put(train.arrays)
+    one = jax.jit(step, donate_argnums=0)
+    many = jax.jit(many_steps(step, config.steps), donate_argnums=0)
+    rows = np.stack([train.indices_at(i, config.batch_size, 0) for i in range(config.steps)])
+
+    def calls(state):
+        for i in range(config.steps):
+            state, metrics = one(state, train.batch_at(i, config.batch_size, 0))
+        return jax.block_until_ready(state)
+
+    def scanned(state):
+        return jax.block_until_ready(many(state, arrays, rows, np.int32(config.steps))[0])
+
+    ways, rates = {"one call a step": calls, f"{config.steps} steps a call": scanned}, {}
+    for way in ways.values():
+        state = way(state)
+    for _ in range(config.rounds):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            state = way(state)
+            rates.setdefault(name, []).append(config.steps / (time.perf_counter() - began))
+    return rates
+
+
+if __name__ == "__main__":
+    import tyro
+
+    measured = main(tyro.cli(Scan, description=__doc__, prog="python -m experiments.benchmarks.scan"))
+    for name, values in measured.items():
+        print(f"{name}: median {np.median(values):.0f} steps/s, from {min(values):.0f} to {max(values):.0f}")
+    slow, fast = (np.median(values) for values in measured.values())
+    print(f"ratio of the medians: {fast / slow:.2f}")

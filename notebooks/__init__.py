@@ -1,0 +1,1 @@
+"""Notebooks that show this package at work, and what executes them."""

@@ -1,0 +1,300 @@
+"""What every bijector must do, checked on every bijector with all its variables randomised, in float64."""
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import pkgutil
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import jaxgen.bijectors
+from jaxgen.bijectors import (
+    ActNorm, AdditiveTransformer, Affine, AffineTransformer, Alternate, Bijector, Chain, Checkerboard, Coupling,
+    Elementwise, Invert, LeakyReLU, LearnedPrior, Logit, OnHalf, Permute, Probit, Repeat, Sigmoid, Softplus, Squeeze,
+    Tanh, factor_out,
+)
+from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
+from jaxgen.nets.convolution import Conv
+from jaxgen.nets.mlp import MLP
+from tests.bijectors.randomise import random_variables
+
+B = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A bijector, the event it is tried on, the shape of the context that it depends on, and where it is defined.
+
+    An image that is "reached" has points outside float64's reach of the domain: latents are tried that data give.
+    """
+
+    bijector: Bijector
+    event: tuple[int, ...]
+    context: tuple[int, ...] | None = None
+    domain: str = "line"
+    image: str = "line"
+
+
+def dense():
+    return MLP((5,), nn.tanh)
+
+
+def conv():
+    return nn.Sequential([Conv(4), nn.tanh])
+
+
+def affine(conditioner, **fields):
+    return Coupling(AffineTransformer(), conditioner, **fields)
+
+
+def step():
+    return Chain((ActNorm(), Permute(), affine(dense()), LeakyReLU(0.5)))
+
+
+def image_step():
+    return Chain((ActNorm(), affine(conv(), mask=Checkerboard()), Permute(), affine(conv(), flip=True)))
+
+
+CASES = {
+    "affine": Case(Affine(0.5, -3.0), (3,)),
+    "affine of tuples": Case(Affine((0.5, -1.0, 2.0), ((1.0,), (2.0,))), (2, 3)),
+    "logit": Case(Logit(), (3,), domain="unit"),
+    "logit with margin": Case(Logit(0.05), (2, 2, 1), domain="unit"),
+    "sigmoid": Case(Sigmoid(), (3,), image="unit"),
+    "probit": Case(Probit(), (3,), domain="unit"),
+    "softplus": Case(Softplus(), (3,), image="positive"),
+    "tanh": Case(Tanh(), (3,), image="ball"),
+    "leaky relu": Case(LeakyReLU(0.1), (4,)),
+    "permute at random": Case(Permute(), (7,)),
+    "permute channels": Case(Permute(), (2, 3, 5)),
+    "reverse": Case(Permute("reverse"), (5,)),
+    "permute as given": Case(Permute((2, 0, 3, 1)), (4,)),
+    "squeeze": Case(Squeeze(), (4, 6, 2)),
+    "squeeze by 3": Case(Squeeze(3), (3, 6, 1)),
+    "un-squeeze": Case(Invert(Squeeze()), (1, 3, 8)),
+    "act norm": Case(ActNorm(), (3,)),
+    "act norm of images": Case(ActNorm(), (3, 2, 3)),
+    "additive coupling": Case(Coupling(AdditiveTransformer(), dense()), (5,)),
+    "affine coupling": Case(affine(dense()), (5,)),
+    "affine coupling, flipped": Case(affine(dense(), flip=True), (5,)),
+    "affine coupling, context": Case(affine(dense()), (5,), (2,)),
+    "alternate": Case(affine(dense(), mask=Alternate()), (5,)),
+    "alternate, flipped, context": Case(affine(dense(), mask=Alternate(), flip=True), (4,), (2,)),
+    "alternate on channels": Case(affine(conv(), mask=Alternate()), (2, 3, 3)),
+    "halves of channels": Case(affine(conv()), (3, 2, 3)),
+    "halves of channels, vector context": Case(affine(conv(), flip=True), (3, 2, 3), (2,)),
+    "halves of channels, dense network": Case(affine(dense()), (2, 2, 3)),
+    "checkerboard": Case(affine(conv(), mask=Checkerboard()), (3, 5, 1)),
+    "checkerboard, flipped": Case(affine(conv(), mask=Checkerboard(), flip=True), (3, 3, 2)),
+    "checkerboard, dense network, context": Case(affine(dense(), mask=Checkerboard()), (3, 3, 1), (2,)),
+    "checkerboard, spatial context": Case(affine(conv(), mask=Checkerboard()), (4, 2, 1), (4, 2, 2)),
+    "checkerboard, coarse context": Case(affine(conv(), mask=Checkerboard()), (4, 2, 1), (2, 2, 1)),
+    "mask as given": Case(affine(dense(), mask=(True, False, False, True, False)), (5,)),
+    "mask as given, rows": Case(Coupling(AdditiveTransformer(), conv(), mask=(((True,),), ((False,),))), (2, 3, 2)),
+    "learned prior": Case(LearnedPrior(), (2, 2, 3)),
+    "learned prior, positions": Case(LearnedPrior(per_position=True), (2, 2, 3)),
+    "learned prior, context": Case(LearnedPrior(), (2, 2, 3), (4,)),
+    "learned prior, positions, context": Case(LearnedPrior(per_position=True), (5,), (4,)),
+    "learned prior, spatial context": Case(LearnedPrior(), (4, 2, 2), (2, 2, 3)),
+    "factor out": Case(factor_out(ActNorm(), conv()), (2, 3, 3)),
+    "factor out, context": Case(factor_out(affine(conv()), conv()), (2, 2, 5), (2,)),
+    "on half": Case(OnHalf(affine(dense())), (7,)),
+    "chain": Case(Chain((step(), Softplus(), Invert(Softplus()), Affine(0.0, 2.0))), (4,)),
+    "repeat": Case(Repeat(step(), 3), (5,)),
+    "repeat, context": Case(Repeat(step(), 3), (4,), (2,)),
+    "repeat of repeat": Case(Repeat(Chain((Repeat(step(), 2), Permute("reverse"))), 2), (4,)),
+    "repeat of images, spatial context": Case(Repeat(image_step(), 2), (3, 2, 2), (3, 2, 1)),
+    "invert": Case(Invert(affine(dense())), (4,), (1,)),
+    "invert of repeat": Case(Invert(Repeat(step(), 2)), (4,)),
+    "repeat of invert": Case(Repeat(Invert(step()), 2), (4,)),
+    "real nvp of vectors": Case(real_nvp_vector(3, depth=2, widths=(4,)).bijector, (3,), (2,)),
+    "real nvp of images": Case(real_nvp_image((4, 4, 1), depth=1, width=4).bijector, (4, 4, 1), (2,), "unit", "reached"),
+}
+everything = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def draw(where, key, shape):
+    if where == "line":
+        return jax.random.normal(key, shape)
+    low, high = {"unit": (0.02, 0.98), "positive": (0.02, 4.0), "ball": (-0.98, 0.98)}[where]
+    return jax.random.uniform(key, shape, minval=low, maxval=high)
+
+
+def extremes(where, shape):
+    """Each row full of one of the worst values."""
+    where = "line" if where == "reached" else where
+    far = {"line": (-1e3, 0.0, 1e3), "unit": (0.0, 0.5, 1.0), "positive": (0.0, 1e-30, 1e3), "ball": (-1.0, 0.0, 1.0)}
+    return jnp.broadcast_to(jnp.asarray(far[where]).reshape(B, *(1 for _ in shape[1:])), shape)
+
+
+class Results(NamedTuple):
+    """What one direction of a bijector gives at one input."""
+
+    value: np.ndarray
+    log_det: np.ndarray
+    jacobian: np.ndarray
+    gradients: Any
+
+
+# Compiling is what these tests cost, and the code that comes out runs once.
+quick = functools.partial(jax.jit, compiler_options={"xla_llvm_disable_expensive_passes": True})
+
+
+def study(bijector, direction):
+    """One compiled function for everything that is asked of a direction."""
+
+    @quick
+    def at(variables, x, context):
+        def apply(parameters, x):
+            return bijector.apply({**variables, "params": parameters}, x, context, method=f"{direction}_and_log_det")
+
+        (value, log_det), pull_back = jax.vjp(apply, variables.get("params", {}), x)
+        size = value[0].size
+        # Rows do not see each other, so a basis vector in all rows at once asks for a line of each row's Jacobian.
+        basis = jnp.broadcast_to(jnp.eye(size)[:, None], (size, B, size)).reshape(size, *value.shape)
+        lines = jax.vmap(lambda line: pull_back((line, jnp.zeros_like(log_det)))[1])(basis)
+        jacobian = jnp.moveaxis(lines, 0, 1).reshape(B, size, size)
+        return Results(value, log_det, jacobian, pull_back((jnp.ones_like(value), jnp.ones_like(log_det))))
+
+    return lambda *inputs: jax.device_get(at(*inputs))
+
+
+class Studied(NamedTuple):
+    variables: Any
+    context: Any
+    x: Any
+    forward: Results
+    forward_back: Results
+    forward_extremes: Results
+    z: Any
+    inverse: Results
+    inverse_back: Results
+    inverse_extremes: Results
+    other_context: tuple[Results, Results] | None
+
+
+@functools.cache
+def studied(name):
+    case = CASES[name]
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(sum(map(ord, name))), 4)
+        x = draw(case.domain, keys[0], (B, *case.event))
+        context = None if case.context is None else jax.random.normal(keys[1], (B, *case.context))
+        variables = random_variables(case.bijector, keys[2], x, context)
+        forward, inverse = (functools.partial(study(case.bijector, d), variables) for d in ("forward", "inverse"))
+        there = forward(x, context)
+        z = there.value[::-1] if case.image == "reached" else draw(case.image, keys[3], there.value.shape)
+        back = inverse(z, context)
+        other = None if context is None else (forward(x, context + 1), inverse(z, context + 1))
+        return Studied(
+            variables, context,
+            x, there, inverse(there.value, context), forward(extremes(case.domain, x.shape), context),
+            z, back, forward(back.value, context), inverse(extremes(case.image, z.shape), context),
+            other,
+        )
+
+
+every_name = pytest.mark.parametrize("name", CASES)
+
+
+@every_name
+def test_round_trips_both_ways(name):
+    s = studied(name)
+    for start, there, back in ((s.x, s.forward, s.forward_back), (s.z, s.inverse, s.inverse_back)):
+        np.testing.assert_allclose(back.value, start, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(back.log_det, -there.log_det, rtol=0, atol=1e-9)
+
+
+@every_name
+def test_log_det_is_that_of_the_jacobian(name):
+    s = studied(name)
+    for there in (s.forward, s.inverse):
+        assert there.log_det.shape == (B,)
+        assert there.log_det.dtype == there.value.dtype == np.float64
+        np.testing.assert_allclose(there.log_det, np.linalg.slogdet(there.jacobian)[1], rtol=0, atol=1e-8)
+
+
+@every_name
+def test_values_and_gradients_are_finite_at_the_edges_and_far_out(name):
+    s = studied(name)
+    for leaf in jax.tree.leaves((s.forward_extremes, s.inverse_extremes)):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize("name", [
+    "affine of tuples", "logit with margin", "permute at random", "act norm", "additive coupling",
+    "alternate, flipped, context", "checkerboard", "learned prior, context", "on half", "repeat, context",
+])
+def test_is_the_same_map_outside_jit(name):
+    s = studied(name)
+    with jax.enable_x64(True):
+        z, log_det = CASES[name].bijector.apply(s.variables, s.x, s.context)
+    np.testing.assert_allclose(z, s.forward.value, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(log_det, s.forward.log_det, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.context is not None])
+def test_context_changes_the_map_of_every_row(name):
+    s = studied(name)
+    for there, other in zip((s.forward, s.inverse), s.other_context, strict=True):
+        assert np.abs(other.value - there.value).reshape(B, -1).max(-1).min() > 1e-3
+
+
+@everything
+def test_takes_half_precision_and_a_context_it_may_not_need(case):
+    x = jax.ShapeDtypeStruct((B, *case.event), jnp.bfloat16)
+    context = jax.ShapeDtypeStruct((B, *(case.context or (2,))), jnp.float32)
+    variables = jax.eval_shape(case.bijector.init, jax.random.key(0), x, context)
+    for direction in ("forward_and_log_det", "inverse_and_log_det"):
+        apply = functools.partial(case.bijector.apply, method=direction)
+        y, log_det = jax.eval_shape(apply, variables, x, context)
+        assert log_det.shape == (B,) and log_det.dtype == jnp.float32
+        x = y
+
+
+@everything
+def test_either_direction_of_init_gives_the_same_variables(case):
+    x = jax.ShapeDtypeStruct((B, *case.event), jnp.float32)
+    context = None if case.context is None else jax.ShapeDtypeStruct((B, *case.context), jnp.float32)
+    forward = jax.eval_shape(case.bijector.init, jax.random.key(0), x, context)
+    z = jax.eval_shape(case.bijector.apply, forward, x, context)[0]
+    inverse = jax.eval_shape(
+        functools.partial(case.bijector.init, method="inverse_and_log_det"), jax.random.key(0), z, context
+    )
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), forward) == jax.tree.map(lambda a: (a.shape, a.dtype), inverse)
+
+
+@everything
+def test_is_a_value(case):
+    assert hash(case.bijector) == hash(case.bijector.clone())
+    assert case.bijector == case.bijector.clone()
+
+
+def test_every_bijector_is_tested():
+    def inside(value):
+        if isinstance(value, Bijector):
+            yield type(value)
+            for field in dataclasses.fields(value):
+                if field.name != "parent":
+                    yield from inside(getattr(value, field.name))
+        elif isinstance(value, tuple):
+            for item in value:
+                yield from inside(item)
+
+    tested = {kind for case in CASES.values() for kind in inside(case.bijector)}
+    folder = jaxgen.bijectors
+    modules = [importlib.import_module(f"{folder.__name__}.{m.name}") for m in pkgutil.iter_modules(folder.__path__)]
+    written = {kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)}
+    written = {kind for kind in written if issubclass(kind, Bijector) and not kind.__name__.startswith("_")}
+    assert written - tested == {Bijector, Elementwise}
+
+
+def test_float64_stays_in_these_tests():
+    studied("act norm")
+    assert jnp.zeros(()).dtype == jnp.float32

@@ -1,0 +1,119 @@
+"""Every experiment from its command line to its result, and what bad input gets."""
+
+import importlib
+import json
+import pkgutil
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import experiments
+import jaxgen
+from experiments import results, shell
+
+TINY = ["--steps", "6", "--eval-every", "3", "--checkpoint-every", "3", "--log-every", "3"]
+RUNS = {
+    "flows.real_nvp": ["--batch-size", "32", "--depth", "1", "--width", "4"],
+    "vaes.vae": ["--width", "8", "--latents", "2", "--importance-samples", "4"],
+    "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
+}
+
+
+def run(module, *arguments, monkeypatch):
+    """Runs an experiment as `python -m` would, in this process."""
+    found = importlib.import_module(f"experiments.{module}")
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    config = next(v for v in vars(found).values() if isinstance(v, type) and issubclass(v, shell.Config) and v is not shell.Config)
+    shell.main(config, found.build, getattr(found, "PUBLISHED", None))
+
+
+def test_every_experiment_is_tried_here():
+    found = {
+        name.removeprefix("experiments.")
+        for _, name, package in pkgutil.walk_packages(experiments.__path__, "experiments.")
+        if not package and name.count(".") == 2 and ".benchmarks." not in name
+    }
+    assert found == set(RUNS)
+
+
+@pytest.mark.parametrize("module", RUNS)
+def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    run(module, *TINY, *RUNS[module], "--out", str(out), monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    result = json.loads((out / "result.json").read_text())
+    assert result["experiment"] == f"experiments.{module}" and result["config"]["steps"] == 6
+    assert result["test"] and all(np.isfinite(v) for v in result["test"].values())
+    for name, value in result["test"].items():
+        assert name in printed and f"{value:.4f}" in printed
+    assert str(out) in printed and str(out / "samples.png") in printed
+    for file in ("config.json", "model.json", "metrics.jsonl", "curves.png", "samples.png", "samples/0000006.png"):
+        assert (out / file).stat().st_size > 0
+    assert sum(result["parameters"].values()) > 0 and result["versions"]["jax"] == jax.__version__
+
+    bound = jaxgen.load(out)
+    samples = bound.sample(jax.random.key(0), 5)
+    assert samples.shape[0] == 5 and np.isfinite(samples).all()
+    table = tmp_path / "RESULTS.md"
+    assert results.write(results.Results(tmp_path, table)) == 1
+    assert module in table.read_text() and str(tmp_path) not in table.read_text()
+
+
+def test_conditional_runs(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    run("flows.real_nvp", *TINY, *RUNS["flows.real_nvp"], "--conditional", "--out", str(out), monkeypatch=monkeypatch)
+    samples = jaxgen.load(out).sample(jax.random.key(0), 10, np.eye(10, dtype=np.float32))
+    assert samples.shape == (10, 8, 8, 1) and samples.dtype == np.uint8
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "odd.npy", rng.integers(0, 255, (400, 7, 7, 1)).astype(np.uint8))
+    np.save(tmp_path / "rank.npy", np.float32(3))
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    np.save(tmp_path / "nan.npy", np.full((400, 2), np.nan, np.float32))
+    np.save(tmp_path / "few.npy", rng.normal(size=(40, 2)).astype(np.float32))
+    np.save(tmp_path / "objects.npy", np.array([{}, {}], object), allow_pickle=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data", "digit"], "digits"),
+        (["--data", "missing.npz"], "missing.npz"),
+        (["--data", "{}/odd.npy"], "7"),
+        (["--data", "{}/rank.npy"], "x"),
+        (["--data", "{}/words.npy"], "x"),
+        (["--data", "{}/nan.npy"], "x"),
+        (["--data", "{}/few.npy"], "rows"),
+        (["--data", "{}/objects.npy"], "objects"),
+        (["--data", "tfds:mnist", "--data-dir", "{}"], "python -m jaxgen.data.prepare mnist"),
+        (["--steps", "0"], "steps=0"),
+        (["--devices", "99"], "devices=99"),
+        (["--out", "{}"], "other files"),
+        (["--steps", "many"], "steps"),
+        (["--stepss", "3"], "--steps"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_bad_input_gets_a_sentence_and_status_2(arguments, said, files, monkeypatch, capsys):
+    given = [word.format(files) for word in arguments]
+    out = [] if "--out" in given else ["--out", str(files / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        run("flows.real_nvp", *given, *out, monkeypatch=monkeypatch)
+    said_there = capsys.readouterr().err
+    assert stopped.value.code == 2 and said in said_there and "Traceback" not in said_there
+    assert not (files / "run").exists()
+
+
+def test_help_shows_every_field(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("flows.real_nvp", "--help", monkeypatch=monkeypatch)
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0
+    for text in ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices", "Dinh et al. 2017", "0.001"):
+        assert text in shown

@@ -82,8 +82,9 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
     }
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
         for output in cell.get("outputs", ()):
-            output.pop("execution_count", None) if output.output_type == "display_data" else None
             if "metadata" in output:
                 output.metadata = {}
     return nbformat.from_dict(notebook)
@@ -100,6 +101,18 @@ def complaints(notebook: NotebookNode) -> list[str]:
             elif output.get("name") == "stderr" or re.search(r"\w*Warning\b", text):
                 found.append(f"{cell.id}: {text.strip()}")
     return found
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """How a stream is cut into pieces is a matter of time."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output.output_type == before.get("output_type") == "stream" and output.name == before.name:
+            before.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _tagged(notebook: NotebookNode) -> list[NotebookNode]:

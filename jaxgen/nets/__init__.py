@@ -1,1 +1,8 @@
+from jaxgen.nets.convolution import Conv, UpConv
+from jaxgen.nets.critics import ResNetCritic
+from jaxgen.nets.decoders import ConvDecoder
+from jaxgen.nets.encoders import ConvEncoder
+from jaxgen.nets.generators import ResNetGenerator
+from jaxgen.nets.mlp import MLP
+from jaxgen.nets.normalization import BatchNorm
 from jaxgen.nets.residual import ResNet

@@ -192,7 +192,9 @@ class _Run:
         return load(folder.path, model=self.model)
 
     def _fresh(self) -> TrainState:
-        return jax.jit(self._init, out_shardings=replicated(self.mesh))(self.head)
+        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        return jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)(self.head)
 
     def _phase_of(self, step: int) -> int:
         return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])

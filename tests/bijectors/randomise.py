@@ -2,34 +2,34 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def randomise(variables, key, scale=0.3):
+def randomise(variables, seed, scale=0.3):
     """Noise on every parameter and statistic, new draws of every constant; kinds and shapes stay.
 
-    Permutations (integers on the last axis) stay permutations.
+    Permutations (integers on the last axis) stay permutations. NumPy draws: it compiles nothing.
     """
+    rng = np.random.default_rng(seed)
 
-    def leaf(path, value, key):
-        collection = path[0].key
-        if jnp.issubdtype(value.dtype, jnp.integer):
-            return jax.random.permutation(key, value, axis=-1, independent=True)
-        if collection == "batch_stats":
-            return jnp.abs(value) + jax.random.uniform(key, value.shape, value.dtype)
-        return value + scale * jax.random.normal(key, value.shape, value.dtype)
+    def leaf(path, value):
+        value = np.asarray(value)
+        if np.issubdtype(value.dtype, np.integer):
+            return rng.permuted(value, axis=-1)
+        if path[0].key == "batch_stats":
+            return np.asarray(np.abs(value) + rng.uniform(size=value.shape), value.dtype)
+        return np.asarray(value + scale * rng.normal(size=value.shape), value.dtype)
 
-    leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    return structure.unflatten([leaf(path, value, k) for (path, value), k in zip(leaves, keys, strict=False)])
+    return jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(leaf, variables))
 
 
-def random_variables(bijector, key, *inputs):
+def random_variables(bijector, seed, *inputs, scale=0.3):
     """Random variables of the shapes that `bijector.init(key, *inputs)` has, without compiling it."""
-    shapes = jax.eval_shape(bijector.init, key, *inputs)
+    shapes = jax.eval_shape(bijector.init, jax.random.key(0), *inputs)
 
     def blank(leaf):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            return jnp.broadcast_to(jnp.arange(leaf.shape[-1], dtype=leaf.dtype), leaf.shape)
-        return jnp.zeros(leaf.shape, leaf.dtype)
+        if np.issubdtype(leaf.dtype, np.integer):
+            return np.broadcast_to(np.arange(leaf.shape[-1], dtype=leaf.dtype), leaf.shape)
+        return np.zeros(leaf.shape, leaf.dtype)
 
-    return randomise(jax.tree.map(blank, shapes), key)
+    return randomise(jax.tree.map(blank, shapes), seed, scale)

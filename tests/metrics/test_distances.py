@@ -48,7 +48,7 @@ def test_mmd_is_unbiased():
         x_key, y_key = jax.random.split(key)
         x, y = a * jax.random.normal(x_key, (n, d)), shift + b * jax.random.normal(y_key, (m, d))
         # far from the origin, where squares have few digits left
-        return mmd_squared(x + 100, y + 100, h)
+        return mmd_squared(x + 3000, y + 3000, h)
 
     estimates = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(KEY, repeats)), np.float64)
     error = estimates.std() / repeats**0.5

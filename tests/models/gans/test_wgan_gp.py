@@ -58,6 +58,9 @@ def test_integers_play_on_minus_one_to_one():
     samples = jax.jit(model.sample, static_argnums=2)(variables, KEY, 5)
     assert samples.dtype == jnp.uint8 and samples.shape == (5, 1, 3, 1)
     np.testing.assert_array_equal(samples[0, 0, :, 0], np.round((np.tanh(b) + 1) * 4))
+    figures = jax.jit(model.evaluate)(variables, batch, KEY)
+    apart = np.array([-1, 0, 1]) - (np.round((np.tanh(b) + 1) * 4) / 4 - 1)
+    assert float(figures["wasserstein"]) == pytest.approx(float(apart @ w), rel=1e-4)
     for extreme, level in ((-50.0, 0), (50.0, 8)):
         variables["generator"]["params"]["head"]["out"]["bias"] = np.full(3, extreme, np.float32)
         assert (jax.jit(model.decode)(variables, np.zeros((1, 2))) == level).all()

@@ -190,7 +190,7 @@ def test_the_encoder_sees_what_the_likelihood_rates():
 
 
 def test_a_context_reaches_encoder_and_decoder():
-    model = SMALL["greys as chances"]
+    model = SMALL["greys, Gaussian"]
     batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
     variables = drawn(model, batch)
     other = np.roll(batch["context"], 1, axis=0)
@@ -241,7 +241,12 @@ def test_batch_statistics_move_in_training_and_decide_afterwards():
         before, after = variables[player]["batch_stats"], state[player]["batch_stats"]
         assert jax.tree.structure(before) == jax.tree.structure(after)
         assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
-    # evaluated, a row does not depend on the others, nor on what dropout would drop
+    # the averages decide when evaluated, and only then
+    moved = {p: {**v, "batch_stats": jax.tree.map(lambda a: a + 1, v["batch_stats"])} for p, v in variables.items()}
+    losses = [jax.jit(model.loss)(v, batch, KEY, 0).value for v in (variables, moved)]
+    figures = [jax.jit(model.evaluate)(v, batch, KEY)["elbo"] for v in (variables, moved)]
+    assert losses[0] == losses[1] and figures[0] != figures[1]
+    # so that a row does not depend on the others, nor on what dropout would drop
     encode = jax.jit(model.encode)
     np.testing.assert_allclose(encode(variables, batch["x"])[:1], encode(variables, batch["x"][:1]), rtol=1e-5)
 

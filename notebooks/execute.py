@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 
 SHORT: Mapping[str, Mapping[str, int]] = {
-    "a_trained_run": {"steps": 4, "depth": 1, "width": 4},
+    "a_trained_run": {"steps": 4, "scales": 1, "width": 4},
     "composing_bijectors": {"steps": 20},
     "losses_in_your_own_loop": {"steps": 20},
 }

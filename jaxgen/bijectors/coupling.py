@@ -49,8 +49,8 @@ def fit_context(context: Array, shape: tuple[int, ...]) -> Array:
         ValueError: other ranks, or other batch sizes.
     """
     inner = tuple(shape[1:-1])
-    image_to_image = context.ndim == len(shape) == 4
-    if context.shape[:1] != shape[:1] or not (context.ndim == 2 or context.shape[1:-1] == inner or image_to_image):
+    same_rank = context.ndim == len(shape) and (context.shape[1:-1] == inner or context.ndim == 4)
+    if context.shape[:1] != tuple(shape[:1]) or not (context.ndim == 2 or same_rank):
         raise ValueError(f"A context of shape {context.shape} cannot be fitted to an input of shape {tuple(shape)}.")
     if context.ndim == 2:
         context = context.reshape(context.shape[0], *(1 for _ in inner), context.shape[1])

@@ -145,7 +145,9 @@ class Results(NamedTuple):
 
 
 # Compiling is what these tests cost, and the code that comes out runs once.
-quick = functools.partial(jax.jit, compiler_options={"xla_llvm_disable_expensive_passes": True})
+quick = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
 
 
 def study(bijector, direction):

@@ -52,7 +52,7 @@ if __name__ == "__main__":
     integers, reals = ArraySource(images(96, 0), levels=17), ArraySource(points(96, 0))
     vector = real_nvp_vector(2, 1, (8,))
     print(json.dumps({
-        "flow": distance(real_nvp_image((4, 4, 1), 17, depth=1, width=8), integers),
+        "flow": distance(real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), integers),
         "vae": distance(dense_vae((4, 4, 1), 3, (8,), levels=17), integers),
         "gan": distance(dense_wgan_gp((2,), width=8, depth=2, critic_steps=3), reals),
         "gan with batch statistics": distance(Duel(), reals),

@@ -1,0 +1,151 @@
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxgen.bijectors import AdditiveTransformer, AffineTransformer, Alternate, Checkerboard, Coupling, LearnedPrior
+from jaxgen.bijectors.coupling import fit_context
+from jaxgen.nets.convolution import Conv
+from jaxgen.nets.mlp import MLP
+from tests.bijectors.randomise import random_variables
+
+MASKS = {
+    "halves": (None, (5,)),
+    "alternate": (Alternate(), (5,)),
+    "given": ((True, False, False, True, True), (5,)),
+    "checkerboard": (Checkerboard(), (3, 3, 2)),
+    "halves of channels": (None, (2, 3, 3)),
+}
+
+
+def network(event):
+    return MLP((4,)) if len(event) == 1 else Conv(4)
+
+
+def data(event, rows=4):
+    return jnp.asarray(np.random.default_rng(0).normal(size=(rows, *event)), jnp.float32)
+
+
+@pytest.mark.parametrize("transformer", [AdditiveTransformer(), AffineTransformer()])
+@pytest.mark.parametrize(("mask", "event"), MASKS.values(), ids=MASKS)
+def test_a_fresh_coupling_is_the_identity(transformer, mask, event):
+    x = data(event)
+    (z, log_det), _ = Coupling(transformer, network(event), mask).init_with_output(jax.random.key(0), x)
+    np.testing.assert_array_equal(z, x)
+    np.testing.assert_array_equal(log_det, np.zeros(4))
+
+
+def test_a_fresh_learned_prior_is_the_identity():
+    x = data((2, 2, 3))
+    for context in (None, data((5,)), data((2, 2, 5))):
+        np.testing.assert_array_equal(LearnedPrior().init_with_output(jax.random.key(0), x, context)[0][0], x)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("mask", "event"), MASKS.values(), ids=MASKS)
+def test_keeps_one_part_and_moves_the_other_by_what_it_sees_of_the_first(mask, event, flip):
+    expected = np.broadcast_to(np.arange(event[-1]) < event[-1] // 2, event) if mask is None else np.broadcast_to(
+        mask(event) if callable(mask) else np.asarray(mask), event
+    )
+    keep, coupling, x = expected != flip, Coupling(AffineTransformer(), network(event), mask, flip), data(event)
+    variables = random_variables(coupling, 1, x)
+    change = np.asarray(coupling.apply(variables, x)[0] - x)
+    assert (change[:, keep] == 0).all() and (change[:, ~keep] != 0).all()
+    # what moves is no input of the network: changing it does not change log-scales
+    moved = jnp.where(keep, x, x + 1)
+    np.testing.assert_array_equal(*(coupling.apply(variables, y, method="log_det") for y in (x, moved)))
+    other = jnp.where(keep, x + 1, x)
+    assert (coupling.apply(variables, other, method="log_det") != coupling.apply(variables, x, method="log_det")).all()
+
+
+def test_checkerboard_and_alternate():
+    np.testing.assert_array_equal(Checkerboard()((2, 3, 1))[..., 0], [[True, False, True], [False, True, False]])
+    assert Checkerboard()((2, 3, 4)).shape == (2, 3, 4)
+    np.testing.assert_array_equal(Alternate()((5,)), [True, False, True, False, True])
+
+
+@dataclasses.dataclass(frozen=True)
+class Reveal:
+    """Puts out its parameters: the first one as value, the second as log-derivative."""
+
+    n: ClassVar[int] = 2
+
+    def start(self):
+        return (1.0, -2.0)
+
+    def forward(self, x, parameters):
+        return parameters[..., 0], parameters[..., 1]
+
+
+@pytest.mark.parametrize("net", [Conv(4), MLP((4,))], ids=["each position", "one vector"])
+def test_the_head_starts_at_the_transformers_values(net):
+    x = data((2, 3, 4))
+    (z, log_det), _ = Coupling(Reveal(), net).init_with_output(jax.random.key(0), x)
+    np.testing.assert_array_equal(z[..., 2:], 1.0)
+    np.testing.assert_allclose(log_det, -2.0 * 2 * 3 * 2)
+
+
+@pytest.mark.parametrize("net", [MLP((4,)), nn.Sequential((nn.Dense(3), nn.relu)), nn.Dense(7)])
+def test_any_network_conditions_with_a_context_or_without(net):
+    x, context = data((5,)), data((2,))
+    coupling = Coupling(AffineTransformer(), net)
+    for inputs in ((x,), (x, context)):
+        assert coupling.init_with_output(jax.random.key(0), *inputs)[0][0].shape == x.shape
+
+
+def test_affine_log_scales_are_bounded_on_both_sides():
+    transformer = AffineTransformer(bound=1.5)
+    parameters = jnp.asarray([[1e6, 0.0], [-1e6, 0.0], [1e-3, 0.0]])
+    np.testing.assert_allclose(transformer.forward(jnp.ones(3), parameters)[1], [1.5, -1.5, 1e-3], rtol=1e-5)
+
+
+def test_affine_shifts_before_it_scales():
+    z, _ = AffineTransformer().forward(jnp.asarray([3.0]), jnp.asarray([[0.5, 2.0]]))
+    np.testing.assert_allclose(z, 5.0 * np.exp(2 * np.tanh(0.25)), rtol=1e-6)
+
+
+def test_context_is_fitted_to_the_resolution():
+    vector, image = data((2,)), data((4, 6, 2))
+    np.testing.assert_array_equal(fit_context(vector, (4, 3, 5, 1)), np.broadcast_to(vector[:, None, None], (4, 3, 5, 2)))
+    np.testing.assert_array_equal(fit_context(vector, (4, 7)), vector)
+    np.testing.assert_array_equal(fit_context(image, (4, 4, 6, 1)), image)
+    np.testing.assert_allclose(fit_context(jnp.ones((4, 8, 3, 2)), (4, 4, 6, 1)), 1.0, rtol=1e-6)
+    # a gradient from left to right stays one, the same way round
+    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, None, :, None], (1, 8, 8, 1))
+    assert (np.diff(fit_context(ramp, (1, 4, 4, 3))[0, 0, :, 0]) > 1).all()
+
+
+@pytest.mark.parametrize(("context", "shape"), [
+    ((4, 3, 3, 1), (4, 5)), ((3, 2), (4, 5)), ((4,), (4, 5)), ((4, 2, 1), (4, 2, 2, 1)), ((4, 3, 2), (4, 2, 2)),
+])
+def test_a_context_that_does_not_fit_is_named(context, shape):
+    with pytest.raises(ValueError, match="cannot be fitted") as error:
+        fit_context(jnp.zeros(context), shape)
+    assert str(context) in str(error.value) and str(shape) in str(error.value)
+
+
+def test_refuses_empty_parts_and_networks_that_lose_positions():
+    affine = AffineTransformer()
+    with pytest.raises(ValueError, match="two features"):
+        Coupling(affine, MLP((4,))).init(jax.random.key(0), data((1,)))
+    with pytest.raises(ValueError, match="empty"):
+        Coupling(affine, MLP((4,)), mask=(True, True)).init(jax.random.key(0), data((2,)))
+    with pytest.raises(ValueError, match="empty"):
+        Coupling(affine, MLP((4,)), mask=Alternate(), flip=True).init(jax.random.key(0), data((1,)))
+    with pytest.raises(ValueError, match="Checkerboard needs"):
+        Coupling(affine, MLP((4,)), mask=Checkerboard()).init(jax.random.key(0), data((4,)))
+    with pytest.raises(ValueError, match=r"put out \(4, 2, 2, 4\)"):
+        Coupling(affine, Conv(4, strides=2)).init(jax.random.key(0), data((4, 4, 2)))
+
+
+def test_networks_may_compute_in_half_precision():
+    x = data((5,))
+    half = Coupling(AffineTransformer(), nn.Sequential((nn.Dense(8, dtype=jnp.bfloat16), nn.relu)))
+    variables = random_variables(half, 0, x)
+    z, log_det = half.apply(variables, x)
+    assert z.dtype == log_det.dtype == jnp.float32
+    np.testing.assert_allclose(half.apply(variables, z, method="inverse"), x, atol=1e-5)

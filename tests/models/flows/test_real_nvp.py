@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen.models.flows import real_nvp_image, real_nvp_vector
+from tests.bijectors.randomise import randomise
+
+KEY = jax.random.key(0)
+
+
+def integers(shape, levels):
+    return np.random.default_rng(0).integers(0, levels, shape, np.uint8)
+
+
+@pytest.mark.parametrize("context", [None, (2,)], ids=["no context", "context"])
+def test_images_go_to_latents_and_come_back_exactly(context):
+    flow = real_nvp_image((4, 8, 2), levels=17, depth=1, width=4)
+    x = integers((6, 4, 8, 2), 17)
+    context = None if context is None else jnp.ones((6, *context))
+    variables = {"flow": randomise(flow.init(KEY, {"x": x, "context": context})["flow"], 1, scale=0.05)}
+    z = jax.jit(flow.encode)(variables, x, KEY, context)
+    assert z.shape == x.shape and z.dtype == jnp.float32
+    back = jax.jit(flow.decode)(variables, z, context)
+    assert back.dtype == jnp.uint8
+    np.testing.assert_array_equal(back, x)
+    samples = flow.sample(variables, KEY, 6, context)
+    assert samples.shape == x.shape and samples.dtype == jnp.uint8 and samples.max() < 17
+
+
+def test_deeper_scales_see_half_of_the_channels():
+    flow = real_nvp_image((8, 8, 1), scales=3, depth=1, width=4)
+    variables = jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 8, 8, 1), jnp.uint8)})
+    shifts = {leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables) if path[-1].key == "shift"}
+    # 8x8x1; squeezed 4x4x4, of which 4x4x2 go on; squeezed 2x2x8, of which 2x2x4 go on
+    assert shifts == {(1, c) for c in (1, 4, 2, 8)}
+
+
+def test_names_images_that_cannot_be_halved():
+    flow = real_nvp_image((6, 6, 1), scales=3)
+    with pytest.raises(ValueError, match=r"divisible by 2, got \(2, 3, 3, 2\)"):
+        jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 6, 6, 1), jnp.uint8)})
+
+
+def test_every_parameter_of_a_vector_flow_is_moved_by_its_loss():
+    flow = real_nvp_vector(3, depth=2, widths=(8,))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 3)), jnp.float32)
+    variables = {"flow": randomise(flow.init(KEY, {"x": x})["flow"], 0)}
+
+    def value(parameters):
+        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, 0).value
+
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["flow"]["params"])):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0

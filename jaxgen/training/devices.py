@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.training.step import TrainStep
@@ -79,3 +80,27 @@ def pmap_step(step: TrainStep, devices: int | None = None) -> TrainStep:
         return mapped(state, jax.tree.map(per_device, batch))
 
     return run
+
+
+def on_first_process(action: Callable[[], bool | None]) -> bool:
+    """Does something once, in the first process of a run, while the others wait; whether it returned true, in all.
+
+    Raises:
+        RuntimeError: in the others, where it raised in the first, which raises what it raised.
+    """
+    if jax.process_count() == 1:
+        return bool(action())
+    from jax.experimental import multihost_utils
+
+    outcome, error = 0, None
+    if jax.process_index() == 0:
+        try:
+            outcome = 2 if action() else 1
+        except Exception as raised:
+            error = raised
+    outcome = int(multihost_utils.broadcast_one_to_all(np.int32(outcome)))
+    if error is not None:
+        raise error
+    if outcome == 0:
+        raise RuntimeError("the first process of this run stopped: its message says why")
+    return outcome == 2

@@ -39,7 +39,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
             raise ValueError(f"the run in {str(folder)!r} has parts that are not this package's: pass its model=")
         model = build(description["model"])
     abstract = jax.eval_shape(model.init, jax.random.key(0), _batch(description["row"]))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     variables = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), abstract)
     for place in ("best", "checkpoints") if which == "best" else ("checkpoints",):
         if (folder / place).exists():

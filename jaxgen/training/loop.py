@@ -20,7 +20,7 @@ from jaxgen.contracts import Model, Play, Variables
 from jaxgen.data import ArraySource, Splits
 from jaxgen.training.bound import Bound
 from jaxgen.training.checkpoints import Checkpoints
-from jaxgen.training.devices import jit_many, jit_step, make_mesh, pmap_step, replicated
+from jaxgen.training.devices import jit_many, jit_step, make_mesh, on_first_process, pmap_step, replicated, split
 from jaxgen.training.evaluation import evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.reporting import Reporter, Sums
@@ -167,8 +167,8 @@ class _Run:
                 state = self._loop(self._fresh(), None, signals)
             best = self.best_variables
             return Bound(self.model, state.average if best is None else best)
-        resuming = folder.open(dataclasses.asdict(settings), resume=resume, overwrite=overwrite)
-        folder.describe(self.model, self.head)
+        resuming = on_first_process(lambda: folder.open(dataclasses.asdict(settings), resume=resume, overwrite=overwrite))
+        on_first_process(lambda: folder.describe(self.model, self.head))
         with (
             Checkpoints(folder.checkpoints, settings.keep) as saved,
             Checkpoints(folder.best, 1) as self.saved_best,
@@ -178,12 +178,12 @@ class _Run:
             restored = saved.restore(lambda step: _trees(self._abstract_in(self._phase_of(step)))) if resuming else None
             if restored is None:
                 state = self._fresh()
-                folder.cut(0)
+                on_first_process(lambda: folder.cut(0))
             else:
                 step, trees, known = restored
                 state = trees["train"].replace(average=trees["average"])
                 self.best, self.sums = known["best"], Sums(known["sums"])
-                folder.cut(step)
+                on_first_process(lambda: folder.cut(step))
                 self.report.say(f"going on from step {step}")
             state = self._loop(state, saved, signals)
             saved.save(int(state.step), _trees(state), self._known())
@@ -275,7 +275,8 @@ class _Run:
         if "x" not in real or not plotting.drawable(real["x"]):
             return
         samples = Bound(self.model, variables).sample(key, len(real["x"]), real.get("context"))
-        plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
+        if jax.process_index() == 0:
+            plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
 
 
 def _advance(phase: Phase, settings: Settings, mesh):
@@ -289,7 +290,8 @@ def _advance(phase: Phase, settings: Settings, mesh):
 
         def resident(state, step, n):
             rows = [data.indices_at(step + min(i, n - 1), size, seed) for i in range(settings.steps_per_call)]
-            state, metrics = many(state, arrays, jax.tree.map(lambda *a: np.stack(a), *rows), np.int32(n))
+            indices = jax.device_put(jax.tree.map(lambda *a: np.stack(a), *rows), split(mesh, 1))
+            state, metrics = many(state, arrays, indices, np.int32(n))
             return state, jax.tree.map(lambda a: a[:n], jax.device_get(metrics))
 
         return resident
@@ -299,7 +301,8 @@ def _advance(phase: Phase, settings: Settings, mesh):
     def streamed(state, step, n):
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
-            state, m = one(state, data.batch_at(i, size, seed))
+            mine = data.batch_at(i, size, seed, jax.process_index(), jax.process_count())
+            state, m = one(state, mine if axis else jax.make_array_from_process_local_data(split(mesh), mine))
             metrics.append(m)
             in_flight.append(m)
             if len(in_flight) > _IN_FLIGHT:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from jaxgen.training.folder import RunFolder
 
 
@@ -41,7 +43,7 @@ class Sums:
 
 
 class Reporter:
-    """Shows progress and writes a run's metrics. Use as a context manager.
+    """Shows progress and writes a run's metrics, in the first process only. Use as a context manager.
 
     Args:
         folder: where `metrics.jsonl` is; None writes nothing.
@@ -53,11 +55,12 @@ class Reporter:
     """
 
     def __init__(self, folder: RunFolder | None, steps: int, *, progress: bool = True, tensorboard: bool = False):
-        self.folder, self.steps, self.progress = folder, steps, progress
+        first = jax.process_index() == 0
+        self.folder, self.steps, self.progress = folder if first else None, steps, progress and first
         self._marks: deque[tuple[int, float]] = deque(maxlen=50)
         self._shown = 0.0
         self._bar = self._events = None
-        if tensorboard and folder is not None:
+        if tensorboard and self.folder is not None:
             try:
                 from tensorboardX import SummaryWriter
             except ImportError:

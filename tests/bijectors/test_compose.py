@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,8 @@ from jaxgen.bijectors import (
     ActNorm, Affine, AffineTransformer, Bijector, Chain, Coupling, Invert, OnHalf, Permute, Repeat, Tanh,
 )
 from jaxgen.bijectors.bijector import zero_log_det
-from jaxgen.models.flows.real_nvp import real_nvp_image
 from jaxgen.nets.mlp import MLP
-from tests.bijectors.randomise import random_variables
+from tests.bijectors.tools import quick, random_variables
 
 
 def step():
@@ -30,18 +31,21 @@ def test_repeat_is_the_chain_of_its_repetitions(direction):
         collection: {f"bijectors_{i}": jax.tree.map(lambda a: a[i], tree["step"]) for i in range(3)}
         for collection, tree in stacked.items()
     }
-    results = repeat.apply(stacked, x, context, method=direction), chain.apply(unrolled, x, context, method=direction)
-    for a, b in zip(*results, strict=True):
+    looped, written_out = (quick(functools.partial(b.apply, method=direction)) for b in (repeat, chain))
+    for a, b in zip(looped(stacked, x, context), written_out(unrolled, x, context), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_depth_does_not_change_the_size_of_the_program():
     def lines(times):
-        flow = real_nvp_image((4, 4, 1), depth=times, width=4)
-        batch = {"x": jnp.zeros((2, 4, 4, 1), jnp.uint8)}
-        variables = jax.eval_shape(flow.init, jax.random.key(0), batch)
-        loss = lambda variables: flow.loss(variables, batch, jax.random.key(0), 0).value  # noqa: E731
-        return jax.jit(jax.grad(loss)).lower(variables).as_text().count("\n")
+        x, repeat = data(), Repeat(step(), times)
+        variables = jax.eval_shape(repeat.init, jax.random.key(0), x)
+
+        def total(parameters, constants):
+            z, log_det = repeat.apply({"params": parameters, "constants": constants}, x)
+            return z.sum() + log_det.sum()
+
+        return jax.jit(jax.grad(total)).lower(variables["params"], variables["constants"]).as_text().count("\n")
 
     assert lines(4) == lines(32)
 

@@ -22,7 +22,7 @@ from jaxgen.bijectors import (
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.nets.convolution import Conv
 from jaxgen.nets.mlp import MLP
-from tests.bijectors.randomise import random_variables
+from tests.bijectors.tools import quick, random_variables
 
 B = 3
 
@@ -61,7 +61,7 @@ def image_step():
 
 def multi_scale():
     """The image flow after its logit, beyond whose reach random latents would lead."""
-    return real_nvp_image((4, 4, 1), depth=1, width=4).bijector.bijectors[1]
+    return real_nvp_image((4, 4, 1), depth=1, width=4, blocks=0).bijector.bijectors[1]
 
 
 CASES = {
@@ -144,12 +144,6 @@ class Results(NamedTuple):
     gradients: Any
 
 
-# Compiling is what these tests cost, and the code that comes out runs once.
-quick = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
-
-
 def study(bijector, direction):
     """One compiled function for everything that is asked of a direction."""
 
@@ -161,10 +155,13 @@ def study(bijector, direction):
         (value, log_det), pull_back = jax.vjp(apply, variables.get("params", {}), x)
         size = value[0].size
         # Rows do not see each other, so a basis vector in all rows at once asks for a line of each row's Jacobian.
-        basis = jnp.broadcast_to(jnp.eye(size)[:, None], (size, B, size)).reshape(size, *value.shape)
-        lines = jax.vmap(lambda line: pull_back((line, jnp.zeros_like(log_det)))[1])(basis)
-        jacobian = jnp.moveaxis(lines, 0, 1).reshape(B, size, size)
-        return Results(value, log_det, jacobian, pull_back((jnp.ones_like(value), jnp.ones_like(log_det))))
+        # After the basis vectors, one more line asks for the gradient of the sum of everything.
+        pulled = jnp.concatenate([jnp.eye(size), jnp.ones((1, size))])
+        pulled = jnp.broadcast_to(pulled[:, None], (size + 1, B, size)).reshape(size + 1, *value.shape)
+        log_det_pulled = jnp.zeros((size + 1, B)).at[-1].set(1)
+        by_parameters, by_x = jax.vmap(pull_back)((pulled, log_det_pulled))
+        jacobian = jnp.moveaxis(by_x[:-1], 0, 1).reshape(B, size, size)
+        return Results(value, log_det, jacobian, jax.tree.map(lambda a: a[-1], (by_parameters, by_x)))
 
     return lambda *inputs: jax.device_get(at(*inputs))
 

@@ -15,7 +15,7 @@ from experiments import results, shell
 
 TINY = ["--steps", "6", "--eval-every", "3", "--checkpoint-every", "3", "--log-every", "3"]
 RUNS = {
-    "flows.real_nvp": ["--batch-size", "32", "--depth", "1", "--width", "4"],
+    "flows.real_nvp": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
     "vaes.vae": ["--width", "8", "--latents", "2", "--importance-samples", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }
@@ -23,6 +23,7 @@ RUNS = {
 
 def run(module, *arguments, monkeypatch):
     """Runs an experiment as `python -m` would, in this process."""
+    monkeypatch.setattr(shell, "TEST_DRAWS", 2)
     found = importlib.import_module(f"experiments.{module}")
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     config = next(v for v in vars(found).values() if isinstance(v, type) and issubclass(v, shell.Config) and v is not shell.Config)

@@ -10,7 +10,7 @@ from jaxgen.bijectors import Affine, AffineTransformer, Chain, Coupling, Learned
 from jaxgen.contracts import Model
 from jaxgen.distributions import Normal, UniformDequantization
 from jaxgen.models.flows import Flow, real_nvp_vector
-from tests.bijectors.randomise import random_variables
+from tests.bijectors.tools import random_variables
 
 KEY = jax.random.key(0)
 

@@ -1,14 +1,22 @@
-"""Variables as they might be after training: tests of a fresh flow would be tests of the identity."""
+"""Random variables, and a jit that compiles in a hurry."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Compiling is what these tests cost, and the code that comes out runs once.
+quick = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
+
 
 def randomise(variables, seed, scale=0.3):
-    """Noise on every parameter and statistic, new draws of every constant; kinds and shapes stay.
+    """Variables as they might be after training: tests of a fresh flow would be tests of the identity.
 
-    Permutations (integers on the last axis) stay permutations. NumPy draws: it compiles nothing.
+    Noise on every parameter and statistic, new draws of every constant; kinds and shapes stay. Permutations (integers on the last
+    axis) stay permutations. NumPy draws: it compiles nothing.
     """
     rng = np.random.default_rng(seed)
 

@@ -53,7 +53,7 @@ def write(config: Results) -> int:
     results = [json.loads(file.read_text()) for file in sorted(config.runs.rglob("result.json"))]
     results.sort(key=lambda r: (r["experiment"], r["data"], r["config"]["seed"]))
     table = "\n".join(line for result in results for line in rows(result))
-    commands = "\n".join(f"- `{command(result)}`" for result in results)
+    commands = "\n".join(f"- `{command(result)}`" for result in results if result["command"])
     config.out.write_text(f"{HEAD}{table}\n\nThe commands:\n\n{commands}\n")
     return len(results)
 

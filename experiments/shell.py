@@ -42,6 +42,8 @@ class Config(Settings):
     """Go on with the run in `out`, where there is one."""
     overwrite: bool = False
     """Replace the run in `out`."""
+    distributed: bool = False
+    """One of several processes, which JAX tells to find one another: TPU pods, SLURM, Open MPI, Kubernetes."""
 
 
 class Published(NamedTuple):
@@ -87,7 +89,7 @@ def main(
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
     config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)
     try:
-        run(name, config, build, published or {})
+        run(name, config, build, published)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
         if not _spoken(error):
             raise
@@ -109,13 +111,25 @@ def _spoken(error: BaseException) -> bool:
     return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] in ("jaxgen", "experiments", "__main__")
 
 
-def run(name: str, config: C, build: Callable[[C, Splits], Experiment], published: Mapping[str, Published]) -> dict:
+def run(
+    name: str,
+    config: C,
+    build: Callable[[C, Splits], Experiment],
+    published: Mapping[str, Published] | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Trains, evaluates on the test split, writes pictures and `result.json`, prints where they are.
+
+    Args:
+        name: of the experiment's module.
+        quiet: print nothing.
 
     Returns:
         What `result.json` holds.
     """
-    began = time.monotonic()
+    began, published = time.monotonic(), published or {}
+    if config.distributed:
+        jax.distributed.initialize()
     config.check()
     splits = source(config.data, data_dir=config.data_dir)
     if config.conditional:
@@ -125,7 +139,7 @@ def run(name: str, config: C, build: Callable[[C, Splits], Experiment], publishe
     experiment = build(config, splits)
     bound = fit(
         experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases,
-        out=config.out, resume=config.resume, overwrite=config.overwrite,
+        out=config.out, resume=config.resume, overwrite=config.overwrite, progress=not quiet,
     )
     trained = time.monotonic() - began
 
@@ -152,8 +166,10 @@ def run(name: str, config: C, build: Callable[[C, Splits], Experiment], publishe
         "wall_seconds": round(time.monotonic() - began, 1),
         **_circumstances(),
     }
-    folder.result(result)
-    _print(result, pictures, folder)
+    if jax.process_index() == 0:
+        folder.result(result)
+        if not quiet:
+            _print(result, pictures, folder)
     return result
 
 
@@ -176,11 +192,9 @@ def _circumstances() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         commit = None
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    device = jax.devices()[0]
+    device, spec = jax.devices()[0], sys.modules["__main__"].__spec__
     return {
-        "command": " ".join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
-        if getattr(sys.modules["__main__"], "__spec__", None)
-        else " ".join(sys.argv),
+        "command": " ".join(["python", "-m", spec.name, *sys.argv[1:]]) if spec is not None else None,
         "commit": commit,
         "devices": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "python": platform.python_version(),

@@ -74,13 +74,13 @@ def samples(x: Any, real: Any = None) -> Any:
             ax.imshow(grid(rows[:64]), interpolation="nearest")
             ax.set_axis_off()
         else:
-            ax.scatter(*rows.T, s=2, alpha=0.5, linewidths=0)
+            ax.scatter(*rows.T, s=4, alpha=0.6, linewidths=0)
             ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         ax.set_title(name)
     return figure
 
 
-def density(log_prob: Callable[[np.ndarray], Any], limit: float = 3.0, points: int = 200) -> Any:
+def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: int = 200) -> Any:
     """A figure of exp(log_prob) over the square [-limit, limit]^2.
 
     Args:
@@ -91,6 +91,7 @@ def density(log_prob: Callable[[np.ndarray], Any], limit: float = 3.0, points: i
     values = np.exp(np.asarray(log_prob(mesh))).reshape(points, points)
     figure, axes = _figure()
     axes[0, 0].imshow(values, origin="lower", extent=(-limit, limit, -limit, limit), cmap="magma")
+    axes[0, 0].set_title("density")
     return figure
 
 

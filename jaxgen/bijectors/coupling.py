@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
 from jaxgen.bijectors.transformers import Transformer
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 
 
 class ZeroHead(nn.Module):
@@ -60,7 +60,9 @@ def fit_context(context: Array, shape: tuple[int, ...]) -> Array:
     return context
 
 
-def head_parameters(head: Callable[..., nn.Module], transformer: Transformer, h: Array, shape: tuple[int, ...]) -> Array:
+def head_parameters(
+    head: Callable[..., nn.Module], transformer: Transformer, h: Array, shape: tuple[int, ...]
+) -> Array:
     """Runs a head of the right size on features `h`, to a transformer's parameters [*shape, n].
 
     `h` either keeps the positions of the coordinates of `shape` [B, ..., C] (the head then works at each position), or

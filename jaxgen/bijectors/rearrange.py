@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
-from jaxgen.nets.convolution import depth_to_space, space_to_depth
+from jaxgen.convolution import depth_to_space, space_to_depth
 
 
 class Permute(Bijector):

@@ -1,4 +1,4 @@
-from jaxgen.nets.convolution import Conv, UpConv
+from jaxgen.convolution import Conv, UpConv
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.decoders import ConvDecoder
 from jaxgen.nets.encoders import ConvEncoder

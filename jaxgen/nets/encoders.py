@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 
 
 class ConvEncoder(nn.Module):

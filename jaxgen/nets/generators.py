@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 from flax import linen as nn
 
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 from jaxgen.nets.normalization import BatchNorm
 
 he_normal = nn.initializers.he_normal()

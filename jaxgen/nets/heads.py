@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 
 LOG_VARIANCE_BOUND = 14.0
 """Log-variances stay within +-14, standard deviations within 0.0009 and 1100."""

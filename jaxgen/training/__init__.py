@@ -3,6 +3,7 @@
 from jaxgen.training.bound import Bound
 from jaxgen.training.devices import jit_step, make_mesh, pmap_step
 from jaxgen.training.evaluation import evaluate
+from jaxgen.training.folder import RunFolder
 from jaxgen.training.load import load
 from jaxgen.training.loop import Interrupted, NonFiniteLoss, Phase, fit
 from jaxgen.training.settings import Settings
@@ -10,6 +11,6 @@ from jaxgen.training.state import TrainState, enter_phase, init_state
 from jaxgen.training.step import make_train_step, many_steps
 
 __all__ = [
-    "Bound", "Interrupted", "NonFiniteLoss", "Phase", "Settings", "TrainState", "enter_phase", "evaluate", "fit",
+    "Bound", "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "enter_phase", "evaluate", "fit",
     "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps", "pmap_step",
 ]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-_ROOMS = ("bijectors", "nets", "distributions", "losses", "metrics", "models")
+_ROOMS = ("bijectors", "convolution", "nets", "distributions", "losses", "metrics", "models")
 _PUBLIC = {"flax.linen": nn, "flax.linen.initializers": nn.initializers, "jax.nn": jax.nn, "jax.numpy": jnp}
 _ELEMENTWISE = ("abs", "cos", "exp", "expm1", "sin", "sinh", "sqrt", "square", "tanh")  # of jax.numpy, which has `load`
 

@@ -14,7 +14,7 @@ from jaxgen.contracts import Model
 from jaxgen.training.description import describe
 
 # What may differ between a run and its resumption: none of it changes what a step computes.
-_FREE = ("steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "eval_batch", "log_every")
+_FREE = ("steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "distributed")
 
 
 class RunFolder:

@@ -7,7 +7,6 @@ import math
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,19 +17,18 @@ import numpy as np
 
 from jaxgen.contracts import Model, Play, Variables
 from jaxgen.data import ArraySource, Splits
+from jaxgen.training.advance import Advance, make_advance
 from jaxgen.training.bound import Bound
 from jaxgen.training.checkpoints import Checkpoints
-from jaxgen.training.devices import jit_many, jit_step, make_mesh, on_first_process, pmap_step, replicated, split
+from jaxgen.training.devices import make_mesh, on_first_process, replicated
 from jaxgen.training.evaluation import evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.reporting import Reporter, Sums
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
-from jaxgen.training.step import make_train_step, many_steps
 
 INIT_ROWS = 512
 """Rows that data-dependent initialisation sees, whatever the number of devices."""
-_IN_FLIGHT = 8  # more multi-device steps in flight deadlock CPU devices on JAX 0.10 and 0.11
 _SECONDS_PER_CALL = 0.5  # short enough for a bar that moves and for signals, long enough to hide dispatch
 
 
@@ -139,10 +137,14 @@ class _Run:
             raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices")
         for phase in phases:
             phase.data.indices_at(0, settings.batch_size, settings.seed)  # refuses a batch larger than the data
+        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        self.init = jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)
         # traces without computing: what does not fit together is said before anything is compiled
-        self.abstract = jax.eval_shape(self._init, self.head)
-        for i, phase in enumerate(phases):
-            self._check(self._abstract_in(i), phase)
+        self.abstract = jax.eval_shape(self.init, self.head)
+        self.advance = [make_advance(phase.plays, phase.data, settings, self.mesh) for phase in phases]
+        for i, advance in enumerate(self.advance):
+            self._check(self._abstract_in(i), advance)
 
     def _init(self, head: Any) -> TrainState:
         return init_state(self.model, self.phases[0].plays, jax.random.key(self.settings.seed), head)
@@ -152,19 +154,16 @@ class _Run:
         whole = replicated(self.mesh)
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), state)
 
-    def _check(self, state: TrainState, phase: Phase) -> None:
-        batch = phase.data.batch_at(0, self.settings.batch_size, self.settings.seed)
-        step = make_train_step(phase.plays, self.settings.ema)
-        after, _ = jax.eval_shape(step, state, batch)
-        before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, after))
-        if jax.tree.structure(before) != jax.tree.structure(after) or before != after:
+    def _check(self, state: TrainState, advance: Advance) -> None:
+        before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, advance.shapes(state)[0]))
+        if before != after:
             raise ValueError("a play changes the structure, shapes or dtypes of the model's variables; it must not")
 
     def go(self, *, resume: bool, overwrite: bool, progress: bool) -> Bound:
         settings, folder = self.settings, self.folder
         if folder is None:
             with _Signals() as signals, Reporter(None, self.ends[-1], progress=progress) as self.report:
-                state = self._loop(self._fresh(), None, signals)
+                state = self._loop(self.init(self.head), None, signals)
             best = self.best_variables
             return Bound(self.model, state.average if best is None else best)
         resuming = on_first_process(lambda: folder.open(dataclasses.asdict(settings), resume=resume, overwrite=overwrite))
@@ -177,7 +176,7 @@ class _Run:
         ):
             restored = saved.restore(lambda step: _trees(self._abstract_in(self._phase_of(step)))) if resuming else None
             if restored is None:
-                state = self._fresh()
+                state = self.init(self.head)
                 on_first_process(lambda: folder.cut(0))
             else:
                 step, trees, known = restored
@@ -190,11 +189,6 @@ class _Run:
         from jaxgen.training.load import load
 
         return load(folder.path, model=self.model)
-
-    def _fresh(self) -> TrainState:
-        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        return jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)(self.head)
 
     def _phase_of(self, step: int) -> int:
         return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])
@@ -214,8 +208,7 @@ class _Run:
         return state
 
     def _phase(self, state: TrainState, i: int, saved: Checkpoints | None, signals: _Signals) -> TrainState:
-        settings, phase, end = self.settings, self.phases[i], self.ends[i]
-        advance = _advance(phase, settings, self.mesh)
+        settings, advance, end = self.settings, self.advance[i], self.ends[i]
         every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
         step, call = int(state.step), 1
         while step < end:
@@ -277,39 +270,6 @@ class _Run:
         samples = Bound(self.model, variables).sample(key, len(real["x"]), real.get("context"))
         if jax.process_index() == 0:
             plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
-
-
-def _advance(phase: Phase, settings: Settings, mesh):
-    """`(state, step, n) -> (state, metrics)`: `n` steps from `step` on, metrics as NumPy with an axis of steps."""
-    data, size, seed = phase.data, settings.batch_size, settings.seed
-    axis = "data" if settings.parallel == "pmap" else None
-    train_step = make_train_step(phase.plays, settings.ema, axis)
-    if data.resident and axis is None:
-        arrays = jax.device_put(data.arrays, replicated(mesh))
-        many = jit_many(many_steps(train_step, settings.steps_per_call), mesh)
-
-        def resident(state, step, n):
-            rows = [data.indices_at(step + min(i, n - 1), size, seed) for i in range(settings.steps_per_call)]
-            indices = jax.device_put(jax.tree.map(lambda *a: np.stack(a), *rows), split(mesh, 1))
-            state, metrics = many(state, arrays, indices, np.int32(n))
-            return state, jax.tree.map(lambda a: a[:n], jax.device_get(metrics))
-
-        return resident
-
-    one = jit_step(train_step, mesh) if axis is None else pmap_step(train_step, mesh.size)
-
-    def streamed(state, step, n):
-        metrics, in_flight = [], deque()
-        for i in range(step, step + n):
-            mine = data.batch_at(i, size, seed, jax.process_index(), jax.process_count())
-            state, m = one(state, mine if axis else jax.make_array_from_process_local_data(split(mesh), mine))
-            metrics.append(m)
-            in_flight.append(m)
-            if len(in_flight) > _IN_FLIGHT:
-                jax.block_until_ready(in_flight.popleft())
-        return state, jax.tree.map(lambda *a: np.stack(a), *jax.device_get(metrics))
-
-    return streamed
 
 
 def _trees(state: TrainState) -> dict[str, Any]:

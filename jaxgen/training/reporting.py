@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections import deque
@@ -73,7 +74,8 @@ class Reporter:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             console = Console()
-            if console.is_terminal or console.is_jupyter:
+            # in a notebook rich draws with ipywidgets, and warns where there are none
+            if console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets")):
                 columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
                 self._bar = Progress(*columns, console=console)
                 self._bar.start()

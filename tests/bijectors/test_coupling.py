@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxgen.bijectors import AdditiveTransformer, AffineTransformer, Alternate, Checkerboard, Coupling, LearnedPrior
 from jaxgen.bijectors.coupling import fit_context
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 from jaxgen.nets.mlp import MLP
 from tests.bijectors.tools import quick, random_variables
 
@@ -112,7 +112,8 @@ def test_affine_shifts_before_it_scales():
 
 def test_context_is_fitted_to_the_resolution():
     vector, image = data((2,)), data((4, 6, 2))
-    np.testing.assert_array_equal(fit_context(vector, (4, 3, 5, 1)), np.broadcast_to(vector[:, None, None], (4, 3, 5, 2)))
+    repeated = np.broadcast_to(vector[:, None, None], (4, 3, 5, 2))
+    np.testing.assert_array_equal(fit_context(vector, (4, 3, 5, 1)), repeated)
     np.testing.assert_array_equal(fit_context(vector, (4, 7)), vector)
     np.testing.assert_array_equal(fit_context(image, (4, 4, 6, 1)), image)
     np.testing.assert_allclose(fit_context(jnp.ones((4, 8, 3, 2)), (4, 4, 6, 1)), 1.0, rtol=1e-6)

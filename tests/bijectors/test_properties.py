@@ -20,7 +20,7 @@ from jaxgen.bijectors import (
     Tanh, factor_out,
 )
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
-from jaxgen.nets.convolution import Conv
+from jaxgen.convolution import Conv
 from jaxgen.nets.mlp import MLP
 from tests.bijectors.tools import quick, random_variables
 
@@ -105,11 +105,9 @@ CASES = {
     "learned prior, context": Case(LearnedPrior(), (2, 2, 3), (4,)),
     "learned prior, positions, context": Case(LearnedPrior(per_position=True), (5,), (4,)),
     "learned prior, spatial context": Case(LearnedPrior(), (4, 2, 2), (2, 2, 3)),
-    "factor out": Case(factor_out(ActNorm(), conv()), (2, 3, 3)),
-    "factor out, context": Case(factor_out(affine(conv()), conv()), (2, 2, 5), (2,)),
+    "factor out": Case(factor_out(affine(conv()), conv()), (2, 2, 5), (2,)),
     "on half": Case(OnHalf(affine(dense())), (7,)),
     "chain": Case(Chain((step(), Softplus(), Invert(Softplus()), Affine(0.0, 2.0))), (4,)),
-    "repeat": Case(Repeat(step(), 3), (5,)),
     "repeat, context": Case(Repeat(step(), 3), (4,), (2,)),
     "repeat of repeat": Case(Repeat(Chain((Repeat(step(), 2), Permute("reverse"))), 2), (4,)),
     "repeat of images, spatial context": Case(Repeat(image_step(), 2), (3, 2, 2), (3, 2, 1)),
@@ -229,13 +227,14 @@ def test_values_and_gradients_are_finite_at_the_edges_and_far_out(name):
 
 
 @pytest.mark.parametrize("name", [
-    "affine of tuples", "logit with margin", "permute at random", "act norm", "additive coupling",
-    "alternate, flipped, context", "checkerboard", "learned prior, context", "on half", "repeat, context",
+    "affine of tuples", "permute at random", "act norm", "alternate, flipped, context", "learned prior, context",
+    "repeat, context",
 ])
 def test_is_the_same_map_outside_jit(name):
     s = studied(name)
     with jax.enable_x64(True):
-        z, log_det = CASES[name].bijector.apply(s.variables, jnp.asarray(s.x), None if s.context is None else jnp.asarray(s.context))
+        x, context = jax.tree.map(jnp.asarray, (s.x, s.context))
+        z, log_det = CASES[name].bijector.apply(s.variables, x, context)
     np.testing.assert_allclose(z, s.forward.value, rtol=0, atol=1e-12)
     np.testing.assert_allclose(log_det, s.forward.log_det, rtol=0, atol=1e-12)
 

@@ -18,7 +18,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxgen.bijectors import (
-    ActNorm, AffineTransformer, Bijector, Chain, Checkerboard, Coupling, Invert, Logit, OnHalf, Permute, Repeat, Squeeze,
+    ActNorm,
+    AffineTransformer,
+    Bijector,
+    Chain,
+    Checkerboard,
+    Coupling,
+    Invert,
+    Logit,
+    OnHalf,
+    Permute,
+    Repeat,
+    Squeeze,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import Normal

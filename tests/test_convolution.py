@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.nets.convolution import (
+from jaxgen.convolution import (
     Conv,
     UpConv,
     conv_general_dilated,

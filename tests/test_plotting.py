@@ -1,0 +1,58 @@
+"""Pictures: what is drawn where, and what cannot be drawn."""
+
+import numpy as np
+import pytest
+
+from jaxgen import plotting
+
+
+def test_grid_puts_each_image_in_its_place():
+    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1) * 40
+    tiled = plotting.grid(np.broadcast_to(images, (6, 2, 3, 1)), columns=3)
+    assert tiled.shape == (2 * 3 + 1, 3 * 4 + 1, 3)
+    for i in range(6):
+        row, column = divmod(i, 3)
+        tile = tiled[row * 3 + 1 : row * 3 + 3, column * 4 + 1 : column * 4 + 4]
+        np.testing.assert_allclose(tile, i * 40 / 255)
+    assert (tiled[0] == 1).all() and (tiled[:, 0] == 1).all() and (tiled[-1] == 1).all()
+
+
+def test_grid_scales_few_levels_and_clips_floats():
+    np.testing.assert_allclose(plotting.grid(np.full((1, 1, 1, 1), 16, np.uint8))[1, 1], 1.0)
+    np.testing.assert_allclose(plotting.grid(np.full((1, 1, 1, 3), 1.7))[1, 1], 1.0)
+
+
+def test_samples_beside_data(tmp_path):
+    rng = np.random.default_rng(0)
+    figure = plotting.samples(rng.normal(size=(50, 2)), rng.normal(size=(30, 2)))
+    data, samples = figure.axes
+    assert data.get_title() == "data" and len(data.collections[0].get_offsets()) == 30
+    assert len(samples.collections[0].get_offsets()) == 50 and data.get_xlim() == samples.get_xlim()
+    assert plotting.save(figure, tmp_path / "new" / "picture.png").stat().st_size > 1000
+    images = plotting.samples(rng.integers(0, 255, (70, 4, 4, 3)).astype(np.uint8))
+    assert len(images.axes) == 1 and images.axes[0].images[0].get_array().shape == (8 * 5 + 1, 8 * 5 + 1, 3)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 4, 2), (5,)])
+def test_what_cannot_be_drawn(shape):
+    assert not plotting.drawable(np.zeros(shape))
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        plotting.samples(np.zeros(shape))
+
+
+def test_density_has_its_peak_where_it_is():
+    figure = plotting.density(lambda x: -((x - np.array([1.0, -2.0])) ** 2).sum(1), limit=4, points=81)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    row, column = np.unravel_index(shown.argmax(), shown.shape)
+    np.testing.assert_allclose([column / 10 - 4, row / 10 - 4], [1, -2], atol=0.06)
+
+
+def test_curves_share_a_panel_with_their_validation():
+    lines = [
+        {"step": 1, "flow/loss": 3.0, "flow/bits_per_dim": 2.0, "steps_per_second": 9.0},
+        {"step": 1, "valid/bits_per_dim": 2.5},
+        {"step": 2, "flow/loss": 2.0, "flow/bits_per_dim": 1.5, "steps_per_second": 9.0},
+    ]
+    panels = {ax.get_title(): {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in plotting.curves(lines).axes}
+    assert panels["flow/loss"] == {"flow/loss": [[1, 3], [2, 2]]}
+    assert panels["bits_per_dim"] == {"valid/bits_per_dim": [[1, 2.5]], "flow/bits_per_dim": [[1, 2], [2, 1.5]]}

@@ -22,7 +22,7 @@ def _figure(rows: int = 1, columns: int = 1, size: float = 4.0):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
+    figure = Figure(figsize=(size * columns, size * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
 

@@ -17,6 +17,7 @@ TINY = ["--steps", "6", "--eval-every", "3", "--checkpoint-every", "3", "--log-e
 RUNS = {
     "flows.real_nvp": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
     "vaes.vae": ["--width", "8", "--latents", "2", "--importance-samples", "4"],
+    "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }
 

@@ -179,6 +179,10 @@ def _pictures(bound: Bound, test: Any, key: jax.Array, folder: RunFolder) -> lis
     if plotting.drawable(real["x"]):
         samples = np.asarray(bound.sample(key, len(real["x"]), real.get("context")))
         written.insert(0, plotting.save(plotting.samples(samples, real["x"]), folder.path / "samples.png"))
+        if hasattr(bound, "reconstruct"):
+            again = np.asarray(bound.reconstruct(real["x"], key, real.get("context")))
+            figure = plotting.samples(again, real["x"], "reconstructions")
+            written.insert(1, plotting.save(figure, folder.path / "reconstructions.png"))
     return written
 
 

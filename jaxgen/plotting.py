@@ -53,12 +53,13 @@ def grid(images: Any, columns: int | None = None) -> np.ndarray:
     return np.broadcast_to(tiled, (*tiled.shape[:2], 3)) if c == 1 else tiled
 
 
-def samples(x: Any, real: Any = None) -> Any:
+def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     """A figure of samples: a grid of images, or points of the plane beside the data's.
 
     Args:
         x: [n, H, W, C] with C of 1 or 3, or [n, 2].
         real: rows of data to show beside them, of the same shape.
+        title: what `x` is.
 
     Raises:
         ValueError: rows of another shape.
@@ -66,7 +67,7 @@ def samples(x: Any, real: Any = None) -> Any:
     x = np.asarray(x)
     if not drawable(x):
         raise ValueError(f"samples of shape {x.shape} cannot be drawn: images [n, H, W, 1 or 3] or points [n, 2] can")
-    shown = {"samples": x} if real is None else {"data": np.asarray(real), "samples": x}
+    shown = {title: x} if real is None else {"data": np.asarray(real), title: x}
     figure, axes = _figure(1, len(shown), 4.5)
     limit = np.quantile(np.abs(shown.get("data", x)), 0.999) * 1.2 if x.ndim == 2 else None
     for ax, (name, rows) in zip(axes[0], shown.items(), strict=True):

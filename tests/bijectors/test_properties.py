@@ -19,8 +19,8 @@ from jaxgen.bijectors import (
     Elementwise, Invert, LeakyReLU, LearnedPrior, Logit, OnHalf, Permute, Probit, Repeat, Sigmoid, Softplus, Squeeze,
     Tanh, factor_out,
 )
-from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.convolution import Conv
+from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.nets.mlp import MLP
 from tests.bijectors.tools import quick, random_variables
 

@@ -15,8 +15,8 @@ quick = functools.partial(
 def randomise(variables, seed, scale=0.3):
     """Variables as they might be after training: tests of a fresh flow would be tests of the identity.
 
-    Noise on every parameter and statistic, new draws of every constant; kinds and shapes stay. Permutations (integers on the last
-    axis) stay permutations. NumPy draws: it compiles nothing.
+    Noise on every parameter and statistic, new draws of every constant; kinds and shapes stay. Permutations (integers
+    on the last axis) stay permutations. NumPy draws: it compiles nothing.
     """
     rng = np.random.default_rng(seed)
 

@@ -90,8 +90,8 @@ def main(
     config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)
     try:
         run(name, config, build, published)
-    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
-        if not _spoken(error):
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and not _spoken(error):
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

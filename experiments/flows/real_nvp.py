@@ -33,12 +33,19 @@ class RealNVPConfig(Config):
     alpha: float = 0.05
     """The logit is of alpha + (1 - 2 alpha) x."""
     learning_rate: float = 1e-3
+    """Of AdamW, after a warm-up of 100 steps; it falls to zero along a cosine."""
     weight_decay: float = 1e-2
+    """Of AdamW."""
 
 
 def build(config: RealNVPConfig, data: Splits) -> Experiment:
     event_shape, levels = data.train.event_shape, data.train.levels
-    if len(event_shape) == 3:
+    if (len(event_shape) == 3) != (levels is not None) or len(event_shape) not in (1, 3):
+        raise ValueError(
+            f"data={config.data!r} has rows of shape {event_shape} and levels={levels}: integer images [H, W, C] or "
+            "real-valued vectors are needed"
+        )
+    if levels is not None:
         shape = dict(scales=config.scales, depth=config.depth, width=config.width, blocks=config.blocks)
         model, baselines = real_nvp_image(event_shape, levels, alpha=config.alpha, **shape), bits_per_dim(data)
     else:

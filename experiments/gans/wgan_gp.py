@@ -34,9 +34,13 @@ class WGANGPConfig(Config):
     width: int = 512
     """Units of each of the three layers."""
     latents: int = 2
+    """Dimension of the generator\'s noise."""
     critic_steps: int = 5
+    """Moves of the critic for one of the generator."""
     penalty_weight: float = 0.1
+    """Of the gradient penalty."""
     learning_rate: float = 1e-4
+    """Of Adam."""
 
 
 def build(config: WGANGPConfig, data: Splits) -> Experiment:

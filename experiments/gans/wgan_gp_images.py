@@ -26,9 +26,13 @@ class WGANGPImagesConfig(Config):
     width: int = 128
     """Channels of every layer."""
     latents: int = 128
+    """Dimension of the generator\'s noise."""
     critic_steps: int = 5
+    """Moves of the critic for one of the generator."""
     penalty_weight: float = 10.0
+    """Of the gradient penalty."""
     learning_rate: float = 2e-4
+    """Of Adam; it falls linearly to zero."""
 
 
 def build(config: WGANGPImagesConfig, data: Splits) -> Experiment:

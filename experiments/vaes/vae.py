@@ -26,18 +26,23 @@ class VAEConfig(Config):
     steps: int = 20_000
     batch_size: int = 20
     network: Literal["dense", "conv"] = "dense"
+    """Encoder and decoder; convolutions are for images."""
     likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "bernoulli"
     """`bernoulli` draws each pixel as 0 or 1 with its grey value as probability."""
     latents: int = 50
+    """Dimension of the latent space."""
     width: int = 200
     """Units of a dense layer, of which there are two; channels of the first convolution."""
     learning_rate: float = 1e-3
+    """Of Adam."""
     importance_samples: int = 500
     """Samples of the bound on log p(x) that is reported on the test split."""
 
 
 def build(config: VAEConfig, data: Splits) -> Experiment:
     event_shape, levels = data.train.event_shape, data.train.levels
+    if levels is None and config.likelihood == "discretized_logistic":
+        raise ValueError(f"likelihood='discretized_logistic' is of integer images; data={config.data!r} is real-valued")
     likelihood = {
         "bernoulli": Bernoulli,
         "gaussian": Gaussian,

@@ -136,7 +136,10 @@ class _Run:
         if settings.batch_size % devices:
             raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices")
         for phase in phases:
-            phase.data.indices_at(0, settings.batch_size, settings.seed)  # refuses a batch larger than the data
+            if settings.batch_size > len(phase.data):
+                raise ValueError(
+                    f"batch_size={settings.batch_size} is more than the {len(phase.data)} rows of {phase.data.name}"
+                )
         # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         self.init = jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)

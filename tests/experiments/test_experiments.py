@@ -78,6 +78,7 @@ def files(tmp_path):
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
     np.save(tmp_path / "nan.npy", np.full((400, 2), np.nan, np.float32))
     np.save(tmp_path / "few.npy", rng.normal(size=(40, 2)).astype(np.float32))
+    np.save(tmp_path / "greys.npy", rng.random((400, 8, 8, 1)).astype(np.float32))
     np.save(tmp_path / "objects.npy", np.array([{}, {}], object), allow_pickle=True)
     return tmp_path
 
@@ -91,7 +92,9 @@ def files(tmp_path):
         (["--data", "{}/rank.npy"], "x"),
         (["--data", "{}/words.npy"], "x"),
         (["--data", "{}/nan.npy"], "x"),
-        (["--data", "{}/few.npy"], "rows"),
+        (["--data", "{}/few.npy"], "batch_size=128 is more than the 32 rows of few.npy"),
+        (["--data", "{}/greys.npy"], "greys.npy"),
+        (["--data", "{}/nan.npy"], "NaN"),
         (["--data", "{}/objects.npy"], "objects"),
         (["--data", "tfds:mnist", "--data-dir", "{}"], "python -m jaxgen.data.prepare mnist"),
         (["--steps", "0"], "steps=0"),

@@ -74,6 +74,14 @@ def test_the_best_variables_are_kept(tmp_path):
     assert (tmp_path / "run" / "samples" / "0000008.png").stat().st_size > 1000
 
 
+def test_tensorboard_events_are_written(tmp_path):
+    settings = Settings(**vars(SHORT) | {"tensorboard": True})
+    fit(Exploding(10**6), splits(), settings, out=tmp_path, progress=False)
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    written = events.read_bytes()
+    assert b"descend/loss" in written and b"valid/loss" in written
+
+
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"play 'descend'.*step 10.*loss"):
         fit(Exploding(10), splits(), SHORT, out=tmp_path, progress=False)
@@ -143,7 +151,7 @@ def test_a_folder_is_never_overwritten_in_part(tmp_path):
         (dict(data=X, steps=0), "steps=0"),
         (dict(data=X, settings=Settings(ema=1.0)), "ema=1.0"),
         (dict(data=X, settings=Settings(devices=99)), "devices=99"),
-        (dict(data=X[:5], steps=5), "5 rows"),
+        (dict(data=X[:5], steps=5), "batch_size=128 is more than the 5 rows"),
         (dict(data=np.full((200, 2), np.nan, np.float32), steps=5), "x"),
         (dict(data={"y": X}, steps=5), "x"),
         (dict(data=np.array([["a", "b"]] * 200), steps=5), "x"),

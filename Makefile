@@ -8,10 +8,10 @@ run: .venv/installed
 	$(BIN)/python -m experiments.flows.real_nvp --out runs/first --overwrite
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-all: .venv/tested
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 -m ""
 
 # writes the notebooks' pictures anew
 notebooks: .venv/tested

@@ -72,12 +72,17 @@ class Reporter:
         if self.progress:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
             console = Console()
             # in a notebook rich draws with ipywidgets, and warns where there are none
             if console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets")):
-                columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
-                self._bar = Progress(*columns, console=console)
+                # the bar takes what the figures leave of the line, which is never broken
+                whole = Column(no_wrap=True)
+                said = TextColumn("{task.fields[said]}", table_column=whole)
+                left = TimeRemainingColumn(compact=True, table_column=whole)
+                columns = (BarColumn(bar_width=None), MofNCompleteColumn(table_column=whole), said, left)
+                self._bar = Progress(*columns, console=console, expand=True)
                 self._bar.start()
                 self._task = self._bar.add_task("", total=self.steps, said="compiling")
         return self

@@ -131,6 +131,7 @@ def run(
     if config.distributed:
         jax.distributed.initialize()
     config.check()
+    circumstances = _circumstances()
     splits = source(config.data, data_dir=config.data_dir)
     if config.conditional:
         splits = Splits(*(split.conditional() for split in splits))
@@ -164,7 +165,7 @@ def run(
         },
         "training_seconds": round(trained, 1),
         "wall_seconds": round(time.monotonic() - began, 1),
-        **_circumstances(),
+        **circumstances,
     }
     if jax.process_index() == 0:
         folder.result(result)

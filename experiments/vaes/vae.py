@@ -58,7 +58,7 @@ def build(config: VAEConfig, data: Splits) -> Experiment:
     def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         context, samples = batch.get("context"), config.importance_samples
         bound = model.log_prob(variables, batch["x"], key, context, samples)
-        return {f"-log p(x) in nats, by {samples} samples": -bound.mean()}
+        return {f"-log p(x) in nats, by {samples:,} samples": -bound.mean()}
 
     return Experiment(model, plays, figures=figures)
 

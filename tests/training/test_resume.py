@@ -34,7 +34,8 @@ def lines(folder: Path):
     return [{k: v for k, v in line.items() if k not in CLOCK} for line in RunFolder(folder).lines()]
 
 
-@pytest.mark.parametrize(("kind", "kill_at"), [("flow", 15), ("vae", 14), ("gan", 9), ("phases", 16)])
+# Killed after the second checkpoint, at step 12: its saving waits for the first one, so that one at least is whole.
+@pytest.mark.parametrize(("kind", "kill_at"), [("flow", 15), ("vae", 14), ("gan", 17), ("phases", 16)])
 def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     process = subprocess.run(

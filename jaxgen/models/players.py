@@ -20,5 +20,5 @@ def forward(
     """
     if key is None:
         return network.apply(collections, x), {}
-    moving = [name for name in ("batch_stats",) if name in collections]
+    moving = ["batch_stats"] if "batch_stats" in collections else []
     return network.apply(collections, x, mutable=moving, rngs={"dropout": key})

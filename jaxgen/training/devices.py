@@ -67,9 +67,7 @@ def pmap_step(step: TrainStep, devices: int | None = None) -> TrainStep:
         ValueError: a batch that the number of devices does not divide.
     """
     n = devices or jax.device_count()
-    mapped = jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=jax.devices()[:n], donate_argnums=()
-    )
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=jax.devices()[:n])
 
     def per_device(a: Any) -> Any:
         if a.shape[0] % n:

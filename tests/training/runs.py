@@ -52,7 +52,6 @@ def game(kind: str):
     levels, make = (17, images) if kind in ("flow", "vae") else (None, points)
     data = Splits(*(Deadly(make(rows, seed), levels=levels) for seed, rows in enumerate((96, 32, 32))))
     if kind == "flow":
-        from jaxgen.models.flows.real_nvp import real_nvp_image
         return real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), data, None
     if kind == "vae":
         return dense_vae((4, 4, 1), 3, (8,), levels=17), data, None

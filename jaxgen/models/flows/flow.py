@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.bijectors.bijector import Bijector, zero_log_det
+from jaxgen.bijectors.bijector import Bijector, at_least_float32, zero_log_det
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import Normal
@@ -127,7 +127,7 @@ class Flow:
         x = jnp.asarray(x)
         self._check(x)
         if self.dequantization is None:
-            x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
+            x = at_least_float32(x)
             return x, zero_log_det(x)
         if key is None:
             raise ValueError("This flow dequantizes its data: pass a key for the noise.")

@@ -63,6 +63,10 @@ class Experiment(NamedTuple):
         phases: several games one after another.
         baselines: figures of simple methods on the same test split, by name.
         figures: of the test split, beside those of `Model.evaluate`.
+        report: of the trained model, more figures on the test split, which are no means over rows.
+        pictures: figures that only this experiment draws, by file name: functions of the trained model.
+        draws: of the model's own noise that test figures are averaged over; None for TEST_DRAWS.
+        data: in place of the splits that were opened: the same rows with a context that this experiment makes.
     """
 
     model: Model
@@ -70,6 +74,10 @@ class Experiment(NamedTuple):
     phases: tuple[Phase, ...] | None = None
     baselines: Mapping[str, float] = {}
     figures: Figures | None = None
+    report: Callable[[Bound], Mapping[str, float]] | None = None
+    pictures: Mapping[str, Callable[[Bound], Any]] = {}
+    draws: int | None = None
+    data: Splits | None = None
 
 
 C = TypeVar("C", bound=Config)
@@ -138,6 +146,7 @@ def run(
     short = name.removeprefix("experiments.")
     config = dataclasses.replace(config, out=config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}")
     experiment = build(config, splits)
+    splits = splits if experiment.data is None else experiment.data
     bound = fit(
         experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases,
         out=config.out, resume=config.resume, overwrite=config.overwrite, progress=not quiet,
@@ -146,12 +155,19 @@ def run(
 
     folder = RunFolder(config.out)
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
-    test = evaluate(experiment.model, bound.variables, splits.test, key, batch_size=config.eval_batch, draws=TEST_DRAWS)
+    test = evaluate(
+        experiment.model, bound.variables, splits.test, key,
+        batch_size=config.eval_batch, draws=experiment.draws or TEST_DRAWS,
+    )
     if experiment.figures is not None:
         test |= evaluate(
             experiment.model, bound.variables, splits.test, key, batch_size=config.eval_batch, figures=experiment.figures
         )
+    if experiment.report is not None:
+        test |= experiment.report(bound)
     pictures = _pictures(bound, splits.test, key, folder)
+    for picture, draw in experiment.pictures.items():
+        pictures.append(plotting.save(draw(bound), folder.path / f"{picture}.png"))
     result = {
         "experiment": name,
         "data": config.data,

@@ -81,6 +81,34 @@ def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     return figure
 
 
+def rows(images: Mapping[str, Any], title: str = "") -> Any:
+    """A figure of rows of images, each under its name: what belongs together stands in one column.
+
+    Args:
+        images: by name, [n, H, W, C] with C of 1 or 3; the same H, W and type in all rows.
+
+    Raises:
+        ValueError: rows of different numbers of images.
+    """
+    counts = {name: len(row) for name, row in images.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"rows need as many images each, got {counts}")
+    stacked = np.stack([np.asarray(row) for row in images.values()])
+    count, columns, height, width = stacked.shape[:4]
+    figure, axes = _figure()
+    ax = axes[0, 0]
+    side = max(0.6, 4 / columns)
+    figure.set_size_inches(side * columns + 0.8, side * count * height / width + 0.4)
+    ax.imshow(grid(stacked.reshape(-1, *stacked.shape[2:]), columns), interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([i * (height + 1) + (height + 1) / 2 for i in range(count)], list(images))
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_title(title)
+    return figure
+
+
 def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: int = 200) -> Any:
     """A figure of exp(log_prob) over the square [-limit, limit]^2.
 
@@ -122,4 +150,26 @@ def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = Non
                 ax.plot(*zip(*points, strict=True), label=name)
         ax.set(title=panel, xlabel="step")
         ax.legend(fontsize="small")
+    return figure
+
+
+def spectrum(sigmas: Any) -> Any:
+    """A figure of standard deviations or scales [n] in descending order, on a logarithmic axis."""
+    values = np.sort(np.ravel(np.asarray(sigmas)))[::-1]
+    figure, axes = _figure()
+    axes[0, 0].semilogy(np.arange(1, len(values) + 1), values)
+    axes[0, 0].set(title="spectrum", xlabel="dimension", ylabel="sigma")
+    return figure
+
+
+def lines(curves: Mapping[str, tuple[Any, Any]], x: str, y: str) -> Any:
+    """A figure of lines by name, each the x and the y of its points; the y axis leaves out the first fifth of each."""
+    figure, axes = _figure(size=5.0)
+    ax = axes[0, 0]
+    for name, (at, values) in curves.items():
+        ax.plot(at, values, label=name)
+    late = np.concatenate([np.asarray(values)[len(values) // 5 :] for _, values in curves.values()])
+    margin = 0.05 * (np.ptp(late) or 1.0)
+    ax.set(xlabel=x, ylabel=y, ylim=(late.min() - margin, late.max() + margin))
+    ax.legend(fontsize="small")
     return figure

@@ -29,6 +29,7 @@ ROOT = FOLDER.parent
 SHORT: Mapping[str, Mapping[str, int]] = {
     "a_trained_run": {"steps": 4, "scales": 1, "width": 4},
     "composing_bijectors": {"steps": 20},
+    "latent_space": {"steps": 4, "width": 4, "plane_steps": 20},
     "losses_in_your_own_loop": {"steps": 20},
 }
 """By notebook, the parameters of a short execution."""

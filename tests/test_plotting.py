@@ -22,6 +22,21 @@ def test_grid_scales_few_levels_and_clips_floats():
     np.testing.assert_allclose(plotting.grid(np.full((1, 1, 1, 3), 1.7))[1, 1], 1.0)
 
 
+def test_rows_stand_one_below_the_other_under_their_names():
+    dark, light = np.zeros((3, 2, 4, 1)), np.linspace(0.1, 0.3, 3).reshape(3, 1, 1, 1) * np.ones((3, 2, 4, 1))
+    (ax,) = plotting.rows({"dark": dark, "light": light}, "both").axes
+    shown = np.asarray(ax.images[0].get_array())
+    assert shown.shape == (2 * 3 + 1, 3 * 5 + 1, 3) and ax.get_title() == "both"
+    for column, value in enumerate((0.1, 0.2, 0.3)):
+        np.testing.assert_allclose(shown[1:3, 5 * column + 1 : 5 * column + 5], 0)
+        np.testing.assert_allclose(shown[4:6, 5 * column + 1 : 5 * column + 5], value)
+    names = {label.get_text(): place for label, place in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    # the middle of each row of images
+    assert names == {"dark": 1.5, "light": 4.5}
+    with pytest.raises(ValueError, match="as many images each, got {'dark': 3, 'light': 2}"):
+        plotting.rows({"dark": dark, "light": light[:2]})
+
+
 def test_samples_beside_data(tmp_path):
     rng = np.random.default_rng(0)
     figure = plotting.samples(rng.normal(size=(50, 2)), rng.normal(size=(30, 2)))
@@ -56,3 +71,15 @@ def test_curves_share_a_panel_with_their_validation():
     panels = {ax.get_title(): {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in plotting.curves(lines).axes}
     assert panels["flow/loss"] == {"flow/loss": [[1, 3], [2, 2]]}
     assert panels["bits_per_dim"] == {"valid/bits_per_dim": [[1, 2.5]], "flow/bits_per_dim": [[1, 2], [2, 1.5]]}
+
+
+def test_spectrum_falls_and_lines_are_as_given():
+    (line,) = plotting.spectrum(np.asarray([[0.1, 3.0], [2.0, 0.5]])).axes[0].lines
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 3.0], [2, 2.0], [3, 0.5], [4, 0.1]])
+    at, values = np.arange(10.0), np.asarray([100.0, 50, 9, 8, 7, 6, 5, 4, 3, 2])
+    (axes,) = plotting.lines({"a": (at, values), "b": (at, values + 1)}, "minutes", "nats").axes
+    assert [line.get_label() for line in axes.lines] == ["a", "b"] and axes.get_xlabel() == "minutes"
+    np.testing.assert_array_equal(axes.lines[1].get_xydata(), np.stack([at, values + 1], 1))
+    # the first fifth, 100 and 50, does not squeeze the rest
+    low, high = axes.get_ylim()
+    assert low < 2 and 10 < high < 11

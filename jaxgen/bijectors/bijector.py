@@ -63,3 +63,11 @@ class Bijector(nn.Module):
 
     def __call__(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         return self.forward_and_log_det(x, context)
+
+    def differentiate_at(self, direction: str, x: Array, y: Array, context: Array | None = None) -> ValueAndLogDet:
+        """`direction` ("forward" or "inverse") at x, where its value y is known and x has just been rebuilt from y.
+
+        What is differentiated when inputs are not stored (see `Repeat`). A subclass whose network sees the same numbers
+        in x and in y reads them from y where the compiler would not find out: the network then runs once, not twice.
+        """
+        return getattr(self, f"{direction}_and_log_det")(x, context)

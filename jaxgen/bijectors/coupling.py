@@ -39,6 +39,34 @@ class ZeroHead(nn.Module):
         return layer(self.features, kernel_init=nn.initializers.zeros, bias_init=bias_init, name="layer")(h)
 
 
+class SharedHead(nn.Module):
+    """A `ZeroHead` for all but the last `shared` parameters of every channel, which do not depend on the input.
+
+    Those are free parameters, the same in all rows and positions. (Where one vector [B, K] gives all positions of an
+    image at once, each coordinate is a channel of its own.)
+
+    Attributes:
+        features, start: as of `ZeroHead`.
+        shared: how many of the parameters in `start`, counted from its end, are free.
+
+    Raises:
+        ValueError: none of the parameters is left to the layer, or none is free.
+    """
+
+    features: int
+    start: tuple[float, ...]
+    shared: int = 1
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        own, channels = len(self.start) - self.shared, self.features // len(self.start)
+        if own < 1 or self.shared < 1:
+            raise ValueError(f"SharedHead needs 1 to {len(self.start) - 1} shared parameters, got {self.shared}.")
+        p = ZeroHead(own * channels, self.start[:own], name="layer")(h)
+        free = self.param("free", lambda _: jnp.repeat(jnp.asarray(self.start[own:], jnp.float32), channels))
+        return jnp.concatenate([p, jnp.broadcast_to(free.astype(p.dtype), (*p.shape[:-1], free.size))], -1)
+
+
 def fit_context(context: Array, shape: tuple[int, ...]) -> Array:
     """Brings a context to the resolution of a network's input of the given shape [B, ..., C].
 
@@ -81,6 +109,15 @@ def head_parameters(
     return jnp.moveaxis(p, -2 if per_position else 1, -1)
 
 
+@jax.custom_jvp
+def _same(x: Array, known: Array) -> Array:
+    """x, in the shape of an array of the same numbers whose origin the compiler knows; differentiated in x."""
+    return known
+
+
+_same.defjvp(lambda primals, tangents: (primals[1], tangents[0]))
+
+
 class Coupling(Bijector):
     """Moves one part of the event by `transformer`, whose parameters `conditioner` computes from the other part.
 
@@ -120,7 +157,7 @@ class Coupling(Bijector):
         return mask
 
     @nn.compact
-    def _both(self, x: Array, context: Array | None, direction: str) -> ValueAndLogDet:
+    def _both(self, x: Array, context: Array | None, direction: str, y: Array | None = None) -> ValueAndLogDet:
         x, move = at_least_float32(x), getattr(self.transformer, direction)
         if self.mask is None:
             if x.shape[-1] < 2:
@@ -131,7 +168,11 @@ class Coupling(Bijector):
             parts = (moved, kept) if self.flip else (kept, moved)
             return jnp.concatenate(parts, -1), sum_over_event(log_derivative)
         keep = self._conditioned_on(x.shape[1:])
-        parameters = self._parameters(jnp.where(keep, x, 0), context, x.shape)
+        kept = jnp.where(keep, x, 0)
+        if y is not None:
+            # x is itself where(keep, y, ...), which XLA does not see through
+            kept = _same(kept, jnp.where(keep, y, 0))
+        parameters = self._parameters(kept, context, x.shape)
         # What is kept goes in as zero, so that gradients of the branch not taken are finite.
         moved, log_derivative = move(jnp.where(keep, 0, x), parameters)
         return jnp.where(keep, x, moved), sum_over_event(jnp.where(keep, 0, log_derivative))
@@ -141,3 +182,6 @@ class Coupling(Bijector):
 
     def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
         return self._both(z, context, "inverse")
+
+    def differentiate_at(self, direction: str, x: Array, y: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(x, context, direction, y)

@@ -24,3 +24,11 @@ class Alternate:
 
     def __call__(self, event_shape: tuple[int, ...]) -> np.ndarray:
         return np.broadcast_to(np.arange(event_shape[-1]) % 2 == 0, event_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves:
+    """The first half of the last axis, as a mask: the network then sees all features, those that move as zeros."""
+
+    def __call__(self, event_shape: tuple[int, ...]) -> np.ndarray:
+        return np.broadcast_to(np.arange(event_shape[-1]) < event_shape[-1] // 2, event_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import jax
@@ -17,14 +18,14 @@ class Permute(Bijector):
     """Permutes the last axis: `z[..., i] = x[..., order[i]]`.
 
     Attributes:
-        order: a tuple of indices, "reverse", or "random": drawn at `init` and kept in the collection `constants`, so
-            that under `Repeat` each repetition has its own.
+        order: a tuple of indices, "reverse", "parity" (the even indices before the odd ones), or "random": drawn at
+            `init` and kept in the collection `constants`, so that under `Repeat` each repetition has its own.
 
     Raises:
         ValueError: a tuple that is no permutation of the last axis.
     """
 
-    order: Literal["random", "reverse"] | tuple[int, ...] = "random"
+    order: Literal["random", "reverse", "parity"] | tuple[int, ...] = "random"
 
     def _draw(self, size: int) -> Array:
         return jax.random.permutation(self.make_rng("params"), size)
@@ -32,7 +33,8 @@ class Permute(Bijector):
     def _permutation(self, size: int) -> Array:
         if self.order == "random":
             return self.variable("constants", "permutation", lambda: self._draw(size)).value
-        order = tuple(range(size))[::-1] if self.order == "reverse" else self.order
+        named = {"reverse": (*range(size)[::-1],), "parity": (*range(0, size, 2), *range(1, size, 2))}
+        order = named.get(self.order, self.order)
         if not isinstance(order, tuple) or sorted(order) != list(range(size)):
             raise ValueError(f"Permute needs a permutation of the last axis's {size} indices, got {order}.")
         return jnp.asarray(np.asarray(order, np.int32))
@@ -71,3 +73,25 @@ class Squeeze(Bijector):
         if z.ndim != 4 or z.shape[3] % self.factor**2:
             raise ValueError(f"Un-squeezing needs [B, H, W, C] with C divisible by {self.factor**2}, got {z.shape}.")
         return depth_to_space(z, self.factor), zero_log_det(z)
+
+
+class Reshape(Bijector):
+    """Reshapes an event of shape `event_shape` to `to`; the first axis of both is the batch's and stays.
+
+    Raises:
+        ValueError: another event, or another size.
+    """
+
+    event_shape: tuple[int, ...]
+    to: tuple[int, ...]
+
+    def _both(self, x: Array, here: tuple[int, ...], there: tuple[int, ...]) -> ValueAndLogDet:
+        if x.shape[1:] != tuple(here) or math.prod(here) != math.prod(there):
+            raise ValueError(f"Reshape takes events of shape {here} to {there}, of the same size; got {x.shape[1:]}.")
+        return x.reshape(x.shape[0], *there), zero_log_det(x)
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(x, self.event_shape, self.to)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(z, self.to, self.event_shape)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Protocol
 
+import jax
 import jax.numpy as jnp
 
 from jaxgen.bijectors.bijector import Array
@@ -61,6 +62,73 @@ class AffineTransformer:
 
     def start(self) -> tuple[float, ...]:
         return (0.0, 0.0)
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        log_scale = self._log_scale(parameters)
+        return (x + parameters[..., 1]) * jnp.exp(log_scale), log_scale
+
+    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
+        log_scale = self._log_scale(parameters)
+        return z * jnp.exp(-log_scale) - parameters[..., 1], -log_scale
+
+
+@dataclasses.dataclass(frozen=True)
+class SigmoidAffineTransformer:
+    """`z = (x + t) scale` with `scale = floor + (1 - floor) sigmoid(a)` (Kingma and Dhariwal 2018, their code).
+
+    The scale stays below 1. Fresh, `a` is `shift` and `t` is 0: every coordinate is scaled by about sigmoid(shift).
+
+    Attributes:
+        shift: where `a` starts.
+        floor: the smallest scale, which keeps the inverse bounded.
+
+    Raises:
+        ValueError: the floor is not between 0 and 1.
+    """
+
+    shift: float = 2.0
+    floor: float = 1e-3
+    n: ClassVar[int] = 2
+
+    def __post_init__(self):
+        if not 0 < self.floor < 1:
+            raise ValueError(f"SigmoidAffineTransformer needs a floor between 0 and 1, got {self.floor}.")
+
+    def _scale(self, parameters: Array) -> Array:
+        return self.floor + (1 - self.floor) * jax.nn.sigmoid(parameters[..., 0])
+
+    def start(self) -> tuple[float, ...]:
+        return (self.shift, 0.0)
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        scale = self._scale(parameters)
+        return (x + parameters[..., 1]) * scale, jnp.log(scale)
+
+    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
+        scale = self._scale(parameters)
+        return z / scale - parameters[..., 1], -jnp.log(scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedBoundAffineTransformer:
+    """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`; fresh, the identity with g = 0, a bound of 1.
+
+    The parameters are (a, t, g). With `SharedHead` g is one free parameter for each channel, as the learned scale of
+    the tanh in RealNVP (Dinh et al. 2017, section 4.1); with any other head the network computes it too.
+
+    Attributes:
+        limit: g counts as clipped to [-limit, limit], so that no scale leaves exp(-exp(limit)) to exp(exp(limit)).
+    """
+
+    limit: float = 2.0
+    n: ClassVar[int] = 3
+
+    def _log_scale(self, parameters: Array) -> Array:
+        bound = jnp.exp(jnp.clip(parameters[..., 2], -self.limit, self.limit))
+        return bound * jnp.tanh(parameters[..., 0] / bound)
+
+    def start(self) -> tuple[float, ...]:
+        return (0.0, 0.0, 0.0)
 
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
         log_scale = self._log_scale(parameters)

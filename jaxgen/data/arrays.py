@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxgen.data import checks
-from jaxgen.data.sources import Arrays, Source, one_hot, require_label
+from jaxgen.data.sources import Arrays, Source, require_no_context
 
 
 class ArraySource(Source):
@@ -52,9 +52,9 @@ class ArraySource(Source):
     def subset(self, indices: np.ndarray) -> ArraySource:
         return self._with(self.take(indices))
 
-    def conditional(self) -> ArraySource:
-        classes = require_label(self, {key: array.shape[1:] for key, array in self.arrays.items()})
-        return self._with({**self.arrays, "context": one_hot(self.arrays["label"], classes)})
+    def with_context(self, make: Callable[[Arrays], np.ndarray]) -> ArraySource:
+        require_no_context(self, self.arrays)
+        return self._with({**self.arrays, "context": make(self.arrays)})
 
     def _with(self, arrays: Arrays) -> ArraySource:
         return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxgen.data.arrays import ArraySource
+from jaxgen.data.errors import DataError
 from jaxgen.data.splits import Splits
 
 PATCH = 32
@@ -51,3 +52,18 @@ def crops(images: Sequence[np.ndarray], stride: int, size: int = PATCH) -> np.nd
     return np.concatenate(
         [view[::stride, ::stride].transpose(0, 1, 3, 4, 2).reshape(-1, size, size, view.shape[2]) for view in windows]
     )
+
+
+def low_resolution(x: np.ndarray, levels: int, factor: int) -> np.ndarray:
+    """Images of `levels` grey levels at a lower resolution, scaled to [-1, 1]: the means of `factor` x `factor` pixels.
+
+    Integers `[rows, H, W, c]` to float32 `[rows, H / factor, W / factor, c]`.
+
+    Raises:
+        DataError: where the factor is below 2 or does not divide height and width.
+    """
+    if x.ndim != 4 or factor < 2 or x.shape[1] % factor or x.shape[2] % factor:
+        raise DataError(f"rows have shape {x.shape[1:]}: images whose sides a factor above 1 divides are needed, not {factor}")
+    n, h, w, c = x.shape
+    means = x.reshape(n, h // factor, factor, w // factor, factor, c).mean((2, 4), dtype=np.float32)
+    return 2 * means / (levels - 1) - 1

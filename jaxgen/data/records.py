@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen.data import checks
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.errors import DataError
-from jaxgen.data.sources import Arrays, Source, one_hot, require_label
+from jaxgen.data.sources import Arrays, Source, require_no_context
 
 
 class RecordSource(Source):
@@ -22,6 +22,7 @@ class RecordSource(Source):
         fields: which feature is which array of a batch: `{"x": "image", "label": "label"}`.
         name, levels, classes: as in `ArraySource`.
         rows: the numbers of the records to use, in this order; all by default.
+        context: what makes `"context"` of the other arrays (`Source.with_context`).
 
     Raises:
         DataError: where the first record cannot be a row; `take` raises the same for others.
@@ -38,11 +39,11 @@ class RecordSource(Source):
         name: str = "records",
         classes: int | None = None,
         rows: np.ndarray | None = None,
-        one_hot_context: bool = False,
+        context: Callable[[Arrays], np.ndarray] | None = None,
     ):
         super().__init__(name, levels, classes)
         self.records, self.fields, self.rows = records, dict(fields), rows
-        self.one_hot_context = one_hot_context
+        self.context = context
         if len(self) == 0:
             raise DataError(f"{name} has no rows: at least one is needed")
         self._first: Arrays = {}
@@ -63,16 +64,16 @@ class RecordSource(Source):
         keys = np.asarray(indices) if self.rows is None else self.rows[indices]
         rows = _fetch(self.records, keys.tolist())
         arrays = checks.batch(self._stacked(rows), self.name, self.levels, self.classes, keys)
-        if self.one_hot_context:
-            arrays["context"] = one_hot(arrays["label"], self.classes)
+        if self.context is not None:
+            arrays["context"] = checks.numeric(self.context(arrays), f"{self.name}: array 'context'")
         return arrays
 
     def subset(self, indices: np.ndarray) -> RecordSource:
         return self._with(rows=indices if self.rows is None else self.rows[indices])
 
-    def conditional(self) -> RecordSource:
-        require_label(self, {key: array.shape[1:] for key, array in self._first.items()})
-        return self._with(one_hot_context=True)
+    def with_context(self, make: Callable[[Arrays], np.ndarray]) -> RecordSource:
+        require_no_context(self, self._first)
+        return self._with(context=make)
 
     def load(self) -> ArraySource:
         """All rows read into memory."""
@@ -85,7 +86,7 @@ class RecordSource(Source):
         return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)
 
     def _with(self, **changes: Any) -> RecordSource:
-        kept = {key: getattr(self, key) for key in ("levels", "name", "classes", "rows", "one_hot_context")}
+        kept = {key: getattr(self, key) for key in ("levels", "name", "classes", "rows", "context")}
         return RecordSource(self.records, self.fields, **{**kept, **changes})
 
     def _stacked(self, rows: Sequence[Mapping[str, Any]]) -> Arrays:

@@ -7,7 +7,7 @@ host and on a device are equal because their indices are.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -59,12 +59,21 @@ class Source(ABC):
         """A source of these rows alone, in this order."""
 
     @abstractmethod
+    def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Source:
+        """The same source with `"context"`, which `make` computes from the arrays of any rows, each from its own row.
+
+        Raises:
+            DataError: where there is a context already.
+        """
+
     def conditional(self) -> Source:
         """The same source with `"context"`, the label one-hot: float32 `[rows, classes]`.
 
         Raises:
             DataError: where there is no label, no number of classes, or a context already.
         """
+        classes = require_label(self, {key: array.shape[1:] for key, array in self.head(1).items()})
+        return self.with_context(lambda rows: one_hot(rows["label"], classes))
 
     def indices_at(self, step: int, size: int, seed: int) -> np.ndarray:
         """The numbers of the rows that step `step` sees, int32 `[size]`.
@@ -120,9 +129,13 @@ def require_label(source: Source, shapes: dict[str, tuple[int, ...]]) -> int:
         raise DataError(f"{source.name}: a label has shape {shapes['label']}: a context needs one integer a row")
     if source.classes is None:
         raise DataError(f"{source.name} has classes=None: a context needs the number of classes")
-    if "context" in shapes:
-        raise DataError(f"{source.name} has an array 'context' already")
     return source.classes
+
+
+def require_no_context(source: Source, arrays: Iterable[str]) -> None:
+    """Refuses a source whose arrays of these names have a context among them."""
+    if "context" in arrays:
+        raise DataError(f"{source.name} has an array 'context' already")
 
 
 def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:

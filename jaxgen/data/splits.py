@@ -1,11 +1,14 @@
 """Train, validation and test rows, and the one way in which they are taken from a set that comes without."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxgen.data.errors import DataError
-from jaxgen.data.sources import Source
+from jaxgen.data.sources import Arrays, Source
 
 
 class Splits(NamedTuple):
@@ -17,6 +20,10 @@ class Splits(NamedTuple):
     train: Source
     valid: Source | None = None
     test: Source | None = None
+
+    def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Splits:
+        """The same splits with `"context"`, which `make` computes from the arrays of any rows (`Source.with_context`)."""
+        return Splits(*(None if source is None else source.with_context(make) for source in self))
 
 
 def carve(train: Source, valid: Source | None = None, test: Source | None = None) -> Splits:

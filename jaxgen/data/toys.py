@@ -2,7 +2,8 @@
 
 Each function draws `n` rows from `rng` as a batch, `"x"` and where the set has parts `"label"`, the part a point is of.
 `eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are those of Gulrajani et al. 2017 ("Improved Training of
-Wasserstein GANs"), the others those of Grathwohl et al. 2019 ("FFJORD").
+Wasserstein GANs"), `banana`, `funnel` and `ring` are draws from the densities of `jaxgen.distributions.targets`, the
+others are those of Grathwohl et al. 2019 ("FFJORD").
 """
 
 from collections.abc import Callable
@@ -78,6 +79,23 @@ def rings(rng: np.random.Generator, n: int) -> Arrays:
     return _batch(x, label)
 
 
+def banana(rng: np.random.Generator, n: int) -> Arrays:
+    """A Gaussian bent along a parabola: x1 of standard deviation 2, x2 = x1^2 / 4 - 1 with unit noise; no label."""
+    first = rng.normal(0, 2, n)
+    return _batch(np.stack([first, first**2 / 4 - 1 + rng.normal(size=n)], 1))
+
+
+def funnel(rng: np.random.Generator, n: int) -> Arrays:
+    """Neal's funnel: x1 of standard deviation 3, x2 of standard deviation exp(x1 / 2); no label."""
+    first = rng.normal(0, 3, n)
+    return _batch(np.stack([first, np.exp(first / 2) * rng.normal(size=n)], 1))
+
+
+def ring(rng: np.random.Generator, n: int) -> Arrays:
+    """Eight broad Gaussians on a circle: radius 3, standard deviation 0.5."""
+    return _mixture(rng, n, tuple((3 * x, 3 * y) for x, y in _COMPASS), 0.5)
+
+
 TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]] = {
     "two_moons": (two_moons, 2),
     "eight_gaussians": (eight_gaussians, 8),
@@ -86,6 +104,9 @@ TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]]
     "checkerboard": (checkerboard, 8),
     "pinwheel": (pinwheel, 5),
     "rings": (rings, 4),
+    "banana": (banana, None),
+    "funnel": (funnel, None),
+    "ring": (ring, 8),
 }
 """By name: what draws, and its number of classes."""
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
 
 # Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
 _MARGIN = 2.0**-14
+
+
+class Dequantization(Protocol):
+    """What a density of integers asks of its noise; `learned` ones have an `init(key, x)` and need its variables."""
+
+    levels: int
+    learned: ClassVar[bool]
+
+    def dequantize(
+        self, key: jax.Array, x: jax.Array, variables: Mapping[str, Any] | None = None
+    ) -> tuple[jax.Array, jax.Array]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +37,22 @@ class UniformDequantization:
     """
 
     levels: int = 256
+    learned: ClassVar[bool] = False
 
     def __post_init__(self):
         if not 2 <= self.levels <= 256:
             raise ValueError(f"UniformDequantization needs between 2 and 256 levels, got {self.levels}.")
 
-    def dequantize(self, key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def dequantize(
+        self, key: jax.Array, x: jax.Array, variables: Mapping[str, Any] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Integers x [B, *event] to (y = (x + u) / levels in [0, 1), log|det dy/dx| = -dims * log(levels) [B])."""
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
         log_det = jnp.full(x.shape[:1], -math.prod(x.shape[1:]) * math.log(self.levels), dtype)
         return (x + noise) / self.levels, log_det
 
-    def quantize(self, y: jax.Array) -> jax.Array:
-        """Points to uint8 integers: floor(levels * y), clipped to 0 ... levels - 1."""
-        return jnp.clip(jnp.floor(y * self.levels), 0, self.levels - 1).astype(jnp.uint8)
+
+def quantize(y: jax.Array, levels: int) -> jax.Array:
+    """Points of [0, 1) to uint8 integers: floor(levels * y), clipped to 0 ... levels - 1."""
+    return jnp.clip(jnp.floor(y * levels), 0, levels - 1).astype(jnp.uint8)

@@ -1,4 +1,5 @@
 """Pure functions of samples or features that say how close a model came."""
 
 from jaxgen.metrics.distances import mmd_squared, sample_distances, sliced_wasserstein, wasserstein_1d
+from jaxgen.metrics.distortion import psnr
 from jaxgen.metrics.modes import mixture_figures, mode_coverage

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import AdditiveTransformer, AffineTransformer, Alternate, Checkerboard, Coupling, LearnedPrior
-from jaxgen.bijectors.coupling import fit_context
+from jaxgen.bijectors import (
+    AdditiveTransformer, AffineTransformer, Alternate, Checkerboard, Coupling, LearnedBoundAffineTransformer,
+    LearnedPrior, SharedHead, SigmoidAffineTransformer,
+)
+from jaxgen.bijectors.coupling import ZeroHead, fit_context
 from jaxgen.convolution import Conv
 from jaxgen.nets.mlp import MLP
 from tests.bijectors.tools import quick, random_variables
@@ -30,7 +33,9 @@ def data(event, rows=4):
     return jnp.asarray(np.random.default_rng(0).normal(size=(rows, *event)), jnp.float32)
 
 
-@pytest.mark.parametrize("transformer", [AdditiveTransformer(), AffineTransformer()])
+@pytest.mark.parametrize("transformer", [
+    AdditiveTransformer(), AffineTransformer(), LearnedBoundAffineTransformer(),
+])
 @pytest.mark.parametrize(("mask", "event"), MASKS.values(), ids=MASKS)
 def test_a_fresh_coupling_is_the_identity(transformer, mask, event):
     x = data(event)
@@ -108,6 +113,58 @@ def test_affine_log_scales_are_bounded_on_both_sides():
 def test_affine_shifts_before_it_scales():
     z, _ = AffineTransformer().forward(jnp.asarray([3.0]), jnp.asarray([[0.5, 2.0]]))
     np.testing.assert_allclose(z, 5.0 * np.exp(2 * np.tanh(0.25)), rtol=1e-6)
+
+
+def test_sigmoid_affine_scales_stay_between_floor_and_one_and_start_at_the_sigmoid_of_the_shift():
+    transformer = SigmoidAffineTransformer(shift=1.5, floor=0.1)
+    parameters = jnp.asarray([[1e3, 2.0], [-1e3, 2.0], [0.0, 2.0], transformer.start()])
+    z, log_scale = transformer.forward(jnp.full(4, 3.0), parameters)
+    scale = np.asarray([1.0, 0.1, 0.55, 0.1 + 0.9 / (1 + np.exp(-1.5))])
+    np.testing.assert_allclose(log_scale, np.log(scale), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(z, [5.0, 0.5, 2.75, 3 * scale[3]], rtol=1e-6)
+    for floor in (0.0, 1.0):
+        with pytest.raises(ValueError, match="floor between 0 and 1"):
+            SigmoidAffineTransformer(floor=floor)
+
+
+def test_a_learned_bound_bounds_by_its_exponential_within_limits():
+    transformer = LearnedBoundAffineTransformer(limit=1.0)
+    parameters = jnp.asarray([[1e6, 0.0, 0.5], [-1e6, 0.0, -0.5], [0.7, 2.0, 0.3], [1e6, 0.0, 9.0], [1e6, 0.0, -1e3]])
+    z, log_scale = transformer.forward(jnp.full(5, 3.0), parameters)
+    within = np.exp(0.3) * np.tanh(0.7 / np.exp(0.3))
+    np.testing.assert_allclose(log_scale, [np.exp(0.5), -np.exp(-0.5), within, np.e, 1 / np.e], rtol=1e-6)
+    np.testing.assert_allclose(z[2], 5 * np.exp(within), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("event", "mask", "net", "channels"), [
+    ((2, 3, 1), Checkerboard(), Conv(4), 1),
+    ((2, 3, 5), Checkerboard(), Conv(4), 5),
+    ((2, 3, 5), None, Conv(4), 3),
+    ((5,), Alternate(), MLP((4,)), 5),
+    ((2, 3, 1), Checkerboard(), MLP((4,)), 6),  # one vector for all positions
+])
+def test_a_shared_head_adds_one_free_parameter_a_channel(event, mask, net, channels):
+    x = data(event)
+
+    def count(transformer, head):
+        coupling = Coupling(transformer, net, mask, head=head)
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(coupling.init, jax.random.key(0), x)))
+
+    added = count(LearnedBoundAffineTransformer(), SharedHead) - count(AffineTransformer(), ZeroHead)
+    assert added == channels
+
+
+def test_shared_parameters_come_last_and_are_the_same_in_all_rows_and_positions():
+    head, h = SharedHead(12, (1.0, 2.0, 3.0, 4.0), shared=2), data((2, 3, 5))
+    variables = random_variables(head, 0, h)
+    p = np.asarray(head.apply(variables, h))
+    np.testing.assert_array_equal(p[..., 6:], np.broadcast_to(variables["params"]["free"], (4, 2, 3, 6)))
+    assert (p[..., :6].std((0, 1, 2)) > 1e-3).all()
+    fresh = head.init_with_output(jax.random.key(0), h)[0]
+    np.testing.assert_array_equal(fresh, np.broadcast_to(np.repeat([1.0, 2.0, 3.0, 4.0], 3), (4, 2, 3, 12)))
+    for shared in (0, 4):
+        with pytest.raises(ValueError, match="1 to 3 shared"):
+            SharedHead(12, (1.0, 2.0, 3.0, 4.0), shared).init(jax.random.key(0), h)
 
 
 def test_context_is_fitted_to_the_resolution():

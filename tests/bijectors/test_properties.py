@@ -15,9 +15,10 @@ from flax import linen as nn
 
 import jaxgen.bijectors
 from jaxgen.bijectors import (
-    ActNorm, AdditiveTransformer, Affine, AffineTransformer, Alternate, Bijector, Chain, Checkerboard, Coupling,
-    Elementwise, Invert, LeakyReLU, LearnedPrior, Logit, OnHalf, Permute, Probit, Repeat, Sigmoid, Softplus, Squeeze,
-    Tanh, factor_out,
+    ActNorm, AdditiveTransformer, Affine, AffineTransformer, Alternate, BatchNorm, Bijector, Chain, Checkerboard,
+    Coupling, Elementwise, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedBoundAffineTransformer, LearnedPrior,
+    Logit, MaskedAutoregressive, OnHalf, Permute, Probit, Repeat, Reshape, Scale, SharedHead, Sigmoid,
+    SigmoidAffineTransformer, Softplus, Squeeze, Tanh, factor_out,
 )
 from jaxgen.convolution import Conv
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
@@ -51,6 +52,14 @@ def affine(conditioner, **fields):
     return Coupling(AffineTransformer(), conditioner, **fields)
 
 
+def learned_bound(conditioner, **fields):
+    return Coupling(LearnedBoundAffineTransformer(), conditioner, head=SharedHead, **fields)
+
+
+def masked(widths=(7, 6), **fields):
+    return MaskedAutoregressive(AffineTransformer(), widths, nn.tanh, **fields)
+
+
 def step():
     return Chain((ActNorm(), Permute(), affine(dense()), LeakyReLU(0.5)))
 
@@ -77,7 +86,15 @@ CASES = {
     "permute at random": Case(Permute(), (7,)),
     "permute channels": Case(Permute(), (2, 3, 5)),
     "reverse": Case(Permute("reverse"), (5,)),
+    "permute by parity": Case(Permute("parity"), (5,)),
     "permute as given": Case(Permute((2, 0, 3, 1)), (4,)),
+    "reshape": Case(Reshape((2, 3, 1), (6,)), (2, 3, 1)),
+    "linear": Case(InvertibleLinear(), (5,)),
+    "linear on images": Case(InvertibleLinear(), (2, 3, 4)),
+    "linear of one feature": Case(InvertibleLinear(), (1,)),
+    "linear, a matrix": Case(InvertibleLinear("matrix"), (2, 1, 3)),
+    "repeat of linear": Case(Repeat(Chain((InvertibleLinear(), LeakyReLU(0.5))), 3), (4,)),
+    "scale": Case(Scale(), (2, 3)),
     "squeeze": Case(Squeeze(), (4, 6, 2)),
     "squeeze by 3": Case(Squeeze(3), (3, 6, 1)),
     "un-squeeze": Case(Invert(Squeeze()), (1, 3, 8)),
@@ -92,6 +109,7 @@ CASES = {
     "alternate on channels": Case(affine(conv(), mask=Alternate()), (2, 3, 3)),
     "halves of channels": Case(affine(conv()), (3, 2, 3)),
     "halves of channels, vector context": Case(affine(conv(), flip=True), (3, 2, 3), (2,)),
+    "halves of channels, masked": Case(affine(conv(), mask=Halves()), (2, 2, 3), (2,)),
     "halves of channels, dense network": Case(affine(dense()), (2, 2, 3)),
     "checkerboard": Case(affine(conv(), mask=Checkerboard()), (3, 5, 1)),
     "checkerboard, flipped": Case(affine(conv(), mask=Checkerboard(), flip=True), (3, 3, 2)),
@@ -100,6 +118,31 @@ CASES = {
     "checkerboard, coarse context": Case(affine(conv(), mask=Checkerboard()), (4, 2, 1), (2, 2, 1)),
     "mask as given": Case(affine(dense(), mask=(True, False, False, True, False)), (5,)),
     "mask as given, rows": Case(Coupling(AdditiveTransformer(), conv(), mask=(((True,),), ((False,),))), (2, 3, 2)),
+    "sigmoid affine coupling": Case(Coupling(SigmoidAffineTransformer(), dense()), (5,)),
+    "sigmoid affine coupling of images, context": Case(
+        Coupling(SigmoidAffineTransformer(), conv(), mask=Checkerboard()), (2, 3, 2), (2,)
+    ),
+    "learned bound": Case(learned_bound(dense()), (5,)),
+    "learned bound by the network, context": Case(
+        Coupling(LearnedBoundAffineTransformer(), dense(), flip=True), (5,), (2,)
+    ),
+    "learned bound of images": Case(learned_bound(conv(), mask=Checkerboard()), (2, 3, 2)),
+    "learned bound of images, dense network": Case(learned_bound(dense()), (2, 2, 3)),
+    "batch norm": Case(BatchNorm(), (3,)),
+    "batch norm of images": Case(BatchNorm(), (3, 2, 3)),
+    "repeat of batch norm, context": Case(Repeat(Chain((BatchNorm(), affine(dense()))), 2), (3,), (2,)),
+    "autoregressive": Case(masked(), (5,)),
+    "autoregressive, one coordinate": Case(masked(), (1,)),
+    "autoregressive, one coordinate, context": Case(masked(), (1,), (2,)),
+    "autoregressive, two coordinates": Case(MaskedAutoregressive(AdditiveTransformer(), (4,)), (2,)),
+    "autoregressive, fewer units than coordinates": Case(masked((2, 3)), (6,), (2,)),
+    "autoregressive, no hidden layer, context": Case(masked(()), (3,), (2,)),
+    "autoregressive in reverse": Case(masked(order="reverse"), (4,)),
+    "autoregressive as given, context": Case(masked(order=(2, 0, 3, 1)), (4,), (2,)),
+    "autoregressive at random, images, spatial context": Case(masked(order="random"), (2, 3, 1), (2, 1, 2)),
+    "inverse autoregressive": Case(Invert(masked()), (4,), (1,)),
+    "repeat of autoregressive": Case(Repeat(Chain((ActNorm(), masked(order="random"))), 2), (3,), (2,)),
+    "repeat of inverse autoregressive": Case(Repeat(Chain((Invert(masked()), Permute("reverse"))), 2), (3,)),
     "learned prior": Case(LearnedPrior(), (2, 2, 3)),
     "learned prior, positions": Case(LearnedPrior(per_position=True), (2, 2, 3)),
     "learned prior, context": Case(LearnedPrior(), (2, 2, 3), (4,)),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.bijectors import Permute, Repeat, Squeeze
+from jaxgen.bijectors import Permute, Repeat, Reshape, Squeeze
 
 
 def test_permutes_as_told():
@@ -50,3 +50,15 @@ def test_squeeze_names_sizes_that_do_not_divide():
         Squeeze().apply({}, jnp.zeros((1, 3, 4, 1)))
     with pytest.raises(ValueError, match=r"divisible by 9, got \(1, 3, 3, 8\)"):
         Squeeze(3).apply({}, jnp.zeros((1, 3, 3, 8)), method="inverse")
+
+
+def test_parity_puts_the_even_indices_first():
+    z, _ = Permute("parity").apply({}, jnp.arange(5.0)[None])
+    np.testing.assert_array_equal(z, [[0, 2, 4, 1, 3]])
+
+
+def test_reshape_names_both_shapes():
+    with pytest.raises(ValueError, match=r"\(2, 3\) to \(6,\), of the same size; got \(3, 2\)"):
+        Reshape((2, 3), (6,)).apply({}, jnp.zeros((1, 3, 2)))
+    with pytest.raises(ValueError, match="of the same size"):
+        Reshape((2, 3), (5,)).apply({}, jnp.zeros((1, 2, 3)))

@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from jaxgen.data import NAMED, DataError, source, toys
+from jaxgen.data import NAMED, DataError, images, source, toys
 
 ROWS = 40_000
 DIGITS_CRC = [3809021708, 4264442808, 1190159743]
@@ -59,6 +59,18 @@ def test_patches_of_different_splits_share_no_pixel(monkeypatch):
     assert len(np.unique(np.concatenate(seen))) == sum(map(len, seen))
     assert all(len(pixels) > 0.9 * 2 * 427 * width for pixels, width in zip(seen, (448, 96, 96), strict=True))
     assert [len(part) for part in splits] == [5300, 250, 250]
+
+
+def test_a_low_resolution_is_the_means_of_blocks_in_plus_minus_one():
+    x = np.random.default_rng(0).integers(0, 17, (5, 4, 6, 3)).astype(np.uint8)
+    low = images.low_resolution(x, 17, 2)
+    assert low.shape == (5, 2, 3, 3) and low.dtype == np.float32
+    np.testing.assert_allclose(low[4, 1, 0, 2], x[4, 2:, :2, 2].mean() / 8 - 1, rtol=1e-6)
+    np.testing.assert_allclose(low.mean((1, 2)), x.mean((1, 2)) / 8 - 1, atol=1e-6)
+    assert images.low_resolution(np.full((1, 3, 3, 1), 255, np.uint8), 256, 3) == 1
+    for factor, rows in ((1, x), (4, x), (2, x[0])):
+        with pytest.raises(DataError, match=f"a factor above 1 divides are needed, not {factor}"):
+            images.low_resolution(rows, 17, factor)
 
 
 def test_patches_are_photographs():

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxgen.data import ArraySource, DataError, RecordSource, Zipped, carve
+from jaxgen.data import ArraySource, DataError, RecordSource, Splits, Zipped, carve
 
 ROWS, SIZE, SEED = 23, 5, 3
 
@@ -127,6 +127,26 @@ def test_conditional_adds_the_label_one_hot(source):
     assert "context" not in source.batch_at(1, SIZE, SEED)
     with pytest.raises(DataError, match="toy has an array 'context' already"):
         conditional.conditional()
+
+
+def test_a_context_is_made_of_the_rows_it_stands_beside(source):
+    made = source.with_context(lambda rows: rows["x"].sum((1, 2)) + rows["label"])
+    for part in (made, made.subset(np.array([5, 2, 9, 9, 1, 0]))):
+        batch = part.batch_at(1, 3, SEED)
+        np.testing.assert_array_equal(batch["context"], batch["x"].sum((1, 2)) + batch["label"])
+        assert batch["context"].dtype == np.float32 and len(np.unique(batch["context"])) > 1
+    assert "context" not in source.head(2)
+    with pytest.raises(DataError, match="toy has an array 'context' already"):
+        made.with_context(lambda rows: rows["x"])
+    if not source.resident:
+        same(made.load().arrays, made.head(ROWS))
+
+
+def test_all_splits_there_are_get_a_context():
+    splits = Splits(labelled(), None, labelled(4)).with_context(lambda rows: rows["x"] + 1)
+    assert splits.valid is None
+    for part, rows in ((splits.train, ROWS), (splits.test, 4)):
+        np.testing.assert_array_equal(part.arrays["context"], labelled(rows).arrays["x"] + 1)
 
 
 @pytest.mark.parametrize(

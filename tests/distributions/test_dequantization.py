@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgen.distributions import UniformDequantization
+from jaxgen.distributions import UniformDequantization, quantize
 
 
 @pytest.mark.parametrize("levels", [2, 17, 255, 256])
@@ -13,7 +13,7 @@ def test_integers_come_back_whatever_the_noise(levels):
     x = jnp.broadcast_to(jnp.arange(levels, dtype=jnp.uint8), (2000, levels))
     y, log_det = dequantization.dequantize(jax.random.key(0), x)
     assert y.min() >= 0 and y.max() < 1 and y.dtype == jnp.float32
-    np.testing.assert_array_equal(dequantization.quantize(y), x)
+    np.testing.assert_array_equal(quantize(y, levels), x)
     np.testing.assert_allclose(log_det, np.full(2000, -levels * np.log(levels)), rtol=1e-6)
 
 
@@ -23,7 +23,7 @@ def test_noise_fills_the_bin():
 
 
 def test_quantize_clips():
-    x = UniformDequantization(17).quantize(jnp.asarray([-0.3, 0.0, 0.999, 1.0, 7.0]))
+    x = quantize(jnp.asarray([-0.3, 0.0, 0.999, 1.0, 7.0]), 17)
     assert x.dtype == jnp.uint8
     np.testing.assert_array_equal(x, [0, 0, 16, 16, 16])
 

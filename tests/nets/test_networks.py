@@ -2,14 +2,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
+from jaxgen.nets.convolutional import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic, mean_pool
 from jaxgen.nets.decoders import ConvDecoder, halvings
 from jaxgen.nets.encoders import ConvEncoder
 from jaxgen.nets.generators import ResNetGenerator, upsample
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead
-from jaxgen.nets.mlp import MLP
+from jaxgen.nets.mlp import MLP, ResidualMLP
 from jaxgen.nets.normalization import BatchNorm
 
 KEY = jax.random.key(0)
@@ -116,3 +118,59 @@ def test_an_mlp_flattens_and_ends_as_told():
     assert shapes(MLP((5,)), 2, 3, 3, 1)[0].shape == (2, 5)
     assert shapes(MLP((5,), features=7), 2, 9)[0].shape == (2, 7)
     assert shapes(MLP(()), 2, 3, 3)[0].shape == (2, 9)
+
+
+def test_a_residual_mlp_starts_near_its_first_layer_and_drops_where_told():
+    x = jax.random.normal(KEY, (4, 2, 3))
+    network = ResidualMLP(16, 2, dropout=0.5)
+    variables = network.init(KEY, x)
+    first = variables["params"]["Dense_0"]
+    plain = jax.nn.relu(x.reshape(4, 6) @ first["kernel"] + first["bias"])
+    np.testing.assert_allclose(network.apply(variables, x), plain, atol=0.05)
+    variables = jax.tree.map(lambda a: a + 0.1, variables)
+    y = network.apply(variables, x)
+    np.testing.assert_array_equal(network.apply(variables, x), y)
+    assert np.abs(network.apply(variables, x, rngs={"dropout": KEY}) - y).max() > 1e-3
+    assert len(variables["params"]) == 5
+
+
+def test_a_conv_net_is_its_layers_and_none_is_the_identity():
+    x = jnp.zeros((2, 4, 5, 3))
+    y, variables = shapes(ConvNet((7, 6)), *x.shape)
+    kernels = [layer["kernel"].shape for layer in variables["params"].values()]
+    assert y.shape == (2, 4, 5, 6) and kernels == [(3, 3, 3, 7), (1, 1, 7, 6)]
+    x = jax.random.normal(KEY, x.shape)
+    np.testing.assert_array_equal(ConvNet((), ()).apply({}, x), x)
+
+
+def test_a_gated_block_is_that_of_its_docstring():
+    network, x = GatedConvNet(3, 1), jax.random.normal(KEY, (2, 4, 5, 2))
+    variables = jax.tree.map(lambda a: a + 0.1, network.init(KEY, x))
+    p = variables["params"]
+
+    def layer(name, h, size):
+        return nn.Conv(p[name]["bias"].size, (size, size)).apply({"params": p[name]}, h)
+
+    def concat_elu(h):
+        return jnp.concatenate([jax.nn.elu(h), jax.nn.elu(-h)], -1)
+
+    h = layer("Conv_0", x, 3)
+    value, gate = jnp.split(layer("Conv_2", concat_elu(layer("Conv_1", concat_elu(h), 3)), 1), 2, -1)
+    h = h + value / (1 + jnp.exp(-gate))
+    h = (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-6)
+    h = h * p["LayerNorm_0"]["scale"] + p["LayerNorm_0"]["bias"]
+    np.testing.assert_allclose(network.apply(variables, x), concat_elu(h), atol=1e-4)
+
+
+def test_attention_lets_distant_pixels_meet_and_codes_their_positions():
+    network, x = GatedConvNet(4, 1, heads=2), jax.random.normal(KEY, (1, 8, 8, 1))
+    variables = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), network.init(KEY, x))
+
+    def far(x):
+        return network.apply(variables, x)[0, -1, -1].sum()
+
+    assert np.abs(jax.grad(far)(x)[0, 0, 0]).max() > 0
+    without = GatedConvNet(4, 1)
+    gradient = jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum())(x)
+    np.testing.assert_array_equal(gradient[0, 0, 0], 0)
+    assert variables["params"]["positions"].shape == (8, 8, 4)

@@ -12,7 +12,8 @@ import optax
 
 from jaxgen.bijectors.bijector import Bijector, at_least_float32, zero_log_det
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
-from jaxgen.distributions.dequantization import UniformDequantization
+from jaxgen.distributions.dequantization import Dequantization, quantize
+from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import Normal
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 
@@ -22,8 +23,8 @@ class Flow:
     """`log p(x) = log p_base(f(x)) + log|det df/dx|`, a model of one player, "flow", trained by maximum likelihood.
 
     Data are [B, *base.event_shape]: floats, or integers where there is a dequantization. Log-probabilities are in nats
-    and in data units: with dequantization they are one-sample lower bounds of the integers' log-probability, and need
-    a key for the noise.
+    and in data units: with dequantization they are lower bounds of the integers' log-probability, and need a key for
+    the noise. A learned dequantization is a second player, "dequantizer", which moves with the flow.
 
     Attributes:
         bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
@@ -33,28 +34,36 @@ class Flow:
     """
 
     bijector: Bijector
-    base: Normal
-    dequantization: UniformDequantization | None = None
+    base: Normal | Logistic
+    dequantization: Dequantization | None = None
 
     @property
     def monitor(self) -> tuple[str, str]:
         return ("bits_per_dim" if self.dequantization else "negative_log_likelihood", "min")
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """The variables {"flow": collections}; ActNorm is set by `batch["x"]` (with `batch["context"]`, if any)."""
+        """The variables {"flow": collections}; ActNorm is set by `batch["x"]` (with `batch["context"]`, if any).
+
+        With a learned dequantization, {"dequantizer": collections, "flow": collections}.
+        """
         noise_key, key = jax.random.split(key)
-        y, _ = self._continuous(batch["x"], noise_key)
+        variables = {}
+        if self._learns_noise:
+            dequantizer_key, key = jax.random.split(key)
+            variables["dequantizer"] = self.dequantization.init(dequantizer_key, jnp.asarray(batch["x"]))
+        y, _ = self._continuous(variables, batch["x"], noise_key)
         # one compilation instead of hundreds of small ones
-        return {"flow": jax.jit(self.bijector.init)(key, y, batch.get("context"))}
+        return {**variables, "flow": jax.jit(self.bijector.init)(key, y, batch.get("context"))}
 
     def plays(self) -> Mapping[str, Play]:
         """One play: maximum likelihood by Adam, its gradients clipped to norm 50 (a likelihood sums over the event)."""
-        return {"flow": Play(("flow",), self.loss, optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3)))}
+        players = ("dequantizer", "flow") if self._learns_noise else ("flow",)
+        return {"flow": Play(players, self.loss, optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3)))}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """The negative log-likelihood in nats; in training mode: batch statistics move, dropout drops."""
         noise_key, dropout_key = jax.random.split(key)
-        y, data_log_det = self._continuous(batch["x"], noise_key)
+        y, data_log_det = self._continuous(variables, batch["x"], noise_key)
         mutable = ["batch_stats"] if "batch_stats" in variables["flow"] else []
         (z, log_det), state = self.bijector.apply(
             variables["flow"], y, batch.get("context"), rngs={"dropout": dropout_key}, mutable=mutable
@@ -68,15 +77,26 @@ class Flow:
         log_prob = self.log_prob(variables, batch["x"], key, batch.get("context"))
         return {**self._figures(log_prob), "log_prob": log_prob.mean()}
 
-    def log_prob(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+    def log_prob(
+        self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None, samples: int = 1
+    ) -> Array:
         """log p(x | context), [B].
+
+        With dequantization it is the importance-weighted bound `log 1/K sum_k p(y_k) / q(y_k | x)` over K = `samples`
+        draws of the noise, one after another: tighter the more there are.
 
         Raises:
             ValueError: x has another event shape, or it is to be dequantized and there is no key.
         """
-        y, data_log_det = self._continuous(x, key)
-        z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, len(y)))
-        return self.base.log_prob(z) + log_det + data_log_det
+
+        def one(key: Key | None) -> Array:
+            y, data_log_det = self._continuous(variables, x, key)
+            z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, len(y)))
+            return self.base.log_prob(z) + log_det + data_log_det
+
+        if self.dequantization is None or key is None or samples == 1:
+            return one(key)
+        return jax.nn.logsumexp(jax.lax.map(one, jax.random.split(key, samples)), axis=0) - math.log(samples)
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, temperature: float = 1.0
@@ -93,7 +113,12 @@ class Flow:
         """n samples and their log-probabilities [n], from one pass of the inverse.
 
         With dequantization the noise that `log_prob` would draw is the fraction that rounding takes off the sample.
+
+        Raises:
+            ValueError: the dequantization is learned: its density of that noise is not at hand.
         """
+        if self._learns_noise:
+            raise ValueError("A flow whose dequantization is learned has `sample` and `log_prob`, not both in one pass.")
         z = self.base.sample(key, n)
         y, log_det = self.bijector.apply(
             variables["flow"], z, _rows(context, n), method="inverse_and_log_det"
@@ -101,18 +126,23 @@ class Flow:
         log_prob = self.base.log_prob(z) - log_det
         if self.dequantization is None:
             return y, log_prob
-        return self.dequantization.quantize(y), log_prob - self._dims * math.log(self.dequantization.levels)
+        levels = self.dequantization.levels
+        return quantize(y, levels), log_prob - self._dims * math.log(levels)
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """Data to latents [B, *event]; raises as `log_prob` does."""
-        y, _ = self._continuous(x, key)
+        y, _ = self._continuous(variables, x, key)
         return self.bijector.apply(variables["flow"], y, _rows(context, len(y)), method="forward")
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents [B, *event] to data."""
         self._check(z)
         y = self.bijector.apply(variables["flow"], z, _rows(context, len(z)), method="inverse")
-        return y if self.dequantization is None else self.dequantization.quantize(y)
+        return y if self.dequantization is None else quantize(y, self.dequantization.levels)
+
+    @property
+    def _learns_noise(self) -> bool:
+        return self.dequantization is not None and self.dequantization.learned
 
     @property
     def _dims(self) -> int:
@@ -122,7 +152,7 @@ class Flow:
         if x.shape[1:] != tuple(self.base.event_shape):
             raise ValueError(f"This flow is over events of shape {self.base.event_shape}, got {x.shape[1:]}.")
 
-    def _continuous(self, x: Array, key: Key | None) -> tuple[Array, Array]:
+    def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
         """What the bijector sees of the data, and the log-determinant of getting there."""
         x = jnp.asarray(x)
         self._check(x)
@@ -131,7 +161,7 @@ class Flow:
             return x, zero_log_det(x)
         if key is None:
             raise ValueError("This flow dequantizes its data: pass a key for the noise.")
-        return self.dequantization.dequantize(key, x)
+        return self.dequantization.dequantize(key, x, variables.get("dequantizer"))
 
     def _figures(self, log_prob: Array) -> dict[str, Array]:
         if self.dequantization is None:

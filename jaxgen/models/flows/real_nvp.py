@@ -7,9 +7,11 @@ An affine coupling keeps one part of the event and moves the other by what a net
 with s bounded by a tanh. Its inverse needs no inverse of the network. Couplings take turns in which part they move.
 For images, [0, 1) is mapped to the line by `logit(alpha + (1 - 2 alpha) x)`; each scale has couplings over a
 checkerboard, squeezes 2 x 2 pixels into channels, has couplings over halves of the channels, and hands the first half
-of the channels to the next scale.
+of the channels to the next scale. The half that leaves has a learned conditional prior, `(z - mu(h)) / sigma(h)` with
+h the half that goes on.
 
-Departures from the paper: ActNorm in place of batch normalisation, a fixed bound of s in place of a learned one.
+The paper's normalisation is `norm=BatchNorm`, its learned bound of s `transformer=LearnedBoundAffineTransformer()`; the
+defaults, ActNorm and a fixed bound, are steadier.
 """
 
 from __future__ import annotations
@@ -25,15 +27,18 @@ from jaxgen.bijectors import (
     Checkerboard,
     Coupling,
     Invert,
+    LearnedPrior,
     Logit,
     OnHalf,
     Permute,
     Repeat,
     Squeeze,
+    factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import Normal
 from jaxgen.models.flows.flow import Flow
+from jaxgen.nets.convolutional import ConvNet
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.residual import ResNet
 
@@ -43,6 +48,7 @@ def real_nvp_vector(
     depth: int = 4,
     widths: Sequence[int] = (128, 128),
     *,
+    permutation: Callable[[], Bijector] = Permute,
     transformer: Any = AffineTransformer(),
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
@@ -51,12 +57,13 @@ def real_nvp_vector(
     Args:
         depth: pairs of couplings, each pair moving both halves.
         widths: hidden layers of each coupling's network.
+        permutation: makes what mixes the features before each pair.
         transformer: what moves a coordinate.
-        norm: makes the normalisation before each pair.
+        norm: makes the normalisation before each pair: `ActNorm` or `BatchNorm`.
     """
     step = Chain((
         norm(),
-        Permute("random"),
+        permutation(),
         Coupling(transformer, MLP(tuple(widths))),
         Coupling(transformer, MLP(tuple(widths)), flip=True),
     ))
@@ -72,33 +79,48 @@ def real_nvp_image(
     blocks: int = 1,
     *,
     alpha: float = 0.05,
+    checkerboard: bool = True,
+    learned_priors: bool = True,
+    permutation: Callable[[], Bijector] | None = None,
     transformer: Any = AffineTransformer(),
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
     """A flow over integer images [B, H, W, C], with a context ([B, K] or [B, h, w, K]) or without.
 
     Args:
-        event_shape: height, width (both divisible by 2 ** (scales - 1)) and channels.
+        event_shape: height, width (both divisible by 2 ** (scales - 1), or by 2 ** scales without checkerboards) and
+            channels.
         levels: number of grey levels.
         scales: resolutions; the last one has a checkerboard only.
         depth: pairs of couplings over each kind of mask, in each scale.
         width, blocks: channels and residual blocks of each coupling's network.
         alpha: keeps the logit finite at the edges.
+        checkerboard: False replaces the couplings over checkerboards by as many over channels, after the squeeze.
+        learned_priors: what leaves a scale is normal with moments that a convolution computes from what goes on, and
+            the last scale's are learned; False leaves it standard normal.
+        permutation: makes what mixes the channels before each coupling over halves of them; None has the two
+            couplings of a pair move one half each.
         transformer: what moves a coordinate.
-        norm: makes the normalisation before each coupling.
+        norm: makes the normalisation before each coupling: `ActNorm` or `BatchNorm`.
     """
 
-    def couplings(mask: Any) -> Repeat:
-        def coupling(flip: bool) -> Coupling:
-            return Coupling(transformer, ResNet(width, blocks), mask, flip)
+    def coupling(mask: Any, flip: bool) -> tuple[Bijector, ...]:
+        mixed = (permutation(),) if mask is None and permutation is not None else ()
+        moved = Coupling(transformer, ResNet(width, blocks), mask, flip and not mixed)
+        return (norm(), *mixed, moved)
 
-        return Repeat(Chain((norm(), coupling(False), norm(), coupling(True))), depth)
+    def couplings(mask: Any, pairs: int = depth) -> Repeat:
+        return Repeat(Chain((*coupling(mask, False), *coupling(mask, True))), pairs)
 
     def scale(remaining: int) -> Bijector:
-        if remaining == 1:
-            return couplings(Checkerboard())
-        return Chain((
-            couplings(Checkerboard()), Squeeze(), couplings(None), OnHalf(scale(remaining - 1)), Invert(Squeeze()),
-        ))
+        squeezed = [] if remaining == 1 else [rest(scale(remaining - 1))]
+        if remaining > 1 or not checkerboard:
+            pairs = depth if checkerboard else (1 + (remaining > 1)) * depth
+            squeezed = [Squeeze(), couplings(None, pairs), *squeezed, Invert(Squeeze())]
+        top = [LearnedPrior()] if remaining == 1 and learned_priors else []
+        return Chain((*([couplings(Checkerboard())] if checkerboard else []), *squeezed, *top))
+
+    def rest(inner: Bijector) -> Bijector:
+        return factor_out(inner, ConvNet((), ())) if learned_priors else OnHalf(inner)
 
     return Flow(Chain((Logit(alpha), scale(scales))), Normal(event_shape), UniformDequantization(levels))

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.bijectors import BatchNorm, InvertibleLinear
 from jaxgen.models.flows import real_nvp_image, real_nvp_vector
 from tests.bijectors.tools import quick, random_variables
 
@@ -55,3 +56,35 @@ def test_every_parameter_of_a_vector_flow_is_moved_by_its_loss():
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["flow"]["params"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
+
+
+def shapes_of(flow, x, last):
+    variables = jax.eval_shape(flow.init, KEY, {"x": x})
+    return [leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables) if path[-1].key == last]
+
+
+def test_what_leaves_a_scale_has_a_learned_conditional_prior():
+    x = jnp.zeros((2, 4, 4, 2), jnp.uint8)
+    learned, standard = (real_nvp_image((4, 4, 2), depth=1, width=4, learned_priors=p) for p in (True, False))
+    kernels, fewer = (shapes_of(flow, x, "kernel") for flow in (learned, standard))
+    # moments of the four channels that leave, from the four that stay
+    assert len(kernels) == len(fewer) + 1 and (3, 3, 4, 8) in kernels
+    assert len(shapes_of(learned, x, "prior")) == 1 and not shapes_of(standard, x, "prior")
+
+
+def test_masks_over_channels_alone_and_as_many_couplings():
+    x = jnp.zeros((2, 8, 8, 1), jnp.uint8)
+    both, channels = (
+        real_nvp_image((8, 8, 1), depth=2, width=4, checkerboard=c, learned_priors=False) for c in (True, False)
+    )
+    counts = [sum(shape[0] for shape in shapes_of(flow, x, "log_scale")) for flow in (both, channels)]
+    # a repetition is a pair; two scales, of which the first has two kinds of mask
+    assert counts == [2 * 2 * 3, 2 * 2 * 3]
+
+
+@pytest.mark.parametrize("fields", [{"norm": BatchNorm}, {"permutation": InvertibleLinear}, {"checkerboard": False}])
+def test_variants_come_back_exactly(fields):
+    flow = real_nvp_image((4, 4, 1), levels=17, depth=1, width=4, blocks=0, **fields)
+    x = integers((6, 4, 4, 1), 17)
+    variables = {"flow": random_variables(flow.bijector, 1, jnp.asarray(x, jnp.float32), scale=0.1)}
+    np.testing.assert_array_equal(quick(flow.decode)(variables, quick(flow.encode)(variables, x, KEY)), x)

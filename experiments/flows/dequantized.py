@@ -1,0 +1,78 @@
+"""Bits per pixel of MNIST in the set-up of the UvA deep-learning tutorial 11 on normalizing flows (P. Lippe, in JAX).
+
+Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim with
+uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and importance
+weighting over 8 draws of the noise.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from experiments.likelihood import LikelihoodConfig, experiment, image_shape
+from experiments.shell import Experiment, Published, main
+from jaxgen.bijectors import (
+    Bijector, Chain, Checkerboard, Coupling, Halves, Invert, LearnedBoundAffineTransformer, Logit, OnHalf, Repeat, SharedHead,
+    Squeeze,
+)
+from jaxgen.contracts import Array, Batch, Key, Variables
+from jaxgen.data import Splits
+from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.losses import bits_per_dim
+from jaxgen.models.flows import Flow, VariationalDequantization
+from jaxgen.nets import GatedConvNet
+
+SOURCE = "UvA deep-learning tutorial 11, multi-scale flow, 200 epochs"
+FIGURE = "bits_per_dim by 8 samples"
+PUBLISHED = {data: Published(FIGURE, 1.021, SOURCE) for data in ("tfds:mnist", "mnist.npz")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DequantizedConfig(LikelihoodConfig):
+    architecture: Literal["simple", "variational", "multiscale"] = "multiscale"
+    """One scale with uniform noise, one with variational dequantization, three with it."""
+    alpha: float = 1e-5
+    """The logit is of alpha + (1 - 2 alpha) x."""
+    samples: int = 8
+    """Draws of the noise in the importance-weighted test figure."""
+    clip: float = 1.0
+
+
+def couplings(width: int, mask: Any, pairs: int) -> Repeat:
+    """Pairs of couplings that take turns; each log-scale is `exp(g) tanh(a / exp(g))`, g learned for each channel."""
+
+    def coupling(flip: bool) -> Coupling:
+        return Coupling(LearnedBoundAffineTransformer(), GatedConvNet(width), mask, flip, SharedHead)
+
+    return Repeat(Chain((coupling(False), coupling(True))), pairs)
+
+
+def simple() -> Bijector:
+    return couplings(32, Checkerboard(), 4)
+
+
+def multiscale() -> Bijector:
+    """Half of the channels leave after the second scale, under a standard normal prior."""
+    inner = Chain((Squeeze(), couplings(64, Halves(), 2), Invert(Squeeze())))
+    outer = Chain((Squeeze(), couplings(48, Halves(), 1), OnHalf(inner), Invert(Squeeze())))
+    return Chain((couplings(32, Checkerboard(), 1), outer))
+
+
+def build(config: DequantizedConfig, data: Splits) -> Experiment:
+    event_shape, levels = image_shape(config, data)
+    scales = multiscale() if config.architecture == "multiscale" else simple()
+    if config.architecture == "simple":
+        noise = UniformDequantization(levels)
+    else:
+        noise = VariationalDequantization(couplings(16, Checkerboard(), 2), levels)
+    model = Flow(Chain((Logit(config.alpha), scales)), Normal(event_shape), noise)
+    dims = event_shape[0] * event_shape[1] * event_shape[2]
+
+    def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        log_prob = model.log_prob(variables, batch["x"], key, batch.get("context"), config.samples)
+        return {f"bits_per_dim by {config.samples} samples": bits_per_dim(log_prob, dims).mean()}
+
+    return experiment(config, data, model)._replace(figures=figures)
+
+
+if __name__ == "__main__":
+    main(DequantizedConfig, build, PUBLISHED)

@@ -1,0 +1,67 @@
+"""Batch normalisation as a bijector."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+
+
+class BatchNorm(Bijector):
+    """`z = (x - mean) / sqrt(var + epsilon) * exp(log_gamma) + beta` for each channel of the last axis.
+
+    Where `batch_stats` is mutable (training), `forward` takes mean and variance from its batch, gradients flow through
+    them, and the running ones move towards them; otherwise it takes the running ones. `inverse` always takes the
+    running ones and leaves them as they are: in training it does not undo `forward`.
+
+    `init` sets the running statistics so that the output of the direction that it runs has mean 0 and variance 1 in
+    each channel of its batch; inside `Repeat` each repetition sees the output of the one before.
+
+    Sources: Dinh et al. 2017, section 3.7 and appendix E; Papamakarios et al. 2017, appendix B.
+
+    Attributes:
+        momentum: what a running statistic keeps of itself in a step; the batch gives the rest.
+        epsilon: keeps the scale of a channel finite where it is constant.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
+        x = at_least_float32(x)
+        axes = tuple(range(x.ndim - 1))
+
+        def initial():
+            mean, var = x.mean(axes), x.var(axes)
+            if inverse:
+                var = jnp.maximum(1 / (var + self.epsilon) - self.epsilon, 0)
+                mean = -mean * jnp.sqrt(var + self.epsilon)
+            return {"mean": mean.astype(jnp.float32), "var": var.astype(jnp.float32)}
+
+        running = self.variable("batch_stats", "running", initial)
+        log_gamma = self.param("log_gamma", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
+        beta = self.param("beta", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
+        mean, var = (running.value[name].astype(x.dtype) for name in ("mean", "var"))
+        if self.is_mutable_collection("batch_stats") and not (self.is_initializing() or inverse):
+            mean, var = x.mean(axes), x.var(axes)
+            batch = lax.stop_gradient({"mean": mean.astype(jnp.float32), "var": var.astype(jnp.float32)})
+            running.value = jax.tree.map(
+                lambda old, new: self.momentum * old + (1 - self.momentum) * new, running.value, batch
+            )
+        log_scale = log_gamma - 0.5 * jnp.log(var + self.epsilon)
+        log_det = zero_log_det(x) + math.prod(x.shape[1:-1]) * log_scale.sum()
+        if inverse:
+            return (x - beta) * jnp.exp(-log_scale) + mean, -log_det
+        return (x - mean) * jnp.exp(log_scale) + beta, log_det
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(x, inverse=False)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(z, inverse=True)

@@ -1,0 +1,102 @@
+"""Linear maps of the last axis: a dense layer on vectors, the invertible 1x1 convolution on images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.scipy.linalg import solve_triangular
+
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+
+
+class InvertibleLinear(Bijector):
+    """`z = x W` along the last axis, the same at every position (Kingma and Dhariwal 2018, section 3.2).
+
+    On [B, H, W, C] it is Glow's invertible 1x1 convolution, `log_det = H W log|det W|`. W starts as a random rotation
+    of its own in each repetition of a `Repeat`, so that the log-determinant is 0 at first.
+
+    Attributes:
+        kind: "plu" holds W as `P L (U + diag(s))`, P a permutation and the signs of s fixed at `init`, L unit lower and
+            U strictly upper triangular, log|s| learned: its log-determinant is a sum and its inverse two triangular
+            solves. "matrix" holds W itself, at O(C^3) for the log-determinant.
+        min_scale: |s| stays above it, so that W has an inverse however training goes ("plu" only).
+
+    Raises:
+        ValueError: another `kind`, or a floor that is not between 0 and 1.
+    """
+
+    kind: Literal["plu", "matrix"] = "plu"
+    min_scale: float = 1e-3
+
+    @property
+    def _depth(self) -> float:
+        """How far the floor lies below log 1."""
+        return -math.log(self.min_scale)
+
+    @property
+    def _offset(self) -> float:
+        """Where softplus reaches log 1 above the floor."""
+        return math.log(math.expm1(self._depth))
+
+    def _start(self, key: Array, size: int) -> dict[str, Array]:
+        """The factors of a random rotation."""
+        lu, _, permutation = jax.lax.linalg.lu(nn.initializers.orthogonal()(key, (size, size)))
+        diagonal = jnp.diagonal(lu)
+        above = jnp.maximum(jnp.log(jnp.abs(diagonal)) + self._depth, 1e-3)
+        return {
+            # below the diagonal L, above it U
+            "lu": lu * (1 - jnp.eye(size)),
+            "raw_log_scale": above + jnp.log(-jnp.expm1(-above)) - self._offset,
+            "sign": jnp.sign(diagonal),
+            "permutation": jnp.argsort(permutation),
+        }
+
+    def _factors(self, size: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
+        """The permutation of W's rows, L, U with its diagonal, and log|s|."""
+        # all four come from the same draw
+        key = self.make_rng("params") if self.is_initializing() else jax.random.key(0)
+        lu, raw = (self.param(name, lambda _, name=name: self._start(key, size)[name]) for name in ("lu", "raw_log_scale"))
+        permutation, sign = (
+            self.variable("constants", name, lambda name=name: self._start(key, size)[name]).value
+            for name in ("permutation", "sign")
+        )
+        lu, sign = lu.astype(dtype), jnp.where(sign < 0, -1, 1).astype(dtype)
+        # a floor that softplus approaches, so that gradients never vanish; zero is a scale of 1
+        log_scale = jax.nn.softplus(raw.astype(dtype) + self._offset) - self._depth
+        upper = jnp.triu(lu, 1) + jnp.diag(sign * jnp.exp(log_scale))
+        return permutation, jnp.tril(lu, -1) + jnp.eye(size, dtype=dtype), upper, log_scale
+
+    @nn.compact
+    def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
+        x = at_least_float32(x)
+        size = x.shape[-1]
+        if not 0 < self.min_scale < 1:
+            raise ValueError(f"InvertibleLinear needs a min_scale between 0 and 1, got {self.min_scale}.")
+        if self.kind == "plu":
+            permutation, lower, upper, log_scale = self._factors(size, x.dtype)
+            log_abs_det = log_scale.sum()
+            if inverse:
+                # W^-1 = U^-1 L^-1 P^T: the columns of (L U)^-1 in P's order
+                inverse_lower = solve_triangular(lower, jnp.eye(size, dtype=x.dtype), lower=True, unit_diagonal=True)
+                matrix = solve_triangular(upper, inverse_lower)[:, permutation]
+            else:
+                matrix = jnp.matmul(lower, upper, precision="highest")[permutation]
+        elif self.kind == "matrix":
+            matrix = self.param("matrix", nn.initializers.orthogonal(), (size, size)).astype(x.dtype)
+            log_abs_det = jnp.linalg.slogdet(matrix)[1]
+            matrix = jnp.linalg.inv(matrix) if inverse else matrix
+        else:
+            raise ValueError(f"InvertibleLinear's kind is 'plu' or 'matrix', not {self.kind!r}.")
+        log_det = zero_log_det(x) + math.prod(x.shape[1:-1]) * log_abs_det
+        # coordinates in full precision, where an accelerator would round its products
+        return jnp.matmul(x, matrix, precision="highest"), -log_det if inverse else log_det
+
+    def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(x, inverse=False)
+
+    def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
+        return self._both(z, inverse=True)

@@ -1,0 +1,24 @@
+"""How far an image is from the one that it should be."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array
+
+MOST_DECIBELS = 100.0
+"""What equal images get."""
+
+
+def psnr(x: Array, reference: Array, peak: float) -> Array:
+    """The peak signal-to-noise ratio of each row in decibels, [B]: `10 log10(peak^2 / mean((x - reference)^2))`.
+
+    At most `MOST_DECIBELS`, so that a mean over rows is finite where one of them is exact.
+
+    Args:
+        x, reference: [B, ...], in the same units.
+        peak: the greatest value in those units: 255 for images of 256 grey levels, 1 for images in [0, 1].
+    """
+    difference = jnp.asarray(x, jnp.float32) - jnp.asarray(reference, jnp.float32)
+    squared = jnp.square(difference / peak).reshape(difference.shape[0], -1).mean(1)
+    return -10 * jnp.log10(jnp.maximum(squared, 10 ** (-MOST_DECIBELS / 10)))

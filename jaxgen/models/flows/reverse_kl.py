@@ -1,0 +1,106 @@
+"""Fitting a flow to a density that is known up to a constant, by reverse KL.
+
+With q the flow's density and p = f / Z the target's, draws x ~ q give
+
+    KL(q || p) = E_q[log q(x) - log f(x)] + log Z,
+
+and after the fit, with weights w = f / q, `log Z ~ log mean w` and the share of effective samples `(sum w)^2 / (n sum
+w^2)`. Drawing has to be fast, computing q(x) need not be: what inverse autoregressive flows are for (Kingma et al. 2016,
+arXiv:1606.04934).
+
+The gradient is the path derivative (Roeder, Wu and Duvenaud 2017, "Sticking the landing", arXiv:1703.09194): log q is
+differentiated through x alone. The term left out has expectation zero, and without it the gradient of every single draw
+vanishes where q = p.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.distributions.targets import Target
+from jaxgen.models.flows.flow import Flow
+
+
+@dataclasses.dataclass(frozen=True)
+class ReverseKL:
+    """A flow over [B, features] and the density that it is fitted to; one player, "flow", one play, "reverse_kl".
+
+    A batch is asked for its number of rows alone, which is the number of draws of a step. Where batches hold draws
+    from the target, `evaluate` rates them by the flow.
+
+    Attributes:
+        flow: over continuous vectors, fast to sample.
+        target: `log_density` from [B, features] to [B].
+        path_derivative: False differentiates log q through the flow's parameters too.
+    """
+
+    flow: Flow
+    target: Target
+    path_derivative: bool = True
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return ("reverse_kl", "min") if self.target.log_normalizer is not None else ("free_energy", "min")
+
+    def init(self, key: Key, batch: Batch) -> Variables:
+        """The flow's variables, its data-dependent ones set in the direction of sampling."""
+        z_key, key = jax.random.split(key)
+        z = self.flow.base.sample(z_key, len(batch["x"]))
+        init = jax.jit(lambda key, z: self.flow.bijector.init(key, z, method="inverse_and_log_det"))
+        return {"flow": init(key, z)}
+
+    def plays(self) -> Mapping[str, Play]:
+        """One play: reverse KL by Adam, its gradients clipped to norm 10."""
+        return {"reverse_kl": Play(("flow",), self.loss, optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3)))}
+
+    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+        """`E_q[log q(x) - log f(x)]` in nats, the free energy: KL(q || p) - log Z."""
+        x, log_q = self.flow.sample_and_log_prob(variables, key, len(batch["x"]))
+        if self.path_derivative:
+            log_q = self.flow.log_prob(jax.lax.stop_gradient(variables), x)
+        log_weights = self.target.log_density(x) - log_q
+        return LossOutput(-log_weights.mean(), {"effective_share": effective_share(log_weights)})
+
+    def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+        """By as many draws as the batch has rows, in nats: `free_energy`, `log_normalizer` and `effective_share` by
+        importance weights; where the normalizer is known, `reverse_kl` and how far the estimate is off,
+        `log_normalizer_error`; `log_prob` of the batch's rows.
+        """
+        log_weights = self.log_weights(variables, key, len(batch["x"]))
+        log_normalizer = jax.nn.logsumexp(log_weights) - math.log(len(log_weights))
+        figures = {
+            "free_energy": -log_weights.mean(),
+            "log_normalizer": log_normalizer,
+            "effective_share": effective_share(log_weights),
+            "log_prob": self.flow.log_prob(variables, batch["x"]).mean(),
+        }
+        if (known := self.target.log_normalizer) is not None:
+            figures["reverse_kl"] = known - log_weights.mean()
+            figures["log_normalizer_error"] = jnp.abs(log_normalizer - known)
+        return figures
+
+    def log_weights(self, variables: Variables, key: Key, n: int) -> Array:
+        """log f(x) - log q(x) of n draws from the flow, [n]."""
+        x, log_q = self.flow.sample_and_log_prob(variables, key, n)
+        return self.target.log_density(x) - log_q
+
+    def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
+        """n draws from the flow, [n, features]."""
+        return self.flow.sample(variables, key, n, context)
+
+    def log_prob(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+        """log q(x), [B]."""
+        return self.flow.log_prob(variables, x, key, context)
+
+
+def effective_share(log_weights: Array) -> Array:
+    """`(sum w)^2 / (n sum w^2)` of log-weights [n]: 1 where all are equal, 1/n where one has all the weight."""
+    total, squares = jax.nn.logsumexp(log_weights), jax.nn.logsumexp(2 * log_weights)
+    return jnp.exp(2 * total - squares) / log_weights.size

@@ -41,7 +41,8 @@ def optimizer(config: LikelihoodConfig) -> optax.GradientTransformation:
     if config.schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
     else:
-        rate = optax.warmup_constant_schedule(0.0, config.learning_rate, warmup)
+        # optax takes a rise in no steps for one that never ends
+        rate = optax.warmup_constant_schedule(0.0, config.learning_rate, warmup) if warmup else config.learning_rate
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adamw(rate, weight_decay=config.weight_decay))
 
 

@@ -4,7 +4,7 @@ from jaxgen.bijectors.act_norm import ActNorm
 from jaxgen.bijectors.autoregressive import MaskedAutoregressive
 from jaxgen.bijectors.batch_norm import BatchNorm
 from jaxgen.bijectors.bijector import Bijector
-from jaxgen.bijectors.compose import Chain, Invert, OnHalf, Repeat
+from jaxgen.bijectors.compose import Chain, Invert, OnHalf, Repeat, reverses
 from jaxgen.bijectors.coupling import Coupling, SharedHead, ZeroHead
 from jaxgen.bijectors.elementwise import (
     Affine, Elementwise, LeakyReLU, Logit, Probit, Sigmoid, Softplus, Tanh,
@@ -13,6 +13,7 @@ from jaxgen.bijectors.linear import InvertibleLinear
 from jaxgen.bijectors.masks import Alternate, Checkerboard, Halves
 from jaxgen.bijectors.prior import LearnedPrior, factor_out
 from jaxgen.bijectors.rearrange import Permute, Reshape, Squeeze
+from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.bijectors.scale import Scale
 from jaxgen.bijectors.transformers import (
     AdditiveTransformer, AffineTransformer, LearnedBoundAffineTransformer, SigmoidAffineTransformer, Transformer,

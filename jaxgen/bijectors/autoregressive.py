@@ -52,7 +52,7 @@ def solve(
     and what remains is a triangular system, which a second sweep solves. No step's hidden units are kept.
 
     Args:
-        degrees: those of the layers' masks, as from `made.degrees`.
+        degrees: those of the layers' masks, from `made.degrees`: those of hidden layers are sorted.
     """
     n, features, given = transformer.n, z.shape[1], 0 if context is None else context.shape[1]
     turns = [_windows(d, np.arange(features)) for d in degrees[1:-1]]
@@ -114,9 +114,9 @@ def solve(
                 return by_p * solved, solved
 
             transposed = [kernel.T for kernel in reversed(kernels(layers))]
-            turns = [_windows(d, np.arange(1, features + 1)) for d in degrees[-2:0:-1]]
+            turns_back = [_windows(d, np.arange(1, features + 1)) for d in degrees[-2:0:-1]]
             xs = (right.T, by_x, by_p)
-            return _sweep(transposed, turns, jnp.multiply, slopes[::-1], coordinate, xs, reverse=True)[1].T
+            return _sweep(transposed, turns_back, jnp.multiply, slopes[::-1], coordinate, xs, reverse=True)[1].T
 
         def by_all(x_dot, layers_dot, context_dot):
             return jax.jvp(transformed, (layers, x, context), (layers_dot, x_dot, context_dot))[1]
@@ -189,9 +189,9 @@ def _windows(degrees: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 class MaskedAutoregressive(Bijector):
     """`z_i = T(x_i; p(x_1, ..., x_{i-1}, context))`, with the parameters p from a masked network, a MADE.
 
-    `forward` is fast, one pass of the network; `inverse` takes as many steps as there are coordinates, of which each
-    computes a part of the network (`solve`). `Invert` of this is the inverse autoregressive flow, where it is the other
-    way round. Gradients go through both; those of `inverse` keep the hidden layers of every step.
+    `forward` is fast, one pass of the network; `inverse` takes as many steps as there are coordinates, each of which
+    computes its part of the network (`solve`), and so do the gradients of `inverse`. `Invert` of this is the inverse
+    autoregressive flow, where it is the other way round.
 
     Events of any shape are flattened, and contexts too. Fresh, it is the transformer's starting map.
 
@@ -221,16 +221,16 @@ class MaskedAutoregressive(Bijector):
         def kernel_init(mask):
             # A unit has as many inputs as its mask leaves, not as the layer before has.
             std = 1 / np.sqrt(np.maximum(mask.sum(0), 1))
-            return lambda key: std.astype(np.float32) * jax.random.normal(key, mask.shape)
+            return lambda key: std.astype(np.float32) * jax.random.normal(key, mask.shape, jnp.float32)
 
         layers = []
         for index, mask in enumerate(made.masks(degrees)):
             if index < last:
                 kernel = self.param(f"kernel_{index}", kernel_init(mask))
-                bias = self.param(f"bias_{index}", nn.initializers.zeros, mask.shape[1:])
+                bias = self.param(f"bias_{index}", nn.initializers.zeros, mask.shape[1:], jnp.float32)
             else:
                 mask = np.tile(mask, len(start))
-                kernel = self.param("head_kernel", nn.initializers.zeros, mask.shape)
+                kernel = self.param("head_kernel", nn.initializers.zeros, mask.shape, jnp.float32)
                 bias = self.param("head_bias", lambda _: jnp.repeat(jnp.asarray(start, jnp.float32), degrees[-1].size))
             layers.append((jnp.where(mask, kernel, 0).astype(dtype), bias.astype(dtype)))
         return layers
@@ -252,7 +252,7 @@ class MaskedAutoregressive(Bijector):
             y, log_derivative = self.transformer.forward(x, parameters)
         if order is not None:
             y = order.inverse(y)
-        return y.reshape(-1, *event), sum_over_event(log_derivative)
+        return y.reshape(y.shape[0], *event), sum_over_event(log_derivative)
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         return self._both(x, context, inverse=False)

@@ -10,12 +10,9 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import (
-    ActNorm, Affine, AffineTransformer, Bijector, Chain, Checkerboard, Coupling, Invert, InvertibleLinear, OnHalf,
-    Permute, Repeat, Squeeze, factor_out,
+    ActNorm, Affine, AffineTransformer, Bijector, Chain, Checkerboard, Coupling, Elementwise, Invert,
+    InvertibleLinear, OnHalf, Permute, Repeat, Squeeze, factor_out, reconstruction_error, reverses,
 )
-from jaxgen.bijectors.compose import reverses
-from jaxgen.bijectors.elementwise import Elementwise
-from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.convolution import Conv
 from jaxgen.data import source
 from jaxgen.distributions import Normal, UniformDequantization

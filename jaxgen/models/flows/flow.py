@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.bijectors.bijector import Bijector, at_least_float32, zero_log_det
+from jaxgen.bijectors.compose import reverses
+from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.distributions.dequantization import Dequantization, quantize
 from jaxgen.distributions.logistic import Logistic
@@ -61,7 +63,10 @@ class Flow:
         return {"flow": Play(players, self.loss, optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3)))}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
-        """The negative log-likelihood in nats; in training mode: batch statistics move, dropout drops."""
+        """The negative log-likelihood in nats; in training mode: batch statistics move, dropout drops.
+
+        A flow that rebuilds its inputs for the gradient reports what that loses, `reconstruction_error` of two rows.
+        """
         noise_key, dropout_key = jax.random.split(key)
         y, data_log_det = self._continuous(variables, batch["x"], noise_key)
         mutable = ["batch_stats"] if "batch_stats" in variables["flow"] else []
@@ -70,6 +75,11 @@ class Flow:
         )
         log_prob = self.base.log_prob(z) + log_det + data_log_det
         metrics = {**self._figures(log_prob), "log_det": log_det.mean()}
+        if reverses(self.bijector):
+            few, context = y[:2], batch.get("context")
+            metrics["reconstruction_error"] = reconstruction_error(
+                self.bijector, variables["flow"], few, None if context is None else context[:2]
+            )
         return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": state} if state else {})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:

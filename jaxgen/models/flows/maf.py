@@ -9,8 +9,8 @@ layer after layer, with the order of the coordinates reversed in between. This d
 MAF is fast to evaluate, and samples coordinate by coordinate. IAF has the same layers the other way round, its networks
 read latents: fast to sample, and to evaluate what it has sampled, slower at data.
 
-Departures from the papers: a normalisation before each layer (ActNorm, or `norm=BatchNorm` as MAF has between its layers)
-and a bound of s.
+Departures from the papers: a normalisation before each layer (ActNorm, or `norm=BatchNorm` as MAF has between its
+layers) and a bound of s.
 """
 
 from __future__ import annotations

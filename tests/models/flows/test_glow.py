@@ -70,6 +70,8 @@ def test_reversing_gives_the_gradient_of_storing():
 
         return quick(jax.grad(value))(variables["params"])
 
+    metrics = [flow.loss({"flow": variables}, {"x": x}, KEY, 0).metrics for flow in flows]
+    assert "reconstruction_error" not in metrics[0] and 0 < metrics[1]["reconstruction_error"] < 1e-4
     stored, reversed_ = map(gradient, flows)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), stored, reversed_)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(stored)) > 0.1

@@ -217,11 +217,11 @@ def plot(result: Mapping[str, Any]) -> Any:
             places = [j + (i + 0.5) * width - 0.4 for j in values]
             ax.bar(places, median, width, yerr=(median - low, high - median), label=library)
         ax.set(yscale="log", ylabel=title, xticks=range(len(rows)), xticklabels=rows)
-    figure.axes[0].legend(ncols=len(libraries), fontsize="small")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=max(1, len(libraries)))
     return figure
 
 
-def main(config: Flows, quiet: bool = False) -> dict[str, Any]:
+def main(config: Flows) -> dict[str, Any]:
     """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
     from rich.console import Console
     from rich.table import Table
@@ -229,7 +229,7 @@ def main(config: Flows, quiet: bool = False) -> dict[str, Any]:
     from jaxgen import plotting
 
     config.check()
-    console = Console(quiet=quiet, highlight=False)
+    console = Console(highlight=False)
     console.width = max(console.width, 120)  # of the tables
     libraries = [library for library in config.libraries if importlib.util.find_spec(library) is not None]
     rows = {}
@@ -276,5 +276,6 @@ if __name__ == "__main__":
     try:
         chosen.check()
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     main(chosen)

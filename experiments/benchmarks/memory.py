@@ -1,8 +1,8 @@
 """What the depth of a Glow costs, by what its backward pass keeps: `python -m experiments.benchmarks.memory`.
 
 The gradient of the likelihood, for each depth and each way that `Repeat` offers: temporaries (what the compiled program
-needs beside parameters, batch and gradients), seconds to compile, milliseconds a step. Steps of all ways and depths take
-turns, after warm-up; the median of the rounds, and their range.
+needs beside parameters, batch and gradients), seconds to compile, milliseconds a step. Steps of all ways and depths
+take turns, after warm-up; the median of the rounds, and their range.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def main(config: Memory) -> list[Measured]:
     key = jax.random.key(0)
     compiled = {}
     for depth in config.depths:
-        models = {way: glow(config.event_shape, 256, config.scales, depth, config.width, gradient=way) for way in get_args(Gradient)}
+        models = {
+            way: glow(config.event_shape, scales=config.scales, depth=depth, width=config.width, gradient=way)
+            for way in get_args(Gradient)
+        }
         variables = models["store"].init(key, batch)["flow"]
         params, rest = variables.pop("params"), variables
         for way, model in models.items():

@@ -2,10 +2,10 @@
 
 RealNVP trained without labels. Test images are moved along an attribute vector (Kingma and Dhariwal 2018, section 5,
 figure 6), the mean latent of one class minus that of another on training images, and a classifier of scikit-learn,
-fitted to the training images, says which class the decoded image is of. A classifier does not ask whether an image looks
-real: the distance to the nearest training image of the class aimed at tells that. The same edits of pixels stand beside.
-`--conditional` gives the flow the labels: then an image keeps its latents and changes its class. The pictures are
-interpolations, edits and samples at several temperatures.
+fitted to the training images, says which class the decoded image is of. A classifier does not ask whether an image
+looks real: the distance to the nearest training image of the class aimed at tells that. The same edits of pixels stand
+beside. `--conditional` gives the flow the labels: then an image keeps its latents and changes its class. The pictures
+are interpolations, edits and samples at several temperatures.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
     x, own = test["x"][index], test["label"][index]
     # the first image of each class, with the next class
     shown = [int(np.flatnonzero((own == c) & (aim == (c + 1) % classes))[0]) for c in np.unique(own)]
-    names = [f"{own[i]} to {aim[i]}" for i in shown]
+    between = [f"{own[i]} to {aim[i]}" for i in shown]
 
     def vectors(bound: Bound) -> jax.Array:
         """The attribute vector of each row of x."""
@@ -109,12 +109,11 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
 
     def edits(bound: Bound) -> Any:
         if config.conditional:
-            title, context = "the first image's latents under every class", one_hot[own[shown]]
-            columns = [
-                x[shown], *(latents.transfer(bound, bound, x[shown], key, context, one_hot[[c]]) for c in range(classes))
-            ]
+            title, a, context = "the first image's latents under every class", x[shown], one_hot[own[shown]]
+            columns = [a, *(latents.transfer(bound, bound, a, key, context, one_hot[[c]]) for c in range(classes))]
+            names = [str(own[i]) for i in shown]
         else:
-            title, along = "along the attribute vector, strength 0 to 1.5", vectors(bound)[np.asarray(shown)]
+            names, title, along = between, "along the attribute vector, strength 0 to 1.5", vectors(bound)[np.asarray(shown)]
             columns = [latents.edit(bound, x[shown], along, s, key) for s in np.linspace(0, 1.5, COLUMNS)]
         return plotting.rows(dict(zip(names, np.stack(columns, 1), strict=True)), title)
 
@@ -123,7 +122,7 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
         # a conditional flow goes on with the class of the first image
         context = one_hot[own[shown]] if config.conditional else None
         path = latents.interpolate(bound, a, np.roll(a, -1, 0), COLUMNS, key, context)
-        return plotting.rows(dict(zip(names, np.swapaxes(path, 0, 1), strict=True)), "on the line between two latents")
+        return plotting.rows(dict(zip(between, np.swapaxes(path, 0, 1), strict=True)), "on the line between two latents")
 
     def temperatures(bound: Bound) -> Any:
         n = 2 * classes

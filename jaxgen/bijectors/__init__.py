@@ -10,11 +10,13 @@ from jaxgen.bijectors.elementwise import (
     Affine, Elementwise, LeakyReLU, Logit, Probit, Sigmoid, Softplus, Tanh,
 )
 from jaxgen.bijectors.linear import InvertibleLinear
+from jaxgen.bijectors.logistic_mixture import LogisticMixtureTransformer
 from jaxgen.bijectors.masks import Alternate, Checkerboard, Halves
 from jaxgen.bijectors.prior import LearnedPrior, factor_out
 from jaxgen.bijectors.rearrange import Permute, Reshape, Squeeze
 from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.bijectors.scale import Scale
+from jaxgen.bijectors.spline import SplineTransformer, rational_quadratic_spline
 from jaxgen.bijectors.transformers import (
     AdditiveTransformer, AffineTransformer, LearnedBoundAffineTransformer, SigmoidAffineTransformer, Transformer,
 )

@@ -12,6 +12,20 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
 
+_BLOCK = 24
+"""BLAS solves triangular systems up to this size on one thread; larger ones cost more to share than to solve."""
+
+
+def inverse_of_lower(matrix: Array) -> Array:
+    """The inverse of a lower triangular matrix [n, n], by halves down to blocks that are solved."""
+    size = matrix.shape[0]
+    if size <= _BLOCK:
+        return solve_triangular(matrix, jnp.eye(size, dtype=matrix.dtype), lower=True)
+    half = size // 2
+    first, last = inverse_of_lower(matrix[:half, :half]), inverse_of_lower(matrix[half:, half:])
+    below = -jnp.matmul(jnp.matmul(last, matrix[half:, :half], precision="highest"), first, precision="highest")
+    return jnp.block([[first, jnp.zeros((half, size - half), matrix.dtype)], [below, last]])
+
 
 class InvertibleLinear(Bijector):
     """`z = x W` along the last axis, the same at every position (Kingma and Dhariwal 2018, section 3.2).
@@ -81,8 +95,8 @@ class InvertibleLinear(Bijector):
             log_abs_det = log_scale.sum()
             if inverse:
                 # W^-1 = U^-1 L^-1 P^T: the columns of (L U)^-1 in P's order
-                inverse_lower = solve_triangular(lower, jnp.eye(size, dtype=x.dtype), lower=True, unit_diagonal=True)
-                matrix = solve_triangular(upper, inverse_lower)[:, permutation]
+                inverses = inverse_of_lower(upper.T).T, inverse_of_lower(lower)
+                matrix = jnp.matmul(*inverses, precision="highest")[:, permutation]
             else:
                 matrix = jnp.matmul(lower, upper, precision="highest")[permutation]
         elif self.kind == "matrix":

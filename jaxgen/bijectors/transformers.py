@@ -10,6 +10,7 @@ A transformer is a hashable description with
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import ClassVar, Protocol
 
 import jax
@@ -28,6 +29,16 @@ class Transformer(Protocol):
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]: ...
 
     def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]: ...
+
+
+def split_parameters(parameters: Array, sizes: tuple[int, ...]) -> tuple[list[Array], int]:
+    """Groups of the given sizes of parameters [..., C, n], and the axis on which each group [..., size, C] lies.
+
+    Heads put parameters out in this order, so nothing is moved, and loops over C vectorise where those over a few
+    bins or components do not.
+    """
+    axis = max(parameters.ndim - 2, 0)
+    return jnp.split(jnp.moveaxis(parameters, -1, axis), list(itertools.accumulate(sizes[:-1])), axis), axis
 
 
 @dataclasses.dataclass(frozen=True)

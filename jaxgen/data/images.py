@@ -63,7 +63,7 @@ def low_resolution(x: np.ndarray, levels: int, factor: int) -> np.ndarray:
         DataError: where the factor is below 2 or does not divide height and width.
     """
     if x.ndim != 4 or factor < 2 or x.shape[1] % factor or x.shape[2] % factor:
-        raise DataError(f"rows have shape {x.shape[1:]}: images whose sides a factor above 1 divides are needed, not {factor}")
+        raise DataError(f"rows have shape {x.shape[1:]}: {factor} must be above 1 and divide both sides of an image")
     n, h, w, c = x.shape
     means = x.reshape(n, h // factor, factor, w // factor, factor, c).mean((2, 4), dtype=np.float32)
     return 2 * means / (levels - 1) - 1

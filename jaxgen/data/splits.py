@@ -22,7 +22,7 @@ class Splits(NamedTuple):
     test: Source | None = None
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Splits:
-        """The same splits with `"context"`, which `make` computes from the arrays of any rows (`Source.with_context`)."""
+        """The same splits with `"context"`, which `make` computes from rows: `Source.with_context`."""
         return Splits(*(None if source is None else source.with_context(make) for source in self))
 
 

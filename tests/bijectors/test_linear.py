@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgen.bijectors import Chain, InvertibleLinear, Repeat
+from jaxgen.bijectors.linear import inverse_of_lower
 from tests.bijectors.tools import random_variables
 
 KEY = jax.random.key(0)
@@ -60,3 +61,10 @@ def test_names_what_it_takes():
         InvertibleLinear(min_scale=1.0).init(KEY, jnp.zeros((1, 2)))
     with pytest.raises(ValueError, match="'plu' or 'matrix', not 'qr'"):
         InvertibleLinear("qr").init(KEY, jnp.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("size", [1, 24, 25, 61])
+def test_triangular_inverses_by_halves(size):
+    matrix = np.tril(np.random.default_rng(0).normal(size=(size, size)) * 0.3, -1) + 2 * np.eye(size)
+    inverse = jax.jit(inverse_of_lower)(jnp.asarray(matrix, jnp.float32))
+    np.testing.assert_allclose(inverse, np.linalg.inv(matrix), rtol=1e-4, atol=1e-5)

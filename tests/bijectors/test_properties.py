@@ -17,8 +17,8 @@ import jaxgen.bijectors
 from jaxgen.bijectors import (
     ActNorm, AdditiveTransformer, Affine, AffineTransformer, Alternate, BatchNorm, Bijector, Chain, Checkerboard,
     Coupling, Elementwise, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedBoundAffineTransformer, LearnedPrior,
-    Logit, MaskedAutoregressive, OnHalf, Permute, Probit, Repeat, Reshape, Scale, SharedHead, Sigmoid,
-    SigmoidAffineTransformer, Softplus, Squeeze, Tanh, factor_out,
+    LogisticMixtureTransformer, Logit, MaskedAutoregressive, OnHalf, Permute, Probit, Repeat, Reshape, Scale,
+    SharedHead, Sigmoid, SigmoidAffineTransformer, Softplus, SplineTransformer, Squeeze, Tanh, factor_out,
 )
 from jaxgen.convolution import Conv
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
@@ -88,6 +88,10 @@ CASES = {
     "reverse": Case(Permute("reverse"), (5,)),
     "permute by parity": Case(Permute("parity"), (5,)),
     "permute as given": Case(Permute((2, 0, 3, 1)), (4,)),
+    "autoregressive splines": Case(MaskedAutoregressive(SplineTransformer(4, 2.0), (7,)), (4,), (2,)),
+    "repeat of autoregressive splines": Case(
+        Repeat(Chain((InvertibleLinear(), MaskedAutoregressive(SplineTransformer(3), (5,)))), 2), (3,)
+    ),
     "reshape": Case(Reshape((2, 3, 1), (6,)), (2, 3, 1)),
     "linear": Case(InvertibleLinear(), (5,)),
     "linear on images": Case(InvertibleLinear(), (2, 3, 4)),
@@ -128,6 +132,16 @@ CASES = {
     ),
     "learned bound of images": Case(learned_bound(conv(), mask=Checkerboard()), (2, 3, 2)),
     "learned bound of images, dense network": Case(learned_bound(dense()), (2, 2, 3)),
+    "spline coupling": Case(Coupling(SplineTransformer(4), dense()), (5,), scale=1.0),
+    "spline coupling of one bin": Case(Coupling(SplineTransformer(1), dense(), flip=True), (5,)),
+    "spline coupling of two bins, context": Case(Coupling(SplineTransformer(2), dense(), Alternate()), (4,), (2,)),
+    "spline coupling of images": Case(Coupling(SplineTransformer(3, 1.5), conv(), Checkerboard()), (2, 3, 2)),
+    "spline coupling of images, dense network": Case(Coupling(SplineTransformer(3), dense()), (2, 2, 3)),
+    "mixture coupling": Case(Coupling(LogisticMixtureTransformer(3), dense()), (5,), scale=1.0),
+    "mixture coupling, context": Case(Coupling(LogisticMixtureTransformer(2), dense(), Alternate()), (4,), (2,)),
+    "mixture coupling of images": Case(
+        Coupling(LogisticMixtureTransformer(2), conv(), Checkerboard()), (2, 3, 2), (2,)
+    ),
     "batch norm": Case(BatchNorm(), (3,)),
     "batch norm of images": Case(BatchNorm(), (3, 2, 3)),
     "repeat of batch norm, context": Case(Repeat(Chain((BatchNorm(), affine(dense()))), 2), (3,), (2,)),

@@ -171,7 +171,8 @@ def test_half_precision_in_gives_float32_gradients_and_its_own_back():
     assert rebuilt[0].dtype == jnp.float32 and rebuilt[1][1].dtype == rebuilt[1][2].dtype == jnp.bfloat16
     for a, b in zip(jax.tree.leaves(rebuilt), jax.tree.leaves(stored), strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(np.float32(a), np.float32(b), rtol=2e-2 if a.dtype == jnp.bfloat16 else 1e-3, atol=1e-3)
+        rtol = 2e-2 if a.dtype == jnp.bfloat16 else 1e-3
+        np.testing.assert_allclose(np.float32(a), np.float32(b), rtol=rtol, atol=1e-3)
 
 
 def test_integer_context_is_no_obstacle():
@@ -190,7 +191,8 @@ def test_integer_context_is_no_obstacle():
 
 
 def test_gradients_may_be_mapped_over_seeds():
-    x, repeat = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32), Repeat(vector_step(), 2, "reverse")
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+    repeat = Repeat(vector_step(), 2, "reverse")
     several = [random_variables(repeat, seed, x) for seed in range(2)]
 
     def gradient(variables):
@@ -239,7 +241,7 @@ def test_trains_as_the_stored_one_many_steps_in_a_call():
 
 @pytest.mark.slow
 def test_gradient_in_float32_at_depth_64_after_two_thousand_steps():
-    """Measured: 5.4e-5."""
+    """Measured: 5e-5 of the gradient's norm."""
 
     def flow(way):
         step = Chain((ActNorm(), Permute(), Coupling(AffineTransformer(), ConvNet((8, 8)))))

@@ -41,3 +41,19 @@ def random_variables(bijector, seed, *inputs, scale=0.3):
         return np.zeros(leaf.shape, leaf.dtype)
 
     return randomise(jax.tree.map(blank, shapes), seed, scale)
+
+
+def check_derivatives(function, point, step=1e-5):
+    """First derivatives of [n] to [m] by either mode, and second ones, against central differences, in float64."""
+
+    @quick
+    def both(point):
+        def differences(f):
+            return jax.vmap(lambda d: (f(point + step * d) - f(point - step * d)) / (2 * step), out_axes=-1)(steps)
+
+        steps, first = jnp.eye(len(point), dtype=point.dtype), jax.jacrev(function)
+        results = first(point), jax.jacfwd(function)(point), jax.jacrev(first)(point)
+        return results, (differences(function), differences(function), differences(first))
+
+    for result, expected in zip(*both(point), strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)

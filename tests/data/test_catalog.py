@@ -69,7 +69,7 @@ def test_a_low_resolution_is_the_means_of_blocks_in_plus_minus_one():
     np.testing.assert_allclose(low.mean((1, 2)), x.mean((1, 2)) / 8 - 1, atol=1e-6)
     assert images.low_resolution(np.full((1, 3, 3, 1), 255, np.uint8), 256, 3) == 1
     for factor, rows in ((1, x), (4, x), (2, x[0])):
-        with pytest.raises(DataError, match=f"a factor above 1 divides are needed, not {factor}"):
+        with pytest.raises(DataError, match=f"{factor} must be above 1 and divide both sides"):
             images.low_resolution(rows, 17, factor)
 
 

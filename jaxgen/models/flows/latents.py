@@ -45,7 +45,7 @@ def interpolate(
         ValueError: fewer than two steps, or a and b of different shapes.
     """
     if steps < 2 or a.shape != b.shape:
-        raise ValueError(f"A path needs two ends of one shape and at least 2 steps, got {a.shape}, {b.shape} and {steps}.")
+        raise ValueError(f"A path needs two ends of one shape and at least 2 steps, got {a.shape}, {b.shape}, {steps}.")
     a_key, b_key = (None, None) if key is None else jax.random.split(key)
     z_a, z_b = flow.encode(a, a_key, context), flow.encode(b, b_key, context)
     t = jnp.linspace(0.0, 1.0, steps, dtype=z_a.dtype).reshape(steps, *(1,) * z_a.ndim)

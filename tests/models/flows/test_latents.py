@@ -112,7 +112,8 @@ def test_the_attribute_vector_is_the_difference_of_the_mean_latents(curved):
 @pytest.mark.parametrize("shape", [(7, 2), (1, 2)])
 def test_a_mean_latent_takes_its_rows_of_context(shape):
     flow, x, context = Recorded(), normal(7, 2), normal(*shape)
-    np.testing.assert_allclose(latents.mean_latent(flow, x, KEY, context, 3), 2 * x.mean(0) + context.mean(0), rtol=1e-5)
+    mean = latents.mean_latent(flow, x, KEY, context, 3)
+    np.testing.assert_allclose(mean, 2 * x.mean(0) + context.mean(0), rtol=1e-4, atol=1e-5)
     assert len(flow.keys) == 3 and distinct(flow.keys)
 
 
@@ -167,7 +168,7 @@ def test_transport_takes_a_context_for_each_flow():
 
 
 def test_paths_without_two_fitting_ends_are_refused(curved):
-    with pytest.raises(ValueError, match=r"at least 2 steps, got \(3, 2\), \(3, 2\) and 1"):
+    with pytest.raises(ValueError, match=r"at least 2 steps, got \(3, 2\), \(3, 2\), 1"):
         latents.interpolate(curved, unit(3), unit(3), 1)
-    with pytest.raises(ValueError, match=r"one shape .* got \(3, 2\), \(2, 2\) and 4"):
+    with pytest.raises(ValueError, match=r"one shape .* got \(3, 2\), \(2, 2\), 4"):
         latents.interpolate(curved, unit(3), unit(2), 4)

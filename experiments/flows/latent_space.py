@@ -109,11 +109,12 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
 
     def edits(bound: Bound) -> Any:
         if config.conditional:
-            title, a, context = "the first image's latents under every class", x[shown], one_hot[own[shown]]
+            names, title = [str(own[i]) for i in shown], "the first image's latents under every class"
+            a, context = x[shown], one_hot[own[shown]]
             columns = [a, *(latents.transfer(bound, bound, a, key, context, one_hot[[c]]) for c in range(classes))]
-            names = [str(own[i]) for i in shown]
         else:
-            names, title, along = between, "along the attribute vector, strength 0 to 1.5", vectors(bound)[np.asarray(shown)]
+            names, title = between, "along the attribute vector, strength 0 to 1.5"
+            along = vectors(bound)[np.asarray(shown)]
             columns = [latents.edit(bound, x[shown], along, s, key) for s in np.linspace(0, 1.5, COLUMNS)]
         return plotting.rows(dict(zip(names, np.stack(columns, 1), strict=True)), title)
 

@@ -73,6 +73,8 @@ def _masks(x: Array, sizes: Array, bound: float, axis: int) -> tuple[Array, Arra
     return before, lax.slice_in_dim(passed, 0, bins, axis=axis) - before
 
 
+# in the backward pass of a loop, computing this again is faster than storing and loading it
+@functools.partial(jax.checkpoint, static_argnums=(7,))
 def _in_bin(
     x: Array, left: Array, width: Array, bottom: Array, height: Array, slope: Array, next_slope: Array, inverse: bool
 ) -> tuple[Array, Array]:
@@ -173,15 +175,9 @@ class SplineTransformer:
         return self._both(z, parameters, True)
 
     def _both(self, x: Array, parameters: Array, inverse: bool) -> tuple[Array, Array]:
-        groups, axis = split_parameters(parameters.astype(x.dtype), (self.bins, self.bins, self.bins - 1))
-        # in the backward pass of a loop, computing everything again is faster than storing and loading it
-        return jax.checkpoint(functools.partial(self._spline, axis=axis, inverse=inverse))(x, *groups)
-
-    def _spline(
-        self, x: Array, widths: Array, heights: Array, slopes: Array, axis: int, inverse: bool
-    ) -> tuple[Array, Array]:
-        """`rational_quadratic_spline` of raw parameters; of the slopes only two need a softplus."""
+        """`rational_quadratic_spline` of raw parameters; of a coordinate's slopes only two need a softplus."""
         bins, span = self.bins, 2 * self.bound
+        (widths, heights, slopes), axis = split_parameters(parameters.astype(x.dtype), (bins, bins, bins - 1))
         inside, inner = _inside(x, self.bound)
 
         weights, total = _weights(lax.stop_gradient(heights if inverse else widths), axis)

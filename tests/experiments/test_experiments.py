@@ -74,9 +74,10 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     assert module in table.read_text() and str(tmp_path) not in table.read_text()
 
 
-def test_conditional_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("module", ["flows.real_nvp", "flows.latent_space"])
+def test_conditional_runs(module, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    run("flows.real_nvp", *TINY, *RUNS["flows.real_nvp"], "--conditional", "--out", str(out), monkeypatch=monkeypatch)
+    run(module, *TINY, *RUNS[module], "--conditional", "--out", str(out), monkeypatch=monkeypatch)
     samples = jaxgen.load(out).sample(jax.random.key(0), 10, np.eye(10, dtype=np.float32))
     assert samples.shape == (10, 8, 8, 1) and samples.dtype == np.uint8
 

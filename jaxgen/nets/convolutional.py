@@ -57,8 +57,8 @@ class GatedConvNet(nn.Module):
     heads: int = 0
     dropout: float = 0.0
 
-    def _attention(self, x: jax.Array) -> jax.Array:
-        code = self.param("positions", nn.initializers.normal(0.01), x.shape[1:])
+    def _attention(self, x: jax.Array, block: int) -> jax.Array:
+        code = self.param(f"positions_{block}", nn.initializers.normal(0.01), x.shape[1:])
         positions = (x + code.astype(x.dtype)).reshape(x.shape[0], -1, self.width)
         attended = nn.MultiHeadDotProductAttention(self.heads, out_features=2 * self.width)(positions)
         value, gate = jnp.split(attended.reshape(*x.shape[:-1], -1), 2, -1)
@@ -67,12 +67,12 @@ class GatedConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.width)(x)
-        for _ in range(self.blocks):
+        for block in range(self.blocks):
             h = concat_elu(Conv(self.width)(concat_elu(x)))
             if self.dropout:
                 h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
             value, gate = jnp.split(Conv(2 * self.width, 1)(h), 2, -1)
             x = nn.LayerNorm()(x + value * nn.sigmoid(gate))
             if self.heads:
-                x = nn.LayerNorm()(x + self._attention(x))
+                x = nn.LayerNorm()(x + self._attention(x, block))
         return concat_elu(x)

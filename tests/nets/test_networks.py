@@ -163,14 +163,14 @@ def test_a_gated_block_is_that_of_its_docstring():
 
 
 def test_attention_lets_distant_pixels_meet_and_codes_their_positions():
-    network, x = GatedConvNet(4, 1, heads=2), jax.random.normal(KEY, (1, 8, 8, 1))
+    network, x = GatedConvNet(4, 2, heads=2), jax.random.normal(KEY, (1, 8, 8, 1))
     variables = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), network.init(KEY, x))
 
     def far(x):
         return network.apply(variables, x)[0, -1, -1].sum()
 
     assert np.abs(jax.grad(far)(x)[0, 0, 0]).max() > 0
-    without = GatedConvNet(4, 1)
+    without = GatedConvNet(4, 2)
     gradient = jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum())(x)
     np.testing.assert_array_equal(gradient[0, 0, 0], 0)
-    assert variables["params"]["positions"].shape == (8, 8, 4)
+    assert [variables["params"][f"positions_{block}"].shape for block in range(2)] == [(8, 8, 4)] * 2

@@ -1,4 +1,8 @@
-"""Writes RESULTS.md from the `result.json` files of runs: `python -m experiments.results [--runs runs]`."""
+"""Brings RESULTS.md up to date with the runs at hand: `python -m experiments.results [--runs runs]`.
+
+A run is its `result.json`; a folder with a `table.md`, as comparisons and benchmarks write, is that table. What the file
+has of other experiments, data and seeds stays.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any
 
 HEAD = """# Results
 
-Written by `python -m experiments.results` from the `result.json` of each run. Test splits; the model's own noise is
+Written by `python -m experiments.results` from the runs' own files. Test splits; the model's own noise is
 averaged over 16 draws. A published figure stands beside a measured one, with its own set-up: read its source before
 comparing.
 
@@ -49,17 +53,52 @@ def command(result: dict[str, Any]) -> str:
 
 
 def write(config: Results) -> int:
-    """Writes the file; returns the number of runs in it."""
-    results = [json.loads(file.read_text()) for file in sorted(config.runs.rglob("result.json"))]
-    results.sort(key=lambda r: (r["experiment"], r["data"], r["config"]["seed"]))
-    table = "\n".join(line for result in results for line in rows(result))
-    commands = "\n".join(f"- `{command(result)}`" for result in results if result["command"])
-    config.out.write_text(f"{HEAD}{table}\n\nThe commands:\n\n{commands}\n")
-    return len(results)
+    """Writes the file; returns the number of runs and tables in it that are at hand."""
+    tables = {table.parent.relative_to(config.runs).as_posix(): table.read_text() for table in config.runs.rglob("table.md")}
+    results = [
+        json.loads(file.read_text())
+        for file in config.runs.rglob("result.json")
+        if not any((folder / "table.md").exists() for folder in file.parents)
+    ]
+    runs, commands, sections = _read(config.out.read_text()) if config.out.exists() else ({}, {}, {})
+    for result in results:
+        lines = rows(result)
+        runs[_name(lines[0])] = lines
+        if result["command"]:
+            commands[_name(lines[0])] = f"- `{command(result)}`"
+    sections |= tables
+    table = "\n".join(line for name in sorted(runs) for line in runs[name])
+    listed = "\n".join(commands[name] for name in sorted(commands))
+    parts = [f"{HEAD}{table}\n\nThe commands:\n\n{listed}\n", *(f"## {name}\n\n{sections[name].strip()}\n" for name in sorted(sections))]
+    config.out.write_text("\n".join(parts))
+    return len(results) + len(tables)
+
+
+def _name(line: str) -> tuple[str, str, str]:
+    """Experiment, data and seed of a run, from the first of its rows."""
+    cells = [cell.strip() for cell in line.split("|")]
+    return cells[1], cells[2], cells[9]
+
+
+def _read(text: str) -> tuple[dict, dict, dict]:
+    """What a file has: rows and command of each run, and the tables by their names."""
+    first, *rest = text.split("\n## ")
+    sections = {name: body for name, _, body in (section.partition("\n") for section in rest)}
+    table, _, listed = first.partition("The commands:")
+    runs: dict[tuple[str, str, str], list[str]] = {}
+    for line in table.partition("|---")[2].splitlines()[1:]:
+        if line.startswith("|"):
+            name = _name(line)
+            # baselines and published figures follow their run
+            mine = list(runs)[-1] if name[0] in ("baseline", "published") else name
+            runs.setdefault(mine, []).append(line)
+    commands = [line for line in listed.splitlines() if line.startswith("- ")]
+    # in the order of the runs
+    return runs, dict(zip(runs, commands, strict=True)), sections
 
 
 if __name__ == "__main__":
     import tyro
 
     chosen = tyro.cli(Results, description=__doc__, prog="python -m experiments.results")
-    print(f"{chosen.out}: {write(chosen)} runs")
+    print(f"{chosen.out}: {write(chosen)} runs and tables")

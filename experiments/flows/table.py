@@ -12,6 +12,7 @@ the curves of validation against training time.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -125,8 +126,8 @@ def _result(row: Row, data: str, seed: int, folder: Path, config: Table) -> dict
     out = _folder(row, seed, folder)
     if not (out / "result.json").exists():
         steps = config.steps or _steps(row, data, folder, config.budget)
-        # about forty evaluations, whatever the number of steps
-        every = str(max(1, steps // 40))
+        # about twenty evaluations, whatever the number of steps
+        every = str(max(1, steps // 20))
         _run(row, data, seed, out, steps, ("--log-every", every, "--eval-every", every, "--checkpoint-every", every))
     return json.loads((out / "result.json").read_text())
 
@@ -137,7 +138,9 @@ def _run(row: Row, data: str, seed: int, out: Path, steps: int, more: Sequence[s
         "--steps", str(steps), "--overwrite", *more, *row.arguments,
     ]
     print(" ".join(command[1:]), flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # runs that differ in their seed share what is compiled
+    cache = {"JAX_COMPILATION_CACHE_DIR": str((out.parent / "compiled").resolve())}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**cache, **os.environ})
 
 
 def _steps(row: Row, data: str, folder: Path, minutes: float) -> int:

@@ -1,0 +1,48 @@
+"""RESULTS.md: what runs say, and what it keeps of runs that are no longer at hand."""
+
+import json
+
+from experiments.results import Results, write
+
+
+def result(experiment, value, seed=0, published=None):
+    return {
+        "experiment": f"experiments.{experiment}", "data": "digits", "test": {"bits_per_dim": value}, "published": published,
+        "baselines": {"uniform, bits_per_dim": 4.0}, "config": {"steps": 1000, "seed": seed}, "training_seconds": 9.6,
+        "devices": "1 x cpu", "commit": "abc", "command": f"python -m experiments.{experiment} --seed {seed}",
+    }
+
+
+def put(folder, result):
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_runs_that_are_gone_stay_and_others_are_brought_up_to_date(tmp_path):
+    out, paper = tmp_path / "RESULTS.md", {"figure": "nats", "value": 1.5, "source": "the paper"}
+    put(tmp_path / "first" / "a", result("flows.b", 2.0, published=paper))
+    put(tmp_path / "first" / "c", result("flows.a", 3.0))
+    assert write(Results(tmp_path / "first", out)) == 2
+    before = out.read_text()
+    assert write(Results(tmp_path / "none", out)) == 0 and out.read_text() == before
+
+    put(tmp_path / "second" / "a", result("flows.a", 2.5))
+    put(tmp_path / "second" / "b", result("flows.a", 2.7, seed=1))
+    assert write(Results(tmp_path / "second", out)) == 2
+    rows = [line for line in out.read_text().splitlines() if line.startswith("| ") and "experiment |" not in line]
+    assert [row.split(" | ")[0].strip("| ") + " " + row.split(" | ")[3] for row in rows] == [
+        "flows.a 2.5", "baseline 4", "flows.a 2.7", "baseline 4", "flows.b 2", "baseline 4", "published ",
+    ]
+    commands = [line for line in out.read_text().splitlines() if line.startswith("- ")]
+    assert commands == [f"- `python -m experiments.flows.{name}`" for name in ("a --seed 0", "a --seed 1", "b --seed 0")]
+
+
+def test_a_folder_with_a_table_is_that_table(tmp_path):
+    out = tmp_path / "RESULTS.md"
+    put(tmp_path / "runs" / "flows.table" / "digits" / "NICE-0", result("flows.nice", 2.0))
+    (tmp_path / "runs" / "flows.table" / "digits" / "table.md").write_text("| flow |\n|---|\n| NICE |\n")
+    put(tmp_path / "runs" / "b", result("flows.b", 2.0))
+    assert write(Results(tmp_path / "runs", out)) == 2
+    text = out.read_text()
+    assert "flows.nice" not in text and "## flows.table/digits\n\n| flow |\n|---|\n| NICE |\n" in text
+    assert write(Results(tmp_path / "none", out)) == 0 and out.read_text() == text

@@ -57,8 +57,23 @@ class AdditiveTransformer:
         return z - parameters[..., 0], jnp.zeros_like(z)
 
 
+class _ExponentialAffine:
+    """`z = (x + t) exp(s)`: a subclass says how the parameters (a, t, ...) make s."""
+
+    def _log_scale(self, parameters: Array) -> Array:
+        raise NotImplementedError
+
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        log_scale = self._log_scale(parameters)
+        return (x + parameters[..., 1]) * jnp.exp(log_scale), log_scale
+
+    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
+        log_scale = self._log_scale(parameters)
+        return z * jnp.exp(-log_scale) - parameters[..., 1], -log_scale
+
+
 @dataclasses.dataclass(frozen=True)
-class AffineTransformer:
+class AffineTransformer(_ExponentialAffine):
     """`z = (x + t) exp(s)` with `s = bound * tanh(a / bound)` (RealNVP, Dinh et al. 2017); fresh, the identity.
 
     Attributes:
@@ -73,14 +88,6 @@ class AffineTransformer:
 
     def start(self) -> tuple[float, ...]:
         return (0.0, 0.0)
-
-    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
-        log_scale = self._log_scale(parameters)
-        return (x + parameters[..., 1]) * jnp.exp(log_scale), log_scale
-
-    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
-        log_scale = self._log_scale(parameters)
-        return z * jnp.exp(-log_scale) - parameters[..., 1], -log_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +128,7 @@ class SigmoidAffineTransformer:
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedBoundAffineTransformer:
+class LearnedBoundAffineTransformer(_ExponentialAffine):
     """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`; fresh, the identity with g = 0, a bound of 1.
 
     The parameters are (a, t, g). With `SharedHead` g is one free parameter for each channel, as the learned scale of
@@ -140,11 +147,3 @@ class LearnedBoundAffineTransformer:
 
     def start(self) -> tuple[float, ...]:
         return (0.0, 0.0, 0.0)
-
-    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
-        log_scale = self._log_scale(parameters)
-        return (x + parameters[..., 1]) * jnp.exp(log_scale), log_scale
-
-    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
-        log_scale = self._log_scale(parameters)
-        return z * jnp.exp(-log_scale) - parameters[..., 1], -log_scale

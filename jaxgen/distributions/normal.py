@@ -6,31 +6,16 @@ import dataclasses
 import math
 
 import jax
-import jax.numpy as jnp
+
+from jaxgen.distributions.standard import Standard
 
 
 @dataclasses.dataclass(frozen=True)
-class Normal:
-    """Independent standard normal coordinates.
+class Normal(Standard):
+    """Independent standard normal coordinates, `log p(z) = -(z^2 + log(2 pi)) / 2`."""
 
-    Attributes:
-        event_shape: shape of one sample.
-    """
+    def _log_density(self, z: jax.Array) -> jax.Array:
+        return -0.5 * (z**2 + math.log(2 * math.pi))
 
-    event_shape: tuple[int, ...]
-
-    def log_prob(self, z: jax.Array) -> jax.Array:
-        """log N(z; 0, I) in nats, summed over the event: z [B, *event_shape] to [B], at least float32.
-
-        Raises:
-            ValueError: z has another shape.
-        """
-        if z.shape[1:] != self.event_shape:
-            raise ValueError(f"Normal is over events of shape {self.event_shape}, got {z.shape[1:]}.")
-        z = jnp.asarray(z, jnp.promote_types(z.dtype, jnp.float32))
-        squares = jnp.square(z).sum(tuple(range(1, z.ndim)))
-        return -0.5 * (squares + math.prod(self.event_shape) * math.log(2 * math.pi))
-
-    def sample(self, key: jax.Array, n: int) -> jax.Array:
-        """n samples, [n, *event_shape]."""
-        return jax.random.normal(key, (n, *self.event_shape))
+    def _draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jax.random.normal(key, shape)

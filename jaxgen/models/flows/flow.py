@@ -15,8 +15,7 @@ from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.distributions.dequantization import Dequantization, quantize
-from jaxgen.distributions.logistic import Logistic
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.standard import Standard
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 
 
@@ -30,13 +29,13 @@ class Flow:
 
     Attributes:
         bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
-        base: the density of the latents.
+        base: the density of the latents, `Normal` or `Logistic`.
         dequantization: how integers become points of [0, 1), which is what the bijector then sees; None for
             continuous data.
     """
 
     bijector: Bijector
-    base: Normal | Logistic
+    base: Standard
     dequantization: Dequantization | None = None
 
     @property

@@ -57,7 +57,8 @@ _BSDS = ("--batch-size", "512", "--ema", "0.999", "--eval-draws", "1", "--clip",
 
 SECTIONS: dict[str, tuple[Row, ...]] = {
     "digits": (
-        _digits("NICE", "nice", "--width", "114"),
+        # its scales move by no more than the sum of the steps' rates
+        _digits("NICE", "nice", "--width", "114", "--learning-rate", "1e-2"),
         _digits("RealNVP", "real_nvp"),
         _digits("RealNVP, channel masks", "real_nvp", "--no-checkerboard", "--width", "31"),
         _glow("reverse"),

@@ -1,8 +1,9 @@
 """NICE (Dinh et al. 2015, arXiv:1410.8516), table 1: 1980.50 nats on MNIST, which are 4.36 bits/dim.
 
 Four additive couplings between the even and the odd pixels, five hidden layers of 1000 ReLUs each, a learned scale of
-each dimension and a logistic prior, on noisy pixels in [0, 1): the paper trains 1500 epochs by Adam at 1e-3; a short run needs `--learning-rate 1e-2` for its scales to get anywhere. The
-spectrum of the scales, `spectrum.png`, shows in how many dimensions the data vary (section 5.2).
+each dimension and a logistic prior, on noisy pixels in [0, 1). The paper trains 1500 epochs by Adam at 1e-3; in a short
+run the scales need `--learning-rate 1e-2` to get anywhere. Their spectrum, `spectrum.png`, shows in how many dimensions
+the data vary (section 5.2).
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Bits per pixel of MNIST in the set-up of the UvA deep-learning tutorial 11 on normalizing flows (P. Lippe, in JAX).
 
-Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim with
-uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and importance
-weighting over 8 draws of the noise.
+Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim
+with uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and
+importance weighting over 8 draws of the noise.
 """
 
 from dataclasses import dataclass

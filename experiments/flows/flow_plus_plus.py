@@ -1,8 +1,8 @@
 """Flow++ (Ho et al. 2019, arXiv:1902.00275), table 1: 3.08 bits/dim on CIFAR-10; 3.29 with uniform dequantization.
 
-Mixture-of-logistics couplings with gated convolutions and self-attention, and noise from a learned flow. The defaults are
-those of a first run on 8x8 digits; the paper's on CIFAR-10 are `--width 96 --blocks 10 --components 32 --heads 4 --dropout
-0.2 --batch-size 64`, Adam at 3e-4 after a warm-up of 2,000 steps, and weeks on eight GPUs.
+Mixture-of-logistics couplings with gated convolutions and self-attention, and noise from a learned flow. The defaults
+are those of a first run on 8x8 digits; the paper's on CIFAR-10 are `--width 96 --blocks 10 --components 32 --heads 4
+--dropout 0.2 --batch-size 64`, Adam at 3e-4 after a warm-up of 2,000 steps, and weeks on eight GPUs.
 """
 
 from dataclasses import dataclass, replace

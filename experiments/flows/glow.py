@@ -2,8 +2,8 @@
 
 Steps of ActNorm, an invertible 1x1 convolution and an affine coupling, at several scales. The defaults are those of a
 first run on 8x8 digits; the paper's on CIFAR-10 are `--scales 3 --depth 32 --width 512 --batch-size 512`, learning rate
-1e-3 after a warm-up of ten epochs. `--permutation reverse|shuffle|conv1x1` is its comparison of figure 3, and `--gradient
-reverse` trains at any depth in the memory of one step.
+1e-3 after a warm-up of ten epochs. `--permutation reverse|shuffle|conv1x1` is its comparison of figure 3, and
+`--gradient reverse` trains at any depth in the memory of one step.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class GlowConfig(LikelihoodConfig):
 def build(config: GlowConfig, data: Splits) -> Experiment:
     model = glow(
         *image_shape(config, data), config.scales, config.depth, config.width,
-        permutation=PERMUTATIONS[config.permutation], transformer=COUPLINGS[config.coupling](), gradient=config.gradient,
+        permutation=PERMUTATIONS[config.permutation], transformer=COUPLINGS[config.coupling](),
+        gradient=config.gradient,
     )
     return experiment(config, data, model)
 

@@ -16,7 +16,8 @@ from jaxgen.distributions import Logistic, Normal
 from jaxgen.models.flows.nice import nice, sigmas
 
 PUBLISHED = {
-    data: Published("bits_per_dim", 4.36, "Dinh et al. 2015, table 1: 1980.50 nats") for data in ("tfds:mnist", "mnist.npz")
+    data: Published("bits_per_dim", 4.36, "Dinh et al. 2015, table 1: 1980.50 nats")
+    for data in ("tfds:mnist", "mnist.npz")
 }
 PRIORS = {"logistic": Logistic, "normal": Normal}
 

@@ -1,9 +1,9 @@
 """Fitting a density that is known up to a constant, by reverse KL with the path-derivative gradient.
 
 An inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934) is fitted to the unnormalised density of `--data
-banana`, `funnel` or `ring` without a look at draws from it; those only rate the result (`log_prob`). Importance weights then
-estimate the constant: `log_normalizer_error` is how far off its logarithm is, `effective_share` the share of draws that
-count.
+banana`, `funnel` or `ring` without a look at draws from it; those only rate the result (`log_prob`). Importance weights
+then estimate the constant: `log_normalizer_error` is how far off its logarithm is, `effective_share` the share of draws
+that count.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from typing import Literal
 
 from experiments.likelihood import LikelihoodConfig, optimizer
 from experiments.shell import Experiment, main
-from jaxgen.bijectors import Affine
 from jaxgen.data import Splits
 from jaxgen.distributions import Banana, Funnel, Ring
 from jaxgen.models.flows import ReverseKL, iaf, real_nvp_vector

@@ -1,8 +1,8 @@
 """Flows side by side, measured beside published: `python -m experiments.flows.table --section digits --budget 5`.
 
-Each row is an experiment's command. One whose folder under `--runs` holds a result is read, any other is run, for as many
-steps as its training's share of the budget holds (measured first), or for `--steps`. Prints the table, and writes it with
-the curves of validation against training time.
+Each row is an experiment's command. One whose folder under `--runs` holds a result is read, any other is run, for as
+many steps as the budget holds (their speed is measured first), or for `--steps`. Prints the table, and writes it with the
+curves of validation against training time.
 
 - `digits`: every flow at about 240,000 parameters and the same number of steps, three seeds.
 - `mnist`: the three architectures of `experiments.flows.dequantized`; give `--mnist`, an .npz file.

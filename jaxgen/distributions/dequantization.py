@@ -40,8 +40,7 @@ class UniformDequantization:
     learned: ClassVar[bool] = False
 
     def __post_init__(self):
-        if not 2 <= self.levels <= 256:
-            raise ValueError(f"UniformDequantization needs between 2 and 256 levels, got {self.levels}.")
+        require_levels(self)
 
     def dequantize(
         self, key: jax.Array, x: jax.Array, variables: Mapping[str, Any] | None = None
@@ -51,6 +50,13 @@ class UniformDequantization:
         noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
         log_det = jnp.full(x.shape[:1], -math.prod(x.shape[1:]) * math.log(self.levels), dtype)
         return (x + noise) / self.levels, log_det
+
+
+def require_levels(dequantization: Dequantization) -> None:
+    """Refuses numbers of levels that do not fit in a byte."""
+    if not 2 <= dequantization.levels <= 256:
+        kind = type(dequantization).__name__
+        raise ValueError(f"{kind} needs between 2 and 256 levels, got {dequantization.levels}.")
 
 
 def quantize(y: jax.Array, levels: int) -> jax.Array:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from jaxgen.bijectors import Bijector, Sigmoid
 from jaxgen.contracts import Array, Key
+from jaxgen.distributions.dequantization import require_levels
 from jaxgen.distributions.logistic import Logistic
 
 
@@ -38,8 +39,7 @@ class VariationalDequantization:
     learned: ClassVar[bool] = True
 
     def __post_init__(self):
-        if not 2 <= self.levels <= 256:
-            raise ValueError(f"VariationalDequantization needs between 2 and 256 levels, got {self.levels}.")
+        require_levels(self)
 
     def init(self, key: Key, x: Array) -> Mapping[str, Any]:
         """The variables of the noise's flow, by a batch of integers [B, *event]."""

@@ -1,7 +1,7 @@
 """Brings RESULTS.md up to date with the runs at hand: `python -m experiments.results [--runs runs]`.
 
 A run is its `result.json`; a folder with a `table.md`, as comparisons and benchmarks write, is that table. What the file
-has of other experiments, data and seeds stays.
+has of other experiments, data and seeds stays, and so do a table's other rows.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def write(config: Results) -> int:
         runs[_name(lines[0])] = lines
         if result["command"]:
             commands[_name(lines[0])] = f"- `{command(result)}`"
-    sections |= tables
+    sections |= {name: _with_rows_of(sections.get(name, ""), table) for name, table in tables.items()}
     table = "\n".join(line for name in sorted(runs) for line in runs[name])
     listed = "\n".join(commands[name] for name in sorted(commands))
     parts = [f"{HEAD}{table}\n\nThe commands:\n\n{listed}\n", *(f"## {name}\n\n{sections[name].strip()}\n" for name in sorted(sections))]
@@ -78,6 +78,17 @@ def _name(line: str) -> tuple[str, str, str]:
     """Experiment, data and seed of a run, from the first of its rows."""
     cells = [cell.strip() for cell in line.split("|")]
     return cells[1], cells[2], cells[9]
+
+
+def _with_rows_of(old: str, new: str) -> str:
+    """The new table, and those rows of the old one, under the same columns, whose first two cells it does not have."""
+    lines, before = new.strip().splitlines(), old.strip().splitlines()
+    if not before or lines[0] != before[0]:
+        return new
+    there = {tuple(line.split("|")[1:3]) for line in lines}
+    missing = [line for line in before if line.startswith("|") and tuple(line.split("|")[1:3]) not in there]
+    end = sum(line.startswith("|") for line in lines)
+    return "\n".join([*lines[:end], *missing, *lines[end:]])
 
 
 def _read(text: str) -> tuple[dict, dict, dict]:

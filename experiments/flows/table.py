@@ -44,6 +44,11 @@ def _digits(name: str, module: str, *arguments: str) -> Row:
     return Row(name, module, ("--batch-size", "128", *arguments), "bits_per_dim")
 
 
+def _real_nvp(permutation: str) -> Row:
+    masks = ("--no-checkerboard", "--width", "31")
+    return _digits(f"RealNVP, channel masks, {permutation}", "real_nvp", *masks, "--permutation", permutation)
+
+
 def _glow(permutation: str) -> Row:
     return _digits(f"Glow, {permutation}", "glow", "--depth", "8", "--width", "88", "--permutation", permutation)
 
@@ -61,6 +66,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         _digits("NICE", "nice", "--width", "114", "--learning-rate", "1e-2"),
         _digits("RealNVP", "real_nvp"),
         _digits("RealNVP, channel masks", "real_nvp", "--no-checkerboard", "--width", "31"),
+        _real_nvp("reverse"),
+        _real_nvp("shuffle"),
         _glow("reverse"),
         _glow("shuffle"),
         _glow("conv1x1"),

@@ -46,3 +46,18 @@ def test_a_folder_with_a_table_is_that_table(tmp_path):
     text = out.read_text()
     assert "flows.nice" not in text and "## flows.table/digits\n\n| flow |\n|---|\n| NICE |\n" in text
     assert write(Results(tmp_path / "none", out)) == 0 and out.read_text() == text
+
+
+def test_a_table_keeps_the_rows_that_are_no_longer_at_hand(tmp_path):
+    out, table = tmp_path / "RESULTS.md", tmp_path / "runs" / "flows.table" / "table.md"
+    table.parent.mkdir(parents=True)
+    head = "| flow | figure | measured |\n|---|---|---|\n"
+    table.write_text(head + "| NICE | nats | 1 |\n| MAF | nats | 2 |\n\n- old\n")
+    write(Results(tmp_path / "runs", out))
+    table.write_text(head + "| MAF | nats | 3 |\n\n- new\n")
+    write(Results(tmp_path / "runs", out))
+    section = out.read_text().partition("## flows.table\n\n")[2]
+    assert section == head + "| MAF | nats | 3 |\n| NICE | nats | 1 |\n\n- new\n"
+    table.write_text("| flow | value |\n|---|---|\n| MAF | 4 |\n")
+    write(Results(tmp_path / "runs", out))
+    assert "NICE" not in out.read_text()

@@ -54,7 +54,7 @@ def _glow(permutation: str) -> Row:
 
 
 def _mnist(architecture: str, published: float) -> Row:
-    arguments = ("--architecture", architecture, "--batch-size", "128")
+    arguments = ("--architecture", architecture, "--batch-size", "32", "--eval-draws", "1", "--eval-batch", "128")
     return Row(architecture, "dequantized", arguments, "bits_per_dim by 8 samples", published, "UvA tutorial 11")
 
 

@@ -81,6 +81,19 @@ def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     return figure
 
 
+def points(x: Any, label: Any = None, title: str = "") -> Any:
+    """A figure of points of the plane [n, 2], coloured by their labels [n] where there are any: integers, in a legend."""
+    figure, axes = _figure(size=5.0)
+    ax, x = axes[0, 0], np.asarray(x)
+    groups = {"": np.full(len(x), True)} if label is None else {str(c): np.asarray(label) == c for c in np.unique(label)}
+    for i, (name, members) in enumerate(groups.items()):
+        ax.scatter(*x[members].T, s=5, alpha=0.6, linewidths=0, color=f"C{i % 10}", label=name)
+    if label is not None:
+        ax.legend(fontsize="small", markerscale=3)
+    ax.set(title=title, aspect="equal")
+    return figure
+
+
 def rows(images: Mapping[str, Any], title: str = "") -> Any:
     """A figure of rows of images, each under its name: what belongs together stands in one column.
 

@@ -83,3 +83,13 @@ def test_spectrum_falls_and_lines_are_as_given():
     # the first fifth, 100 and 50, does not squeeze the rest
     low, high = axes.get_ylim()
     assert low < 2 and 10 < high < 11
+
+
+def test_points_are_coloured_by_their_labels():
+    x = np.arange(12.0).reshape(6, 2)
+    (axes,) = plotting.points(x, [3, 1, 3, 1, 1, 3], "latents").axes
+    drawn = {group.get_label(): group.get_offsets().tolist() for group in axes.collections}
+    assert drawn == {"1": x[[1, 3, 4]].tolist(), "3": x[[0, 2, 5]].tolist()} and axes.get_title() == "latents"
+    assert len({tuple(group.get_facecolor()[0]) for group in axes.collections}) == 2
+    (axes,) = plotting.points(x).axes
+    assert axes.get_legend() is None and len(axes.collections[0].get_offsets()) == 6

@@ -5,9 +5,12 @@ from jaxgen.losses.adversarial import (
     wasserstein_generator,
 )
 from jaxgen.losses.elbo import (
+    cyclical,
     elbo,
+    free_bits,
     importance_weighted_bound,
     kl_between_normals,
+    kl_per_dimension,
     kl_to_standard_normal,
     negative_elbo,
     warm_up,

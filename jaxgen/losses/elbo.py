@@ -58,10 +58,12 @@ def kl_to_standard_normal(mean: Array, log_variance: Array) -> Array:
     Returns:
         [B].
     """
-    return kl_between_normals(mean, log_variance, jnp.zeros_like(mean), jnp.zeros_like(log_variance))
+    return kl_between_normals(mean, log_variance, 0.0, 0.0)
 
 
-def kl_between_normals(mean: Array, log_variance: Array, other_mean: Array, other_log_variance: Array) -> Array:
+def kl_between_normals(
+    mean: Array, log_variance: Array, other_mean: Array | float, other_log_variance: Array | float
+) -> Array:
     """KL(N(mean, exp(log_variance)) || N(other_mean, exp(other_log_variance))) of diagonal normals.
 
     Args:
@@ -70,17 +72,47 @@ def kl_between_normals(mean: Array, log_variance: Array, other_mean: Array, othe
     Returns:
         [B].
     """
+    terms = kl_per_dimension(mean, log_variance, other_mean, other_log_variance)
+    return terms.sum(tuple(range(1, terms.ndim)))
+
+
+def kl_per_dimension(
+    mean: Array, log_variance: Array, other_mean: Array | float = 0.0, other_log_variance: Array | float = 0.0
+) -> Array:
+    """The terms that `kl_between_normals` is the sum of, [B, ...]; the other is by default standard normal."""
+    zeros = jnp.zeros_like(mean)
+    other_mean, other_log_variance = zeros + other_mean, zeros + other_log_variance
     chex.assert_equal_shape([mean, log_variance, other_mean, other_log_variance])
     ratio = log_variance - other_log_variance
     squared = (mean - other_mean) ** 2 * jnp.exp(-other_log_variance)
     # expm1, so that the divergence of nearly equal normals keeps its digits and its sign
-    terms = 0.5 * (squared + jnp.expm1(ratio) - ratio)
-    return terms.sum(tuple(range(1, terms.ndim)))
+    return 0.5 * (squared + jnp.expm1(ratio) - ratio)
 
 
-def warm_up(step: Step, steps: int) -> Array:
-    """A weight that grows linearly from 0 to 1 over the first `steps` steps (Bowman et al. 2016; Sonderby et al. 2016).
+def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
+    """`sum_j max(threshold, E_batch KL_j)`: a dimension may hold `threshold` nats for nothing, a scalar.
 
-    `functools.partial(warm_up, steps=10_000)` is a `kl_weight`.
+    Kingma et al. 2016, "Improved Variational Inference with Inverse Autoregressive Flow", equation 15 (there with
+    groups of dimensions). The maximum is of the batch's mean, not of each row.
+
+    Args:
+        kl_per_dimension: [B, L], in nats.
     """
-    return jnp.minimum(step / steps, 1.0)
+    chex.assert_rank(kl_per_dimension, 2)
+    return jnp.maximum(kl_per_dimension.mean(0), threshold).sum()
+
+
+def warm_up(step: Step, steps: int, weight: float = 1.0) -> Array:
+    """A weight that grows linearly from 0 to `weight` over the first `steps` steps.
+
+    `functools.partial(warm_up, steps=10_000)` is a `kl_weight`. Bowman et al. 2016; Sonderby et al. 2016.
+    """
+    return weight * jnp.minimum(step / steps, 1.0)
+
+
+def cyclical(step: Step, steps: int, weight: float = 1.0, rising: float = 0.5) -> Array:
+    """A weight that grows linearly from 0 to `weight` over the share `rising` of each `steps` steps, and stays for the rest.
+
+    Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", equation 6.
+    """
+    return weight * jnp.minimum((step % steps) / (rising * steps), 1.0)

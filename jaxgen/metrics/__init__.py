@@ -2,4 +2,5 @@
 
 from jaxgen.metrics.distances import mmd_squared, sample_distances, sliced_wasserstein, wasserstein_1d
 from jaxgen.metrics.distortion import psnr
+from jaxgen.metrics.latents import active_units, mutual_information
 from jaxgen.metrics.modes import mixture_figures, mode_coverage

@@ -28,16 +28,22 @@ class Headed(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Features [B, ...] to the mean and the log-variance of a diagonal normal, each [B, latents]."""
+    """Features [B, ...] to the mean and the log-variance of a diagonal normal, each [B, latents], and more features.
+
+    Attributes:
+        features: the width of a third output, [B, features]; with 0 it is None.
+    """
 
     latents: int
+    features: int = 0
 
     @nn.compact
-    def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         h = h.reshape(h.shape[0], -1)
         mean = nn.Dense(self.latents, name="mean")(h)
         raw = nn.Dense(self.latents, name="log_variance")(h)
-        return mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND)
+        more = nn.Dense(self.features, name="features")(h) if self.features else None
+        return mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND), more
 
 
 class EventHead(nn.Module):

@@ -5,9 +5,12 @@ import pytest
 from scipy import integrate, stats
 
 from jaxgen.losses.elbo import (
+    cyclical,
     elbo,
+    free_bits,
     importance_weighted_bound,
     kl_between_normals,
+    kl_per_dimension,
     kl_to_standard_normal,
     negative_elbo,
     warm_up,
@@ -85,3 +88,24 @@ def test_importance_weighted_bound():
 
 def test_warm_up():
     np.testing.assert_allclose([warm_up(jnp.int32(i), steps=10) for i in (0, 5, 10, 1000)], [0, 0.5, 1, 1])
+
+
+def test_free_bits_are_of_the_batchs_mean():
+    kl = jnp.array([[0.0, 1.0, 0.1], [0.8, 3.0, 0.1]])
+    # means 0.4, 2.0, 0.1; the maximum of each row's instead would be 0.3 + ... = 0.55, 2.0, 0.3
+    assert float(free_bits(kl, 0.3)) == pytest.approx(0.4 + 2.0 + 0.3)
+    gradient = jax.grad(free_bits)(kl, 0.3)
+    np.testing.assert_allclose(gradient, [[0.5, 0.5, 0], [0.5, 0.5, 0]])
+
+
+def test_terms_of_a_divergence_add_up_to_it():
+    m, lv, other_m, other_lv = jnp.asarray(np.random.default_rng(2).normal(size=(4, 3, 2)), jnp.float32)
+    terms = kl_per_dimension(m, lv, other_m, other_lv)
+    exact = np.vectorize(divergence_by_quadrature)(m, np.exp(lv), other_m, np.exp(other_lv))
+    np.testing.assert_allclose(terms, exact, rtol=1e-4)
+    np.testing.assert_allclose(kl_per_dimension(m, lv).sum(-1), kl_to_standard_normal(m, lv), rtol=1e-5)
+
+
+def test_cycles_rise_stay_and_start_again():
+    weights = [float(cyclical(jnp.int32(step), 8, weight=2.0, rising=0.5)) for step in (0, 2, 4, 7, 8, 9, 14)]
+    assert weights == [0, 1, 2, 2, 0, 0.5, 2]

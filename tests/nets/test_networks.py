@@ -79,8 +79,8 @@ def test_log_variances_are_bounded_and_near_zero_as_they_come():
     head = GaussianHead(2)
     params = {name: {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)} for name in ("mean", "log_variance")}
     params["log_variance"]["bias"] = jnp.array([0.1, -1e6])
-    mean, log_variance = head.apply({"params": params}, jnp.ones((4, 3)))
-    assert mean.shape == log_variance.shape == (4, 2)
+    mean, log_variance, more = head.apply({"params": params}, jnp.ones((4, 3)))
+    assert mean.shape == log_variance.shape == (4, 2) and more is None
     np.testing.assert_allclose(log_variance[0], [0.1, -14], rtol=1e-4)
 
 

@@ -1,12 +1,16 @@
 """The variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes").
 
-A decoder p(x|z) with a standard normal prior p(z), and an encoder q(z|x) = N(mu(x), diag sigma^2(x)) that stands for
-its posterior. Both climb the evidence lower bound
+A decoder p(x|z) with a prior p(z), and an encoder q(z|x) = N(mu(x), diag sigma^2(x)) that stands for its posterior. Both
+climb the evidence lower bound
 
     log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z)),    z = mu(x) + sigma(x) eps,  eps ~ N(0, I),
 
 the first term by one draw of eps, the second in closed form. With a context c everywhere, q(z|x, c) and p(x|z, c), it
-is a conditional one; the prior does not depend on c.
+is a conditional one (Sohn et al. 2015), whose prior may be p(z|c).
+
+Posterior and prior may be flows (Rezende & Mohamed 2015). With f from z to the normal draw, as any bijector runs from
+data to latents, log q(z|x) = log N(f(z); mu, sigma^2) + log|det df/dz|, and the divergence is estimated by the draw:
+log q(z|x) - log p(z). `posterior=Invert(MAF)` is the inverse autoregressive flow of Kingma et al. 2016, fast to draw.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +26,14 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.bijectors.bijector import Bijector
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood
-from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_to_standard_normal, negative_elbo
+from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_per_dimension
 from jaxgen.losses.likelihood import bits_per_dim
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
+from jaxgen.models.vaes.objectives import ELBO, Objective, Terms
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.decoders import ConvDecoder, halvings
 from jaxgen.nets.encoders import ConvEncoder
@@ -35,9 +41,17 @@ from jaxgen.nets.heads import EventHead, GaussianHead, Headed
 from jaxgen.nets.mlp import MLP
 
 
+class Posterior(NamedTuple):
+    """q(z|x) of each row: [B, L] the moments of its normal draw, and what a posterior flow is conditioned on, if any."""
+
+    mean: Array
+    log_variance: Array
+    features: Array | None
+
+
 @dataclasses.dataclass(frozen=True)
 class VAE:
-    """Players `encoder` and `decoder`, moved together by the play `elbo`.
+    """Players `encoder` and `decoder`, and `posterior` and `prior` where they learn, moved together by the play `elbo`.
 
     Attributes:
         encoder: any network from data (and context, concatenated) to features; the model adds the two Gaussian heads.
@@ -49,7 +63,11 @@ class VAE:
             the likelihood so too unless it counts levels itself: a Gaussian then rates the scaled data, undequantized.
         binarize: for a Bernoulli likelihood: draw each pixel anew, on with its grey value as probability, with the
             step's key (Burda et al. 2016); otherwise rate the grey values by their cross-entropy.
-        kl_weight: of the divergence in the loss, or a function of the step: `functools.partial(warm_up, steps=10_000)`.
+        objective: what is minimised.
+        posterior: a flow from z [B, latents] to the encoder's normal draw; as many features as there are latents, a
+            third output of the encoder, are its context. None: the normal itself.
+        prior: None: standard normal. A bijector: a flow from z to a standard normal, given the context if there is one.
+            Any other network, from the context: a normal whose moments it computes, with a head that the model adds.
     """
 
     encoder: nn.Module
@@ -59,7 +77,9 @@ class VAE:
     likelihood: Likelihood = Bernoulli()
     levels: int | None = None
     binarize: bool = True
-    kl_weight: float | Callable[[Step], Array] = 1.0
+    objective: Objective = ELBO()
+    posterior: Bijector | None = None
+    prior: nn.Module | None = None
     monitor: ClassVar = ("elbo", "max")
 
     def __post_init__(self):
@@ -68,76 +88,128 @@ class VAE:
 
     @property
     def _encoder(self) -> nn.Module:
-        return Headed(self.encoder, GaussianHead(self.latents))
+        return Headed(self.encoder, GaussianHead(self.latents, self.latents if self.posterior else 0))
 
     @property
     def _decoder(self) -> nn.Module:
         return Headed(self.decoder, EventHead(self.event_shape, self.likelihood.n))
 
+    @property
+    def _prior(self) -> nn.Module:
+        return self.prior if self._has_flow_prior else Headed(self.prior, GaussianHead(self.latents))
+
+    @property
+    def _has_flow_prior(self) -> bool:
+        return isinstance(self.prior, Bijector)
+
     def init(self, key: Key, batch: Batch) -> Variables:
-        x_key, z_key, encoder_key, decoder_key = jax.random.split(key, 4)
+        """Raises:
+        ValueError: data of another shape or type; a prior network without a context; a flow with batch statistics.
+        """
+        x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
         seen, _ = self._observe(batch["x"], x_key)
         z, context = jax.random.normal(z_key, (len(seen), self.latents)), batch.get("context")
-        return {
-            "encoder": self._encoder.init(encoder_key, concatenate_context(seen, context)),
-            "decoder": self._decoder.init(decoder_key, concatenate_context(z, context)),
-        }
+        variables = {"encoder": self._encoder.init(encoder_key, concatenate_context(seen, context))}
+        if self.posterior is not None:
+            q = self._infer(variables, seen, context)[0]
+            start = q.mean + jnp.exp(q.log_variance / 2) * z
+            variables["posterior"] = self.posterior.init(
+                posterior_key, start, q.features, method="inverse_and_log_det"
+            )
+            z = self._draw(variables, q, z)[0]
+        if self._has_flow_prior:
+            variables["prior"] = self.prior.init(prior_key, z, context)
+        elif self.prior is not None:
+            variables["prior"] = self._prior.init(prior_key, self._required(context))
+        if any("batch_stats" in variables.get(name, {}) for name in ("posterior", "prior")):
+            raise ValueError("posterior and prior have batch statistics, which nothing moves: use ActNorm or none")
+        return {**variables, "decoder": self._decoder.init(decoder_key, concatenate_context(z, context))}
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Whose parameters the bound moves."""
+        learned = {"posterior": self.posterior, "prior": self.prior}
+        return ("encoder", "decoder", *(name for name, part in learned.items() if part is not None))
 
     def plays(self) -> Mapping[str, Play]:
-        return {"elbo": Play(("encoder", "decoder"), self.loss, optax.adam(1e-3))}
+        return {"elbo": Play(self.players, self.loss, optax.adam(1e-3))}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
-        """Minus the bound in nats, its divergence weighted by `kl_weight`; the metrics are unweighted."""
-        reconstruction, kl, state = self._terms(variables, batch, key, training=True)
-        weight = self.kl_weight(step) if callable(self.kl_weight) else self.kl_weight
-        figures = {"elbo": elbo(reconstruction, kl), "kl": kl, "reconstruction": reconstruction}
-        return LossOutput(
-            negative_elbo(reconstruction, kl, weight), {name: a.mean() for name, a in figures.items()}, state
-        )
+        """The objective, in nats; the metrics are the plain bound and its parts."""
+        terms, state = self.terms(variables, batch, key, training=True)
+        return LossOutput(self.objective(terms, step), self._figures(terms), state)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """In nats: `elbo` and its parts, `reconstruction` - `kl`; `bits_per_dim` where the likelihood counts levels."""
-        reconstruction, kl, _ = self._terms(variables, batch, key, training=False)
-        bound = elbo(reconstruction, kl).mean()
-        figures = {"elbo": bound, "kl": kl.mean(), "reconstruction": reconstruction.mean()}
+        figures = self._figures(self.terms(variables, batch, key)[0])
         if self.likelihood.levels is not None:
-            figures["bits_per_dim"] = bits_per_dim(bound, math.prod(self.event_shape))
+            figures["bits_per_dim"] = bits_per_dim(figures["elbo"], math.prod(self.event_shape))
         return figures
 
     def log_prob(
-        self, variables: Variables, x: Array, key: Key, context: Array | None = None, samples: int = 100
+        self,
+        variables: Variables,
+        x: Array,
+        key: Key,
+        context: Array | None = None,
+        samples: int = 100,
+        chunk: int = 1,
     ) -> Array:
-        """A lower bound of log p(x) in nats, [B]: the importance-weighted one of `samples` draws, one after another."""
+        """A lower bound of log p(x) in nats, [B]: the importance-weighted one of `samples` draws, `chunk` at a time."""
+        return importance_weighted_bound(self.log_weights(variables, x, key, context, samples, chunk))
+
+    def log_weights(
+        self,
+        variables: Variables,
+        x: Array,
+        key: Key,
+        context: Array | None = None,
+        samples: int = 100,
+        chunk: int = 1,
+    ) -> Array:
+        """log p(x, z) - log q(z|x) of `samples` draws z for each row, [samples, B]."""
         x_key, z_key = jax.random.split(key)
         seen, target = self._observe(x, x_key)
-        mean, log_variance = self._posterior(variables, seen, context)
+        q = self._infer(variables, seen, context)[0]
 
         def log_weight(key: Key) -> Array:
-            noise = jax.random.normal(key, mean.shape)
-            z = mean + jnp.exp(log_variance / 2) * noise
-            # log p(z) - log q(z|x): the 2 pi of both normals cancel
-            log_ratio = (noise**2 + log_variance - z**2).sum(-1) / 2
-            return self.likelihood.log_prob(self._parameters(variables, z, context), target) + log_ratio
+            z, log_q = self._draw(variables, q, jax.random.normal(key, q.mean.shape))
+            log_likelihood = self.likelihood.log_prob(self._parameters(variables, z, context), target)
+            return log_likelihood + self._log_prior(variables, z, context) - log_q
 
-        return importance_weighted_bound(lax.map(log_weight, jax.random.split(z_key, samples)))
+        return lax.map(log_weight, jax.random.split(z_key, samples), batch_size=min(chunk, samples))
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, means: bool = False
     ) -> Array:
         """x ~ p(x|z), z ~ p(z), in data units; with `means` E[x|z] instead, which is what papers show."""
         z_key, x_key = jax.random.split(key)
-        z = jax.random.normal(z_key, (n, self.latents))
+        z = self.sample_prior(variables, z_key, n, context)
         if means:
             return self.decode(variables, z, context)
         return self._data_units(self.likelihood.sample(self._parameters(variables, z, context), x_key))
 
+    def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
+        """z ~ p(z), or p(z|context): [n, latents]."""
+        z = jax.random.normal(key, (n, self.latents))
+        if self._has_flow_prior:
+            return self.prior.apply(variables["prior"], z, context, method="inverse")
+        if self.prior is not None:
+            mean, log_variance, _ = self._prior.apply(variables["prior"], self._required(context))
+            return mean + jnp.exp(log_variance / 2) * z
+        return z
+
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The posterior's mean, [B, latents], or with a key a draw from it."""
+        """The posterior's mean, [B, latents], or with a key a draw from it; what a posterior flow makes of either."""
         x_key, z_key = (None, None) if key is None else jax.random.split(key)
-        mean, log_variance = self._posterior(variables, self._observe(x, x_key)[0], context)
-        if key is None:
-            return mean
-        return mean + jnp.exp(log_variance / 2) * jax.random.normal(z_key, mean.shape)
+        q = self._infer(variables, self._observe(x, x_key)[0], context)[0]
+        noise = jnp.zeros_like(q.mean) if key is None else jax.random.normal(z_key, q.mean.shape)
+        return self._draw(variables, q, noise)[0]
+
+    def posterior_moments(self, variables: Variables, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """Mean and log-variance of q(z|x), each [B, latents]; of what a posterior flow starts from, if there is one."""
+        q = self._infer(variables, self._observe(x, None)[0], context)[0]
+        return q.mean, q.log_variance
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
@@ -149,6 +221,56 @@ class VAE:
         """E[x|z] at the posterior's mean z, or with a key at a draw from the posterior."""
         return self.decode(variables, self.encode(variables, x, key, context), context)
 
+    def anomaly_score(
+        self,
+        variables: Variables,
+        x: Array,
+        key: Key,
+        context: Array | None = None,
+        by: Literal["reconstruction", "elbo", "log_prob"] = "elbo",
+        samples: int = 10,
+        chunk: int = 1,
+    ) -> Array:
+        """How unlikely each row is, in nats, [B]: minus E_q[log p(x|z)], minus the bound, or minus that on log p(x).
+
+        An and Cho 2015, "Variational Autoencoder based Anomaly Detection using Reconstruction Probability", for the
+        first; each by `samples` draws.
+        """
+        if by == "log_prob":
+            return -self.log_prob(variables, x, key, context, samples, chunk)
+        batch = {"x": x} if context is None else {"x": x, "context": context}
+
+        def score(key: Key) -> Array:
+            terms = self.terms(variables, batch, key)[0]
+            return terms.kl - terms.log_likelihood if by == "elbo" else -terms.log_likelihood
+
+        return lax.map(score, jax.random.split(key, samples), batch_size=min(chunk, samples)).mean(0)
+
+    def terms(
+        self, variables: Variables, batch: Batch, key: Key, training: bool = False
+    ) -> tuple[Terms, Mapping[str, Mapping[str, Any]]]:
+        """The bound's terms by row, from one draw of z; and what the networks' passes changed, if they are training."""
+        x_key, z_key, *keys = jax.random.split(key, 4)
+        encoder_key, decoder_key = keys if training else (None, None)
+        (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
+        q, encoder_state = self._infer(variables, seen, context, encoder_key)
+        z, log_q = self._draw(variables, q, jax.random.normal(z_key, q.mean.shape))
+        params, decoder_state = forward(
+            self._decoder, variables["decoder"], concatenate_context(z, context), decoder_key
+        )
+        parts = None
+        if self.posterior is None and not self._has_flow_prior:
+            parts = kl_per_dimension(q.mean, q.log_variance, *self._prior_moments(variables, context))
+        kl = log_q - self._log_prior(variables, z, context) if parts is None else parts.sum(-1)
+        log_likelihood = self.likelihood.log_prob(params, target)
+        terms = Terms(log_likelihood, kl, parts, z, q.mean, q.log_variance)
+        return terms, {"encoder": encoder_state, "decoder": decoder_state}
+
+    def _figures(self, terms: Terms) -> dict[str, Array]:
+        bound = elbo(terms.log_likelihood, terms.kl)
+        figures = {"elbo": bound, "kl": terms.kl, "reconstruction": terms.log_likelihood}
+        return {name: rows.mean() for name, rows in figures.items()}
+
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Data as the encoder sees them, and as the likelihood rates them."""
         seen = from_data(x, self.event_shape, self.levels)
@@ -159,27 +281,63 @@ class VAE:
     def _data_units(self, y: Array) -> Array:
         return to_data(y, self.levels, high=1.0 if self.likelihood.levels is None else self.levels - 1)
 
-    def _posterior(self, variables: Variables, seen: Array, context: Array | None) -> tuple[Array, Array]:
-        return forward(self._encoder, variables["encoder"], concatenate_context(seen, context))[0]
+    def _infer(
+        self, variables: Variables, seen: Array, context: Array | None, key: Key | None = None
+    ) -> tuple[Posterior, Mapping[str, Any]]:
+        """The posterior, and what the encoder's pass changed; with a key it is training."""
+        outputs, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key)
+        return Posterior(*outputs), state
+
+    def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
+        """z [B, L] by standard normal noise [B, L], and log q(z|x) [B]."""
+        z = q.mean + jnp.exp(q.log_variance / 2) * noise
+        log_q = log_normal(noise) - q.log_variance.sum(-1) / 2
+        if self.posterior is None:
+            return z, log_q
+        z, log_det = self.posterior.apply(variables["posterior"], z, q.features, method="inverse_and_log_det")
+        return z, log_q - log_det
+
+    def _log_prior(self, variables: Variables, z: Array, context: Array | None) -> Array:
+        """log p(z), [B]."""
+        if self._has_flow_prior:
+            z, log_det = self.prior.apply(variables["prior"], z, context)
+            return log_normal(z) + log_det
+        mean, log_variance = self._prior_moments(variables, context)
+        return log_normal((z - mean) * jnp.exp(-log_variance / 2)) - (jnp.zeros_like(z) + log_variance).sum(-1) / 2
+
+    def _prior_moments(self, variables: Variables, context: Array | None) -> tuple[Array | float, Array | float]:
+        """Mean and log-variance of a normal prior."""
+        if self.prior is None:
+            return 0.0, 0.0
+        mean, log_variance, _ = self._prior.apply(variables["prior"], self._required(context))
+        return mean, log_variance
+
+    def _required(self, context: Array | None) -> Array:
+        if context is None:
+            raise ValueError("the prior is a network of the context, and there is none: give one, or prior=None")
+        return context
 
     def _parameters(self, variables: Variables, z: Array, context: Array | None) -> Array:
         return forward(self._decoder, variables["decoder"], concatenate_context(z, context))[0]
 
-    def _terms(self, variables: Variables, batch: Batch, key: Key, training: bool) -> tuple[Array, Array, Mapping]:
-        """By row an unbiased E_q[log p(x|z)] and KL(q(z|x) || p(z)), and what the networks' passes changed."""
-        x_key, z_key, *keys = jax.random.split(key, 4)
-        encoder_key, decoder_key = keys if training else (None, None)
-        (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
-        (mean, log_variance), encoder_state = forward(
-            self._encoder, variables["encoder"], concatenate_context(seen, context), encoder_key
-        )
-        z = mean + jnp.exp(log_variance / 2) * jax.random.normal(z_key, mean.shape)
-        params, decoder_state = forward(
-            self._decoder, variables["decoder"], concatenate_context(z, context), decoder_key
-        )
-        reconstruction = self.likelihood.log_prob(params, target)
-        kl = kl_to_standard_normal(mean, log_variance)
-        return reconstruction, kl, {"encoder": encoder_state, "decoder": decoder_state}
+
+def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientTransformation) -> dict[str, Play]:
+    """The encoder moves each step, on a batch of its own, the decoder once in `encoder_steps`: two plays of one bound.
+
+    He et al. 2019, "Lagging Inference Networks and Posterior Collapse in Variational Autoencoders", algorithm 1, with a
+    fixed number of the encoder's moves in place of their stopping rule.
+    """
+    inference = tuple(player for player in model.players if player in ("encoder", "posterior"))
+    generation = tuple(player for player in model.players if player not in inference)
+    return {
+        "inference": Play(inference, model.loss, optimizer),
+        "generation": Play(generation, model.loss, optimizer, every(encoder_steps)),
+    }
+
+
+def log_normal(noise: Array) -> Array:
+    """log N(noise; 0, I) of [B, L], [B]."""
+    return -0.5 * (noise**2 + math.log(2 * math.pi)).sum(-1)
 
 
 def dense_vae(
@@ -190,14 +348,14 @@ def dense_vae(
     likelihood: Likelihood = Bernoulli(),
     levels: int | None = None,
     binarize: bool = True,
-    kl_weight: float | Callable[[Step], Array] = 1.0,
+    objective: Objective = ELBO(),
 ) -> VAE:
     """Dense networks, by default those of Burda et al. 2016 on binarized MNIST: 784-200-200-50-200-200-784, tanh.
 
     `widths` run from the data to the latents, and back for the decoder.
     """
     encoder, decoder = MLP(widths, activation), MLP(widths[::-1], activation)
-    return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, kl_weight)
+    return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)
 
 
 def conv_vae(
@@ -207,11 +365,11 @@ def conv_vae(
     likelihood: Likelihood = DiscretizedLogistic(256),
     levels: int | None = 256,
     binarize: bool = True,
-    kl_weight: float | Callable[[Step], Array] = 1.0,
+    objective: Objective = ELBO(),
 ) -> VAE:
     """Convolutional networks for images, halved while they are even and above 4 pixels, the channels doubling."""
     stages = halvings(event_shape)
     widths = tuple(width * 2**i for i in range(stages))
     start = (event_shape[0] >> stages, event_shape[1] >> stages)
     decoder = ConvDecoder(start, (*widths[::-1], width)) if widths else ConvDecoder(start, (width,))
-    return VAE(ConvEncoder(widths), decoder, event_shape, latents, likelihood, levels, binarize, kl_weight)
+    return VAE(ConvEncoder(widths), decoder, event_shape, latents, likelihood, levels, binarize, objective)

@@ -4,16 +4,21 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 from scipy import stats
 
+from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, LearnedPrior, MaskedAutoregressive
 from jaxgen.contracts import Model
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
-from jaxgen.losses.elbo import warm_up
-from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae
+from jaxgen.losses.elbo import kl_between_normals, warm_up
+from jaxgen.models.vaes.objectives import ELBO
+from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae, lagging_inference
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
+from jaxgen.training.state import init_state
+from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, batch_for, drawn
 
 
@@ -90,6 +95,115 @@ def test_the_loss_has_the_gradient_of_the_expected_bound():
     np.testing.assert_allclose(head["log_variance"]["bias"], by_raw, atol=0.06)
     by_bias = -(x[0] - case.w @ m - case.b) / case.s**2
     np.testing.assert_allclose(grads["decoder"]["params"]["head"]["out"]["bias"], by_bias, atol=0.06)
+
+
+PRIOR_MEAN, PRIOR_VARIANCE = np.float32([0.5, -1.0]), np.float32([0.3, 2.0])
+# a network of the context, here of a one, whose head gives these moments
+PRIOR_NETWORK = {"params": {"head": {
+    "mean": {"kernel": PRIOR_MEAN[None] - 0.25, "bias": np.full(2, 0.25)},
+    "log_variance": {"kernel": 14 * np.arctanh(np.log(PRIOR_VARIANCE[None]) / 14) + 0.5, "bias": np.full(2, -0.5)},
+}}}  # fmt: skip
+
+
+def widened(variables):
+    """For an encoder and a decoder that see a column more and take no notice of it."""
+
+    def wider(layer):
+        return {**layer, "kernel": np.pad(layer["kernel"], ((0, 1), (0, 0)))}
+
+    wide = {player: {"params": {"head": dict(v["params"]["head"])}} for player, v in variables.items()}
+    for player, layers in {"encoder": ("mean", "log_variance"), "decoder": ("out",)}.items():
+        for layer in layers:
+            wide[player]["params"]["head"][layer] = wider(variables[player]["params"]["head"][layer])
+    return wide
+
+
+@pytest.mark.parametrize("prior", [MLP(()), LearnedPrior()], ids=["network", "flow"])
+def test_a_learned_prior_rates_what_it_draws(prior):
+    case, m, v = LinearGaussian(), PRIOR_MEAN, PRIOR_VARIANCE
+    if isinstance(prior, LearnedPrior):
+        affine = {"params": {"prior": jnp.array([[0.3, -0.5], [-0.7, 0.8]])}}
+        m, one = (np.asarray(prior.apply(affine, jnp.full((1, 2), a), method="inverse"))[0] for a in (0.0, 1.0))
+        v = (one - m) ** 2
+    marginal = stats.multivariate_normal(case.b + case.w @ m, case.w @ np.diag(v) @ case.w.T + case.s**2 * np.eye(5))
+    x = np.float32(marginal.rvs(300, random_state=0))
+    model = dataclasses.replace(case.model, prior=prior)
+    if isinstance(prior, LearnedPrior):
+        context, variables = None, {**case.variables(1.5), "prior": affine}
+    else:
+        context, variables = np.ones((300, 1), np.float32), {**widened(case.variables(1.5)), "prior": PRIOR_NETWORK}
+    given = {"x": x} if context is None else {"x": x, "context": context}
+    assert set(jax.eval_shape(model.init, KEY, given)) == set(model.players) == {"encoder", "decoder", "prior"}
+    estimate = jax.jit(model.log_prob, static_argnames=("samples", "chunk"))(variables, x, KEY, context, 3000, 50)
+    assert float(estimate.mean()) == pytest.approx(marginal.logpdf(x).mean(), abs=0.02)
+    draws = jax.jit(model.sample, static_argnames="n")(variables, KEY, 300, context)
+    assert marginal.logpdf(np.asarray(draws)).mean() == pytest.approx(marginal.logpdf(x).mean(), abs=0.3)
+    # the divergence: exact by dimension where both are normals, else by its draws
+    terms = jax.jit(model.terms)(variables, {name: np.tile(a[:1], (20_000, 1)) for name, a in given.items()}, KEY)[0]
+    exact = kl_between_normals(terms.mean[:1], terms.log_variance[:1], m[None], np.log(v[None]))[0]
+    assert (terms.kl_per_dimension is None) == isinstance(prior, LearnedPrior)
+    assert float(terms.kl.mean()) == pytest.approx(float(exact), abs=0.05)
+
+
+def test_a_posterior_flow_keeps_the_estimate_of_log_p():
+    # any posterior gives log p(x) with enough draws; a wrong log-determinant or context would not
+    case = LinearGaussian()
+    made = MaskedAutoregressive(AffineTransformer(), (8,))
+    model = dataclasses.replace(case.model, posterior=Chain((Invert(made), ActNorm())))
+    x = np.float32(case.marginal.rvs(100, random_state=0))
+    variables = drawn(model, {"x": x})
+    fresh = case.variables(3.0)
+    features = variables["encoder"]["params"]["head"]["features"]
+    fresh["encoder"]["params"]["head"]["features"] = features
+    variables = {**fresh, "posterior": variables["posterior"]}
+    truth = case.marginal.logpdf(x)
+    log_prob = jax.jit(model.log_prob, static_argnames=("samples", "chunk"))
+    few, many = log_prob(variables, x, KEY, samples=1), log_prob(variables, x, KEY, samples=6000, chunk=50)
+    assert (truth - few).mean() > 1 and abs(np.median(truth - many)) < 0.02
+    # what the flow is conditioned on differs by row, and it shows in z
+    z = jax.jit(model.encode)(variables, x)
+    variables["encoder"]["params"]["head"]["features"] = jax.tree.map(lambda a: a + 1, features)
+    assert np.abs(z - jax.jit(model.encode)(variables, x)).max() > 0.01
+    (play,) = model.plays().values()
+    assert play.players == ("encoder", "decoder", "posterior") and set(play.players) == set(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, {"x": x}, KEY, 0).value))(variables)
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads["posterior"]))
+
+
+def test_draws_in_chunks_are_the_same_draws():
+    case = LinearGaussian()
+    x = np.float32(case.marginal.rvs(4, random_state=0))
+    weights = jax.jit(case.model.log_weights, static_argnames=("samples", "chunk"))
+    one, four = (weights(case.variables(1.5), x, KEY, samples=6, chunk=chunk) for chunk in (1, 4))
+    np.testing.assert_allclose(one, four, rtol=1e-5)
+    assert one.shape == (6, 4)
+
+
+def test_anomaly_scores_rise_with_what_is_unlikely():
+    case = LinearGaussian()
+    x = np.float32(case.marginal.rvs(200, random_state=0))
+    score = jax.jit(case.model.anomaly_score, static_argnames=("by", "samples"))
+    truth = -case.marginal.logpdf(x)
+    by = {name: score(case.variables(), x, KEY, by=name, samples=50) for name in ("reconstruction", "elbo", "log_prob")}
+    np.testing.assert_allclose(by["log_prob"], truth, rtol=1e-4)
+    # with the posterior for an encoder the bound is log p itself, up to its draws
+    assert abs((by["elbo"] - truth).mean()) < 0.05 and np.corrcoef(by["elbo"], truth)[0, 1] > 0.95
+    kl = jax.jit(case.model.terms)(case.variables(), {"x": x}, KEY)[0].kl
+    assert float((by["elbo"] - by["reconstruction"]).mean()) == pytest.approx(float(kl.mean()), rel=1e-4)
+
+
+def test_free_bits_cost_no_less_than_their_threshold():
+    model = dataclasses.replace(SMALL["points"], objective=ELBO(2.0, free_bits=0.1))
+    batch = batch_for(model)
+    terms = jax.jit(model.terms)(drawn(model, batch), batch, KEY)[0]
+    parts = np.asarray(terms.kl_per_dimension).mean(0)
+    assert parts.min() < 0.1 < parts.max()
+    expected = 2 * np.maximum(parts, 0.1).sum() - np.asarray(terms.log_likelihood).mean()
+    assert float(model.objective(terms, 0)) == pytest.approx(expected, rel=1e-5)
+    # without its parts, the divergence as a whole has the threshold of all dimensions
+    assert float(model.objective(terms._replace(kl_per_dimension=None), 0)) == pytest.approx(
+        2 * max(np.asarray(terms.kl).mean(), 0.2) - np.asarray(terms.log_likelihood).mean(), rel=1e-5
+    )
 
 
 SMALL = {
@@ -213,7 +327,7 @@ def test_a_context_reaches_encoder_and_decoder():
 
 
 def test_the_divergences_weight_may_follow_the_step():
-    model = dataclasses.replace(SMALL["points"], kl_weight=functools.partial(warm_up, steps=10))
+    model = dataclasses.replace(SMALL["points"], objective=ELBO(functools.partial(warm_up, steps=10)))
     batch = batch_for(model)
     variables = drawn(model, batch)
     loss = jax.jit(model.loss)
@@ -222,7 +336,7 @@ def test_the_divergences_weight_may_follow_the_step():
         m = {name: float(value) for name, value in out.metrics.items()}
         assert float(out.value) == pytest.approx(weight * m["kl"] - m["reconstruction"], rel=1e-5)
         assert m["elbo"] == pytest.approx(m["reconstruction"] - m["kl"], rel=1e-5)
-    fixed = jax.jit(dataclasses.replace(model, kl_weight=4.0).loss)(variables, batch, KEY, 0)
+    fixed = jax.jit(dataclasses.replace(model, objective=ELBO(4.0)).loss)(variables, batch, KEY, 0)
     assert float(fixed.value) == pytest.approx(4 * m["kl"] - m["reconstruction"], rel=1e-5)
 
 
@@ -283,3 +397,15 @@ def test_what_does_not_fit_is_refused():
         SMALL["convolutions"].init(KEY, {"x": jnp.zeros((4, 8, 8, 1))})
     with pytest.raises(ValueError, match="images"):
         conv_vae((784,))
+
+
+def test_a_lagging_encoder_moves_more_often_than_its_decoder():
+    model = SMALL["points"]
+    batch = {"x": np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)}
+    plays = lagging_inference(model, 3, optax.sgd(0.1))
+    state = jax.jit(lambda: init_state(model, plays, jax.random.key(1), batch))()
+    step, moved = jax.jit(make_train_step(plays)), []
+    for _ in range(6):
+        before, (state, _) = state.params, step(state, batch)
+        moved.append({p for p in before if any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before[p], state.params[p])), strict=True))})
+    assert moved == 2 * [{"encoder"}, {"encoder"}, {"encoder", "decoder"}]

@@ -1,0 +1,157 @@
+"""What experiments with variational autoencoders share: settings, networks, diagnostics and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.shell import Config, Experiment
+from jaxgen import plotting
+from jaxgen.contracts import Array, Batch, Key, Play, Variables
+from jaxgen.data import Splits
+from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from jaxgen.metrics import active_units, mutual_information
+from jaxgen.models.vaes import VAE, conv_vae, dense_vae
+from jaxgen.training import Bound
+
+COLUMNS = 10
+"""Images in a row of a picture."""
+TRAVERSED = 10
+"""Latents in the picture of traversals."""
+INFORMED_ROWS = 2000
+"""Test rows that the mutual information is of: it cannot exceed the logarithm of their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(Config):
+    """The fields of an experiment with a variational autoencoder; its defaults are those of Burda et al. 2016."""
+
+    steps: int = 20_000
+    batch_size: int = 20
+    network: Literal["dense", "conv"] = "dense"
+    """Encoder and decoder; convolutions are for images."""
+    likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "bernoulli"
+    """`bernoulli` draws each pixel as 0 or 1 with its grey value as probability."""
+    latents: int = 50
+    """Dimension of the latent space."""
+    width: int = 200
+    """Units of a dense layer, of which there are two; channels of the first convolution."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    importance_samples: int = 500
+    """Samples of the bound on log p(x) that is reported on the test split."""
+    chunk: int = 5
+    """How many of them are computed at once."""
+
+
+def likelihood(config: AutoencoderConfig, data: Splits) -> Likelihood:
+    """Raises:
+    ValueError: a likelihood of integers, and data that are none.
+    """
+    levels = data.train.levels
+    if config.likelihood == "discretized_logistic" and levels is None:
+        raise ValueError(f"likelihood='discretized_logistic' is of integer images; data={config.data!r} is real-valued")
+    kinds = {"bernoulli": Bernoulli, "gaussian": Gaussian, "discretized_logistic": lambda: DiscretizedLogistic(levels)}
+    return kinds[config.likelihood]()
+
+
+def autoencoder(config: AutoencoderConfig, data: Splits) -> VAE:
+    """The configured networks; objective, posterior and prior are a `dataclasses.replace` away."""
+    given = {"likelihood": likelihood(config, data), "levels": data.train.levels}
+    if config.network == "dense":
+        return dense_vae(data.train.event_shape, config.latents, (config.width,) * 2, **given)
+    return conv_vae(data.train.event_shape, config.latents, config.width, **given)
+
+
+def experiment(
+    config: AutoencoderConfig, data: Splits, model: VAE, plays: Mapping[str, Play] | None = None
+) -> Experiment:
+    """The model's own game with the configured Adam, unless other plays are given; diagnostics and pictures.
+
+    Beside the means over rows that the model gives, on the test split: a bound on -log p(x) by importance sampling, the
+    active units, the information that the latents have of the data, and the divergence of each latent (a picture).
+    """
+    if plays is None:
+        adam = optax.adam(config.learning_rate, eps=1e-4)
+        plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
+
+    def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        bound = model.log_prob(
+            variables, batch["x"], key, batch.get("context"), config.importance_samples, config.chunk
+        )
+        return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -bound.mean()}
+
+    def report(bound: Bound) -> dict[str, float]:
+        mean, log_variance = moments(bound, data.test, config.eval_batch)
+        # where a flow follows, the moments are of what it starts from: what units it leaves active is another matter
+        if model.posterior is not None:
+            mean = in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), data.test, config.eval_batch)
+            return {"active units": float(active_units(mean))}
+        key, few = jax.random.key(config.seed), slice(INFORMED_ROWS)
+        information = jax.jit(mutual_information)(mean[few], log_variance[few], key)
+        return {"active units": float(active_units(mean)), "mutual information in nats": float(information)}
+
+    def map_of(bound: Bound) -> Any:
+        return latent_map(bound, data, config.eval_batch)
+
+    pictures = {"latents": map_of}
+    if plotting.drawable(data.test.head(1)["x"]) and len(model.event_shape) == 3:
+        pictures["interpolations"] = lambda bound: interpolations(bound, data)
+        pictures["traversals"] = lambda bound: traversals(bound, data, config.eval_batch)
+    return Experiment(model, plays, figures=figures, report=report, pictures=pictures)
+
+
+def in_batches(function: Any, source: Any, batch_size: int) -> Any:
+    """A function of batches over a whole split, its arrays concatenated."""
+    found = [function(batch) for batch in source.batches(batch_size)]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+
+
+def moments(bound: Bound, source: Any, batch_size: int) -> tuple[Array, Array]:
+    """Means and log-variances of a whole split's posteriors, each [rows, latents]."""
+    return in_batches(lambda batch: bound.posterior_moments(batch["x"], batch.get("context")), source, batch_size)
+
+
+def latent_map(bound: Bound, data: Splits, batch_size: int) -> Any:
+    """Where the test rows lie: their posterior means, in the plane of the two directions in which they vary the most."""
+    z = np.asarray(in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), data.test, batch_size))
+    z = z - z.mean(0)
+    if z.shape[1] > 2:
+        z = z @ np.linalg.svd(z, full_matrices=False)[2][:2].T
+    elif z.shape[1] == 1:
+        z = np.stack([z[:, 0], np.random.default_rng(0).normal(size=len(z))], -1)
+    return plotting.points(z, data.test.head(len(z)).get("label"), "posterior means")
+
+
+def interpolations(bound: Bound, data: Splits, pairs: int = 5) -> Any:
+    """Between the posterior means of pairs of test rows, along lines."""
+    head = data.test.head(2 * pairs)
+    z, context = bound.encode(head["x"], None, head.get("context")), head.get("context")
+    along = jnp.linspace(0, 1, COLUMNS)[:, None]
+    rows = {}
+    for i in range(pairs):
+        start, end = 2 * i, 2 * i + 1
+        given = None if context is None else (1 - along) * context[start] + along * context[end]
+        line = bound.decode((1 - along) * z[start] + along * z[end], given)
+        rows[str(i + 1)] = np.concatenate([head["x"][start : start + 1], line, head["x"][end : end + 1]])
+    return plotting.rows(rows, "from data to data by their latents")
+
+
+def traversals(bound: Bound, data: Splits, batch_size: int) -> Any:
+    """What the latents of greatest divergence do, each from -3 to 3 while the others stay as the first test row has them."""
+    head = data.test.head(1)
+    mean, log_variance = moments(bound, data.test, batch_size)
+    order = np.argsort(-np.asarray((mean**2 + jnp.expm1(log_variance) - log_variance).mean(0)))[:TRAVERSED]
+    z = bound.encode(head["x"], None, head.get("context"))
+    context = None if (given := head.get("context")) is None else jnp.repeat(jnp.asarray(given), COLUMNS, 0)
+    rows = {}
+    for latent in order:
+        line = jnp.repeat(z, COLUMNS, 0).at[:, latent].set(jnp.linspace(-3, 3, COLUMNS))
+        rows[f"z{latent}"] = np.asarray(bound.decode(line, context))
+    return plotting.rows(rows, "one latent at a time")

@@ -1,0 +1,45 @@
+"""Whether a latent-variable model uses its latents: figures of a whole set's posteriors N(mean, exp(log_variance))."""
+
+from __future__ import annotations
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array, Key
+
+
+def active_units(means: Array, threshold: float = 0.01) -> Array:
+    """How many latents' posterior means vary over the data by more than `threshold`, their variance: an int32 scalar.
+
+    Burda et al. 2016, "Importance Weighted Autoencoders", section 5.2: A_u = Cov_x(E[u|x]) > 0.01.
+
+    Args:
+        means: [N, L], of N rows of data.
+    """
+    chex.assert_rank(means, 2)
+    return (means.var(0) > threshold).sum()
+
+
+def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
+    """I_q(x; z) = E_x E_q(z|x) [log q(z|x) - log q(z)] in nats, q(z) the mixture of all N posteriors: a scalar.
+
+    One draw for each row, over the whole mixture, so that the estimate is unbiased for these N rows, and at most log N.
+    Hoffman and Johnson 2016, "ELBO surgery"; Dieng et al. 2019, "Avoiding Latent Variable Collapse with Generative
+    Skip Models".
+
+    Args:
+        mean, log_variance: [N, L], of N rows of data.
+    """
+    chex.assert_rank(mean, 2)
+    chex.assert_equal_shape([mean, log_variance])
+    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+
+    def gain(i: Array) -> Array:
+        # the 2 pi of all normals cancel
+        log_q = -0.5 * ((z[i] - mean) ** 2 * jnp.exp(-log_variance) + log_variance).sum(-1)
+        return log_q[i] - jax.nn.logsumexp(log_q)
+
+    return jax.lax.map(gain, jnp.arange(len(z)), batch_size=64).mean() + math.log(len(z))

@@ -27,6 +27,7 @@ RUNS = {
     "flows.latent_space": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--edits", "20"],
     "flows.super_resolution": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
     "vaes.vae": ["--width", "8", "--latents", "2", "--importance-samples", "4"],
+    "vaes.iaf": ["--width", "8", "--latents", "2", "--flow-width", "8", "--importance-samples", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }

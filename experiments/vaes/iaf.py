@@ -1,0 +1,43 @@
+"""A variational autoencoder whose posterior is an inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934).
+
+The encoder gives a normal draw and features h; each layer of the flow moves the draw by what a masked network computes
+from its earlier coordinates and from h, z' = s (z + t) with a gate s that starts near one, in the order reversed from
+layer to layer: fast to draw from and to rate, since only draws are rated. `--depth 0` is the same autoencoder with
+the normal posterior. Dense networks as in Burda et al. 2016 stand in for the paper's residual convolutions, which reach
+a bound of 80.08 nats on dynamically binarized MNIST (table 1); on the fixed binarization of Larochelle and Murray 2011,
+normal posteriors and dense networks are near 87 to 90 nats.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from flax import linen as nn
+
+from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
+from experiments.shell import Experiment, main
+from jaxgen.bijectors import Bijector, Chain, Invert, MaskedAutoregressive, Permute, Repeat, SigmoidAffineTransformer
+from jaxgen.data import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class IAFConfig(AutoencoderConfig):
+    batch_size: int = 100
+    depth: int = 2
+    """Layers of the flow; 0 for none."""
+    flow_width: int = 320
+    """Hidden units of a layer's masked network, which has one hidden layer."""
+
+
+def inverse_autoregressive(depth: int, width: int) -> Bijector:
+    """From z to the encoder's normal draw, as posteriors run; drawing is the fast direction."""
+    layer = Invert(MaskedAutoregressive(SigmoidAffineTransformer(), (width,), nn.elu))
+    return Repeat(Chain((layer, Permute("reverse"))), depth)
+
+
+def build(config: IAFConfig, data: Splits) -> Experiment:
+    posterior = inverse_autoregressive(config.depth, config.flow_width) if config.depth else None
+    return experiment(config, data, dataclasses.replace(autoencoder(config, data), posterior=posterior))
+
+
+if __name__ == "__main__":
+    main(IAFConfig, build)

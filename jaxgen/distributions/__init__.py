@@ -1,5 +1,15 @@
+from jaxgen.distributions.concrete import concrete_log_density, gumbel_softmax
 from jaxgen.distributions.dequantization import Dequantization, UniformDequantization, quantize
-from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from jaxgen.distributions.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    Likelihood,
+    OptimalGaussian,
+)
 from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.petals import Petals
 from jaxgen.distributions.targets import Banana, Funnel, Ring, Target

@@ -47,6 +47,46 @@ def importance_weighted_bound(log_weights: Array) -> Array:
     return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
 
 
+def mean_log_weight(log_weights: Array) -> Array:
+    """1/K sum_k log w_k: the evidence lower bound by K draws, each with its own estimate of the divergence.
+
+    Burda et al. 2016, section 2: the variational autoencoder with k samples of their table 1.
+
+    Args:
+        log_weights: [K, B], log w of K draws for each row.
+
+    Returns:
+        [B].
+    """
+    chex.assert_rank(log_weights, 2)
+    return log_weights.mean(0)
+
+
+def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) -> Array:
+    """The importance-weighted bound, with a gradient for the encoder whose signal does not drown in noise for large K.
+
+    Its value is `importance_weighted_bound(log_weights)`, its gradient
+
+        sum_k u_k d log_weights_k + sum_k u_k^2 d path_log_weights_k,    u = softmax of the log-weights over the draws.
+
+    Where the parameters of q reach the first array not at all, and the second through z alone (not through the density
+    q whose logarithm is subtracted), the second sum is an unbiased gradient of the expected bound in these parameters.
+    Tucker et al. 2019, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", their IWAE-DReG.
+
+    Args:
+        log_weights: [K, B], log p(x, z_k) - log q(z_k|x), differentiated in the parameters of p alone.
+        path_log_weights: [K, B], the same numbers, differentiated in z_k alone.
+
+    Returns:
+        [B].
+    """
+    chex.assert_equal_shape([log_weights, path_log_weights])
+    shares = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
+    # zero, and the path's gradient
+    path = (shares**2 * (path_log_weights - jax.lax.stop_gradient(path_log_weights))).sum(0)
+    return importance_weighted_bound(log_weights) + path
+
+
 def kl_to_standard_normal(mean: Array, log_variance: Array) -> Array:
     """KL(N(mean, exp(log_variance)) || N(0, I)) = 1/2 sum(mean^2 + exp(log_variance) - 1 - log_variance).
 

@@ -43,3 +43,23 @@ def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
         return log_q[i] - jax.nn.logsumexp(log_q)
 
     return jax.lax.map(gain, jnp.arange(len(z)), batch_size=64).mean() + math.log(len(z))
+
+
+def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
+    """KL(q(z) || prod_j q(z_j)) = E_q(z) [log q(z) - sum_j log q(z_j)] in nats, as `mutual_information` takes q(z): a scalar.
+
+    Zero where the latents are independent over these N rows; what `jaxgen.losses.total_correlation` estimates from
+    minibatches. Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders".
+
+    Args:
+        mean, log_variance: [N, L], of N rows of data.
+    """
+    chex.assert_rank(mean, 2)
+    chex.assert_equal_shape([mean, log_variance])
+    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+
+    def dependence(z: Array) -> Array:
+        log_q = -0.5 * ((z - mean) ** 2 * jnp.exp(-log_variance) + log_variance)
+        return jax.nn.logsumexp(log_q.sum(-1)) - jax.nn.logsumexp(log_q, axis=0).sum()
+
+    return jax.lax.map(dependence, z, batch_size=64).mean() + (mean.shape[1] - 1) * math.log(len(z))

@@ -3,11 +3,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import expit
+from scipy.special import expit, log_softmax, softmax
 
-from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
+from jaxgen.distributions.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    OptimalGaussian,
+)
 
-ALL = (Bernoulli(), Gaussian(), Gaussian(std=0.3), DiscretizedLogistic(7))
+# those that rate a row by itself
+BY_ROW = (
+    Bernoulli(), Gaussian(), Gaussian(std=0.3), DiscretizedLogistic(7), DiscretizedLogisticMixture(7, 2), Categorical(7),
+)  # fmt: skip
+ALL = (*BY_ROW, OptimalGaussian())
 
 
 def normals(seed, *shape):
@@ -77,7 +88,60 @@ def test_discretized_logistic_keeps_its_digits_where_differences_have_none():
     assert expected[1] < -50
 
 
-@pytest.mark.parametrize("likelihood", ALL)
+def test_categorical_is_scipys():
+    logits, x = 3 * normals(7, 4, 3, 2, 5), np.random.default_rng(8).integers(0, 5, (4, 3, 2))
+    expected = np.take_along_axis(log_softmax(logits, -1), x[..., None], -1).sum((1, 2, 3))
+    np.testing.assert_allclose(Categorical(5).log_prob(jnp.array(logits), jnp.array(x, jnp.uint8)), expected, rtol=1e-5)
+
+
+def test_a_mixture_of_discretized_logistics_is_the_mixture_of_their_masses():
+    levels, k = 9, 3
+    params = normals(9, 5, 3 * k)
+    logits, locations, scales = np.split(params, 3, -1)
+    d = logistic(np.stack([locations, scales], -1)[:, None], levels)
+    x = np.arange(levels)[:, None]
+    upper, lower = np.where(x == levels - 1, 1, d.cdf(x + 0.5)), np.where(x == 0, 0, d.cdf(x - 0.5))
+    mass = (softmax(logits, -1)[:, None] * (upper - lower)).sum(-1)
+    with jax.enable_x64(True):
+        rows = jnp.broadcast_to(jnp.array(params)[:, None, :], (5, levels, 3 * k)).reshape(-1, 1, 3 * k)
+        log_prob = jax.jit(DiscretizedLogisticMixture(levels, k).log_prob)
+        ours = np.exp(np.asarray(log_prob(rows, jnp.tile(jnp.arange(levels), 5)[:, None]))).reshape(5, levels)
+    np.testing.assert_allclose(ours, mass, rtol=1e-6)
+    np.testing.assert_allclose(ours.sum(1), np.ones(5), rtol=1e-12)
+
+
+def test_the_optimal_gaussian_has_the_variance_of_the_batchs_residuals():
+    means, x = normals(10, 4, 3, 2), 3 * normals(11, 4, 3, 2)
+    std = ((x - means) ** 2).mean() ** 0.5
+    params = jnp.array(means)[..., None]
+    got = OptimalGaussian().log_prob(params, jnp.array(x))
+    np.testing.assert_allclose(got, stats.norm(means, std).logpdf(x).sum((1, 2)), rtol=1e-5)
+    assert got.mean() == pytest.approx(-6 * (0.5 * np.log(2 * np.pi * std**2) + 0.5), rel=1e-5)
+    # the best of all that share one, and what a Gaussian that is told of it gives
+    assert float(OptimalGaussian().std(params, jnp.array(x))) == pytest.approx(std, rel=1e-5)
+    for factor in (0.9, 1.1):
+        assert got.sum() > Gaussian(std=factor * std).log_prob(params, jnp.array(x)).sum() + 0.1
+    np.testing.assert_allclose(Gaussian(std=std).log_prob(params, jnp.array(x)), got, rtol=1e-5)
+    # nothing of the batch's gradient comes by way of the variance
+    gradient = jax.grad(lambda p: OptimalGaussian().log_prob(p, jnp.array(x)).sum())(params)
+    np.testing.assert_allclose(gradient[..., 0], (x - means) / std**2, rtol=1e-4, atol=1e-5)
+
+
+def test_the_optimal_gaussians_variance_has_a_floor():
+    x = jnp.array([[0.5, 0.2]])
+    met = jax.value_and_grad(lambda p: OptimalGaussian(0.01).log_prob(p, x).sum())(x[..., None])
+    assert float(met[0]) == pytest.approx(2 * stats.norm(0, 0.01).logpdf(0), rel=1e-6)
+    assert np.abs(met[1]).max() == 0
+
+
+def test_the_optimal_gaussian_draws_its_means():
+    params = jnp.array(normals(12, 3, 2, 1))
+    draws = OptimalGaussian().sample(params, jax.random.key(0))
+    np.testing.assert_array_equal(draws, params[..., 0])
+    np.testing.assert_array_equal(draws, OptimalGaussian().mean(params))
+
+
+@pytest.mark.parametrize("likelihood", BY_ROW)
 def test_log_prob_sums_the_event_and_keeps_rows_apart(likelihood):
     params = np.float32(normals(5, 3, 2, 2, likelihood.n))
     log_prob = jax.jit(likelihood.log_prob)
@@ -96,9 +160,9 @@ def test_gradients_are_finite_at_any_parameters(likelihood):
         assert np.isfinite(value) and np.isfinite(grad).all()
 
 
-@pytest.mark.parametrize("likelihood", ALL)
+@pytest.mark.parametrize("likelihood", BY_ROW)
 def test_means_and_draws_follow_the_density(likelihood):
-    n, params = 40_000, np.float32([0.4, -0.6])[: likelihood.n]
+    n, params = 40_000, np.float32([0.4, -0.6, 0.7, -0.2, -1.5, 0.1, 1.0])[: likelihood.n]
     draws = np.asarray(jax.jit(likelihood.sample)(np.broadcast_to(params, (n, likelihood.n)), jax.random.key(0)))
     assert draws.shape == (n,)
     if isinstance(likelihood, Gaussian):
@@ -138,6 +202,11 @@ def test_another_number_of_parameters_is_refused(likelihood):
         likelihood.log_prob(jnp.zeros((1, 3, likelihood.n)), jnp.zeros((4, 3)))
 
 
-def test_one_level_is_refused():
-    with pytest.raises(ValueError, match="at least two levels"):
-        DiscretizedLogistic(1)
+def test_what_is_no_distribution_is_refused():
+    for kind in (DiscretizedLogistic, Categorical, DiscretizedLogisticMixture):
+        with pytest.raises(ValueError, match=f"{kind.__name__} needs at least two levels.* not 1"):
+            kind(1)
+    with pytest.raises(ValueError, match="one component, not 5 and 0"):
+        DiscretizedLogisticMixture(5, 0)
+    with pytest.raises(ValueError, match="positive floor"):
+        OptimalGaussian(0.0)

@@ -6,12 +6,14 @@ from scipy import integrate, stats
 
 from jaxgen.losses.elbo import (
     cyclical,
+    doubly_reparameterized_bound,
     elbo,
     free_bits,
     importance_weighted_bound,
     kl_between_normals,
     kl_per_dimension,
     kl_to_standard_normal,
+    mean_log_weight,
     negative_elbo,
     warm_up,
 )
@@ -84,6 +86,22 @@ def test_importance_weighted_bound():
     weights = np.exp(log_weights) / np.exp(log_weights).sum(0)
     grad = jax.grad(lambda a: importance_weighted_bound(a).sum())(jnp.array(log_weights))
     np.testing.assert_allclose(grad, weights, rtol=1e-5)
+
+
+def test_the_mean_log_weight_is_a_bound_below():
+    log_weights = jnp.array([[0.0, 1.0], [2.0, 1.0], [-5.0, 1.0]])
+    np.testing.assert_allclose(mean_log_weight(log_weights), [-1.0, 1.0])
+    assert mean_log_weight(log_weights)[0] < importance_weighted_bound(log_weights)[0]
+
+
+def test_the_doubly_reparameterized_bound_is_the_bound_and_squares_the_weights_of_the_path():
+    log_weights = np.random.default_rng(2).normal(size=(7, 3)) - 100
+    given = jnp.array(log_weights)
+    np.testing.assert_allclose(doubly_reparameterized_bound(given, given), importance_weighted_bound(given), rtol=1e-6)
+    by_weights, by_path = jax.grad(lambda *a: doubly_reparameterized_bound(*a).sum(), (0, 1))(given, given)
+    weights = np.exp(log_weights + 100) / np.exp(log_weights + 100).sum(0)
+    np.testing.assert_allclose(by_weights, weights, rtol=1e-4)
+    np.testing.assert_allclose(by_path, weights**2, rtol=1e-4)
 
 
 def test_warm_up():

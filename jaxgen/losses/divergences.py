@@ -1,0 +1,89 @@
+"""Divergences beyond those of diagonal normals (`elbo.py`), and the capacity that one is held to. All in nats."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from jaxgen.contracts import Array
+
+
+def kl_between_full_normals(mean: Array, factor: Array, other_mean: Array, other_factor: Array) -> Array:
+    """KL(N(m, L L^T) || N(m', L' L'^T)) of normals with full covariances, given by their Cholesky factors.
+
+    1/2 (|L'^-1 L|^2 + |L'^-1 (m - m')|^2 - D) + sum_j log L'_jj - log L_jj, the first norm Frobenius'. Nothing is
+    inverted, and no covariance is formed.
+
+    Args:
+        mean, other_mean: [B, D].
+        factor, other_factor: [B, D, D], lower triangular with positive diagonals; what is above them is not read.
+
+    Returns:
+        [B].
+    """
+    chex.assert_rank([mean, other_mean, factor, other_factor], [2, 2, 3, 3])
+    chex.assert_equal_shape([mean, other_mean])
+    chex.assert_shape([factor, other_factor], (*mean.shape, mean.shape[1]))
+    factor, other_factor = jnp.tril(factor), jnp.tril(other_factor)
+    ratio = solve_triangular(other_factor, factor, lower=True)
+    shift = solve_triangular(other_factor, (mean - other_mean)[..., None], lower=True)
+    # of the triangular ratio, L_jj / L'_jj
+    log_volume = jnp.log(jnp.diagonal(ratio, axis1=1, axis2=2)).sum(-1)
+    squares = (ratio**2).sum((1, 2)) + (shift**2).sum((1, 2))
+    return 0.5 * (squares - mean.shape[1]) - log_volume
+
+
+def kl_between_categoricals(logits: Array, other_logits: Array) -> Array:
+    """KL(softmax(logits) || softmax(other_logits)) = sum_k p_k (log p_k - log p'_k), summed over independent variables.
+
+    A logit of -inf makes a class impossible: it adds nothing where the first distribution excludes it, and infinity
+    where the other does alone.
+
+    Args:
+        logits, other_logits: [B, ..., K], classes on the last axis.
+
+    Returns:
+        [B].
+    """
+    chex.assert_equal_shape([logits, other_logits])
+    log_p, other_log_p = jax.nn.log_softmax(logits), jax.nn.log_softmax(other_logits)
+    p = jnp.exp(log_p)
+    # the zero goes in before the product: 0 times infinity is not a number, nor is its gradient
+    difference = jnp.where(p > 0, log_p, 0) - jnp.where(p > 0, other_log_p, 0)
+    terms = p * difference
+    return terms.sum(tuple(range(1, terms.ndim)))
+
+
+def kl_by_samples(log_q: Array, log_p: Array, nonnegative: bool = False) -> Array:
+    """An unbiased estimate of KL(q || p) from draws of q, of each row: the mean of log q - log p over the draws.
+
+    Args:
+        log_q, log_p: [K, B], log-densities at K draws from q for each row.
+        nonnegative: the mean of (p/q - 1) - log(p/q) instead, no term of which is negative: p/q - 1 has expectation
+            zero and moves against log(p/q), so that near q = p the variance is smaller by far. Where p is much the
+            wider, p/q has heavy tails, and the plain estimate is the better one. (Schulman 2020, "Approximating KL
+            Divergence".)
+
+    Returns:
+        [B].
+    """
+    chex.assert_rank([log_q, log_p], 2)
+    chex.assert_equal_shape([log_q, log_p])
+    difference = log_q - log_p
+    return (jnp.expm1(-difference) + difference if nonnegative else difference).mean(0)
+
+
+def capacity(kl: Array, target: float | Array, weight: float = 1000.0) -> Array:
+    """weight |E_batch KL - C|, a scalar: holds the divergence at C nats, from both sides.
+
+    Burgess et al. 2018, "Understanding disentangling in beta-VAE", equation 8. The distance is that of the batch's
+    mean: single rows may have more or less.
+
+    Args:
+        kl: [B], in nats.
+        target: C, in nats; `warm_up(step, steps, C_max)` is the paper's.
+    """
+    chex.assert_rank(kl, 1)
+    return weight * jnp.abs(kl.mean() - target)

@@ -1,0 +1,142 @@
+"""What the divergence of a whole data set's posteriors to the prior is made of, estimated from a minibatch.
+
+With q(z) = 1/N sum_n q(z|x_n), the aggregate of the posteriors of all N rows of the data,
+
+    E_n KL(q(z|x_n) || p(z)) = [mutual information] E log q(z|x_n) - log q(z)
+                             + [total correlation]  E log q(z) - sum_j log q(z_j)
+                             + [dimension-wise KL]  E sum_j log q(z_j) - log p(z),
+
+the last a sum of divergences where the prior's dimensions are independent. A minibatch knows the posteriors of its own
+rows alone, one of which the draw z came from: two estimators of log q(z) and log q(z_j) make up for that.
+
+Source: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders", section 3 and appendix C.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.contracts import Array
+
+
+class Aggregate(NamedTuple):
+    """log q(z), [B], and log q(z_j) of each dimension, [B, L], at the draws of a minibatch, in nats."""
+
+    joint: Array
+    marginals: Array
+
+
+class Decomposition(NamedTuple):
+    """Three parts of the divergence, [B] each, in nats; their means are the estimates. One row's may be negative."""
+
+    mutual_information: Array
+    total_correlation: Array
+    dimension_wise_kl: Array
+
+
+def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
+    """log q(z_ij | x_k), the density of row i's draw under row k's diagonal normal, by dimension j.
+
+    Args:
+        z, mean, log_variance: [B, L].
+
+    Returns:
+        [B, B, L], indexed [i, k, j].
+    """
+    chex.assert_rank(z, 2)
+    chex.assert_equal_shape([z, mean, log_variance])
+    squared = (z[:, None] - mean) ** 2 * jnp.exp(-log_variance)
+    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
+
+
+def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:
+    """Minibatch-weighted sampling: log q(z_i) ~ log 1/(N B) sum_k q(z_i|x_k), and so for each z_ij.
+
+    This is the mean over the minibatch, the row itself among it, divided by N: on average a lower bound, and a loose one.
+    As log N is missing from the joint and from every marginal, the total correlation lies (L - 1) log N above what the
+    minibatch's mean alone would give: a constant, which moves no gradient.
+
+    Args:
+        log_density: [B, B, L], of `pairwise_log_density`.
+        dataset_size: N, rows of the data set, not of the batch.
+
+    Raises:
+        ValueError: a data set smaller than the batch.
+    """
+    batch = _batch(log_density, dataset_size)
+    return _aggregate(log_density, np.full((batch, batch), -math.log(dataset_size * batch)))
+
+
+def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
+    """Minibatch-stratified sampling: weights that make the estimate of q(z_i) itself unbiased.
+
+    With M = B - 1, the row's own density, k = i, has the weight 1/N that it has in q(z), one other, k = i + 1, has
+    (N - M)/(N M), and the rest 1/M: for the joint once, on the product over dimensions, and once for each marginal.
+    Their logarithms are too low on average, and where posteriors are narrow the joint's by more than the marginals'
+    together: the total correlation comes out too small, for small batches even negative.
+
+    Args:
+        log_density: [B, B, L], of `pairwise_log_density`.
+        dataset_size: N, rows of the data set, not of the batch.
+
+    Raises:
+        ValueError: a batch of one row; a data set smaller than the batch.
+    """
+    batch = _batch(log_density, dataset_size)
+    if batch < 2:
+        raise ValueError("minibatch-stratified sampling needs at least two rows in a batch, got one")
+    others, own = batch - 1, np.arange(batch)
+    log_weights = np.full((batch, batch), -math.log(others))
+    log_weights[own, own] = -math.log(dataset_size)
+    log_weights[own, (own + 1) % batch] = math.log((dataset_size - others) / (dataset_size * others))
+    return _aggregate(log_density, log_weights)
+
+
+def decompose(log_posterior: Array, aggregate: Aggregate, kl: Array) -> Decomposition:
+    """The three parts, which add up to `kl` whatever the aggregate is.
+
+    Args:
+        log_posterior: [B], log q(z_i|x_i): the sums of `pairwise_log_density`'s diagonal.
+        kl: [B], KL(q(z|x_i) || p(z)), exact or as log q(z_i|x_i) - log p(z_i).
+    """
+    chex.assert_rank([log_posterior, *aggregate, kl], [1, 1, 2, 1])
+    chex.assert_equal_shape([log_posterior, aggregate.joint, kl])
+    product = aggregate.marginals.sum(-1)
+    information, correlation = log_posterior - aggregate.joint, aggregate.joint - product
+    return Decomposition(information, correlation, kl - log_posterior + product)
+
+
+def negative_decomposed_elbo(
+    log_likelihood: Array, parts: Decomposition, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0
+) -> Array:
+    """-E log p(x|z) + alpha MI + beta TC + gamma DWKL, a scalar; with weights of one it is minus the bound itself.
+
+    Chen et al. 2018, section 3.2; their beta is 6 on dSprites.
+
+    Args:
+        log_likelihood: [B], log p(x|z) in nats.
+    """
+    weighted = alpha * parts.mutual_information + beta * parts.total_correlation + gamma * parts.dimension_wise_kl
+    chex.assert_equal_shape([log_likelihood, weighted])
+    return (weighted - log_likelihood).mean()
+
+
+def _batch(log_density: Array, dataset_size: int) -> int:
+    chex.assert_rank(log_density, 3)
+    batch = len(log_density)
+    chex.assert_axis_dimension(log_density, 1, batch)
+    if dataset_size < batch:
+        raise ValueError(f"a data set of {dataset_size} rows cannot hold a batch of {batch}: give its number of rows")
+    return batch
+
+
+def _aggregate(log_density: Array, log_weights: np.ndarray) -> Aggregate:
+    log_weights = jnp.asarray(log_weights, log_density.dtype)
+    joint = jax.nn.logsumexp(log_weights + log_density.sum(-1), axis=1)
+    return Aggregate(joint, jax.nn.logsumexp(log_weights[..., None] + log_density, axis=1))

@@ -1,0 +1,36 @@
+import functools
+
+import numpy as np
+import pytest
+
+from jaxgen.data import ArraySource, DataError, attributes
+
+ROWS = {
+    "x": np.zeros((3, 2), np.float32),
+    "label": np.array([2, 0, 1]),
+    "age": np.array([0.5, -1.0, 2.0]),
+    "pose": np.array([[1, 2], [3, 4], [5, 6]], np.int32),
+}
+
+
+def test_attributes_stand_beside_one_another_in_their_order():
+    source = ArraySource(ROWS).with_context(functools.partial(attributes, classes={"age": None, "label": 4, "pose": None}))
+    context = source.take(np.array([0, 2]))["context"]
+    np.testing.assert_array_equal(context, [[0.5, 0, 0, 1, 0, 1, 2], [2, 0, 1, 0, 0, 5, 6]])
+    assert context.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({}, "at least one"),
+        ({"hair": 3}, "attribute 'hair' is not among the arrays .*'age'"),
+        ({"label": 2}, r"'label' is not of integers 0\.\.1, its 2 classes"),
+        ({"age": 3}, r"'age' is not of integers 0\.\.2"),
+        ({"pose": 7}, r"'pose' has shape \(3, 2\): \[rows\]"),
+        ({"image": None}, r"'image' has shape \(3, 2, 2, 1\): \[rows\] or"),
+    ],
+)
+def test_what_is_no_attribute_is_refused(classes, said):
+    with pytest.raises(DataError, match=said):
+        attributes({**ROWS, "image": np.zeros((3, 2, 2, 1))}, classes)

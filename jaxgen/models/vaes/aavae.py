@@ -1,0 +1,103 @@
+"""The adversary activated VAE (Hu et al. 2018, "On Unifying Deep Generative Models", equation 17 and section 5.2).
+
+A VAE's bound, written as a game, is an expectation over real and generated examples, p_0(x) = (p_data + p_model) / 2,
+in which a perfect discriminator, q(y=1|x) = 1 for real ones, lets no generated one count (lemma 2). Here it learns, as
+a GAN's does, and each example has as its weight what the reversed discriminator q^r(y=0|x) = q(y=1|x) = D(x) gives it:
+
+    discriminator:   -E_data log D(x) - E_model log(1 - D(x))
+    elbo:            -E_data [D(x) L(x)] - E_model [D(x) L(x)],    L(x) = E_q log p(x|z) - KL(q(z|x) || p(z))
+
+which is twice equation 17, so that the perfect discriminator leaves the VAE's own loss. Of equation 17 the terms of
+y = 1 and the divergence of q^r(y|x) from p(y) are constants here, since the discriminator is not moved by this play.
+Generated examples that pass for real are learned from, and real ones count the more the easier they are to tell: hard
+to generate. Weights have no gradient, nor have the generated examples, which are draws from p_0: as many x ~ p(x|z),
+z ~ p(z), as there are rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import optax
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.losses.adversarial import non_saturating_discriminator
+from jaxgen.models.players import forward, without_statistics
+from jaxgen.models.scaling import from_data
+from jaxgen.models.vaes.objectives import Terms
+from jaxgen.models.vaes.vae import VAE
+from jaxgen.nets.context import concatenate_context
+from jaxgen.nets.heads import Headed, ScalarHead
+from jaxgen.nets.mlp import MLP
+
+
+@dataclasses.dataclass(frozen=True)
+class AAVAE(VAE):
+    """A VAE's players and `discriminator`; plays `discriminator` and `elbo`.
+
+    Attributes:
+        discriminator: any network from data (and context, concatenated) to features; the model adds the scalar output.
+    """
+
+    discriminator: nn.Module = MLP((512, 512))
+
+    @property
+    def _discriminator(self) -> nn.Module:
+        return Headed(self.discriminator, ScalarHead())
+
+    def init(self, key: Key, batch: Batch) -> Variables:
+        """Raises:
+        ValueError: what a VAE refuses; a discriminator with batch statistics.
+        """
+        vae_key, discriminator_key = jax.random.split(key)
+        discriminator = self._discriminator.init(discriminator_key, self._judged(batch))
+        return {**super().init(vae_key, batch), "discriminator": without_statistics("discriminator", discriminator)}
+
+    def plays(self) -> Mapping[str, Play]:
+        discriminator = Play(("discriminator",), self.discriminator_loss, optax.adam(1e-4))
+        return {"discriminator": discriminator, **super().plays()}
+
+    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+        """Metrics: the means of the weights."""
+        pair_key, *keys = jax.random.split(key, 3)
+        pair = self._pair(variables, batch, pair_key)
+        logits = [self._judge(variables, rows, k) for rows, k in zip(pair, keys, strict=True)]
+        real, fake = (jax.nn.sigmoid(a).mean() for a in logits)
+        return LossOutput(non_saturating_discriminator(*logits), {"real": real, "fake": fake})
+
+    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+        """The weighted objective, in nats; the metrics are the plain bound of real rows, its parts, and the weights."""
+        pair_key, real_key, fake_key = jax.random.split(key, 3)
+        real, fake = self._pair(variables, batch, pair_key)
+        terms, state = self.terms(variables, real, real_key, training=True)
+        generated, _ = self.terms(variables, fake, fake_key, training=True)
+        on_real, on_fake = (lax.stop_gradient(jax.nn.sigmoid(self._judge(variables, rows))) for rows in (real, fake))
+        value = self.objective(weighted(terms, on_real), step) + self.objective(weighted(generated, on_fake), step)
+        weights = {"real": on_real.mean(), "fake": on_fake.mean()}
+        return LossOutput(value, {**self._figures(terms), **weights}, state)
+
+    def _pair(self, variables: Variables, batch: Batch, key: Key) -> tuple[Batch, Batch]:
+        """Real and generated rows in data units; all that see them see the same pixels."""
+        x_key, sample_key = jax.random.split(key)
+        x = self.observed(batch["x"], x_key)
+        fake = lax.stop_gradient(self.sample(variables, sample_key, len(x), batch.get("context")))
+        return {**batch, "x": x}, {**batch, "x": fake}
+
+    def _judged(self, batch: Batch) -> Array:
+        return concatenate_context(from_data(batch["x"], self.event_shape, self.levels), batch.get("context"))
+
+    def _judge(self, variables: Variables, batch: Batch, key: Key | None = None) -> Array:
+        """Logits [B] of the real side."""
+        return forward(self._discriminator, variables["discriminator"], self._judged(batch), key)[0]
+
+
+def weighted(terms: Terms, weights: Array) -> Terms:
+    """Terms whose bound is that of each row times its weight, [B]."""
+    parts = None if terms.kl_per_dimension is None else weights[:, None] * terms.kl_per_dimension
+    return terms._replace(
+        log_likelihood=weights * terms.log_likelihood, kl=weights * terms.kl, kl_per_dimension=parts
+    )

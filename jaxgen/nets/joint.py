@@ -1,0 +1,24 @@
+"""Networks of a pair of arrays: data and latents."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Joint(nn.Module):
+    """A pair of [B, ...] and [B, L] to features: what `trunk` makes of the first, flattened, beside the second.
+
+    Attributes:
+        network: of both together, [B, features + L].
+        trunk: of the first alone, by default none: `ConvEncoder` for images.
+    """
+
+    network: nn.Module
+    trunk: nn.Module | None = None
+
+    def __call__(self, pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        x, z = pair
+        h = x if self.trunk is None else self.trunk(x)
+        return self.network(jnp.concatenate([h.reshape(h.shape[0], -1), z], -1))

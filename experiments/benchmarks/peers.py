@@ -1,9 +1,6 @@
-"""The flows that `flows.py` times, as each library builds them best, and the process that runs one of them.
+"""The flows that `flows.py` times, as each library builds them best.
 
-`python -m experiments.benchmarks.peers LIBRARY ROW` (a row as JSON) builds the flow, calls each of its functions
-`WARM_UP` times, and says in one line of JSON how many parameters it has and how long those calls took. From then on it
-answers each line `["train", 20]` with the seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between
-the lines it waits, using no processor.
+`python -m experiments.benchmarks.peers LIBRARY ROW` (a row as JSON) is the process of one of them, see `turns.py`.
 
 What is the same everywhere: couplings move one half of the coordinates, which is permuted or alternated between
 layers; splines are those of Durkan et al. 2019, the identity outside of [-BOUND, BOUND], with slopes of 1 at both
@@ -12,13 +9,9 @@ ends; nothing is normalised between layers; Adam; one fixed batch; nothing is re
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-import resource
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks import turns
+from experiments.benchmarks.turns import NotOffered
+
 BOUND = 5.0
 """Splines act on [-BOUND, BOUND]; zuko's and ours by default."""
 LEARNING_RATE = 1e-4
 """Of Adam. What is timed should change little while it is timed."""
-WARM_UP = 3
-CALLS = ("train", "log_prob", "sample")
 
 
 @dataclass(frozen=True)
@@ -92,10 +86,6 @@ class Built(NamedTuple):
     train: Callable[[], Any]
     log_prob: Callable[[], Any]
     sample: Callable[[], Any]
-
-
-class NotOffered(Exception):
-    """A library does not have a row's layer."""
 
 
 def jaxgen(row: Row) -> Built:
@@ -278,7 +268,7 @@ def zuko(row: Row) -> Built:
     import torch
     import zuko
 
-    _prepare_torch()
+    turns.prepare_torch()
     if row.structure == "glow":
         raise NotOffered("zuko has no flows of images")
     spline = {}
@@ -298,7 +288,7 @@ def nflows(row: Row) -> Built:
     from nflows.flows.base import Flow
     from nflows.nn.nets import MLP
 
-    _prepare_torch()
+    turns.prepare_torch()
     if row.structure == "glow":
         raise NotOffered("nflows has the layers of a Glow, but no Glow")
     spline = {"num_bins": row.bins, "tails": "linear", "tail_bound": BOUND} if row.transformer == "spline" else {}
@@ -326,7 +316,7 @@ def nflows(row: Row) -> Built:
 def normflows(row: Row) -> Built:
     import torch
 
-    _prepare_torch()
+    turns.prepare_torch()
     if row.structure == "glow":
         return _normflows_glow(row)
     from normflows import NormalizingFlow, nets
@@ -390,27 +380,12 @@ def _second_half(row: Row) -> list[int]:
     return [int(i >= row.features // 2) for i in range(row.features)]
 
 
-def _prepare_torch() -> None:
-    import torch
-
-    torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
-
-
 def _of_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
     """A peer in PyTorch, from its `log_prob(x)` and `sample()`."""
     import torch
 
     parameters = list(flow.parameters())
-    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
-
-    def train():
-        optimizer.zero_grad()
-        loss = -log_prob(x).mean()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
+    train = turns.torch_step(parameters, lambda: -log_prob(x).mean(), LEARNING_RATE)
     no_grad = torch.no_grad()
     return Built(sum(p.numel() for p in parameters), train, no_grad(lambda: log_prob(x)), no_grad(sample))
 
@@ -421,49 +396,16 @@ LIBRARIES: dict[str, Callable[[Row], Built]] = {
 """By the name of the package to import; the first is ours."""
 
 
-def timed(call: Callable[[], Any], calls: int, size: int) -> float:
-    """Seconds of `calls` calls, the last of which gave `size` numbers, all but a few of them finite.
-
-    (Scales without a bound may send a few samples to infinity.)
-    """
-    began = time.perf_counter()
-    for _ in range(calls):
-        out = call()
-    seconds = time.perf_counter() - began
-    out = np.asarray(out)
-    if out.size != size or np.isfinite(out).mean() < 0.9:
-        raise ValueError(f"{np.isfinite(out).sum()} finite numbers in a result of shape {out.shape}; {size} are due")
-    return seconds
-
-
 def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines."""
-    try:
-        built = LIBRARIES[library](row)
-    except (NotOffered, ImportError) as error:
-        say({"absent": str(error)})
-        return
     sizes = {"train": 1, "log_prob": row.batch, "sample": row.batch * math.prod(row.event_shape)}
-    warm_up = {what: [timed(getattr(built, what), 1, sizes[what]) for _ in range(WARM_UP)] for what in CALLS}
-    say({"parameters": built.parameters, "warm_up": warm_up})
-    for line in lines:
-        what, *calls = json.loads(line)
-        if what == "memory":
-            # in KiB, on macOS in bytes
-            say(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
-        else:
-            say(timed(getattr(built, what), calls[0], sizes[what]))
+    turns.serve(lambda: LIBRARIES[library](row), sizes, lines, say)
 
 
 def main(library: str, row: str) -> None:
-    answers = sys.stdout
-
-    def say(answer):
-        print(json.dumps(answer), file=answers, flush=True)
-
     fields = json.loads(row)
-    with contextlib.redirect_stdout(sys.stderr):
-        serve(library, Row(**fields | {"event_shape": tuple(fields["event_shape"])}), sys.stdin, say)
+    row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
+    turns.answer(lambda lines, say: serve(library, row, lines, say))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,264 @@
+"""The autoencoders that `autoencoders.py` times, ours and pythae's.
+
+`python -m experiments.benchmarks.autoencoder_peers LIBRARY ROW` (a row as JSON) is the process of one of them, see
+`turns.py`.
+
+What is the same on both sides: the networks, layer by layer; one fixed batch; float32; Adam; nothing is returned before
+it is computed. What differs, and is why times alone are compared: pythae's decoders end in a sigmoid, and its loss is
+of probabilities, ours of logits. The value of its importance-weighted loss is a weighted mean of the log-weights, which
+has the bound's gradient and is not the bound. Its squared error is without the factor 1/2 of a Gaussian of unit
+variance, and its codebook's terms are means over all numbers, ours sums over the grid as in the paper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks import turns
+
+LEARNING_RATE = 1e-4
+"""Of Adam. What is timed should change little while it is timed."""
+
+
+class Product(NamedTuple):
+    """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
+    once forward, once for the weights' gradient, once for that of the inputs, if there is one."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    times: int = 3
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.rows * self.inputs * self.outputs * self.times
+
+
+@dataclass(frozen=True)
+class Row:
+    """An autoencoder and its sizes.
+
+    Attributes:
+        model: "vae", "iwae" or "vq_vae".
+        event_shape: of one example: [D], or for a vector-quantized one [H, W, C], which is halved twice.
+        width: units of a dense layer, of which there are two on either side; channels at the lowest resolution.
+        latents: dimension of the latents, or of a code.
+        samples: draws of the latents for each example.
+        codes: in the codebook.
+        blocks, hidden: residual blocks on either side, and the channels within one.
+    """
+
+    model: str
+    event_shape: tuple[int, ...] = (784,)
+    batch: int = 100
+    width: int = 200
+    latents: int = 50
+    samples: int = 1
+    codes: int = 512
+    blocks: int = 2
+    hidden: int = 32
+
+    def data(self) -> np.ndarray:
+        """[batch, *event_shape], float32: zeros and ones; uniform on [0, 1] for a vector-quantized one."""
+        x = np.random.default_rng(0).random((self.batch, *self.event_shape), np.float32)
+        return x if self.model == "vq_vae" else (x < 0.5).astype(np.float32)
+
+    def products(self) -> list[Product]:
+        """The layers of a step of training."""
+        b, w = self.batch, self.width
+        if self.model != "vq_vae":
+            decoded, n = b * self.samples, self.event_shape[0]
+            encoder = [Product(b, n, w, times=2), Product(b, w, w), Product(b, w, 2 * self.latents)]
+            return [*encoder, Product(decoded, self.latents, w), Product(decoded, w, w), Product(decoded, w, n)]
+        height, width, channels = self.event_shape
+        full, half, low = (b * height * width // 4**i for i in range(3))
+        residual = [Product(low, 9 * w, self.hidden), Product(low, self.hidden, w)] * self.blocks
+        return [
+            Product(half, 16 * channels, w // 2, times=2), Product(low, 16 * w // 2, w), Product(low, 9 * w, w),
+            *residual, Product(low, w, self.latents),
+            # the distances to the codes, which have no gradient
+            Product(low, self.latents, self.codes, times=1),
+            Product(low, 9 * self.latents, w), *residual,
+            Product(low, 9 * w, 4 * w // 2), Product(half, 9 * w // 2, 4 * w // 4), Product(full, 9 * w // 4, channels),
+        ]  # fmt: skip
+
+
+ROWS = {
+    "vae": Row("vae"),
+    "iwae": Row("iwae", samples=50),
+    "vq_vae": Row("vq_vae", (32, 32, 3), batch=64, width=128, latents=64),
+}
+
+
+class Built(NamedTuple):
+    """A library's autoencoder.
+
+    Attributes:
+        parameters: how many numbers the optimizer moves.
+        train: one step of Adam; returns the loss.
+        product: the greatest of the step's products, once, alone; None for peers.
+    """
+
+    parameters: int
+    train: Callable[[], Any]
+    product: Callable[[], Any] | None = None
+
+
+def jaxgen(row: Row) -> Built:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxgen.distributions.likelihoods import Gaussian
+    from jaxgen.models.vaes import IWAE, dense_vae, residual_vq_vae
+    from jaxgen.training import init_state, make_train_step
+
+    if row.model == "vq_vae":
+        model = residual_vq_vae(
+            row.event_shape, row.codes, row.latents, row.width, row.blocks, row.hidden,
+            likelihood=Gaussian(std=1.0), levels=None, prior_width=None,
+        )  # fmt: skip
+    else:
+        model = dense_vae(row.event_shape, row.latents, (row.width, row.width), binarize=False)
+        if row.model == "iwae":
+            model = IWAE(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)}, samples=row.samples)
+    batch = {"x": jnp.asarray(row.data())}
+    plays = {name: play._replace(optimizer=optax.adam(LEARNING_RATE)) for name, play in model.plays().items()}
+    (play,) = plays
+    state = jax.jit(lambda batch: init_state(model, plays, jax.random.key(0), batch))(batch)
+    step = jax.jit(make_train_step(plays, ema=0.0), donate_argnums=0)
+
+    def train():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return jax.block_until_ready(metrics[play]["loss"])
+
+    largest = max(row.products(), key=lambda product: product.multiply_adds)
+    rng = np.random.default_rng(0)
+    left, right = (
+        jnp.asarray(rng.random(shape, np.float32))
+        for shape in ((largest.rows, largest.inputs), (largest.inputs, largest.outputs))
+    )
+    product = jax.jit(jnp.matmul)
+    return Built(
+        sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        train,
+        lambda: jax.block_until_ready(product(left, right)),
+    )
+
+
+def pythae(row: Row) -> Built:
+    import torch
+    from pythae.models import IWAE, VAE, VQVAE, IWAEConfig, VAEConfig, VQVAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    turns.prepare_torch()
+
+    class Encoder(BaseEncoder):
+        def __init__(self, features, mean, log_variance=None):
+            super().__init__()
+            self.features, self.mean, self.log_variance = features, mean, log_variance
+
+        def forward(self, x):
+            h = self.features(x)
+            if self.log_variance is None:
+                return ModelOutput(embedding=self.mean(h))
+            return ModelOutput(embedding=self.mean(h), log_covariance=self.log_variance(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=self.network(z))
+
+    x = torch.from_numpy(row.data())
+    if row.model == "vq_vae":
+        x = x.permute(0, 3, 1, 2).contiguous()
+        encoder, decoder = _torch_residual(row)
+        config = VQVAEConfig(input_dim=tuple(x.shape[1:]), latent_dim=row.latents, num_embeddings=row.codes)
+        model = VQVAE(config, Encoder(*encoder), Decoder(decoder))
+    else:
+        encoder, decoder = _torch_dense(row)
+        fields = {"input_dim": row.event_shape, "latent_dim": row.latents, "reconstruction_loss": "bce"}
+        kind, config = VAE, VAEConfig(**fields)
+        if row.model == "iwae":
+            kind, config = IWAE, IWAEConfig(**fields, number_samples=row.samples)
+        model = kind(config, Encoder(*encoder), Decoder(decoder))
+    model.train()
+    parameters = list(model.parameters())
+    train = turns.torch_step(parameters, lambda: model({"data": x}).loss, LEARNING_RATE)
+    return Built(sum(p.numel() for p in parameters), train)
+
+
+def _torch_dense(row: Row) -> tuple[tuple[Any, ...], Any]:
+    """The encoder's features, mean and log-variance; the decoder."""
+    from torch import nn
+
+    (n,), w, latents = row.event_shape, row.width, row.latents
+    features = nn.Sequential(nn.Linear(n, w), nn.Tanh(), nn.Linear(w, w), nn.Tanh())
+    decoder = nn.Sequential(
+        nn.Linear(latents, w), nn.Tanh(), nn.Linear(w, w), nn.Tanh(), nn.Linear(w, n), nn.Sigmoid()
+    )
+    return (features, nn.Linear(w, latents), nn.Linear(w, latents)), decoder
+
+
+def _torch_residual(row: Row) -> tuple[tuple[Any, ...], Any]:
+    """The encoder's features and vectors; the decoder."""
+    import torch
+    from torch import nn
+
+    w, channels = row.width, row.event_shape[-1]
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.back = nn.Conv2d(w, row.hidden, 3, padding=1), nn.Conv2d(row.hidden, w, 1)
+
+        def forward(self, x):
+            return x + self.back(torch.relu(self.wide(torch.relu(x))))
+
+    def stack():
+        return [*(Residual() for _ in range(row.blocks)), nn.ReLU()]
+
+    def halved(inputs, outputs):
+        return [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+
+    def doubled(inputs, outputs):
+        return [nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()]
+
+    features = nn.Sequential(*halved(channels, w // 2), *halved(w // 2, w), nn.Conv2d(w, w, 3, padding=1), *stack())
+    decoder = nn.Sequential(
+        nn.Conv2d(row.latents, w, 3, padding=1), *stack(), *doubled(w, w // 2), *doubled(w // 2, w // 4),
+        nn.Conv2d(w // 4, channels, 3, padding=1),
+    )  # fmt: skip
+    return (features, nn.Conv2d(w, row.latents, 1)), decoder
+
+
+LIBRARIES: dict[str, Callable[[Row], Built]] = {"jaxgen": jaxgen, "pythae": pythae}
+"""By the name of the package to import; the first is ours."""
+
+
+def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
+    """Builds, warms up, and answers the lines."""
+    largest = max(row.products(), key=lambda product: product.multiply_adds)
+    turns.serve(lambda: LIBRARIES[library](row), {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
+
+
+def main(library: str, row: str) -> None:
+    fields = json.loads(row)
+    row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
+    turns.answer(lambda lines, say: serve(library, row, lines, say))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

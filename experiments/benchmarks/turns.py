@@ -1,0 +1,354 @@
+"""Libraries side by side, each in a process of its own, which take turns: what every benchmark against peers shares.
+
+A process builds one library's model, calls each of its functions `WARM_UP` times, and says in one line of JSON how many
+parameters it has and how long those calls took. From then on it answers each line `["train", 20]` with the seconds of
+20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it waits, using no processor.
+
+Figures are medians over the rounds, in table.md with their quartiles; the first calls, which compile or warm up, are
+single; the memory is the greatest resident set of the process, imports included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS = "jaxgen"
+TOLERANCE = 0.02
+"""By which numbers of parameters may differ."""
+SECONDS = 0.2
+"""That a library's turn takes, about: as many calls as fit, or one."""
+WARM_UP = 3
+MEASURES = {
+    "train": ("train step, ms", 1e3),
+    "log_prob": ("log_prob, ms", 1e3),
+    "sample": ("sample, ms", 1e3),
+    "product": ("its largest matrix product, ms", 1e3),
+    "floor": ("its multiply-adds at that rate, ms", 1e3),
+    "first train": ("first train step, s", 1.0),
+    "first log_prob": ("first log_prob, s", 1.0),
+    "first sample": ("first sample, s", 1.0),
+    "memory": ("peak memory, MiB", 1.0),
+}
+"""Each measure's name and the factor to its unit, in the order of the tables; of all of them less is better."""
+
+
+class NotOffered(Exception):
+    """A library does not have a row's model."""
+
+
+# In the process that is timed.
+
+
+def timed(call: Callable[[], Any], calls: int, size: int) -> float:
+    """Seconds of `calls` calls, the last of which gave `size` numbers, all but a few of them finite.
+
+    (Scales without a bound may send a few samples to infinity.)
+    """
+    began = time.perf_counter()
+    for _ in range(calls):
+        out = call()
+    seconds = time.perf_counter() - began
+    out = np.asarray(out)
+    if out.size != size or np.isfinite(out).mean() < 0.9:
+        raise ValueError(f"{np.isfinite(out).sum()} finite numbers in a result of shape {out.shape}; {size} are due")
+    return seconds
+
+
+def serve(build: Callable[[], Any], sizes: Mapping[str, int], lines: Any, say: Callable[[Any], None]) -> None:
+    """Builds, warms up, and answers the lines.
+
+    Args:
+        build: gives an object with `parameters`, a number, and functions without arguments under the names in `sizes`,
+            None where it has none.
+        sizes: how many numbers each function gives.
+    """
+    try:
+        built = build()
+    except (NotOffered, ImportError) as error:
+        say({"absent": str(error)})
+        return
+    calls = {what: call for what in sizes if (call := getattr(built, what)) is not None}
+    warm_up = {what: [timed(call, 1, sizes[what]) for _ in range(WARM_UP)] for what, call in calls.items()}
+    say({"parameters": built.parameters, "warm_up": warm_up})
+    for line in lines:
+        what, *n = json.loads(line)
+        if what == "memory":
+            # in KiB, on macOS in bytes
+            say(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+        else:
+            say(timed(calls[what], n[0], sizes[what]))
+
+
+def answer(respond: Callable[[Any, Callable[[Any], None]], None]) -> None:
+    """Runs `respond(lines, say)` on the standard streams; what libraries print goes to the error stream."""
+    answers = sys.stdout
+
+    def say(value: Any) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        respond(sys.stdin, say)
+
+
+def prepare_torch() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(os.cpu_count())
+
+
+def torch_step(parameters: list[Any], loss: Callable[[], Any], learning_rate: float) -> Callable[[], Any]:
+    """A function that makes one step of Adam, and returns the loss."""
+    import torch
+
+    optimizer = torch.optim.Adam(parameters, learning_rate, fused=True)
+
+    def train():
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    return train
+
+
+# In the process that asks.
+
+
+class Worker:
+    """A process that holds one library's model; it does nothing between two questions."""
+
+    def __init__(self, module: str, library: str, row: Any):
+        self.library = library
+        # compiled anew, on the CPU
+        env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"} | {"JAX_PLATFORMS": "cpu"}
+        command = ("-W", "ignore", "-m", module, library, json.dumps(dataclasses.asdict(row)))
+        self.process = subprocess.Popen(
+            (sys.executable, *command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+            cwd=Path(__file__).parents[2],
+        )
+        self.greeting = self._answer()
+
+    def ask(self, *question: Any) -> Any:
+        """The answer to a question, as `serve` gives it."""
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.library}'s process ended with status {self.process.wait()}; its error is above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def measure(module: str, row: Any, libraries: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Times a row.
+
+    Args:
+        module: what `python -m` runs with a library and a row (as JSON): it ends in `serve`.
+
+    Returns:
+        `parameters` by library, `absent`: why a library has no figures, and `measures`: by measure and library the
+        values, in seconds or MiB; one for each round, or a single one.
+    """
+    workers, absent, measures = {}, {}, {name: {} for name in MEASURES}
+    try:
+        for library in libraries:
+            worker = Worker(module, library, row)
+            if (why := worker.greeting.get("absent")) is None:
+                workers[library] = worker
+            else:
+                worker.close()
+                absent[library] = why
+        parameters = {library: worker.greeting["parameters"] for library, worker in workers.items()}
+        check_sizes(parameters)
+        calls = {}
+        for library, worker in workers.items():
+            for what, seconds in worker.greeting["warm_up"].items():
+                measures.get(f"first {what}", {})[library] = seconds[:1]
+                calls[what, library] = max(1, round(SECONDS / seconds[-1]))
+        order = sorted(calls, key=lambda call: list(MEASURES).index(call[0]))
+        for _ in range(rounds):
+            for what, library in order:
+                n = calls[what, library]
+                measures[what].setdefault(library, []).append(workers[library].ask(what, n) / n)
+        for library, worker in workers.items():
+            measures["memory"][library] = [worker.ask("memory")]
+    finally:
+        for worker in workers.values():
+            worker.close()
+    found = {name: values for name, values in measures.items() if values}
+    return {"sizes": dataclasses.asdict(row), "parameters": parameters, "absent": absent, "measures": found}
+
+
+def check_sizes(parameters: Mapping[str, int]) -> None:
+    """Raises ValueError where a library's number of parameters is not that of the first, within 2 %."""
+    first, n = next(iter(parameters.items()), ("", 0))
+    for library, m in parameters.items():
+        if abs(m / n - 1) > TOLERANCE:
+            raise ValueError(f"{library}'s model has {m:,} parameters, {first}'s {n:,}: no fair comparison")
+
+
+def check(rows: Sequence[str], known_rows: Any, libraries: Sequence[str], known_libraries: Any, rounds: int) -> None:
+    """Raises ValueError where a name is unknown, or there are no rounds."""
+    for given, known in ((rows, known_rows), (libraries, known_libraries)):
+        if unknown := set(given) - set(known):
+            raise ValueError(f"{sorted(unknown)} are unknown; there are {list(known)}")
+    if rounds < 1:
+        raise ValueError(f"rounds={rounds}, at least 1 is needed")
+
+
+def compare(module: str, rows: Mapping[str, Any], libraries: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Times all rows; those libraries are passed over that are not installed."""
+    installed = [library for library in libraries if importlib.util.find_spec(library) is not None]
+    measured = {}
+    for name, row in rows.items():
+        print(f"{name}: {', '.join(installed)}")
+        measured[name] = measure(module, row, installed, rounds)
+    return {
+        "libraries": installed,
+        "not installed": [library for library in libraries if library not in installed],
+        "rounds": rounds,
+        "processors": os.cpu_count(),
+        "versions": _versions(installed),
+        "rows": measured,
+    }
+
+
+def write(result: Mapping[str, Any], out: Path) -> None:
+    """Writes table.json, table.md and plot.png, and prints the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxgen import plotting
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.json").write_text(json.dumps(result, indent=1))
+    (out / "table.md").write_text(markdown(result))
+    plotting.save(plot(result), out / "plot.png")
+    console = Console(highlight=False)
+    console.width = max(console.width, 120)  # of the tables
+    for name, row in result["rows"].items():
+        shown = Table(*head(result["libraries"]), title=f"{name}: medians of {result['rounds']} rounds")
+        for line in lines(row, result["libraries"], quartiles=False):
+            shown.add_row(*line)
+        console.print(shown)
+    for note in notes(result):
+        console.print(note)
+    console.print(f"table.json, table.md and plot.png: {out}")
+
+
+def ratio(values: Mapping[str, Sequence[float]]) -> tuple[str, float] | None:
+    """The best peer and its median over ours; None where we or all peers are missing."""
+    medians = {library: float(np.median(v)) for library, v in values.items()}
+    ours = medians.pop(OURS, None)
+    if ours is None or not medians:
+        return None
+    best = min(medians, key=medians.get)
+    return best, medians[best] / ours
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def cell(values: Sequence[float] | None, factor: float, quartiles: bool) -> str:
+    """A median, if wanted with its quartiles where there are several values."""
+    if not values:
+        return "–"
+    low, median, high = (number(q * factor) for q in np.quantile(values, (0.25, 0.5, 0.75)))
+    return f"{median} ({low}–{high})" if quartiles and len(values) > 1 else median
+
+
+def head(libraries: Sequence[str]) -> list[str]:
+    return ["measure", *libraries, "best peer / ours"]
+
+
+def lines(row: Mapping[str, Any], libraries: Sequence[str], quartiles: bool) -> list[list[str]]:
+    """The cells of a row: its parameters and its measures, by library."""
+    counts = (row["parameters"].get(library) for library in libraries)
+    found = [["parameters", *(f"{n:,}" if n else "–" for n in counts), ""]]
+    for what, values in row["measures"].items():
+        title, factor = MEASURES[what]
+        best = ratio(values)
+        cells = (cell(values.get(library), factor, quartiles) for library in libraries)
+        found.append([title, *cells, f"{best[1]:.2f} ({best[0]})" if best else "–"])
+    return found
+
+
+def notes(result: Mapping[str, Any]) -> list[str]:
+    """Who is missing where, and why; where and with what the figures were taken."""
+    lines = [f"{library} is not installed" for library in result["not installed"]]
+    absent = {(library, why) for row in result["rows"].values() for library, why in row["absent"].items()}
+    lines += [f"{library}: {why}" for library, why in sorted(absent)]
+    lines += [f"{name}: {row['note']}" for name, row in result["rows"].items() if "note" in row]
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    return [*lines, f"{result['rounds']} rounds on {result['processors']} processors; {versions}"]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """One table for all rows, with quartiles, and the notes."""
+    titles = ["row", *head(result["libraries"])]
+    cells = [titles, ["---"] * len(titles)]
+    for name, row in result["rows"].items():
+        cells += [[name, *line] for line in lines(row, result["libraries"], quartiles=True)]
+    text = ["| " + " | ".join(line) + " |" for line in cells]
+    return "\n".join([*text, "", *(f"- {note}" for note in notes(result)), ""])
+
+
+def plot(result: Mapping[str, Any]) -> Any:
+    """A figure: for each measure with peers, in milliseconds, all rows' and libraries' medians as bars with quartiles."""
+    # an own canvas, as in `jaxgen.plotting`
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, libraries = result["rows"], result["libraries"]
+    calls = [what for what in ("train", "log_prob", "sample") if any(what in row["measures"] for row in rows.values())]
+    figure = Figure(figsize=(10, 3 * len(calls)), layout="constrained")
+    FigureCanvasAgg(figure)
+    width = 0.8 / max(1, len(libraries))
+    for ax, what in zip(figure.subplots(len(calls), 1, squeeze=False)[:, 0], calls, strict=True):
+        title, factor = MEASURES[what]
+        for i, library in enumerate(libraries):
+            values = [(j, row["measures"].get(what, {}).get(library)) for j, row in enumerate(rows.values())]
+            values = {j: v for j, v in values if v}
+            if not values:
+                continue
+            low, median, high = np.quantile(list(values.values()), (0.25, 0.5, 0.75), axis=1) * factor
+            places = [j + (i + 0.5) * width - 0.4 for j in values]
+            ax.bar(places, median, width, yerr=(median - low, high - median), label=library)
+        ax.set(yscale="log", ylabel=title, xticks=range(len(rows)), xticklabels=rows)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=max(1, len(libraries)))
+    return figure
+
+
+def _versions(libraries: Sequence[str]) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in (*libraries, "jax", "torch"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # torch, where no peer needs it
+    return versions

@@ -5,10 +5,13 @@ The modules here import NumPy alone; what a dataset needs besides is imported wh
 
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.catalog import NAMED, source
+from jaxgen.data.context import attributes
 from jaxgen.data.errors import DataError
 from jaxgen.data.records import RecordSource
 from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits, carve
 from jaxgen.data.zipped import Zipped
 
-__all__ = ["NAMED", "ArraySource", "DataError", "RecordSource", "Source", "Splits", "Zipped", "carve", "source"]
+__all__ = [
+    "NAMED", "ArraySource", "DataError", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve", "source",
+]  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from jaxgen.data import files, images, tfds, toys
+from jaxgen.data import files, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
 from jaxgen.data.splits import Splits
 
@@ -13,6 +13,7 @@ NAMED: dict[str, Callable[[], Splits]] = {
     "digits": images.digits,
     "patches": images.patches,
     **{name: partial(toys.toy, name) for name in toys.TOYS},
+    **{name: partial(series.series, name) for name in series.SERIES},
 }
 """The sets that need no file and no network."""
 
@@ -21,8 +22,9 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     """Opens a dataset: its train, valid and test sources.
 
     Args:
-        name: one of `NAMED`; a path that ends in .npy or .npz, see `jaxgen.data.files.load`; or `tfds:<name>`, a set of
-            TensorFlow Datasets that `python -m jaxgen.data.prepare <name>` has prepared.
+        name: one of `NAMED`; a path that ends in .npy or .npz, see `jaxgen.data.files.load`, or in .txt or .txt.gz, see
+            `jaxgen.data.text.load`; or `tfds:<name>`, a set of TensorFlow Datasets that `python -m jaxgen.data.prepare
+            <name>` has prepared.
         data_dir: where files are: relative paths start here (default: the current folder), and prepared sets lie here
             (default: ~/tensorflow_datasets).
 
@@ -30,8 +32,9 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
         DataError: for unknown names, with the nearest ones, and for data that cannot be read or used.
     """
     name = os.fspath(name)
-    if name.endswith(files.SUFFIXES):
-        splits = files.load(Path(data_dir or "").expanduser() / Path(name).expanduser())
+    if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
+        room = text if name.endswith(text.SUFFIXES) else files
+        splits = room.load(Path(data_dir or "").expanduser() / Path(name).expanduser())
     elif name.startswith("tfds:"):
         splits = tfds.load(name.removeprefix("tfds:"), data_dir)
     elif name in NAMED:
@@ -39,7 +42,7 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     else:
         raise DataError(
             f"source {name!r} is unknown: there are {', '.join(NAMED)}, tfds:<name>, "
-            f"and paths that end in .npy or .npz{near_misses(name, NAMED)}"
+            f"and paths that end in .npy, .npz, .txt or .txt.gz{near_misses(name, NAMED)}"
         )
     for split, rows in splits._asdict().items():
         rows.name = f"{os.path.basename(name)} ({split})"

@@ -14,9 +14,10 @@ from jaxgen.data.sources import Arrays
 from jaxgen.data.splits import Splits, carve
 
 SUFFIXES = (".npy", ".npz")
+SPLITS = ("train", "valid", "test")
 PIXELS = (np.uint8, np.bool_)
 # Which keys of a file may be which array of a batch.
-KEYS = {"x": ("x",), "label": ("label", "labels", "y"), "context": ("context",)}
+KEYS = {"x": ("x", "num"), "label": ("label", "labels", "y"), "context": ("context",), "categories": ("cat",)}
 
 
 def load(path: Path) -> Splits:
@@ -26,6 +27,9 @@ def load(path: Path) -> Splits:
     them `label*` (also `labels*`, `y*`) and `context*`; what is missing is taken from the training rows, `carve`.
     Images, uint8 or boolean `[rows, height, width]`, get a channel axis. uint8 data have 256 levels, or two where the
     file holds nothing but 0 and 1. Classes are counted over all splits. Nothing is ever unpickled.
+
+    Records have `num_train*`, their numeric columns, in place of `x_train`, and beside it `cat_train*`, the categorical
+    ones as integers, which become `"categories"`; so do the other splits, `num_test` before one of a longer name.
 
     Raises:
         DataError: for files that are missing, damaged, not of these keys, or hold Python objects, and for arrays that
@@ -55,10 +59,21 @@ def _parts(path: Path) -> dict[str, Arrays]:
         if "x" in file:
             suffixes = {"train": ""}
         else:
-            suffixes = {name: f"_{name}" for name in ("train", "valid", "test") if f"x_{name}" in file}
+            suffixes = {name: f"_{name}" for name in SPLITS if f"x_{name}" in file} or _record_suffixes(path, file)
         if not suffixes:
             raise DataError(f"{path} has arrays {file.files}: 'x', or 'x_train' and others, is needed")
         return {name: _part(path, file, suffix) for name, suffix in suffixes.items()}
+
+
+def _record_suffixes(path: Path, file: Mapping[str, np.ndarray]) -> dict[str, str]:
+    suffixes = {}
+    for name in SPLITS:
+        keys = [key for key in file if key.startswith(f"num_{name}")]
+        if len(keys) > 1 and f"num_{name}" not in keys:
+            raise DataError(f"{path} has arrays {keys}: one of them must be 'num_{name}', or there must be only one")
+        if keys:
+            suffixes[name] = min(keys, key=len).removeprefix("num")
+    return suffixes
 
 
 def _part(path: Path, file: Mapping[str, np.ndarray], suffix: str) -> Arrays:

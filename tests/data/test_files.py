@@ -68,6 +68,31 @@ def test_a_file_without_splits_is_split_by_tenths(save, key):
         assert part.classes == 4
 
 
+def test_a_file_of_records(save):
+    """num_* is x, cat_* categories, y_* the label, whatever follows the name of the split."""
+    parts = {"train20": 50, "test": 7, "test21": 3}
+    numbers = {part: RNG.normal(size=(n, 4)) for part, n in parts.items()}
+    kinds = {part: RNG.integers(9, size=(n, 2)).astype(np.uint8) for part, n in parts.items()}
+    labels = {part: RNG.integers(2, size=n).astype(np.uint8) for part, n in parts.items()}
+    splits = save(
+        **{f"num_{part}": x for part, x in numbers.items()}, **{f"cat_{part}": x for part, x in kinds.items()},
+        **{f"y_{part}": y for part, y in labels.items()}, names=np.array(["a", "b"]),
+    )
+    assert [len(part) for part in splits] == [45, 5, 7]
+    assert all((part.levels, part.classes, part.event_shape) == (None, 2, (4,)) for part in splits)
+    np.testing.assert_array_equal(splits.test.arrays["x"], numbers["test"].astype(np.float32))
+    np.testing.assert_array_equal(splits.test.arrays["categories"], kinds["test"])
+    np.testing.assert_array_equal(splits.test.arrays["label"], labels["test"])
+    order = np.random.default_rng(0).permutation(50)
+    np.testing.assert_array_equal(splits.valid.arrays["categories"], kinds["train20"][order[45:]])
+
+
+def test_two_training_splits_of_records_are_refused(save):
+    rows = RNG.normal(size=(5, 2))
+    with pytest.raises(DataError, match="'num_train20', 'num_train100'.*must be 'num_train'"):
+        save(num_train20=rows, num_train100=rows)
+
+
 def test_npy_files_are_data_alone(tmp_path):
     np.save(tmp_path / "x.npy", images(20))
     splits = source(tmp_path / "x.npy")

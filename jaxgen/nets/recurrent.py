@@ -1,0 +1,141 @@
+"""Networks over sequences [B, T, D]: recurrent and causal ones, and what makes an autoregressive decoder of one.
+
+A causal network's output at t depends on its inputs up to t. It answers in two ways that agree: `__call__` takes all of
+[B, T, D] to [B, T, F] at once, for teacher forcing; `step` takes one place [B, D] to [B, F] with a carry that begins as
+`start` gives it, for drawing place after place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
+
+
+class RecurrentEncoder(nn.Module):
+    """[B, T, ...] to [B, width]: a recurrent network's last output, whatever follows the second axis flattened.
+
+    Attributes:
+        cell: Cho et al. 2014's gated unit, or Hochreiter and Schmidhuber 1997's memory.
+    """
+
+    width: int = 128
+    cell: Literal["gru", "lstm"] = "gru"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.RNN(CELLS[self.cell](self.width))(x.reshape(*x.shape[:2], -1))[:, -1]
+
+
+class RecurrentDecoder(nn.Module):
+    """A causal network: a recurrent one's outputs, [B, T, D] to [B, T, width].
+
+    Attributes:
+        cell: as `RecurrentEncoder` has it.
+    """
+
+    width: int = 128
+    cell: Literal["gru", "lstm"] = "gru"
+
+    def setup(self):
+        self.one = CELLS[self.cell](self.width)
+        self.all = nn.RNN(self.one)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.all(x)
+
+    def start(self, rows: int) -> Any:
+        # the carry is of zeros, the key for those who draw one
+        return self.one.initialize_carry(jax.random.key(0), (rows, 1))
+
+    def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        return self.one(carry, x)
+
+
+class CausalDecoder(nn.Module):
+    """A causal network: dilated convolutions of two taps, gated and residual, [B, T, D] to [B, T, width].
+
+    The output at t depends on the last 1 + sum(dilations) inputs. (van den Oord et al. 2016, "WaveNet", section 2; as a
+    decoder, its reach the measure of its strength, Yang et al. 2017, "Improved Variational Autoencoders for Text
+    Modeling using Dilated Convolutions".)
+    """
+
+    width: int = 128
+    dilations: tuple[int, ...] = (1, 2, 4, 8)
+
+    def setup(self):
+        self.first = nn.Dense(self.width)
+        self.gated = [nn.Dense(2 * self.width) for _ in self.dilations]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = self.first(x)
+        for layer, dilation in zip(self.gated, self.dilations, strict=True):
+            before = jnp.pad(h, ((0, 0), (dilation, 0), (0, 0)))[:, : h.shape[1]]
+            h = self._residual(layer, h, before)
+        return h
+
+    def start(self, rows: int) -> tuple[jax.Array, ...]:
+        """Each layer's last inputs, as many as it reaches back."""
+        return tuple(jnp.zeros((rows, dilation, self.width)) for dilation in self.dilations)
+
+    def step(self, carry: tuple[jax.Array, ...], x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        h, queues = self.first(x), []
+        for layer, queue in zip(self.gated, carry, strict=True):
+            queues.append(jnp.concatenate([queue[:, 1:], h[:, None]], 1))
+            h = self._residual(layer, h, queue[:, 0])
+        return tuple(queues), h
+
+    def _residual(self, layer: nn.Dense, h: jax.Array, before: jax.Array) -> jax.Array:
+        value, gate = jnp.split(layer(jnp.concatenate([h, before], -1)), 2, -1)
+        return h + jnp.tanh(value) * jax.nn.sigmoid(gate)
+
+
+class Autoregressive(nn.Module):
+    """A causal network as a decoder: the parameters of p(x_t | x_<t, z) at each place t, by one dense layer for all.
+
+    The event's first `axes` axes are its places, in their order; the coordinates of a place are independent of each
+    other. At each place the network sees z, the values of the place before, and a one for having seen them: zeros at
+    the first, and where the input is dropped (Bowman et al. 2016, section 3.1: word dropout; nothing is scaled up).
+
+    Attributes:
+        n: parameters of a coordinate.
+        dropout: share of the inputs that drop where a `dropout` stream is given.
+    """
+
+    network: nn.Module
+    event_shape: tuple[int, ...]
+    n: int
+    axes: int = 1
+    dropout: float = 0.0
+
+    def setup(self):
+        self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.n)
+
+    def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
+        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, n]."""
+        z, values = inputs
+        seen = mark(values)
+        if self.dropout and self.has_rng("dropout"):
+            seen *= jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropout, (*seen.shape[:2], 1))
+        before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+        everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
+        h = self.network(jnp.concatenate([before, everywhere], -1))
+        return self.head(h).reshape(len(z), *self.event_shape, self.n)
+
+    def start(self, rows: int) -> Any:
+        return self.network.start(rows)
+
+    def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
+        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, n]."""
+        carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
+        return carry, self.head(h).reshape(len(z), -1, self.n)
+
+
+def mark(values: jax.Array) -> jax.Array:
+    """Values [..., V] and a one: [..., V + 1]."""
+    return jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)

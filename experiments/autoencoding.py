@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 
 from experiments.shell import Config, Experiment
 from jaxgen import plotting
@@ -17,7 +18,7 @@ from jaxgen.contracts import Array, Batch, Key, Play, Variables
 from jaxgen.data import Splits
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from jaxgen.metrics import active_units, mutual_information
-from jaxgen.models.vaes import VAE, conv_vae, dense_vae
+from jaxgen.models.vaes import VAE, conv_vae, dense_vae, residual_vae
 from jaxgen.training import Bound
 
 COLUMNS = 10
@@ -29,28 +30,34 @@ INFORMED_ROWS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig(Config):
-    """The fields of an experiment with a variational autoencoder; its defaults are those of Burda et al. 2016."""
+class NetworksConfig(Config):
+    """The fields of an experiment with an encoder and a decoder; the defaults are those of Burda et al. 2016."""
 
     steps: int = 20_000
     batch_size: int = 20
-    network: Literal["dense", "conv"] = "dense"
-    """Encoder and decoder; convolutions are for images."""
+    network: Literal["dense", "conv", "residual"] = "dense"
+    """Encoder and decoder; convolutions, and residual blocks of them, are for images."""
     likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "bernoulli"
     """`bernoulli` draws each pixel as 0 or 1 with its grey value as probability."""
     latents: int = 50
     """Dimension of the latent space."""
     width: int = 200
-    """Units of a dense layer, of which there are two; channels of the first convolution."""
+    """Units of a dense layer, of which there are two; channels of the first convolution, or of the residual blocks."""
     learning_rate: float = 1e-3
     """Of Adam."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(NetworksConfig):
+    """The fields of an experiment with a variational autoencoder."""
+
     importance_samples: int = 500
     """Samples of the bound on log p(x) that is reported on the test split."""
     chunk: int = 5
     """How many of them are computed at once."""
 
 
-def likelihood(config: AutoencoderConfig, data: Splits) -> Likelihood:
+def likelihood(config: NetworksConfig, data: Splits) -> Likelihood:
     """Raises:
     ValueError: a likelihood of integers, and data that are none.
     """
@@ -61,21 +68,27 @@ def likelihood(config: AutoencoderConfig, data: Splits) -> Likelihood:
     return kinds[config.likelihood]()
 
 
-def autoencoder(config: AutoencoderConfig, data: Splits) -> VAE:
-    """The configured networks; objective, posterior and prior are a `dataclasses.replace` away."""
+def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.tanh) -> VAE:
+    """The configured networks; objective, posterior and prior are a `dataclasses.replace` away.
+
+    Args:
+        activation: of dense layers.
+    """
     given = {"likelihood": likelihood(config, data), "levels": data.train.levels}
     if config.network == "dense":
-        return dense_vae(data.train.event_shape, config.latents, (config.width,) * 2, **given)
-    return conv_vae(data.train.event_shape, config.latents, config.width, **given)
+        return dense_vae(data.train.event_shape, config.latents, (config.width,) * 2, activation, **given)
+    build = {"conv": conv_vae, "residual": residual_vae}[config.network]
+    return build(data.train.event_shape, config.latents, config.width, **given)
 
 
 def experiment(
-    config: AutoencoderConfig, data: Splits, model: VAE, plays: Mapping[str, Play] | None = None
+    config: NetworksConfig, data: Splits, model: Any, plays: Mapping[str, Play] | None = None
 ) -> Experiment:
     """The model's own game with the configured Adam, unless other plays are given; diagnostics and pictures.
 
     Beside the means over rows that the model gives, on the test split: a bound on -log p(x) by importance sampling, the
-    active units, the information that the latents have of the data, and the divergence of each latent (a picture).
+    active units, the information that the latents have of the data, and the divergence of each latent (a picture). Of a
+    model without `log_prob` or `posterior_moments`, what can be said without them.
     """
     if plays is None:
         adam = optax.adam(config.learning_rate, eps=1e-4)
@@ -88,11 +101,10 @@ def experiment(
         return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -bound.mean()}
 
     def report(bound: Bound) -> dict[str, float]:
-        mean, log_variance = moments(bound, data.test, config.eval_batch)
         # where a flow follows, the moments are of what it starts from: what units it leaves active is another matter
-        if model.posterior is not None:
-            mean = in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), data.test, config.eval_batch)
-            return {"active units": float(active_units(mean))}
+        if not hasattr(model, "posterior_moments") or model.posterior is not None:
+            return {"active units": float(active_units(codes(bound, data.test, config.eval_batch)))}
+        mean, log_variance = moments(bound, data.test, config.eval_batch)
         key, few = jax.random.key(config.seed), slice(INFORMED_ROWS)
         information = jax.jit(mutual_information)(mean[few], log_variance[few], key)
         return {"active units": float(active_units(mean)), "mutual information in nats": float(information)}
@@ -104,13 +116,20 @@ def experiment(
     if plotting.drawable(data.test.head(1)["x"]) and len(model.event_shape) == 3:
         pictures["interpolations"] = lambda bound: interpolations(bound, data)
         pictures["traversals"] = lambda bound: traversals(bound, data, config.eval_batch)
-    return Experiment(model, plays, figures=figures, report=report, pictures=pictures)
+    return Experiment(
+        model, plays, figures=figures if hasattr(model, "log_prob") else None, report=report, pictures=pictures
+    )
 
 
 def in_batches(function: Any, source: Any, batch_size: int) -> Any:
     """A function of batches over a whole split, its arrays concatenated."""
     found = [function(batch) for batch in source.batches(batch_size)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+
+
+def codes(bound: Bound, source: Any, batch_size: int) -> Array:
+    """A whole split's codes, means where they are random, [rows, latents]."""
+    return in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), source, batch_size)
 
 
 def moments(bound: Bound, source: Any, batch_size: int) -> tuple[Array, Array]:
@@ -120,7 +139,7 @@ def moments(bound: Bound, source: Any, batch_size: int) -> tuple[Array, Array]:
 
 def latent_map(bound: Bound, data: Splits, batch_size: int) -> Any:
     """Where the test rows lie: their posterior means, in the plane of the two directions in which they vary the most."""
-    z = np.asarray(in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), data.test, batch_size))
+    z = np.asarray(codes(bound, data.test, batch_size))
     z = z - z.mean(0)
     if z.shape[1] > 2:
         z = z @ np.linalg.svd(z, full_matrices=False)[2][:2].T
@@ -144,10 +163,14 @@ def interpolations(bound: Bound, data: Splits, pairs: int = 5) -> Any:
 
 
 def traversals(bound: Bound, data: Splits, batch_size: int) -> Any:
-    """What the latents of greatest divergence do, each from -3 to 3 while the others stay as the first test row has them."""
+    """What the latents of greatest divergence, or variance, do, each from -3 to 3, the others as the first row has them."""
     head = data.test.head(1)
-    mean, log_variance = moments(bound, data.test, batch_size)
-    order = np.argsort(-np.asarray((mean**2 + jnp.expm1(log_variance) - log_variance).mean(0)))[:TRAVERSED]
+    if hasattr(bound.model, "posterior_moments"):
+        mean, log_variance = moments(bound, data.test, batch_size)
+        used = (mean**2 + jnp.expm1(log_variance) - log_variance).mean(0)
+    else:
+        used = codes(bound, data.test, batch_size).var(0)
+    order = np.argsort(-np.asarray(used))[:TRAVERSED]
     z = bound.encode(head["x"], None, head.get("context"))
     context = None if (given := head.get("context")) is None else jnp.repeat(jnp.asarray(given), COLUMNS, 0)
     rows = {}

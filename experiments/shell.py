@@ -66,7 +66,7 @@ class Experiment(NamedTuple):
         report: of the trained model, more figures on the test split, which are no means over rows.
         pictures: figures that only this experiment draws, by file name: functions of the trained model.
         draws: of the model's own noise that test figures are averaged over; None for TEST_DRAWS.
-        data: in place of the splits that were opened: the same rows with a context that this experiment makes.
+        data: in place of the splits that were opened: what this experiment makes of their rows, or some of them.
     """
 
     model: Model

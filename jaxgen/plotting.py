@@ -10,11 +10,13 @@ import numpy as np
 
 ROWS = 1024
 """Rows that `samples` makes the most of: points of a scatter plot; a grid of images takes its first 64."""
+SERIES = 8
+"""Time series in a picture."""
 
 
 def drawable(x: Any) -> bool:
-    """Whether `samples` can draw rows like these: images of one or three channels, or points of the plane."""
-    return (x.ndim == 4 and x.shape[-1] in (1, 3)) or (x.ndim == 2 and x.shape[1] == 2)
+    """Whether `samples` can draw rows like these: images of one or three channels, time series, or points of the plane."""
+    return (x.ndim == 4 and x.shape[-1] in (1, 3)) or x.ndim == 3 or (x.ndim == 2 and x.shape[1] == 2)
 
 
 def _figure(rows: int = 1, columns: int = 1, size: float = 4.0):
@@ -54,10 +56,10 @@ def grid(images: Any, columns: int | None = None) -> np.ndarray:
 
 
 def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
-    """A figure of samples: a grid of images, or points of the plane beside the data's.
+    """A figure of samples: a grid of images, time series below each other, or points of the plane beside the data's.
 
     Args:
-        x: [n, H, W, C] with C of 1 or 3, or [n, 2].
+        x: [n, H, W, C] with C of 1 or 3, [n, T, D], or [n, 2].
         real: rows of data to show beside them, of the same shape.
         title: what `x` is.
 
@@ -66,18 +68,36 @@ def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     """
     x = np.asarray(x)
     if not drawable(x):
-        raise ValueError(f"samples of shape {x.shape} cannot be drawn: images [n, H, W, 1 or 3] or points [n, 2] can")
+        raise ValueError(f"samples of shape {x.shape} cannot be drawn: images [n, H, W, 1 or 3], series [n, T, D] or points [n, 2] can")
     shown = {title: x} if real is None else {"data": np.asarray(real), title: x}
     figure, axes = _figure(1, len(shown), 4.5)
-    limit = np.quantile(np.abs(shown.get("data", x)), 0.999) * 1.2 if x.ndim == 2 else None
+    limit = None if x.ndim == 4 else 1.2 * np.quantile(np.abs(shown.get("data", x)), 0.999)
     for ax, (name, rows) in zip(axes[0], shown.items(), strict=True):
         if x.ndim == 4:
             ax.imshow(grid(rows[:64]), interpolation="nearest")
             ax.set_axis_off()
+        elif x.ndim == 3:
+            for i, row in enumerate(rows[:SERIES]):
+                ax.plot(row - 2 * limit * i, color=f"C{i % 10}", linewidth=1)
+            ax.set(yticks=[], ylim=(limit * (1 - 2 * SERIES), limit), xlabel="t")
         else:
             ax.scatter(*rows.T, s=4, alpha=0.6, linewidths=0)
             ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         ax.set_title(name)
+    return figure
+
+
+def texts(groups: Mapping[str, Sequence[str]]) -> Any:
+    """A figure of lines of text under the names of their groups; line breaks in them as arrows."""
+    lines = []
+    for name, group in groups.items():
+        lines += [name, *(f"   {line}".replace("\n", "↵") for line in group), ""]
+    figure, axes = _figure()
+    figure.set_size_inches(0.08 * max(map(len, lines)) + 0.5, 0.155 * len(lines) + 0.3)
+    ax = axes[0, 0]
+    ax.set_axis_off()
+    # a dollar sign would begin a formula
+    ax.text(0, 1, "\n".join(lines), family="monospace", fontsize=9, va="top", parse_math=False)
     return figure
 
 
@@ -175,14 +195,40 @@ def spectrum(sigmas: Any) -> Any:
     return figure
 
 
-def lines(curves: Mapping[str, tuple[Any, Any]], x: str, y: str) -> Any:
-    """A figure of lines by name, each the x and the y of its points; the y axis leaves out the first fifth of each."""
+def lines(curves: Mapping[str, tuple[Any, Any]], x: str, y: str, whole: bool = False) -> Any:
+    """A figure of lines by name, each the x and the y of its points.
+
+    The y axis leaves out the first fifth of each, where a model learns the most, unless the `whole` is wanted.
+    """
     figure, axes = _figure(size=5.0)
     ax = axes[0, 0]
     for name, (at, values) in curves.items():
         ax.plot(at, values, label=name)
-    late = np.concatenate([np.asarray(values)[len(values) // 5 :] for _, values in curves.values()])
+    late = np.concatenate([np.asarray(values)[0 if whole else len(values) // 5 :] for _, values in curves.values()])
     margin = 0.05 * (np.ptp(late) or 1.0)
     ax.set(xlabel=x, ylabel=y, ylim=(late.min() - margin, late.max() + margin))
     ax.legend(fontsize="small")
+    return figure
+
+
+def histograms(panels: Mapping[str, Mapping[str, Any]], x: str, marks: Mapping[str, float] | None = None) -> Any:
+    """A figure of a panel for each name: the shares of groups of numbers, each of any length, over common bins.
+
+    The bins end at the first and the last percentile of a group's numbers; what lies beyond is in the outermost.
+
+    Args:
+        marks: by panel, where an upright line stands.
+    """
+    figure, axes = _figure(1, len(panels))
+    for ax, (title, groups) in zip(axes[0], panels.items(), strict=True):
+        groups = {name: np.asarray(values) for name, values in groups.items()}
+        ends = [np.quantile(values, (0.01, 0.99)) for values in groups.values()]
+        bins = np.linspace(np.min(ends), np.max(ends), 51)
+        for name, values in groups.items():
+            shares = np.full(len(values), 1 / len(values))
+            ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=shares, alpha=0.6, label=name)
+        if marks is not None:
+            ax.axvline(marks[title], color="black", linewidth=1)
+        ax.set(title=title, xlabel=x, ylabel="share")
+        ax.legend(fontsize="small")
     return figure

@@ -48,6 +48,28 @@ def test_samples_beside_data(tmp_path):
     assert len(images.axes) == 1 and images.axes[0].images[0].get_array().shape == (8 * 5 + 1, 8 * 5 + 1, 3)
 
 
+def test_series_are_drawn_below_each_other_to_one_scale(tmp_path):
+    rng = np.random.default_rng(0)
+    x, real = rng.uniform(-1, 1, (20, 6, 2)), rng.uniform(-3, 3, (20, 6, 2))
+    assert plotting.drawable(x)
+    figure = plotting.samples(x, real)
+    data, samples = figure.axes
+    assert len(samples.lines) == 2 * plotting.SERIES and data.get_ylim() == samples.get_ylim()
+    shown = np.stack([line.get_ydata() for line in samples.lines]).reshape(plotting.SERIES, 2, 6)
+    np.testing.assert_allclose(shown[0], x[0].T)
+    # both channels of a row are moved together, and rows do not meet
+    np.testing.assert_allclose(np.ptp((shown - x[:8].transpose(0, 2, 1)).reshape(8, -1), axis=1), 0, atol=1e-12)
+    assert (shown[:-1].min((1, 2)) > shown[1:].max((1, 2))).all()
+    assert plotting.save(figure, tmp_path / "series.png").stat().st_size > 1000
+
+
+def test_texts_stand_under_their_names_with_their_breaks_shown(tmp_path):
+    figure = plotting.texts({"data": ["a $ b\nc", "d"], "draws": ["$e$"]})
+    (text,) = figure.axes[0].texts
+    assert text.get_text() == "data\n   a $ b↵c\n   d\n\ndraws\n   $e$\n"
+    assert plotting.save(figure, tmp_path / "texts.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (5, 4, 4, 2), (5,)])
 def test_what_cannot_be_drawn(shape):
     assert not plotting.drawable(np.zeros(shape))
@@ -83,6 +105,9 @@ def test_spectrum_falls_and_lines_are_as_given():
     # the first fifth, 100 and 50, does not squeeze the rest
     low, high = axes.get_ylim()
     assert low < 2 and 10 < high < 11
+    (axes,) = plotting.lines({"a": (at, values)}, "minutes", "nats", whole=True).axes
+    low, high = axes.get_ylim()
+    assert low < 2 and high > 100
 
 
 def test_points_are_coloured_by_their_labels():
@@ -93,3 +118,18 @@ def test_points_are_coloured_by_their_labels():
     assert len({tuple(group.get_facecolor()[0]) for group in axes.collections}) == 2
     (axes,) = plotting.points(x).axes
     assert axes.get_legend() is None and len(axes.collections[0].get_offsets()) == 6
+
+
+def test_histograms_hold_everything_in_shares_of_each_group():
+    few, many = np.array([0.0] * 98 + [5000.0, -5000.0]), np.full(1000, 10.0)
+    figure = plotting.histograms({"one": {"few": few, "many": many}, "two": {"few": few}}, "nats", {"one": 4.0, "two": 7.0})
+    one, two = figure.axes
+    assert (one.get_title(), two.get_title(), one.get_xlabel()) == ("one", "two", "nats")
+    assert [text.get_text() for text in one.get_legend().get_texts()] == ["few", "many"]
+    for bars in one.containers:
+        np.testing.assert_allclose(sum(bar.get_height() for bar in bars), 1)
+    (tall,) = (bar for bar in one.containers[1] if bar.get_height() > 0)
+    assert tall.get_x() < 10 <= tall.get_x() + tall.get_width() and tall.get_height() == pytest.approx(1)
+    # what lies far out is counted, but does not squeeze the rest
+    assert one.get_xlim()[1] < 1000 and one.get_xlim()[0] > -1000
+    assert [ax.lines[0].get_xdata()[0] for ax in (one, two)] == [4, 7]

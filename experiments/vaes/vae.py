@@ -17,7 +17,7 @@ from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
 from jaxgen.losses import cyclical, warm_up
-from jaxgen.models.vaes import ELBO, lagging_inference
+from jaxgen.models.vaes import ELBO, VAE, lagging_inference
 
 PUBLISHED = {
     data: Published("-log p(x) in nats, by 5,000 samples", 86.76, "Burda et al. 2016, table 1: VAE, k = 1")
@@ -40,11 +40,16 @@ class VAEConfig(AutoencoderConfig):
 
 
 def build(config: VAEConfig, data: Splits) -> Experiment:
+    return trained(config, data, autoencoder(config, data))
+
+
+def trained(config: VAEConfig, data: Splits, model: VAE) -> Experiment:
+    """The model with the configured objective, by the configured game."""
     weight = config.kl_weight
     if config.warmup:
         schedule = cyclical if config.cycles else warm_up
         weight = functools.partial(schedule, steps=config.warmup, weight=weight)
-    model = dataclasses.replace(autoencoder(config, data), objective=ELBO(weight, config.free_bits))
+    model = dataclasses.replace(model, objective=ELBO(weight, config.free_bits))
     if config.encoder_steps == 1:
         return experiment(config, data, model)
     adam = optax.adam(config.learning_rate, eps=1e-4)

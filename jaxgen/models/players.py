@@ -22,3 +22,14 @@ def forward(
         return network.apply(collections, x), {}
     moving = ["batch_stats"] if "batch_stats" in collections else []
     return network.apply(collections, x, mutable=moving, rngs={"dropout": key})
+
+
+def without_statistics(player: str, collections: Collections) -> Collections:
+    """The collections, as they are.
+
+    Raises:
+        ValueError: batch statistics among them.
+    """
+    if "batch_stats" in collections:
+        raise ValueError(f"the {player} has batch statistics, which nothing moves: use layer normalisation or none")
+    return collections

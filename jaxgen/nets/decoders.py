@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
 from flax import linen as nn
 
 from jaxgen.convolution import Conv, UpConv
+from jaxgen.nets.residual import ResidualStack
 
 
 class ConvDecoder(nn.Module):
@@ -30,6 +32,36 @@ class ConvDecoder(nn.Module):
         for features in self.widths[1:]:
             x = self.activation(UpConv(features)(x))
             x = self.activation(Conv(features, 3)(x))
+        return x
+
+
+class ResidualDecoder(nn.Module):
+    """Doubles the resolution n times: [B, h, w, C] to [B, h 2^n, w 2^n, width / 2^n].
+
+    A 3x3 convolution and residual blocks at the lowest resolution, then upsampling; the mirror image of
+    `ResidualEncoder`. Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", section 4.1, with
+    `UpConv` for its transposed 4x4 convolutions.
+
+    Attributes:
+        width: channels at the lowest resolution; half of them at the next, and so on.
+        doublings: n.
+        blocks, hidden: residual blocks, and the channels within one.
+        start: height and width of the image that a first, dense layer makes of vectors; None: it is given images.
+    """
+
+    width: int = 128
+    doublings: int = 2
+    blocks: int = 2
+    hidden: int = 32
+    start: tuple[int, int] | None = None
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        if self.start is not None:
+            z = nn.relu(nn.Dense(math.prod(self.start) * self.width)(z)).reshape(-1, *self.start, self.width)
+        x = ResidualStack(self.blocks, self.hidden)(Conv(self.width, 3)(z))
+        for doubled in range(self.doublings):
+            x = nn.relu(UpConv(max(1, self.width >> (doubled + 1)))(x))
         return x
 
 

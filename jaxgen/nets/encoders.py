@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.convolution import Conv
+from jaxgen.nets.residual import ResidualStack
 
 
 class ConvEncoder(nn.Module):
@@ -26,3 +27,27 @@ class ConvEncoder(nn.Module):
             x = self.activation(Conv(width, 3, strides=2)(x))
             x = self.activation(Conv(width, 3)(x))
         return x
+
+
+class ResidualEncoder(nn.Module):
+    """Halves the resolution n times: [B, H, W, C] to [B, H/2^n, W/2^n, width].
+
+    Convolutions 4x4 of stride 2, a 3x3 one and residual blocks at the lowest resolution. Source: van den Oord et al.
+    2017, "Neural Discrete Representation Learning", section 4.1.
+
+    Attributes:
+        width: channels at the lowest resolution; half of them at the next, and so on.
+        halvings: n.
+        blocks, hidden: residual blocks, and the channels within one.
+    """
+
+    width: int = 128
+    halvings: int = 2
+    blocks: int = 2
+    hidden: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for left in reversed(range(self.halvings)):
+            x = nn.relu(Conv(max(1, self.width >> left), 4, strides=2)(x))
+        return ResidualStack(self.blocks, self.hidden)(Conv(self.width, 3)(x))

@@ -1,4 +1,4 @@
-"""A residual convolutional network."""
+"""Residual convolutional networks."""
 
 from __future__ import annotations
 
@@ -31,4 +31,25 @@ class ResNet(nn.Module):
         for _ in range(self.blocks):
             h = Conv(self.width)(nn.relu(self.norm()(x)))
             x = x + Conv(self.width)(nn.relu(self.norm()(h)))
+        return nn.relu(x)
+
+
+class ResidualStack(nn.Module):
+    """[B, H, W, C] to itself: blocks x + conv1x1(relu(conv3x3(relu(x)))), and a ReLU.
+
+    Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", section 4.1.
+
+    Attributes:
+        blocks: how many.
+        hidden: channels between a block's two convolutions.
+    """
+
+    blocks: int = 2
+    hidden: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for _ in range(self.blocks):
+            h = nn.relu(Conv(self.hidden)(nn.relu(x)))
+            x = x + Conv(x.shape[-1], 1)(h)
         return nn.relu(x)

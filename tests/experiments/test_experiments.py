@@ -26,13 +26,25 @@ RUNS = {
     "flows.reverse_kl": ["--depth", "1", "--width", "8", "--eval-batch", "5000"],
     "flows.latent_space": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--edits", "20"],
     "flows.super_resolution": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
+    "vaes.beta_vae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--objective", "capacity"],
+    "vaes.beta_tcvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--estimator", "stratified"],
+    "vaes.cvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--attributes", "ink", "label"],
+    "vaes.iwae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--samples", "4", "--chunk", "2"],
     "vaes.vae": ["--width", "8", "--latents", "2", "--importance-samples", "4"],
     "vaes.iaf": ["--width", "8", "--latents", "2", "--flow-width", "8", "--importance-samples", "4"],
+    "vaes.aae": ["--width", "8", "--batch-size", "32", "--prior", "petals", "--labels"],
+    "vaes.ali": ["--width", "8", "--batch-size", "32", "--latents", "2"],
+    "vaes.avb": ["--width", "8", "--latents", "2", "--basis", "2", "--basis-width", "4", "--importance-samples", "4"],
+    "vaes.aavae": ["--width", "8", "--latents", "2", "--share", "0.5", "--importance-samples", "4"],
+    "vaes.m2": ["--width", "8", "--latents", "2", "--batch-size", "20", "--labels", "20"],
+    "vaes.vq_vae": ["--prior-steps", "3", "--codes", "8", "--width", "4", "--hidden", "2", "--prior-blocks", "1"],
+    "vaes.sequence_vae": ["--width", "4", "--latents", "2", "--importance-samples", "2", "--eval-batch", "2000"],
+    "vaes.anomaly": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--held-out", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }
 # where a model cannot do without
-CONTEXT = {"flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32)}
+CONTEXT = {"vaes.cvae": np.zeros((1, 11), np.float32), "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32)}
 
 
 def run(module, *arguments, monkeypatch):

@@ -7,12 +7,13 @@ from flax import linen as nn
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.convolutional import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic, mean_pool
-from jaxgen.nets.decoders import ConvDecoder, halvings
-from jaxgen.nets.encoders import ConvEncoder
+from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
+from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator, upsample
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead
 from jaxgen.nets.mlp import MLP, ResidualMLP
 from jaxgen.nets.normalization import BatchNorm
+from jaxgen.nets.residual import ResidualStack
 
 KEY = jax.random.key(0)
 
@@ -26,6 +27,22 @@ def test_convolutional_networks_halve_and_double_to_the_size_they_are_built_for(
     assert shapes(ConvDecoder((7, 6), (5, 3, 4)), 2, 9)[0].shape == (2, 28, 24, 4)
     assert shapes(ResNetGenerator((4, 2), 3, 6), 2, 9)[0].shape == (2, 32, 16, 6)
     assert shapes(ResNetCritic(6, halvings=2), 2, 28, 28, 3)[0].shape == (2, 6)
+    assert shapes(ResidualEncoder(8, 2), 2, 32, 24, 3)[0].shape == (2, 8, 6, 8)
+    assert shapes(ResidualEncoder(8, 0), 2, 7, 5, 3)[0].shape == (2, 7, 5, 8)
+    assert shapes(ResidualDecoder(8, 2), 2, 8, 6, 3)[0].shape == (2, 32, 24, 2)
+    assert shapes(ResidualDecoder(8, 1, start=(4, 3)), 2, 9)[0].shape == (2, 8, 6, 4)
+
+
+def test_the_residual_networks_are_those_of_the_vq_vae():
+    _, variables = shapes(ResidualEncoder(), 2, 32, 32, 3)
+    kernels = [layer["kernel"].shape for layer in variables["params"].values() if "kernel" in layer]
+    assert kernels == [(4, 4, 3, 64), (4, 4, 64, 128), (3, 3, 128, 128)]
+    stack, x = ResidualStack(1, 3), jax.random.normal(KEY, (2, 4, 5, 2))
+    variables = jax.tree.map(lambda a: a + 0.1, stack.init(KEY, x))
+    p = variables["params"]
+    h = nn.Conv(3, (3, 3)).apply({"params": p["Conv_0"]}, jax.nn.relu(x))
+    h = nn.Conv(2, (1, 1)).apply({"params": p["Conv_1"]}, jax.nn.relu(h))
+    np.testing.assert_allclose(stack.apply(variables, x), jax.nn.relu(x + h), atol=1e-5)
 
 
 def test_halvings():

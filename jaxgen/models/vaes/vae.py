@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,8 @@ from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.models.vaes.objectives import ELBO, Objective, Terms
 from jaxgen.nets.context import concatenate_context
-from jaxgen.nets.decoders import ConvDecoder, halvings
-from jaxgen.nets.encoders import ConvEncoder
+from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
+from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed
 from jaxgen.nets.mlp import MLP
 
@@ -80,11 +80,15 @@ class VAE:
     objective: Objective = ELBO()
     posterior: Bijector | None = None
     prior: nn.Module | None = None
-    monitor: ClassVar = ("elbo", "max")
 
     def __post_init__(self):
         if self.likelihood.levels not in (None, self.levels):
             raise ValueError(f"the likelihood counts {self.likelihood.levels} levels, the model {self.levels}")
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """The bound, unless the objective names what it is to be judged by."""
+        return getattr(self.objective, "monitor", ("elbo", "max"))
 
     @property
     def _encoder(self) -> nn.Module:
@@ -107,7 +111,7 @@ class VAE:
         ValueError: data of another shape or type; a prior network without a context; a flow with batch statistics.
         """
         x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
-        seen, _ = self._observe(batch["x"], x_key)
+        seen, target = self._observe(batch["x"], x_key)
         z, context = jax.random.normal(z_key, (len(seen), self.latents)), batch.get("context")
         variables = {"encoder": self._encoder.init(encoder_key, concatenate_context(seen, context))}
         if self.posterior is not None:
@@ -123,7 +127,7 @@ class VAE:
             variables["prior"] = self._prior.init(prior_key, self._required(context))
         if any("batch_stats" in variables.get(name, {}) for name in ("posterior", "prior")):
             raise ValueError("posterior and prior have batch statistics, which nothing moves: use ActNorm or none")
-        return {**variables, "decoder": self._decoder.init(decoder_key, concatenate_context(z, context))}
+        return {**variables, "decoder": self._decoder.init(decoder_key, self._decoder_inputs(z, context, target))}
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -174,7 +178,7 @@ class VAE:
 
         def log_weight(key: Key) -> Array:
             z, log_q = self._draw(variables, q, jax.random.normal(key, q.mean.shape))
-            log_likelihood = self.likelihood.log_prob(self._parameters(variables, z, context), target)
+            log_likelihood = self.likelihood.log_prob(self._parameters(variables, z, context, target), target)
             return log_likelihood + self._log_prior(variables, z, context) - log_q
 
         return lax.map(log_weight, jax.random.split(z_key, samples), batch_size=min(chunk, samples))
@@ -187,7 +191,7 @@ class VAE:
         z = self.sample_prior(variables, z_key, n, context)
         if means:
             return self.decode(variables, z, context)
-        return self._data_units(self.likelihood.sample(self._parameters(variables, z, context), x_key))
+        return self._data_units(self._generate(variables, z, context, x_key))
 
     def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """z ~ p(z), or p(z|context): [n, latents]."""
@@ -211,9 +215,16 @@ class VAE:
         q = self._infer(variables, self._observe(x, None)[0], context)[0]
         return q.mean, q.log_variance
 
+    def observed(self, x: Array, key: Key) -> Array:
+        """Data in data units with their pixels drawn, where the likelihood wants them on or off; others as they are.
+
+        `terms` draws no pixel of these again, so that several passes may rate the same.
+        """
+        return self._data_units(self._observe(x, key)[1])
+
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
-        return self._data_units(self.likelihood.mean(self._parameters(variables, z, context)))
+        return self._data_units(self._generate(variables, z, context))
 
     def reconstruct(
         self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
@@ -256,11 +267,9 @@ class VAE:
         q, encoder_state = self._infer(variables, seen, context, encoder_key)
         z, log_q = self._draw(variables, q, jax.random.normal(z_key, q.mean.shape))
         params, decoder_state = forward(
-            self._decoder, variables["decoder"], concatenate_context(z, context), decoder_key
+            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), decoder_key
         )
-        parts = None
-        if self.posterior is None and not self._has_flow_prior:
-            parts = kl_per_dimension(q.mean, q.log_variance, *self._prior_moments(variables, context))
+        parts = self._kl_per_dimension(variables, q, context)
         kl = log_q - self._log_prior(variables, z, context) if parts is None else parts.sum(-1)
         log_likelihood = self.likelihood.log_prob(params, target)
         terms = Terms(log_likelihood, kl, parts, z, q.mean, q.log_variance)
@@ -305,6 +314,12 @@ class VAE:
         mean, log_variance = self._prior_moments(variables, context)
         return log_normal((z - mean) * jnp.exp(-log_variance / 2)) - (jnp.zeros_like(z) + log_variance).sum(-1) / 2
 
+    def _kl_per_dimension(self, variables: Variables, q: Posterior, context: Array | None) -> Array | None:
+        """[B, L], where both are diagonal normals; else None."""
+        if self.posterior is not None or self._has_flow_prior:
+            return None
+        return kl_per_dimension(q.mean, q.log_variance, *self._prior_moments(variables, context))
+
     def _prior_moments(self, variables: Variables, context: Array | None) -> tuple[Array | float, Array | float]:
         """Mean and log-variance of a normal prior."""
         if self.prior is None:
@@ -317,8 +332,19 @@ class VAE:
             raise ValueError("the prior is a network of the context, and there is none: give one, or prior=None")
         return context
 
-    def _parameters(self, variables: Variables, z: Array, context: Array | None) -> Array:
-        return forward(self._decoder, variables["decoder"], concatenate_context(z, context))[0]
+    def _generate(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
+        """x ~ p(x|z), or without a key E[x|z], as the likelihood counts."""
+        params = self._parameters(variables, z, context)
+        return self.likelihood.mean(params) if key is None else self.likelihood.sample(params, key)
+
+    def _parameters(
+        self, variables: Variables, z: Array, context: Array | None, target: Array | None = None
+    ) -> Array:
+        return forward(self._decoder, variables["decoder"], self._decoder_inputs(z, context, target))[0]
+
+    def _decoder_inputs(self, z: Array, context: Array | None, target: Array | None) -> Any:
+        """What the decoder is given: the latents, and where it is autoregressive, of the target what came before."""
+        return concatenate_context(z, context)
 
 
 def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientTransformation) -> dict[str, Play]:
@@ -373,3 +399,24 @@ def conv_vae(
     start = (event_shape[0] >> stages, event_shape[1] >> stages)
     decoder = ConvDecoder(start, (*widths[::-1], width)) if widths else ConvDecoder(start, (width,))
     return VAE(ConvEncoder(widths), decoder, event_shape, latents, likelihood, levels, binarize, objective)
+
+
+def residual_vae(
+    event_shape: tuple[int, int, int],
+    latents: int = 64,
+    width: int = 128,
+    blocks: int = 2,
+    likelihood: Likelihood = DiscretizedLogistic(256),
+    levels: int | None = 256,
+    binarize: bool = True,
+    objective: Objective = ELBO(),
+) -> VAE:
+    """Residual networks for images, halved twice, or as often as they leave 4 pixels: those of the VQ-VAE.
+
+    `width` is of the lowest resolution, a quarter of it of each of the `blocks` residual blocks within.
+    """
+    stages, hidden = min(2, halvings(event_shape)), max(1, width // 4)
+    start = (event_shape[0] >> stages, event_shape[1] >> stages)
+    encoder = ResidualEncoder(width, stages, blocks, hidden)
+    decoder = ResidualDecoder(width, stages, blocks, hidden, start)
+    return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)

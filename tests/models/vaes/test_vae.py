@@ -14,38 +14,13 @@ from jaxgen.contracts import Model
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, warm_up
 from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae, lagging_inference
+from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae, lagging_inference, residual_vae
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, batch_for, drawn
-
-
-class LinearGaussian:
-    """z ~ N(0, I_2), x|z ~ N(W z + b, s^2 I_5) as a VAE without hidden layers, W's columns orthogonal.
-
-    Marginal and posterior are known normals, the posterior a diagonal one.
-    """
-
-    s = 0.7
-    w = np.float32([[1, 1], [1, -1], [2, 0], [0, 0.5], [0, 0]])
-    b = np.float32([0.1, -0.2, 0.3, 0.4, -0.5])
-    marginal = stats.multivariate_normal(b, w @ w.T + s**2 * np.eye(5))
-    variance = 1 / (1 + (w**2).sum(0) / s**2)
-    to_mean = variance[:, None] * w.T / s**2
-    model = VAE(MLP(()), MLP(()), (5,), 2, Gaussian(std=s))
-
-    def variables(self, scale=1.0):
-        """With the posterior's standard deviations times `scale` in the encoder, and its means."""
-        log_variance = np.log(self.variance * scale**2)
-        return {
-            "encoder": {"params": {"head": {
-                "mean": {"kernel": self.to_mean.T, "bias": -self.to_mean @ self.b},
-                "log_variance": {"kernel": np.zeros((5, 2)), "bias": 14 * np.arctanh(log_variance / 14)},
-            }}},
-            "decoder": {"params": {"head": {"out": {"kernel": self.w.T, "bias": self.b}}}},
-        }  # fmt: skip
+from tests.models.vaes.linear_gaussian import LinearGaussian
 
 
 def test_with_the_posterior_for_an_encoder_one_draw_gives_log_p():
@@ -80,20 +55,13 @@ def test_the_loss_has_the_gradient_of_the_expected_bound():
     case, rows = LinearGaussian(), 50_000
     x = np.float32(np.tile(case.marginal.rvs(1, random_state=0), (rows, 1)))
     m = np.array([0.3, -0.4])
-    variables = case.variables(1.5)
-    std = 1.5 * np.sqrt(case.variance)
-    variables["encoder"]["params"]["head"]["mean"] = {"kernel": np.zeros((5, 2)), "bias": m}
+    variables = case.variables_at(m, 1.5)
     value = lambda v: case.model.loss(v, {"x": x}, KEY, 0).value  # noqa: E731
     grads = jax.jit(jax.grad(value))(variables)
-    # d/dm of |x - W z - b|^2 / 2 s^2 + |m|^2 / 2, and d/dstd of the trace term and the divergence
-    by_mean = case.w.T @ (case.w @ m + case.b - x[0]) / case.s**2 + m
-    by_std = std * (case.w**2).sum(0) / case.s**2 + std - 1 / std
+    by_mean, by_log_variance, by_bias = case.gradient_at(x[0], m, 1.5)
     head = grads["encoder"]["params"]["head"]
-    raw = np.asarray(variables["encoder"]["params"]["head"]["log_variance"]["bias"])
-    by_raw = by_std * std / 2 * (1 - np.tanh(raw / 14) ** 2)
     np.testing.assert_allclose(head["mean"]["bias"], by_mean, atol=0.06)
-    np.testing.assert_allclose(head["log_variance"]["bias"], by_raw, atol=0.06)
-    by_bias = -(x[0] - case.w @ m - case.b) / case.s**2
+    np.testing.assert_allclose(head["log_variance"]["bias"], by_log_variance, atol=0.06)
     np.testing.assert_allclose(grads["decoder"]["params"]["head"]["out"]["bias"], by_bias, atol=0.06)
 
 
@@ -366,8 +334,9 @@ def test_batch_statistics_move_in_training_and_decide_afterwards():
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
-def test_the_convolutional_builder_fits_the_usual_images(shape):
-    model = conv_vae(shape)
+@pytest.mark.parametrize("builder", [conv_vae, residual_vae])
+def test_the_convolutional_builders_fit_the_usual_images(builder, shape):
+    model = builder(shape)
     batch = {"x": jax.ShapeDtypeStruct((2, *shape), jnp.uint8)}
     variables = jax.eval_shape(model.init, KEY, batch)
     samples = jax.eval_shape(functools.partial(model.sample, n=5), variables, KEY)

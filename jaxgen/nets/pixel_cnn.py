@@ -1,0 +1,210 @@
+"""The gated PixelCNN: a distribution over grids of codes, each given those before it, row by row from the left.
+
+    log p(c) = sum_ij log p(c_ij | c_kl before ij)
+
+A vertical stack sees all rows above, a horizontal one what is to the left in the same row and, at every layer, the
+vertical one's features of that place; so no code that comes before is out of sight, and none that comes after is in it.
+Instead of masks the inputs are shifted by one place, the kernels are those halves that look back, and what would lie
+outside the grid is zero. Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders",
+arXiv:1606.05328, section 2.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.contracts import Array, Collections, Key
+from jaxgen.convolution import conv_general_dilated
+
+
+class GatedBlock(nn.Module):
+    """One layer of both stacks, on inputs that are padded already: convolutions are "VALID".
+
+    Attributes:
+        width: channels of each stack.
+        size: of the kernels, odd; the vertical one is [s + 1, size], the horizontal one [1, s + 1], `s = size // 2`.
+        dropout: share of the horizontal stack's gated units that drop where a `dropout` stream is given.
+    """
+
+    width: int
+    size: int
+    dropout: float = 0.0
+
+    def setup(self):
+        def convolution(rows: int, columns: int) -> nn.Conv:
+            shape = (rows, columns)
+            return nn.Conv(2 * self.width, shape, padding="VALID", conv_general_dilated=conv_general_dilated)
+
+        reach = self.size // 2
+        self.from_above = convolution(reach + 1, self.size)
+        self.from_left = convolution(1, reach + 1)
+        self.down = nn.Dense(2 * self.width)
+        self.of_context = nn.Dense(4 * self.width, use_bias=False)
+        self.out = nn.Dense(self.width)
+        self.drop = nn.Dropout(self.dropout)
+
+    def vertical(self, v: Array, context: Array | None) -> tuple[Array, Array]:
+        """Padded rows [B, H + s, W + 2 s, width] to the next layer's and to what the horizontal stack is given.
+
+        Returns:
+            [B, H, W, width] and [B, H, W, 2 width].
+        """
+        v = self.from_above(v)
+        given = self.down(v)
+        if context is not None:
+            for_v, for_h = jnp.split(self.of_context(context), 2, -1)
+            v, given = v + for_v, given + for_h
+        return _gated(v), given
+
+    def horizontal(self, h: Array, given: Array) -> Array:
+        """A padded row [B, H, W + s, width], and what `vertical` gave, to the next layer's [B, H, W, width]."""
+        new = self.drop(_gated(self.from_left(h) + given), deterministic=not self.has_rng("dropout"))
+        return h[:, :, self.size // 2 :] + self.out(new)
+
+
+def _gated(x: Array) -> Array:
+    value, gate = jnp.split(x, 2, -1)
+    return jnp.tanh(value) * nn.sigmoid(gate)
+
+
+class PixelCNN(nn.Module):
+    """Codes [B, H, W], integers 0..codes-1, to the logits of each given those before it, [B, H, W, codes] float32.
+
+    Fresh, it gives every code the same probability. `sample_codes` draws from it.
+
+    Attributes:
+        codes: how many there are.
+        width: channels of each stack.
+        blocks: layers; on a grid wider than `blocks * (size // 2)` the distant ones of the row above are seen only from
+            rows further down.
+        size: of the kernels, odd.
+        dropout: of each block, where a `dropout` stream is given.
+
+    Raises:
+        ValueError: an even size, or one below 3.
+    """
+
+    codes: int
+    width: int = 64
+    blocks: int = 5
+    size: int = 5
+    dropout: float = 0.0
+
+    def setup(self):
+        if self.size < 3 or self.size % 2 == 0:
+            raise ValueError(f"PixelCNN needs an odd kernel size of at least 3, got {self.size}")
+        self.embed = nn.Embed(self.codes, self.width)
+        self.stack = [GatedBlock(self.width, self.size, self.dropout) for _ in range(self.blocks)]
+        self.hidden = nn.Dense(self.width)
+        self.last = nn.Dense(self.codes, kernel_init=nn.initializers.zeros)
+
+    def __call__(self, codes: Array, context: Array | None = None) -> Array:
+        """The logits; a context is [B, D], for all places, or [B, H, W, D]."""
+        return self.of_vectors(self.embed(codes), context)
+
+    def of_vectors(self, x: Array, context: Array | None = None) -> Array:
+        """The logits, from a vector for each code, [B, H, W, width]."""
+        reach = self.size // 2
+        if context is not None:
+            context = at_places(context, x.shape[:3])
+        # shifted by one place: down for what is above, right for what is to the left
+        v = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+        h = jnp.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+        for block in self.stack:
+            v, given = block.vertical(jnp.pad(v, ((0, 0), (reach, 0), (reach, reach), (0, 0))), context)
+            h = block.horizontal(jnp.pad(h, ((0, 0), (0, 0), (reach, 0), (0, 0))), given)
+        return self._logits(h)
+
+    def _logits(self, h: Array) -> Array:
+        return self.last(nn.relu(self.hidden(nn.relu(h)))).astype(jnp.float32)
+
+    def row(self, above: Array, seen: tuple[Array, ...], i: Array, context: Array | None):
+        """Row i of the vertical stack, from the codes of the row above [B, W].
+
+        Args:
+            seen: by block, its padded input [B, H + s, W + 2 s, width], rows before i filled in.
+            context: [B, 1, W, D].
+
+        Returns:
+            `seen` with row i, and by block what the horizontal stack is given, [B, 1, W, 2 width].
+        """
+        reach, filled, all_given = self.size // 2, [], []
+        # above the first row there is nothing, not a code
+        v = jnp.where(i > 0, self.embed(above)[:, None], 0)
+        for block, rows in zip(self.stack, seen, strict=True):
+            rows = lax.dynamic_update_slice(rows, v.astype(rows.dtype), (0, i + reach, reach, 0))
+            v, given = block.vertical(lax.dynamic_slice_in_dim(rows, i, reach + 1, 1), context)
+            filled.append(rows)
+            all_given.append(given)
+        return tuple(filled), tuple(all_given)
+
+    def place(self, left: Array, seen: tuple[Array, ...], given: tuple[Array, ...], j: Array):
+        """The logits of place j of a row, from the code to its left [B].
+
+        Args:
+            seen: by block, its padded input [B, 1, W + s, width], places before j filled in.
+            given: what `row` gave.
+
+        Returns:
+            `seen` with place j, and [B, codes].
+        """
+        reach, filled = self.size // 2, []
+        h = jnp.where(j > 0, self.embed(left)[:, None, None], 0)
+        for block, columns, of_row in zip(self.stack, seen, given, strict=True):
+            columns = lax.dynamic_update_slice(columns, h.astype(columns.dtype), (0, 0, j + reach, 0))
+            window = lax.dynamic_slice_in_dim(columns, j, reach + 1, 2)
+            h = block.horizontal(window, lax.dynamic_slice_in_dim(of_row, j, 1, 2))
+            filled.append(columns)
+        return tuple(filled), self._logits(h)[:, 0, 0]
+
+
+def at_places(context: Array, shape: tuple[int, int, int]) -> Array:
+    """A context [B, D] or [B, H, W, D] at each place of a grid of codes of that shape, [B, H, W, D].
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if context.ndim == 2:
+        context = context[:, None, None]
+    if context.ndim != 4 or any(c not in (1, n) for c, n in zip(context.shape, shape)):
+        raise ValueError(f"context of shape {context.shape} does not fit codes of shape {shape}")
+    return jnp.broadcast_to(context, (*shape, context.shape[-1]))
+
+
+def sample_codes(
+    network: PixelCNN, variables: Collections, key: Key, shape: tuple[int, int, int], context: Array | None = None
+) -> Array:
+    """Draws codes, int32 of the shape [n, H, W], place by place, with the arithmetic of a single pass of the network.
+
+    Each layer is computed once at every place, when all that it looks at is known. The noise of place i, counted row
+    by row, is of `fold_in(key, i)`.
+    """
+    n, height, width = shape
+    reach, channels = network.size // 2, network.width
+    if context is not None:
+        context = at_places(context, shape)
+
+    def draw_row(i, state):
+        codes, seen = state
+        of_row = None if context is None else lax.dynamic_slice_in_dim(context, i, 1, 1)
+        # row i - 1; for i = 0 whatever: it is not used
+        above = lax.dynamic_index_in_dim(codes, jnp.maximum(i - 1, 0), 1, keepdims=False)
+        seen, given = network.apply(variables, above, seen, i, of_row, method="row")
+
+        def draw_place(j, state):
+            codes, seen = state
+            left = codes[:, i, jnp.maximum(j - 1, 0)]
+            seen, logits = network.apply(variables, left, seen, given, j, method="place")
+            drawn = jax.random.categorical(jax.random.fold_in(key, i * width + j), logits)
+            return codes.at[:, i, j].set(drawn.astype(codes.dtype)), seen
+
+        row = tuple(jnp.zeros((n, 1, width + reach, channels)) for _ in range(network.blocks))
+        codes, _ = lax.fori_loop(0, width, draw_place, (codes, row))
+        return codes, seen
+
+    rows = tuple(jnp.zeros((n, height + reach, width + 2 * reach, channels)) for _ in range(network.blocks))
+    codes, _ = lax.fori_loop(0, height, draw_row, (jnp.zeros(shape, jnp.int32), rows))
+    return codes

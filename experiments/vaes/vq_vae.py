@@ -4,7 +4,7 @@ An autoencoder whose latents are a grid of codes from a learned codebook, then a
 codes, in a phase of its own. The paper's set-up (arXiv:1711.00937) on CIFAR-10, 8x8 places, is `--codes 512 --width 256
 --hidden 256 --commitment 0.25 --codebook gradient --batch-size 128 --learning-rate 2e-4 --steps 250000`. Its figure is
 compared with `bits_per_dim_uniform`, a bound with independent codes, which needs no prior: `--prior-steps 0`. The
-defaults are those of a first run on 8x8 digits, 4x4 places: codes that are moving averages, those hardly used restarted.
+defaults are those of a first run on 8x8 digits, 4x4 places: codes that are moving averages, the hardly used restarted.
 
 Perplexity and usage are of the codes of the whole test split: those of a batch depend on its size.
 """

@@ -44,7 +44,9 @@ def test_every_notebook_is_tested():
     assert set(NOTEBOOKS) == set(PICTURES) == set(executing.SHORT)
 
 
-@pytest.mark.parametrize("name", sorted(PICTURES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "latent_space" else ()) for name in sorted(PICTURES)]
+)
 def test_executes_from_first_to_last_cell_without_complaint(name, monkeypatch):
     # small compilations are most of a short execution
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")

@@ -43,6 +43,11 @@ RUNS = {
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }
+# whose networks take long to compile; the parts of each are tested where they are
+SLOW = {
+    "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "vaes.vq_vae",
+    "vaes.anomaly", "vaes.avb", "vaes.ali", "vaes.iwae", "vaes.sequence_vae", "gans.wgan_gp_images",
+}
 # where a model cannot do without
 CONTEXT = {"vaes.cvae": np.zeros((1, 11), np.float32), "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32)}
 
@@ -64,10 +69,7 @@ def test_every_experiment_is_tried_here():
     assert found == set(RUNS)
 
 
-# five couplings' networks are compiled for it, each there and back
-@pytest.mark.parametrize(
-    "module", [pytest.param(m, marks=pytest.mark.slow if m == "flows.flow_plus_plus" else ()) for m in RUNS]
-)
+@pytest.mark.parametrize("module", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in RUNS])
 def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     run(module, *TINY, *RUNS[module], "--out", str(out), monkeypatch=monkeypatch)
@@ -90,7 +92,7 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     assert module in table.read_text() and str(tmp_path) not in table.read_text()
 
 
-@pytest.mark.parametrize("module", ["flows.real_nvp", "flows.latent_space"])
+@pytest.mark.parametrize("module", ["flows.real_nvp", pytest.param("flows.latent_space", marks=pytest.mark.slow)])
 def test_conditional_runs(module, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run(module, *TINY, *RUNS[module], "--conditional", "--out", str(out), monkeypatch=monkeypatch)

@@ -16,6 +16,7 @@ from jaxgen.distributions import Bernoulli, Categorical, Gaussian
 from jaxgen.models.vaes import QuantizedSequenceVAE, lagging_inference
 
 
+@pytest.mark.slow
 def test_a_text_is_learned_and_read(tmp_path, monkeypatch):
     monkeypatch.setattr(shell, "TEST_DRAWS", 2)
     (tmp_path / "book.txt").write_text("the quick brown fox jumps\nover the lazy dog " * 60)

@@ -179,6 +179,7 @@ def test_a_gated_block_is_that_of_its_docstring():
     np.testing.assert_allclose(network.apply(variables, x), concat_elu(h), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_attention_lets_distant_pixels_meet_and_codes_their_positions():
     network, x = GatedConvNet(4, 2, heads=2), jax.random.normal(KEY, (1, 8, 8, 1))
     variables = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), network.init(KEY, x))

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxgen.models.flows import flow_plus_plus
 from tests.bijectors.tools import quick, random_variables
@@ -8,6 +9,7 @@ from tests.bijectors.tools import quick, random_variables
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 def test_images_come_back_and_both_players_learn():
     flow = flow_plus_plus((4, 4, 1), 17, 4, 1, 2, pairs=(1, 1, 1), noise_pairs=1, noise_blocks=1, heads=2, dropout=0.0)
     x = np.random.default_rng(0).integers(0, 17, (3, 4, 4, 1), np.uint8)

@@ -189,6 +189,7 @@ def test_other_batches_are_refused():
         POINTS.init(KEY, {"x": np.zeros((4, 2), np.float32)})
 
 
+@pytest.mark.slow
 def test_few_labels_and_many_rows_tell_two_clusters_apart():
     model = M2(dense_vae((2,), 1, (16,), likelihood=Gaussian()), MLP((16,)), classes=2, labelled_share=0.02)
     play = model.plays()["elbo"]._replace(optimizer=optax.adam(5e-3))

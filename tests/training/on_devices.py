@@ -12,7 +12,7 @@ import optax
 from jaxgen.data import ArraySource
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans.wgan_gp import dense_wgan_gp
-from jaxgen.models.vaes.vae import dense_vae
+from jaxgen.models.vaes import dense_vae
 from jaxgen.training import Settings, fit, init_state
 from tests.training.games import Duel
 from tests.training.runs import images, points

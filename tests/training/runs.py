@@ -17,7 +17,7 @@ from jaxgen.contracts import always
 from jaxgen.data import ArraySource, Splits
 from jaxgen.models.flows.real_nvp import real_nvp_image
 from jaxgen.models.gans.wgan_gp import dense_wgan_gp
-from jaxgen.models.vaes.vae import dense_vae
+from jaxgen.models.vaes import dense_vae
 from jaxgen.training import Phase, Settings, fit
 from tests.training.games import Duel
 

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.gans.wgan_gp import conv_wgan_gp, dense_wgan_gp
-from jaxgen.models.vaes.vae import conv_vae, dense_vae
+from jaxgen.models.vaes import conv_vae, dense_vae
 from jaxgen.metrics.modes import mixture_figures
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.training.description import build, describe
@@ -65,7 +65,7 @@ def test_foreign_parts_are_not_written(thing):
         {"function": "jaxgen.data.prepare.main"},
         {"function": "jax.numpy.__builtins__"},
         {"function": "jax.numpy.load"},
-        {"class": "jaxgen.models.vaes.vae.dense_vae", "fields": {}},
+        {"class": "jaxgen.models.vaes.builders.dense_vae", "fields": {}},
         {"class": "jaxgen.models.vaes.vae.VAE", "fields": {"nonsense": 1}},
         {"function": 3},
         {"surprise": 1},

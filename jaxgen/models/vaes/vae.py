@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -28,17 +28,14 @@ from jax import lax
 
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
-from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood
+from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_per_dimension
 from jaxgen.losses.likelihood import bits_per_dim
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.models.vaes.objectives import ELBO, Objective, Terms
 from jaxgen.nets.context import concatenate_context
-from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
-from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed
-from jaxgen.nets.mlp import MLP
 
 
 class Posterior(NamedTuple):
@@ -364,59 +361,3 @@ def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientT
 def log_normal(noise: Array) -> Array:
     """log N(noise; 0, I) of [B, L], [B]."""
     return -0.5 * (noise**2 + math.log(2 * math.pi)).sum(-1)
-
-
-def dense_vae(
-    event_shape: tuple[int, ...],
-    latents: int = 50,
-    widths: tuple[int, ...] = (200, 200),
-    activation: Callable = nn.tanh,
-    likelihood: Likelihood = Bernoulli(),
-    levels: int | None = None,
-    binarize: bool = True,
-    objective: Objective = ELBO(),
-) -> VAE:
-    """Dense networks, by default those of Burda et al. 2016 on binarized MNIST: 784-200-200-50-200-200-784, tanh.
-
-    `widths` run from the data to the latents, and back for the decoder.
-    """
-    encoder, decoder = MLP(widths, activation), MLP(widths[::-1], activation)
-    return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)
-
-
-def conv_vae(
-    event_shape: tuple[int, int, int],
-    latents: int = 64,
-    width: int = 32,
-    likelihood: Likelihood = DiscretizedLogistic(256),
-    levels: int | None = 256,
-    binarize: bool = True,
-    objective: Objective = ELBO(),
-) -> VAE:
-    """Convolutional networks for images, halved while they are even and above 4 pixels, the channels doubling."""
-    stages = halvings(event_shape)
-    widths = tuple(width * 2**i for i in range(stages))
-    start = (event_shape[0] >> stages, event_shape[1] >> stages)
-    decoder = ConvDecoder(start, (*widths[::-1], width)) if widths else ConvDecoder(start, (width,))
-    return VAE(ConvEncoder(widths), decoder, event_shape, latents, likelihood, levels, binarize, objective)
-
-
-def residual_vae(
-    event_shape: tuple[int, int, int],
-    latents: int = 64,
-    width: int = 128,
-    blocks: int = 2,
-    likelihood: Likelihood = DiscretizedLogistic(256),
-    levels: int | None = 256,
-    binarize: bool = True,
-    objective: Objective = ELBO(),
-) -> VAE:
-    """Residual networks for images, halved twice, or as often as they leave 4 pixels: those of the VQ-VAE.
-
-    `width` is of the lowest resolution, a quarter of it of each of the `blocks` residual blocks within.
-    """
-    stages, hidden = min(2, halvings(event_shape)), max(1, width // 4)
-    start = (event_shape[0] >> stages, event_shape[1] >> stages)
-    encoder = ResidualEncoder(width, stages, blocks, hidden)
-    decoder = ResidualDecoder(width, stages, blocks, hidden, start)
-    return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)

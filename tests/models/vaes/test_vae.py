@@ -13,8 +13,7 @@ from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, LearnedP
 from jaxgen.contracts import Model
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, warm_up
-from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.vae import VAE, conv_vae, dense_vae, lagging_inference, residual_vae
+from jaxgen.models.vaes import ELBO, VAE, conv_vae, dense_vae, lagging_inference, residual_vae
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.state import init_state

@@ -40,11 +40,11 @@ def save(figure: Any, path: str | Path) -> Path:
 def grid(images: Any, columns: int | None = None) -> np.ndarray:
     """Tiles images [n, H, W, C] to one [rows (H+1) + 1, columns (W+1) + 1, 3] in [0, 1], with lines between.
 
-    Integer images are scaled by their greatest value or 255 where that is above 16 (17-level images go to 16).
+    Integer images are scaled by 255, or where none is above by 16 or by 1 (digits have 17 levels, binary images two).
     """
     images = np.asarray(images)
     if np.issubdtype(images.dtype, np.integer):
-        images = images / (255.0 if images.max() > 16 else 16.0)
+        images = images / next(top for top in (1.0, 16.0, 255.0) if top == 255.0 or images.max() <= top)
     n, h, w, c = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)

@@ -18,7 +18,9 @@ def test_grid_puts_each_image_in_its_place():
 
 
 def test_grid_scales_few_levels_and_clips_floats():
-    np.testing.assert_allclose(plotting.grid(np.full((1, 1, 1, 1), 16, np.uint8))[1, 1], 1.0)
+    for top in (1, 16, 255):
+        two = np.asarray([top, 0], np.uint8).reshape(2, 1, 1, 1)
+        np.testing.assert_allclose(plotting.grid(two)[1, [1, 3]], [[1, 1, 1], [0, 0, 0]])
     np.testing.assert_allclose(plotting.grid(np.full((1, 1, 1, 3), 1.7))[1, 1], 1.0)
 
 

@@ -113,12 +113,30 @@ def experiment(
         return latent_map(bound, data, config.eval_batch)
 
     pictures = {"latents": map_of}
+    if _has_divergences(model, data):
+        pictures["divergences"] = lambda bound: divergences(bound, data, config.eval_batch)
     if plotting.drawable(data.test.head(1)["x"]) and len(model.event_shape) == 3:
         pictures["interpolations"] = lambda bound: interpolations(bound, data)
         pictures["traversals"] = lambda bound: traversals(bound, data, config.eval_batch)
     return Experiment(
         model, plays, figures=figures if hasattr(model, "log_prob") else None, report=report, pictures=pictures
     )
+
+
+def _has_divergences(model: Any, data: Splits) -> bool:
+    """Whether the model's divergence has a part for each latent: found out without computing."""
+    if not hasattr(model, "terms"):
+        return False
+    batch, key = data.train.head(2), jax.random.key(0)
+    terms = jax.eval_shape(lambda batch: model.terms(model.init(key, batch), batch, key)[0], batch)
+    return terms.kl_per_dimension is not None
+
+
+def divergences(bound: Bound, data: Splits, batch_size: int) -> Any:
+    """What each latent costs: the mean over the test rows of its part of the divergence, the greatest first."""
+    key = jax.random.key(0)
+    parts = in_batches(lambda batch: bound.terms(batch, key)[0].kl_per_dimension, data.test, batch_size)
+    return plotting.spectrum(parts.mean(0), "KL in nats")
 
 
 def in_batches(function: Any, source: Any, batch_size: int) -> Any:

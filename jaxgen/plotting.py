@@ -186,12 +186,12 @@ def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = Non
     return figure
 
 
-def spectrum(sigmas: Any) -> Any:
-    """A figure of standard deviations or scales [n] in descending order, on a logarithmic axis."""
-    values = np.sort(np.ravel(np.asarray(sigmas)))[::-1]
+def spectrum(values: Any, name: str = "sigma") -> Any:
+    """A figure of one positive number a dimension, as scales or divergences, in descending order, on a logarithmic axis."""
+    values = np.sort(np.ravel(np.asarray(values)))[::-1]
     figure, axes = _figure()
     axes[0, 0].semilogy(np.arange(1, len(values) + 1), values)
-    axes[0, 0].set(title="spectrum", xlabel="dimension", ylabel="sigma")
+    axes[0, 0].set(title="spectrum", xlabel="dimension", ylabel=name)
     return figure
 
 

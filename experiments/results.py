@@ -16,7 +16,7 @@ HEAD = """# Results
 
 Written by `python -m experiments.results` from the runs' own files. Test splits; the model's own noise is
 averaged over 16 draws. A published figure stands beside a measured one, with its own set-up: read its source before
-comparing.
+comparing. Seconds are of runs as they were, some of them side by side on the same processors.
 
 | experiment | data | figure | measured | published | steps | training | device | seed | commit |
 |---|---|---|---|---|---|---|---|---|---|

@@ -9,6 +9,7 @@ import pytest
 from notebooks import execute as executing
 
 NOTEBOOKS = {path.stem: path for path in executing.notebooks()}
+SLOW = ("a_trained_run", "latent_space")
 PICTURES = {"a_trained_run": 5, "composing_bijectors": 4, "latent_space": 4, "losses_in_your_own_loop": 1}
 MOST_BYTES = 400_000
 # what a Unix, a macOS or a Windows machine calls its folders
@@ -45,7 +46,7 @@ def test_every_notebook_is_tested():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "latent_space" else ()) for name in sorted(PICTURES)]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(PICTURES)]
 )
 def test_executes_from_first_to_last_cell_without_complaint(name, monkeypatch):
     # small compilations are most of a short execution

@@ -46,7 +46,8 @@ RUNS = {
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
     "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "vaes.vq_vae",
-    "vaes.anomaly", "vaes.avb", "vaes.ali", "vaes.iwae", "vaes.sequence_vae", "gans.wgan_gp_images",
+    "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
+    "vaes.sequence_vae", "gans.wgan_gp_images",
 }
 # where a model cannot do without
 CONTEXT = {"vaes.cvae": np.zeros((1, 11), np.float32), "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32)}

@@ -22,6 +22,7 @@ def given(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_trains_what_is_missing_and_reads_the_rest(given, monkeypatch, capsys):
     lines = table.main(given).splitlines()
     assert len(lines) == 6 and "epoch 1 of 1" in capsys.readouterr().out

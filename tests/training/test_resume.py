@@ -35,7 +35,7 @@ def lines(folder: Path):
 
 
 # Killed after the second checkpoint, at step 12: its saving waits for the first one, so that one at least is whole.
-@pytest.mark.parametrize(("kind", "kill_at"), [("flow", 15), ("vae", 14), ("gan", 17), ("phases", 16)])
+@pytest.mark.parametrize(("kind", "kill_at"), [("flow", 15), pytest.param("vae", 14, marks=pytest.mark.slow), ("gan", 17), ("phases", 16)])
 def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     process = subprocess.run(

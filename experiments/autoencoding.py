@@ -17,6 +17,7 @@ from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Play, Variables
 from jaxgen.data import Splits
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from jaxgen.losses import kl_per_dimension
 from jaxgen.metrics import active_units, mutual_information
 from jaxgen.models.vaes import VAE, conv_vae, dense_vae, residual_vae
 from jaxgen.training import Bound
@@ -146,7 +147,7 @@ def in_batches(function: Any, source: Any, batch_size: int) -> Any:
 
 
 def codes(bound: Bound, source: Any, batch_size: int) -> Array:
-    """A whole split's codes, means where they are random, [rows, latents]."""
+    """A whole split's codes, means where they are random: [rows, latents], or what else the model's codes are."""
     return in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), source, batch_size)
 
 
@@ -184,8 +185,7 @@ def traversals(bound: Bound, data: Splits, batch_size: int) -> Any:
     """What the latents of greatest divergence, or variance, do, each from -3 to 3, the others as the first row has them."""
     head = data.test.head(1)
     if hasattr(bound.model, "posterior_moments"):
-        mean, log_variance = moments(bound, data.test, batch_size)
-        used = (mean**2 + jnp.expm1(log_variance) - log_variance).mean(0)
+        used = kl_per_dimension(*moments(bound, data.test, batch_size)).mean(0)
     else:
         used = codes(bound, data.test, batch_size).var(0)
     order = np.argsort(-np.asarray(used))[:TRAVERSED]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.autoencoding import in_batches, likelihood
+from experiments.autoencoding import codes, likelihood
 from experiments.shell import Config, Experiment, Published, main
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
@@ -96,10 +96,8 @@ def build(config: VQVAEConfig, data: Splits) -> Experiment:
         return {"squared error": error, **scaled}
 
     def report(bound: Bound) -> Mapping[str, float]:
-        codes = in_batches(
-            lambda batch: bound.encode(batch["x"], None, batch.get("context")), data.test, config.eval_batch
-        )
-        counts = np.bincount(np.asarray(codes).ravel(), minlength=config.codes)
+        found = codes(bound, data.test, config.eval_batch)
+        counts = np.bincount(np.asarray(found).ravel(), minlength=config.codes)
         varied, used = perplexity(jnp.asarray(counts)), (counts > 0).mean()
         return {"perplexity": float(varied), "share of codes in use": float(used)}
 

@@ -34,7 +34,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variable
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.vaes.objectives import Terms
-from jaxgen.models.vaes.vae import VAE, Posterior, log_normal
+from jaxgen.models.vaes.vae import VAE, Posterior
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import Headed, ScalarHead
 from jaxgen.nets.implicit import MixingHead, NoiseBasis, mix, mixed_moments
@@ -182,7 +182,7 @@ class AVB(VAE):
             return z, 0.0
         mean, log_variance = lax.stop_gradient((q.mean, q.log_variance))
         normalised = (z - mean) * jnp.exp(-log_variance / 2)
-        return normalised, log_normal(normalised) - log_variance.sum(-1) / 2 - log_normal(z)
+        return normalised, self._normal.log_prob(normalised) - log_variance.sum(-1) / 2 - self._normal.log_prob(z)
 
     def _judge(
         self, variables: Variables, seen: Array, z: Array, context: Array | None, key: Key | None = None

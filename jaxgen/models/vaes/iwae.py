@@ -25,7 +25,7 @@ from jaxgen.distributions.likelihoods import Bernoulli
 from jaxgen.losses.elbo import doubly_reparameterized_bound, importance_weighted_bound
 from jaxgen.models.players import forward
 from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.vae import VAE, Posterior, log_normal
+from jaxgen.models.vaes.vae import VAE, Posterior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,8 @@ class IWAE(VAE):
         else:
             log_p, state = log_joint(variables, held(z))
             mean, log_variance = held(q.mean), held(q.log_variance)
-            log_q_of_z = log_normal((z - mean) * jnp.exp(-log_variance / 2)) - log_variance.sum(-1) / 2
+            normalised = (z - mean) * jnp.exp(-log_variance / 2)
+            log_q_of_z = self._normal.log_prob(normalised) - log_variance.sum(-1) / 2
             log_weights = (log_p - held(log_q), log_joint(held(variables), z)[0] - log_q_of_z)
         return tuple(w.reshape(len(keys), -1) for w in log_weights), state
 

@@ -29,6 +29,7 @@ from jax import lax
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
+from jaxgen.distributions.normal import Normal
 from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_per_dimension
 from jaxgen.losses.likelihood import bits_per_dim
 from jaxgen.models.players import forward
@@ -94,6 +95,11 @@ class VAE:
     @property
     def _decoder(self) -> nn.Module:
         return Headed(self.decoder, EventHead(self.event_shape, self.likelihood.n))
+
+    @property
+    def _normal(self) -> Normal:
+        """Of the noise that latents are drawn by, and where there is no other the prior."""
+        return Normal((self.latents,))
 
     @property
     def _prior(self) -> nn.Module:
@@ -297,7 +303,7 @@ class VAE:
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
         """z [B, L] by standard normal noise [B, L], and log q(z|x) [B]."""
         z = q.mean + jnp.exp(q.log_variance / 2) * noise
-        log_q = log_normal(noise) - q.log_variance.sum(-1) / 2
+        log_q = self._normal.log_prob(noise) - q.log_variance.sum(-1) / 2
         if self.posterior is None:
             return z, log_q
         z, log_det = self.posterior.apply(variables["posterior"], z, q.features, method="inverse_and_log_det")
@@ -307,9 +313,10 @@ class VAE:
         """log p(z), [B]."""
         if self._has_flow_prior:
             z, log_det = self.prior.apply(variables["prior"], z, context)
-            return log_normal(z) + log_det
+            return self._normal.log_prob(z) + log_det
         mean, log_variance = self._prior_moments(variables, context)
-        return log_normal((z - mean) * jnp.exp(-log_variance / 2)) - (jnp.zeros_like(z) + log_variance).sum(-1) / 2
+        log_volume = (jnp.zeros_like(z) + log_variance).sum(-1) / 2
+        return self._normal.log_prob((z - mean) * jnp.exp(-log_variance / 2)) - log_volume
 
     def _kl_per_dimension(self, variables: Variables, q: Posterior, context: Array | None) -> Array | None:
         """[B, L], where both are diagonal normals; else None."""
@@ -356,8 +363,3 @@ def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientT
         "inference": Play(inference, model.loss, optimizer),
         "generation": Play(generation, model.loss, optimizer, every(encoder_steps)),
     }
-
-
-def log_normal(noise: Array) -> Array:
-    """log N(noise; 0, I) of [B, L], [B]."""
-    return -0.5 * (noise**2 + math.log(2 * math.pi)).sum(-1)

@@ -63,6 +63,8 @@ class Experiment(NamedTuple):
         phases: several games one after another.
         baselines: figures of simple methods on the same test split, by name.
         figures: of the test split, beside those of `Model.evaluate`.
+        scheduled: of the validation split, beside those of `Model.evaluate`, whenever that is evaluated: the model may
+            monitor one of them.
         report: of the trained model, more figures on the test split, which are no means over rows.
         pictures: figures that only this experiment draws, by file name: functions of the trained model.
         draws: of the model's own noise that test figures are averaged over; None for TEST_DRAWS.
@@ -74,6 +76,7 @@ class Experiment(NamedTuple):
     phases: tuple[Phase, ...] | None = None
     baselines: Mapping[str, float] = {}
     figures: Figures | None = None
+    scheduled: Figures | None = None
     report: Callable[[Bound], Mapping[str, float]] | None = None
     pictures: Mapping[str, Callable[[Bound], Any]] = {}
     draws: int | None = None
@@ -148,7 +151,7 @@ def run(
     experiment = build(config, splits)
     splits = splits if experiment.data is None else experiment.data
     bound = fit(
-        experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases,
+        experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases, figures=experiment.scheduled,
         out=config.out, resume=config.resume, overwrite=config.overwrite, progress=not quiet,
     )
     trained = time.monotonic() - began
@@ -193,7 +196,7 @@ def run(
 def _pictures(bound: Bound, test: Any, key: jax.Array, folder: RunFolder) -> list[Path]:
     written = [plotting.save(plotting.curves(folder.lines()), folder.path / "curves.png")]
     real = test.head(plotting.ROWS)
-    if plotting.drawable(real["x"]):
+    if plotting.drawable(real["x"]) and hasattr(bound, "sample"):
         samples = np.asarray(bound.sample(key, len(real["x"]), real.get("context")))
         written.insert(0, plotting.save(plotting.samples(samples, real["x"]), folder.path / "samples.png"))
         if hasattr(bound, "reconstruct"):

@@ -96,7 +96,7 @@ class Model(Protocol):
         """The paper's game with the paper's optimizers, in playing order."""
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
-        """`n` samples in data units."""
+        """`n` samples in data units. A model that generates nothing has no such method, and a run of it no pictures."""
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """The model's honest figures on a batch: scalars, means over its rows."""

@@ -27,6 +27,14 @@ GAUSSIANS_25_STD = 0.05 / 2.828
 """Standard deviation of each component, per coordinate."""
 
 
+GAUSSIAN_RING_CENTERS = _COMPASS
+"""Means of `gaussian_ring`."""
+GAUSSIAN_RING_STD = 0.01
+GAUSSIAN_GRID_CENTERS = tuple((2.0 * x, 2.0 * y) for x in range(-2, 3) for y in range(-2, 3))
+"""Means of `gaussian_grid`."""
+GAUSSIAN_GRID_STD = 0.05
+
+
 def two_moons(rng: np.random.Generator, n: int) -> Arrays:
     """Two half circles that reach into each other, noise 0.1, then doubled and centred; labels 0 (upper), 1 (lower)."""
     label = rng.integers(2, size=n)
@@ -44,6 +52,16 @@ def eight_gaussians(rng: np.random.Generator, n: int) -> Arrays:
 def twenty_five_gaussians(rng: np.random.Generator, n: int) -> Arrays:
     """Narrow Gaussians on a 5 x 5 grid: spacing 2 and standard deviation 0.05, both divided by 2.828."""
     return _mixture(rng, n, GAUSSIANS_25_CENTERS, GAUSSIANS_25_STD)
+
+
+def gaussian_ring(rng: np.random.Generator, n: int) -> Arrays:
+    """Eight very narrow Gaussians on the unit circle, standard deviation 0.01: Lin et al. 2018 ("PacGAN"), 2D-ring."""
+    return _mixture(rng, n, GAUSSIAN_RING_CENTERS, GAUSSIAN_RING_STD)
+
+
+def gaussian_grid(rng: np.random.Generator, n: int) -> Arrays:
+    """Gaussians on a 5 x 5 grid of spacing 2, standard deviation 0.05: Lin et al. 2018 ("PacGAN"), 2D-grid."""
+    return _mixture(rng, n, GAUSSIAN_GRID_CENTERS, GAUSSIAN_GRID_STD)
 
 
 def swiss_roll(rng: np.random.Generator, n: int) -> Arrays:
@@ -100,6 +118,8 @@ TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]]
     "two_moons": (two_moons, 2),
     "eight_gaussians": (eight_gaussians, 8),
     "twenty_five_gaussians": (twenty_five_gaussians, 25),
+    "gaussian_ring": (gaussian_ring, 8),
+    "gaussian_grid": (gaussian_grid, 25),
     "swiss_roll": (swiss_roll, None),
     "checkerboard": (checkerboard, 8),
     "pinwheel": (pinwheel, 5),

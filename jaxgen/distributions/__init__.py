@@ -13,3 +13,4 @@ from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.petals import Petals
 from jaxgen.distributions.targets import Banana, Funnel, Ring, Target
+from jaxgen.distributions.uniform import Uniform

@@ -1,9 +1,27 @@
 from jaxgen.losses.adversarial import (
+    boundary_seeking_generator,
+    hinge_critic,
+    hinge_generator,
+    importance_weighted_generator,
+    importance_weights,
+    least_squares_critic,
+    least_squares_generator,
+    minimax_generator,
     non_saturating_discriminator,
     non_saturating_generator,
     wasserstein_critic,
     wasserstein_generator,
+    weighted_log_likelihood,
 )
+from jaxgen.losses.auxiliary import (
+    bottleneck,
+    categorical_information,
+    class_loss,
+    feature_matching,
+    next_dual,
+    normal_information,
+)
+from jaxgen.losses.clipping import clip_weights
 from jaxgen.losses.divergences import capacity, kl_between_categoricals, kl_between_full_normals, kl_by_samples
 from jaxgen.losses.elbo import (
     cyclical,
@@ -18,9 +36,29 @@ from jaxgen.losses.elbo import (
     negative_elbo,
     warm_up,
 )
+from jaxgen.losses.energies import (
+    convergence_measure,
+    energy_critic,
+    energy_generator,
+    equilibrium_critic,
+    next_equilibrium,
+    pulling_away,
+)
+from jaxgen.losses.f_divergences import F_DIVERGENCES, Divergence, f_gan_critic, f_gan_generator
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
-from jaxgen.losses.penalties import gradient_norm, gradient_penalty, interpolate, norm_penalty
-from jaxgen.losses.semi_supervised import marginal_bound
+from jaxgen.losses.penalties import (
+    consistency_penalty,
+    dragan_points,
+    gradient_norm,
+    gradient_penalty,
+    interpolate,
+    norm_penalty,
+    orthonormality,
+    proximal,
+    squared_slopes,
+    zero_centred_penalty,
+)
+from jaxgen.losses.semi_supervised import k_plus_one_labelled, k_plus_one_unlabelled, marginal_bound
 from jaxgen.losses.total_correlation import (
     Aggregate,
     Decomposition,

@@ -6,22 +6,67 @@ and the two batches may differ in size: each is averaged.
 
 from __future__ import annotations
 
+import chex
 import jax
 
 from jaxgen.contracts import Array
 
 
-def non_saturating_discriminator(real: Array, fake: Array) -> Array:
+def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1.0) -> Array:
     """-E log D(x) - E log(1 - D(G(z))), D the sigmoid of the logits; its minimum over D is log 4 - 2 JS(p, q).
 
     Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1.
+
+    Args:
+        real_label: what real rows are labelled, 0.9 for one-sided smoothing: the first term becomes the cross-entropy
+            -E [l log D(x) + (1 - l) log(1 - D(x))]. Generated rows stay at zero: smoothed, they would hold the
+            generator where it is wrong (Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.4).
     """
-    return jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean()
+    on_real = real_label * jax.nn.softplus(-real) + (1 - real_label) * jax.nn.softplus(real)
+    return on_real.mean() + jax.nn.softplus(fake).mean()
 
 
 def non_saturating_generator(fake: Array) -> Array:
     """-E log D(G(z)): its gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
     return jax.nn.softplus(-fake).mean()
+
+
+def minimax_generator(fake: Array) -> Array:
+    """E log(1 - D(G(z))), minus the discriminator's own term: its gradient vanishes while the discriminator wins.
+
+    Goodfellow et al. 2014, equation 1.
+    """
+    return -jax.nn.softplus(fake).mean()
+
+
+def least_squares_critic(real: Array, fake: Array, a: float = 0.0, b: float = 1.0) -> Array:
+    """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2.
+
+    Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 2. With b - c = 1 and b - a = 2 the
+    generator descends Pearson's chi^2 divergence between p + q and 2 q (section 3.2).
+
+    Args:
+        a, b: what generated and real rows are to be given.
+    """
+    return 0.5 * ((real - b) ** 2).mean() + 0.5 * ((fake - a) ** 2).mean()
+
+
+def least_squares_generator(fake: Array, c: float = 1.0) -> Array:
+    """1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, equation 2)."""
+    return 0.5 * ((fake - c) ** 2).mean()
+
+
+def hinge_critic(real: Array, fake: Array) -> Array:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))).
+
+    Lim & Ye 2017, "Geometric GAN"; Zhang et al. 2019, "Self-Attention Generative Adversarial Networks", equation 4.
+    """
+    return jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Array) -> Array:
+    """-E D(G(z)) (Zhang et al. 2019, equation 4)."""
+    return -fake.mean()
 
 
 def wasserstein_critic(real: Array, fake: Array) -> Array:
@@ -35,3 +80,47 @@ def wasserstein_critic(real: Array, fake: Array) -> Array:
 def wasserstein_generator(fake: Array) -> Array:
     """-E f(G(z)) (Arjovsky et al. 2017, equation 4)."""
     return -fake.mean()
+
+
+def importance_weights(logits: Array) -> Array:
+    """The self-normalised importance weights of samples, whose sum over the first axis is one.
+
+    The density ratio p/q at a sample is D / (1 - D) = exp(logit), so that the weights are the softmax of the logits.
+    They lead no gradient back. Hu et al. 2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018,
+    "Boundary-Seeking Generative Adversarial Networks".
+
+    Args:
+        logits: [B], of a batch, or [M, B], of M draws for each row.
+    """
+    return jax.nn.softmax(jax.lax.stop_gradient(logits), axis=0)
+
+
+def importance_weighted_generator(fake: Array) -> Array:
+    """-sum_i w_i log D(G(z_i)), the weights those of `importance_weights` over the batch [B].
+
+    Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss stays as it is.
+    """
+    chex.assert_rank(fake, 1)
+    return (importance_weights(fake) * jax.nn.softplus(-fake)).sum()
+
+
+def boundary_seeking_generator(fake: Array) -> Array:
+    """E (log D(G(z)) - log(1 - D(G(z))))^2, which is E logit^2: for continuous data.
+
+    It takes samples to the boundary, where the discriminator cannot decide (Hjelm et al. 2018, as their code has it).
+    """
+    return (fake**2).mean()
+
+
+def weighted_log_likelihood(logits: Array, log_probs: Array) -> Array:
+    """-E_z sum_m w_m log g(x_m|z), the weights over the M draws for each z: for discrete data.
+
+    No gradient goes through the draws or their logits, and no baseline is taken off the weights (Hjelm et al. 2018).
+
+    Args:
+        logits: [M, B], the discriminator's at M draws x_m ~ g(x|z) for each z.
+        log_probs: [M, B], log g(x_m|z) in nats.
+    """
+    chex.assert_rank([logits, log_probs], 2)
+    chex.assert_equal_shape([logits, log_probs])
+    return -(importance_weights(logits) * log_probs).sum(0).mean()

@@ -1,4 +1,4 @@
-"""Penalties on a critic's slope."""
+"""Penalties on a critic's slope, on its answers to changed rows, and on a generator's."""
 
 from __future__ import annotations
 
@@ -21,10 +21,24 @@ def interpolate(real: Array, fake: Array, key: Key) -> Array:
     return e * real + (1 - e) * fake
 
 
-def gradient_norm(critic: Critic, x: Array) -> Array:
-    """The Euclidean norm, over all dimensions of a row, of the critic's gradient at each row: [B, ...] to [B].
+def dragan_points(real: Array, key: Key, shrink: bool = False) -> Array:
+    """Points x + 1/2 std U around the real rows, U uniform on [0, 1) for each value: [B, ...].
 
-    Where the gradient is zero the norm is zero, and so is its derivative.
+    The standard deviation is one number, of all values of the batch. Kodali et al. 2017, "On Convergence and Stability
+    of GANs", with uniform noise, as is usual, where the paper has normal noise.
+
+    Args:
+        shrink: each row's noise is also multiplied by one number uniform on [0, 1), as some implementations do.
+    """
+    noise_key, row_key = jax.random.split(key)
+    noise = 0.5 * real.std() * jax.random.uniform(noise_key, real.shape, real.dtype)
+    if shrink:
+        noise *= jax.random.uniform(row_key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
+    return real + noise
+
+
+def squared_slopes(critic: Critic, x: Array) -> Array:
+    """The squared Euclidean norm, over all dimensions of a row, of the critic's gradient at each row: [B, ...] to [B].
     """
 
     def total(x):
@@ -34,19 +48,39 @@ def gradient_norm(critic: Critic, x: Array) -> Array:
         return outputs.sum()
 
     gradient = jax.grad(total)(x)
-    squared = (gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32)) ** 2).sum(tuple(range(1, x.ndim)))
+    return (gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32)) ** 2).sum(tuple(range(1, x.ndim)))
+
+
+def gradient_norm(critic: Critic, x: Array) -> Array:
+    """The root of `squared_slopes`: [B, ...] to [B].
+
+    Where the gradient is zero the norm is zero, and so is its derivative.
+    """
+    squared = squared_slopes(critic, x)
     flat = squared == 0
     return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))
 
 
-def norm_penalty(norms: Array, target: float = 1.0, weight: float = 10.0) -> Array:
-    """weight E (norm - target)^2, a scalar, from the norms [B]."""
+def norm_penalty(norms: Array, target: float = 1.0, weight: float = 10.0, one_sided: bool = False) -> Array:
+    """weight E (norm - target)^2, a scalar, from the norms [B].
+
+    Args:
+        one_sided: weight E max(0, norm - target)^2, which lets slopes be smaller (Gulrajani et al. 2017, section 4;
+            Petzka et al. 2018, "On the Regularization of Wasserstein GANs").
+    """
     chex.assert_rank(norms, 1)
-    return weight * ((norms - target) ** 2).mean()
+    excess = norms - target
+    return weight * ((jax.nn.relu(excess) if one_sided else excess) ** 2).mean()
 
 
 def gradient_penalty(
-    critic: Critic, real: Array, fake: Array, key: Key, target: float = 1.0, weight: float = 10.0
+    critic: Critic,
+    real: Array,
+    fake: Array,
+    key: Key,
+    target: float = 1.0,
+    weight: float = 10.0,
+    one_sided: bool = False,
 ) -> Array:
     """weight E (|grad f(x^)| - target)^2 at points x^ between real and generated rows, a scalar.
 
@@ -55,5 +89,58 @@ def gradient_penalty(
     Args:
         critic: [B, ...] to [B]; without batch normalisation, which would make an output depend on other rows.
         real, fake: [B, ...]; no gradient should flow into the fakes here, they are the generator's.
+        one_sided: as in `norm_penalty`.
     """
-    return norm_penalty(gradient_norm(critic, interpolate(real, fake, key)), target, weight)
+    return norm_penalty(gradient_norm(critic, interpolate(real, fake, key)), target, weight, one_sided)
+
+
+def zero_centred_penalty(critic: Critic, x: Array, weight: float = 10.0) -> Array:
+    """weight / 2 E |grad f(x)|^2, a scalar: R1 at real rows, R2 at generated ones.
+
+    Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", section 4.1.
+
+    Args:
+        critic: [B, ...] to [B], of logits.
+    """
+    return weight / 2 * squared_slopes(critic, x).mean()
+
+
+def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) -> Array:
+    """weight E |f(x) - f(T(x))|^2, a scalar: the critic is to answer an augmented row as it answers the row itself.
+
+    Zhang et al. 2020, "Consistency Regularization for Generative Adversarial Networks".
+
+    Args:
+        outputs, changed: [B, ...], the critic's on rows and on the same rows augmented.
+    """
+    return weight * _squared_distance(outputs, changed)
+
+
+def orthonormality(jacobian: Array) -> Array:
+    """E |J^T J - I|_F^2, a scalar: the tangents of a generator are to be of length one and at right angles.
+
+    Qi et al. 2018, "Global versus Localized Generative Adversarial Nets".
+
+    Args:
+        jacobian: [B, D, N], of the D values of a sample in the N coordinates of its latents.
+    """
+    chex.assert_rank(jacobian, 3)
+    gram = jnp.einsum("bdn,bdm->bnm", jacobian, jacobian, precision="highest")
+    return ((gram - jnp.eye(gram.shape[-1], dtype=gram.dtype)) ** 2).sum((1, 2)).mean()
+
+
+def proximal(new: Array, old: Array, weight: float = 1.0) -> Array:
+    """weight E_z |G(z) - G_old(z)|^2, a scalar, summed over an event: holds a generator near an earlier self.
+
+    No gradient goes into the earlier one. Where the two are equal the gradient is zero: an earlier self that is renewed
+    at every move of the generator does nothing.
+
+    Args:
+        new, old: [B, ...], samples of both from the same latents.
+    """
+    return weight * _squared_distance(new, jax.lax.stop_gradient(old))
+
+
+def _squared_distance(a: Array, b: Array) -> Array:
+    chex.assert_equal_shape([a, b])
+    return ((a - b) ** 2).sum(tuple(range(1, a.ndim))).mean()

@@ -1,9 +1,11 @@
-"""Bounds of models of data and classes, where the class of some rows is not known. In nats."""
+"""Losses of data and classes, where the class of some rows is not known. In nats."""
 
 from __future__ import annotations
 
 import chex
+import jax
 import jax.numpy as jnp
+import optax
 
 from jaxgen.contracts import Array
 
@@ -23,3 +25,32 @@ def marginal_bound(log_classes: Array, bounds: Array) -> Array:
     chex.assert_rank([log_classes, bounds], 2)
     chex.assert_equal_shape([log_classes, bounds])
     return (jnp.exp(log_classes) * (bounds - log_classes)).sum(-1)
+
+
+def k_plus_one_labelled(logits: Array, labels: Array) -> Array:
+    """-E log p(y|x, y <= K), a scalar: the classes of labelled rows, among the real ones alone.
+
+    Of K classes of data and a last one of generated rows, whose logit is zero: it takes nothing away, as adding a
+    number to all K + 1 logits changes none of the probabilities. Salimans et al. 2016, "Improved Techniques for Training
+    GANs", section 5.
+
+    Args:
+        logits: [B, K], of the real classes.
+        labels: [B], integers 0..K-1.
+    """
+    chex.assert_rank([logits, labels], [2, 1])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def k_plus_one_unlabelled(real_logits: Array, fake_logits: Array) -> Array:
+    """-1/2 E log p(y <= K|x) - 1/2 E log p(y = K + 1|G(z)), a scalar: real or generated, whatever the class.
+
+    With Z the log-sum-exp of the logits, p(y <= K|x) = sigmoid(Z). Salimans et al. 2016, section 5, with the weights of
+    one half of their code.
+
+    Args:
+        real_logits, fake_logits: [B, K], of the real classes; the batches may differ in size.
+    """
+    chex.assert_rank([real_logits, fake_logits], 2)
+    real, fake = jax.nn.logsumexp(real_logits, 1), jax.nn.logsumexp(fake_logits, 1)
+    return 0.5 * jax.nn.softplus(-real).mean() + 0.5 * jax.nn.softplus(fake).mean()

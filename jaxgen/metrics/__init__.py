@@ -1,7 +1,28 @@
 """Pure functions of samples or features that say how close a model came."""
 
+from jaxgen.metrics.classified import class_histogram_divergence, inception_score, mode_score
+from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.detection import average_precision, best_f1_threshold, precision_recall, roc_auc, roc_curve
-from jaxgen.metrics.distances import mmd_squared, sample_distances, sliced_wasserstein, wasserstein_1d
+from jaxgen.metrics.distances import (
+    data_bandwidth,
+    frechet_distance,
+    frechet_distance_of_moments,
+    kernel_distance,
+    mmd_squared,
+    sample_distances,
+    sliced_wasserstein,
+    wasserstein_1d,
+    wasserstein_exact,
+)
 from jaxgen.metrics.distortion import psnr
 from jaxgen.metrics.latents import active_units, mutual_information, total_correlation
-from jaxgen.metrics.modes import mixture_figures, mode_coverage
+from jaxgen.metrics.modes import mixture_figures, mode_coverage, reverse_kl_of_modes, stacked_modes
+from jaxgen.metrics.neighbours import (
+    birthday_duplicates,
+    density_coverage,
+    nearest_distances,
+    one_nearest_neighbour,
+    precision_recall_of_manifolds,
+)
+from jaxgen.metrics.report import Measured, feature_figures, measure
+from jaxgen.metrics.sequences import bleu, n_gram_jensen_shannon, self_bleu

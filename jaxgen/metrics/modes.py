@@ -1,10 +1,16 @@
-"""Which modes of a known mixture a sample has found."""
+"""Which modes of a known mixture a sample has found.
+
+A few samples cannot show that all modes have their shares: with N samples of the true distribution over K modes, an
+estimated divergence is about (K - 1) / (2 N) nats rather than zero, and a mode of share s is missed with probability
+(1 - s)^N. Figures of different numbers of samples do not compare.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax.scipy.special import rel_entr
 
 from jaxgen.contracts import Array
 from jaxgen.metrics.distances import sample_distances
@@ -25,17 +31,74 @@ def mode_coverage(
 
     Returns:
         `high_quality`: share of high-quality samples; `modes`: modes with at least one of them; `fair_modes`: modes
-        with at least `fair` of their share.
+        with at least `fair` of their share; `reverse_kl`: `reverse_kl_of_modes`, of all samples.
     """
     centers = jnp.asarray(centers, samples.dtype)
-    squared = ((samples[:, None] - centers[None]) ** 2).sum(-1)
+    squared = _squared_distances(samples, centers)
     good = squared.min(1) <= (radius * std) ** 2
     counts = jnp.zeros(centers.shape[0]).at[squared.argmin(1)].add(good)
     return {
         "high_quality": good.mean(),
         "modes": (counts > 0).sum(),
         "fair_modes": (counts >= fair * samples.shape[0] / centers.shape[0]).sum(),
+        "reverse_kl": reverse_kl_of_modes(samples, centers),
     }
+
+
+def reverse_kl_of_modes(
+    samples: Array, centers: Array | Sequence[Sequence[float]], shares: Array | None = None
+) -> Array:
+    """KL(q || p) in nats, a scalar: q the samples' shares of the modes, each sample at its nearest center, p the true ones.
+
+    Whatever their quality, all samples count. With m of K equal modes found and equally so it is log(K / m). It is the
+    reverse one, KL of the model from the data, which stays finite where modes are missed. Lin et al. 2018, "PacGAN: The
+    power of two samples in generative adversarial networks", table 1.
+
+    Args:
+        samples: [N, D].
+        centers: [K, D].
+        shares: p, [K]; None for equal ones.
+    """
+    centers = jnp.asarray(centers, samples.dtype)
+    return _reverse_kl(_squared_distances(samples, centers).argmin(1), centers.shape[0], shares)
+
+
+def stacked_modes(labels: Array, reference: Array | None = None, classes: int = 10) -> dict[str, Array]:
+    """How many of the classes^3 combinations of three stacked digits occur, and how evenly: stacked MNIST's figures.
+
+    Srivastava et al. 2017 (VEEGAN) and Lin et al. 2018 (PacGAN), table 2, on 26,000 samples, of which even the truth's
+    own have a divergence of 0.02.
+
+    Args:
+        labels: integers [N, 3], a classifier's of each channel of the samples.
+        reference: labels [M, 3] of the training rows, whose shares are the true ones; None for equal shares.
+
+    Returns:
+        `modes`: combinations with at least one sample; `reverse_kl`: KL(samples || reference) in nats, infinite where a
+        sample has a combination that the reference lacks.
+    """
+    count = classes**3
+
+    def index(rows: Array) -> Array:
+        rows = jnp.asarray(rows, jnp.int32)
+        return (rows[:, 0] * classes + rows[:, 1]) * classes + rows[:, 2]
+
+    found = index(labels)
+    shares = None if reference is None else _shares(index(reference), count)
+    return {"modes": (_shares(found, count) > 0).sum(), "reverse_kl": _reverse_kl(found, count, shares)}
+
+
+def _squared_distances(samples: Array, centers: Array) -> Array:
+    """[N, K]."""
+    return ((samples[:, None] - centers[None]) ** 2).sum(-1)
+
+
+def _shares(modes: Array, count: int) -> Array:
+    return jnp.zeros(count).at[modes].add(1) / modes.shape[0]
+
+
+def _reverse_kl(modes: Array, count: int, shares: Array | None) -> Array:
+    return rel_entr(_shares(modes, count), jnp.full(count, 1 / count) if shares is None else jnp.asarray(shares)).sum()
 
 
 def mixture_figures(

@@ -16,11 +16,12 @@ def forward(
     """The network's output, and the collections that changed on the way.
 
     Args:
-        key: given, the network is training: batch statistics are the batch's, their averages move, dropout drops.
+        key: given, the network is training: batch statistics are the batch's, their averages move, dropout drops,
+            spectral norms are approached.
     """
     if key is None:
         return network.apply(collections, x), {}
-    moving = ["batch_stats"] if "batch_stats" in collections else []
+    moving = [name for name in ("batch_stats", "spectral") if name in collections]
     return network.apply(collections, x, mutable=moving, rngs={"dropout": key})
 
 

@@ -1,12 +1,20 @@
 from jaxgen.convolution import Conv, UpConv
+from jaxgen.nets.attention import SelfAttention
+from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
+from jaxgen.nets.conditioning import Concatenate, Hadamard, Ignore, Projection
 from jaxgen.nets.convolutional import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
+from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
+from jaxgen.nets.discrimination import GaussianNoise, Maxout, MinibatchDiscrimination, NoisyMLP, WeightNormDense
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
+from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.joint import Joint
 from jaxgen.nets.mlp import MLP, ResidualMLP
-from jaxgen.nets.normalization import BatchNorm
+from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.nets.residual import ResNet, ResidualStack
+from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
+from jaxgen.nets.spectral import SpectralConv, SpectralDense

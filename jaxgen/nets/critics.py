@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 from flax import linen as nn
 
@@ -22,24 +24,26 @@ class DownBlock(nn.Module):
     Attributes:
         first: the block sees the data themselves, which are neither normalised nor activated.
         layer_norm: over all dimensions of a row, so that rows stay independent.
+        conv: makes the convolutions: `SpectralConv` for spectrally normalised ones.
     """
 
     width: int
     halve: bool = True
     first: bool = False
     layer_norm: bool = False
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         def activate(h):
             return nn.relu(nn.LayerNorm(reduction_axes=(1, 2, 3), feature_axes=-1)(h) if self.layer_norm else h)
 
-        h = Conv(self.width, 3, kernel_init=he_normal)(x if self.first else activate(x))
-        h = Conv(self.width, 3, kernel_init=he_normal)(activate(h))
+        h = self.conv(self.width, 3, kernel_init=he_normal)(x if self.first else activate(x))
+        h = self.conv(self.width, 3, kernel_init=he_normal)(activate(h))
         if self.halve:
             # pooling and a 1x1 convolution commute: the cheaper order
             h, x = mean_pool(h), mean_pool(x)
-        return h + (x if x.shape == h.shape else Conv(self.width, 1)(x))
+        return h + (x if x.shape == h.shape else self.conv(self.width, 1)(x))
 
 
 class ResNetCritic(nn.Module):

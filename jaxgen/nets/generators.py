@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 from flax import linen as nn
 
 from jaxgen.convolution import Conv
-from jaxgen.nets.normalization import BatchNorm
+from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 
 he_normal = nn.initializers.he_normal()
 
@@ -17,18 +19,26 @@ def upsample(x: jax.Array) -> jax.Array:
 
 
 class UpBlock(nn.Module):
-    """Normalise, activate, double, convolve, normalise, activate, convolve; beside it a doubled 1x1 convolution."""
+    """Normalise, activate, double, convolve, normalise, activate, convolve; beside it a doubled 1x1 convolution.
+
+    Given a condition [B, K], it sets the gains and biases of the normalisations.
+
+    Attributes:
+        conv: makes the convolutions: `SpectralConv` for spectrally normalised ones.
+    """
 
     width: int
+    conv: Callable[..., nn.Module] = Conv
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, condition: jax.Array | None = None) -> jax.Array:
+        def activate(h):
+            return nn.relu(BatchNorm()(h) if condition is None else ConditionalBatchNorm()(h, condition))
+
         # no biases: what a block adds to all pixels alike, the next normalisation takes away
-        h = upsample(nn.relu(BatchNorm()(x)))
-        h = Conv(self.width, 3, use_bias=False, kernel_init=he_normal)(h)
-        h = nn.relu(BatchNorm()(h))
-        h = Conv(self.width, 3, use_bias=False, kernel_init=he_normal)(h)
-        return upsample(Conv(self.width, 1, use_bias=False)(x)) + h
+        h = self.conv(self.width, 3, use_bias=False, kernel_init=he_normal)(upsample(activate(x)))
+        h = self.conv(self.width, 3, use_bias=False, kernel_init=he_normal)(activate(h))
+        return upsample(self.conv(self.width, 1, use_bias=False)(x)) + h
 
 
 class ResNetGenerator(nn.Module):

@@ -6,12 +6,13 @@ Heads compute in float32 whatever the network before them computed in.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.convolution import Conv
+from jaxgen.convolution import Conv, UpConv
 
 LOG_VARIANCE_BOUND = 14.0
 """Log-variances stay within +-14, standard deviations within 0.0009 and 1100."""
@@ -49,7 +50,8 @@ class GaussianHead(nn.Module):
 class EventHead(nn.Module):
     """Features [B, ...] to `n` numbers per coordinate of an event, [B, *event_shape, n].
 
-    A 3x3 convolution where the features already have the image's resolution, a dense layer elsewhere.
+    A 3x3 convolution where the features already have the image's resolution, an `UpConv` where they have half of it, a
+    dense layer elsewhere.
     """
 
     event_shape: tuple[int, ...]
@@ -57,16 +59,35 @@ class EventHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        if len(self.event_shape) == 3 and h.shape[1:-1] == self.event_shape[:-1]:
+        resolution = h.shape[1:-1] if len(self.event_shape) == 3 else None
+        if resolution == self.event_shape[:-1]:
             h = Conv(self.event_shape[-1] * self.n, 3, name="out")(h)
+        elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
+            h = UpConv(self.event_shape[-1] * self.n, name="out")(h)
         else:
             h = nn.Dense(math.prod(self.event_shape) * self.n, name="out")(h.reshape(h.shape[0], -1))
         return h.reshape(h.shape[0], *self.event_shape, self.n)
 
 
 class ScalarHead(nn.Module):
-    """Features [B, ...] to one number a row, [B]."""
+    """Features [B, ...] to one number a row, [B].
+
+    Attributes:
+        layer: makes the dense layer: `SpectralDense` for a spectrally normalised one.
+    """
+
+    layer: Callable[..., nn.Module] = nn.Dense
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return nn.Dense(1, name="out")(h.reshape(h.shape[0], -1))[:, 0]
+        return self.layer(1, name="out")(h.reshape(h.shape[0], -1))[:, 0]
+
+
+class VectorHead(nn.Module):
+    """Features [B, ...] to [B, features]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        return nn.Dense(self.features, name="out")(h.reshape(h.shape[0], -1))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
+from jaxgen.nets.initializers import lecun_normal
+
 
 class MLP(nn.Module):
     """Dense layers, each followed by the activation; arrays of rank above two are flattened to [B, features] first.
@@ -15,18 +17,23 @@ class MLP(nn.Module):
         widths: features of each hidden layer.
         activation: after each hidden layer.
         features: features of a last, linear layer; None for none, as a coupling's conditioner wants.
+        norm: makes the normalisation before each activation; the layer before it has no bias. None for none.
+        kernel_init: of all layers, as `small_normal`; None for Flax's own.
     """
 
     widths: tuple[int, ...] = (128, 128)
     activation: Callable = nn.relu
     features: int | None = None
+    norm: Callable[[], nn.Module] | None = None
+    kernel_init: Callable | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.reshape(x.shape[0], -1)
+        x, kernel_init = x.reshape(x.shape[0], -1), self.kernel_init or lecun_normal
         for width in self.widths:
-            x = self.activation(nn.Dense(width)(x))
-        return x if self.features is None else nn.Dense(self.features)(x)
+            x = nn.Dense(width, use_bias=self.norm is None, kernel_init=kernel_init)(x)
+            x = self.activation(x if self.norm is None else self.norm()(x))
+        return x if self.features is None else nn.Dense(self.features, kernel_init=kernel_init)(x)
 
 
 class ResidualMLP(nn.Module):

@@ -1,4 +1,4 @@
-"""Batch normalisation that needs no `train` flag."""
+"""Batch normalisation that needs no `train` flag, plain and conditional."""
 
 from __future__ import annotations
 
@@ -11,11 +11,36 @@ class BatchNorm(nn.Module):
 
     With `mutable=["batch_stats"]` it normalises by the batch and updates its averages, otherwise by the averages. The
     layer before it should have no bias: it would have no gradient but round-off, which Adam turns into full steps.
+
+    Attributes:
+        affine: a learned gain and bias of each channel come after.
+    """
+
+    momentum: float = 0.9
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        training = self.is_mutable_collection("batch_stats")
+        return nn.BatchNorm(
+            use_running_average=not training, momentum=self.momentum, use_scale=self.affine, use_bias=self.affine
+        )(x)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain, 1 + V c, and bias, U c, are linear in a condition c.
+
+    x is [B, ..., C] and c [B, K]; with a class as one-hot vector each class has a gain and a bias of its own, which
+    start at 1 and 0. Source: Dumoulin et al. 2017, "A Learned Representation For Artistic Style".
     """
 
     momentum: float = 0.9
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        training = self.is_mutable_collection("batch_stats")
-        return nn.BatchNorm(use_running_average=not training, momentum=self.momentum)(x)
+    def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
+        def of_condition(name):
+            y = nn.Dense(x.shape[-1], use_bias=False, kernel_init=nn.initializers.zeros, name=name)(condition)
+            return y.reshape(y.shape[0], *(1,) * (x.ndim - 2), y.shape[1]).astype(x.dtype)
+
+        normal = BatchNorm(self.momentum, affine=False)(x)
+        return (1 + of_condition("gain")) * normal + of_condition("bias")

@@ -21,7 +21,7 @@ from jaxgen.training.advance import Advance, make_advance
 from jaxgen.training.bound import Bound
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.devices import make_mesh, on_first_process, replicated
-from jaxgen.training.evaluation import evaluate
+from jaxgen.training.evaluation import Figures, evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.reporting import Reporter, Sums
 from jaxgen.training.settings import Settings
@@ -80,6 +80,7 @@ def fit(
     steps: int | None = None,
     plays: Mapping[str, Play] | None = None,
     phases: tuple[Phase, ...] | None = None,
+    figures: Figures | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -94,6 +95,7 @@ def fit(
         steps: in place of `settings.steps`.
         plays: another game than the model's own.
         phases: several games one after another, in place of `plays`; their data may differ. Validation is on `data`.
+        figures: others of the validation split beside the model's own; the model may monitor one of them.
         out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory.
         resume: go on with the run in `out` where there is one, bit for bit as if it had not stopped.
         overwrite: replace the run in `out`.
@@ -117,15 +119,19 @@ def fit(
     splits = as_splits(data)
     if phases is None:
         phases = (Phase(model.plays() if plays is None else plays, splits.train, settings.steps),)
-    run = _Run(model, phases, splits.valid, settings, RunFolder(out) if out is not None else None)
+    run = _Run(model, phases, splits.valid, settings, RunFolder(out) if out is not None else None, figures)
     return run.go(resume=resume, overwrite=overwrite, progress=progress)
 
 
 class _Run:
     """What the loop holds between steps."""
 
-    def __init__(self, model: Model, phases: tuple[Phase, ...], valid: Any, settings: Settings, folder: RunFolder | None):
+    def __init__(
+        self, model: Model, phases: tuple[Phase, ...], valid: Any, settings: Settings, folder: RunFolder | None,
+        figures: Figures | None,
+    ):  # fmt: skip
         self.model, self.phases, self.valid, self.settings, self.folder = model, phases, valid, settings, folder
+        self.figures = figures
         self.mesh = make_mesh(settings.devices)
         self.ends = [sum(phase.steps for phase in phases[: i + 1]) for i in range(len(phases))]
         self.best: dict[str, Any] | None = None
@@ -250,10 +256,14 @@ class _Run:
         figures = evaluate(
             self.model, state.average, self.valid, key, batch_size=settings.eval_batch, draws=settings.eval_draws
         )
+        if self.figures is not None:
+            figures |= evaluate(
+                self.model, state.average, self.valid, key, batch_size=settings.eval_batch, figures=self.figures
+            )
         self.report.line(step, {f"valid/{name}": value for name, value in figures.items()})
         name, direction = self.model.monitor
         if name not in figures:
-            raise ValueError(f"the model monitors {name!r}, but `evaluate` gives {sorted(figures)}")
+            raise ValueError(f"the model monitors {name!r}, but the figures are {sorted(figures)}")
         value, sign = figures[name], {"min": -1, "max": 1}[direction]
         if math.isfinite(value) and (self.best is None or sign * (value - self.best["value"]) > 0):
             self.best = {"step": step, "name": name, "value": value}
@@ -268,7 +278,7 @@ class _Run:
         from jaxgen import plotting
 
         real = self.valid.head(plotting.ROWS)
-        if "x" not in real or not plotting.drawable(real["x"]):
+        if "x" not in real or not plotting.drawable(real["x"]) or not hasattr(self.model, "sample"):
             return
         samples = Bound(self.model, variables).sample(key, len(real["x"]), real.get("context"))
         if jax.process_index() == 0:

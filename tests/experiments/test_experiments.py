@@ -40,6 +40,22 @@ RUNS = {
     "vaes.vq_vae": ["--prior-steps", "3", "--codes", "8", "--width", "4", "--hidden", "2", "--prior-blocks", "1"],
     "vaes.sequence_vae": ["--width", "4", "--latents", "2", "--importance-samples", "2", "--eval-batch", "2000"],
     "vaes.anomaly": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--held-out", "4"],
+    "gans.gan": ["--width", "8", "--eval-batch", "500", "--criterion", "minimax", "--proximal", "1", "--packing", "2"],
+    "gans.dcgan": ["--width", "4", "--augment", "translation", "--instance-noise", "0.1"],
+    "gans.lsgan": ["--width", "4", "--network", "dense"],
+    "gans.f_gan": ["--width", "4", "--network", "dense", "--divergence", "jensen_shannon"],
+    "gans.importance_weighted": ["--width", "4", "--network", "dense"],
+    "gans.wgan": ["--width", "4", "--network", "dense"],
+    "gans.cgan": ["--width", "4", "--network", "dense", "--way", "product"],
+    "gans.acgan": ["--width", "4", "--network", "dense"],
+    "gans.infogan": ["--width", "4", "--network", "dense"],
+    "gans.semi_supervised": ["--width", "8", "--widths", "8", "4", "--batch-size", "20", "--labels", "20"],
+    "gans.ebgan": ["--width", "4", "--network", "dense"],
+    "gans.began": ["--width", "4", "--network", "dense"],
+    "gans.sagan": ["--width", "8", "--latents", "4"],
+    "gans.bottleneck": ["--width", "4", "--network", "dense", "--codes", "2"],
+    "gans.localized": ["--width", "8", "--latents", "2"],
+    "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
 }
@@ -49,8 +65,16 @@ SLOW = {
     "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
     "vaes.sequence_vae", "gans.wgan_gp_images",
 }
+# whose models generate nothing
+SAMPLELESS = {"gans.feature_extractor"}
 # where a model cannot do without
-CONTEXT = {"vaes.cvae": np.zeros((1, 11), np.float32), "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32)}
+CONTEXT = {
+    "gans.acgan": np.eye(10, dtype=np.float32)[:1],
+    "gans.sagan": np.eye(10, dtype=np.float32)[:1],
+    "gans.localized": np.zeros((1, 64), np.float32),
+    "vaes.cvae": np.zeros((1, 11), np.float32),
+    "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32),
+}
 
 
 def run(module, *arguments, monkeypatch):
@@ -80,14 +104,17 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     assert result["test"] and all(np.isfinite(v) for v in result["test"].values())
     for name, value in result["test"].items():
         assert name in printed and f"{value:.4f}" in printed
-    assert str(out) in printed and str(out / "samples.png") in printed
-    for file in ("config.json", "model.json", "metrics.jsonl", "curves.png", "samples.png", "samples/0000006.png"):
+    pictures = ("curves.png",) if module in SAMPLELESS else ("curves.png", "samples.png")
+    assert str(out) in printed and all(str(out / picture) in printed for picture in pictures)
+    for file in ("config.json", "model.json", "metrics.jsonl", *pictures):
         assert (out / file).stat().st_size > 0
     assert sum(result["parameters"].values()) > 0 and result["versions"]["jax"] == jax.__version__
 
     bound = jaxgen.load(out)
-    samples = bound.sample(jax.random.key(0), 5, CONTEXT.get(module))
-    assert samples.shape[0] == 5 and np.isfinite(samples).all()
+    if module not in SAMPLELESS:
+        assert (out / "samples" / "0000006.png").stat().st_size > 0
+        samples = bound.sample(jax.random.key(0), 5, CONTEXT.get(module))
+        assert samples.shape[0] == 5 and np.isfinite(samples).all()
     table = tmp_path / "RESULTS.md"
     assert results.write(results.Results(tmp_path, table)) == 1
     assert module in table.read_text() and str(tmp_path) not in table.read_text()

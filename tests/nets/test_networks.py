@@ -101,12 +101,14 @@ def test_log_variances_are_bounded_and_near_zero_as_they_come():
     np.testing.assert_allclose(log_variance[0], [0.1, -14], rtol=1e-4)
 
 
-def test_an_event_head_convolves_at_the_images_resolution_only():
+def test_an_event_head_convolves_at_the_images_resolution_and_at_half_of_it():
     image = EventHead((4, 6, 3), n=2)
     y, variables = shapes(image, 5, 4, 6, 7)
     assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (3, 3, 7, 6)
     y, variables = shapes(image, 5, 2, 3, 7)
-    assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (42, 144)
+    assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["Conv_0"]["kernel"].shape == (3, 3, 7, 24)
+    y, variables = shapes(image, 5, 2, 6, 7)
+    assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (84, 144)
     assert shapes(EventHead((9,)), 5, 7)[0].shape == (5, 9, 1)
 
 

@@ -4,6 +4,7 @@ Plain gradient descent, because Adam turns round-off into whole steps where a gr
 """
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import optax
 
 from jaxgen.data import ArraySource
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
-from jaxgen.models.gans.wgan_gp import dense_wgan_gp
+from jaxgen.models.gans import dense_wgan_gp
 from jaxgen.models.vaes import dense_vae
 from jaxgen.training import Settings, fit, init_state
 from tests.training.games import Duel
@@ -54,7 +55,7 @@ if __name__ == "__main__":
     print(json.dumps({
         "flow": distance(real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), integers),
         "vae": distance(dense_vae((4, 4, 1), 3, (8,), levels=17), integers),
-        "gan": distance(dense_wgan_gp((2,), width=8, depth=2, critic_steps=3), reals),
+        "gan": distance(replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), reals),
         "gan with batch statistics": distance(Duel(), reals),
         "flow, streamed": distance(vector, Streamed(points(96, 0))),
         "flow, pmap": distance(vector, reals, "pmap"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import optax
 from jaxgen.contracts import always
 from jaxgen.data import ArraySource, Splits
 from jaxgen.models.flows.real_nvp import real_nvp_image
-from jaxgen.models.gans.wgan_gp import dense_wgan_gp
+from jaxgen.models.gans import dense_wgan_gp
 from jaxgen.models.vaes import dense_vae
 from jaxgen.training import Phase, Settings, fit
 from tests.training.games import Duel
@@ -56,7 +57,7 @@ def game(kind: str):
     if kind == "vae":
         return dense_vae((4, 4, 1), 3, (8,), levels=17), data, None
     if kind == "gan":
-        return dense_wgan_gp((2,), width=8, depth=2, critic_steps=3), data, None
+        return replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), data, None
     model = Duel()
     alone = {"generator": model.plays()["generator"]._replace(when=always, optimizer=optax.adam(1e-2))}
     return model, data, (Phase(alone, data.train, 10), Phase(model.plays(), data.train, STEPS - 10))

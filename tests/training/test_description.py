@@ -1,5 +1,6 @@
 """Models as JSON and back; and that a description can build models, and nothing else."""
 
+import dataclasses
 import functools
 import json
 
@@ -8,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.distributions.likelihoods import Gaussian
-from jaxgen.models.gans.wgan_gp import conv_wgan_gp, dense_wgan_gp
+from jaxgen.models.gans import dense_wgan_gp, residual_wgan_gp
 from jaxgen.models.vaes import conv_vae, dense_vae
 from jaxgen.metrics.modes import mixture_figures
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
@@ -17,8 +18,10 @@ from jaxgen.training.description import build, describe
 MODELS = {
     "dense vae": dense_vae((4, 4, 1), 3, (8,), activation=jax.nn.silu, levels=17),
     "conv vae": conv_vae((8, 8, 3), 4, 8, Gaussian(), 256),
-    "dense gan": dense_wgan_gp(metrics=functools.partial(mixture_figures, centers=((0.0, 1.0),), std=0.1)),
-    "conv gan": conv_wgan_gp((8, 8, 1), 8),
+    "dense gan": dataclasses.replace(
+        dense_wgan_gp(), metrics=functools.partial(mixture_figures, centers=((0.0, 1.0),), std=0.1)
+    ),
+    "conv gan": residual_wgan_gp((8, 8, 1), 8),
     "image flow": real_nvp_image((8, 8, 1), 17, depth=1, width=8),
     "vector flow": real_nvp_vector(3, 2, (8,)),
 }

@@ -1,3 +1,25 @@
 """Adversarial networks."""
 
-from jaxgen.models.gans.wgan_gp import WGANGP, conv_wgan_gp, dense_wgan_gp
+from jaxgen.models.gans.acgan import ACGAN
+from jaxgen.models.gans.began import BEGAN
+from jaxgen.models.gans.bottleneck import BottleneckGAN
+from jaxgen.models.gans.criteria import (
+    BoundarySeeking,
+    Energy,
+    FDivergence,
+    Hinge,
+    ImportanceWeighted,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Wasserstein,
+)
+from jaxgen.models.gans.ebgan import EBGAN
+from jaxgen.models.gans.gan import GAN
+from jaxgen.models.gans.infogan import InfoGAN
+from jaxgen.models.gans.localized import LocalizedGAN
+from jaxgen.models.gans.optimizers import Adam, ClippedRMSProp
+from jaxgen.models.gans.proximal import Proximal
+from jaxgen.models.gans.regularizers import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
+from jaxgen.models.gans.semi_supervised import SemiSupervisedGAN
+from jaxgen.models.gans.wgan_gp import dense_wgan_gp, residual_wgan_gp, wgan_gp

@@ -1,0 +1,48 @@
+"""Conditional GANs (Mirza and Osindero 2014, arXiv:1411.1784), by four ways of telling the players the class.
+
+`concatenation` is the paper's; `embedding` concatenates a learned vector for each class; `product` multiplies what a
+network is given by one; `projection` (Miyato and Koyama 2018, arXiv:1802.05637) adds its product with the critic's
+features to the score, and concatenates in the generator. Hu et al. 2018 (arXiv:1706.00550, table 3) find 98.5 % of a
+conditional GAN's samples of MNIST to be of the class asked for, by a classifier: `--data mnist.npz --extractor FOLDER`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.shell import Experiment, Published, main
+from jaxgen.data import Splits
+from jaxgen.models.gans import GAN
+from jaxgen.nets import Concatenate, Hadamard, Projection
+
+PUBLISHED = {
+    data: Published("samples seen as their class", 0.985, "Hu et al. 2018, table 3, a classifier of theirs")
+    for data in ("tfds:mnist", "mnist.npz")
+}
+WAYS = {
+    "concatenation": (Concatenate(), Concatenate()),
+    "embedding": (Concatenate(32), Concatenate(32)),
+    "product": (Hadamard(), Hadamard()),
+    "projection": (Concatenate(), Projection()),
+}
+"""How the generator and the critic are told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CGANConfig(AdversarialConfig):
+    conditional: bool = True
+    way: Literal[tuple(WAYS)] = "concatenation"
+    """How the players are told the class."""
+
+
+def build(config: CGANConfig, data: Splits) -> Experiment:
+    generator_condition, critic_condition = WAYS[config.way]
+    model = GAN(
+        *networks(config, data), **fields(config, data),
+        generator_condition=generator_condition, critic_condition=critic_condition,
+    )  # fmt: skip
+    return experiment(config, data, model)
+
+
+if __name__ == "__main__":
+    main(CGANConfig, build, PUBLISHED)

@@ -1,0 +1,31 @@
+"""f-GAN (Nowozin et al. 2016, arXiv:1606.00709): the variational bound of any f-divergence.
+
+The critic's outputs pass through the divergence's own activation, and its loss is minus a lower bound of the
+divergence, in the run's `score_gap` before the activation. `--alternative` is the generator's loss of section 3.2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.shell import Experiment, main
+from jaxgen.data import Splits
+from jaxgen.losses import F_DIVERGENCES
+from jaxgen.models.gans import GAN, FDivergence
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGANConfig(AdversarialConfig):
+    divergence: Literal[tuple(F_DIVERGENCES)] = "pearson"
+    """Of the data from the samples."""
+    alternative: bool = False
+    """The generator ascends the critic's first term, so that it does not saturate."""
+
+
+def build(config: FGANConfig, data: Splits) -> Experiment:
+    criterion = FDivergence(F_DIVERGENCES[config.divergence], config.alternative)
+    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), criterion=criterion))
+
+
+if __name__ == "__main__":
+    main(FGANConfig, build)

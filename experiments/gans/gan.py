@@ -1,0 +1,46 @@
+"""The generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661), dense.
+
+On MNIST the paper's figure, 225 nats by a Parzen window, depends on the window more than on the model. Here are the
+distances of samples from the data and, of mixtures in the plane, the modes that are found. `--criterion minimax` is the
+game of its equation 1, whose generator learns little while the critic wins (section 3); `--proximal 1` holds the
+generator to its earlier self. With dropout, momentum and maxout replaced by Adam and rectified units.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.shell import Experiment, main
+from jaxgen.data import Splits
+from jaxgen.models.gans import GAN, Minimax, NonSaturating, Proximal
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANConfig(AdversarialConfig):
+    data: str = "gaussian_ring"
+    steps: int = 20_000
+    batch_size: int = 100
+    network: Literal["dcgan", "residual", "dense"] = "dense"
+    width: int = 128
+    latents: int = 2
+    criterion: Literal["non_saturating", "minimax"] = "non_saturating"
+    """What the generator descends: -E log D(G(z)), or E log(1 - D(G(z)))."""
+    real_label: float = 1.0
+    """Below one, one-sided label smoothing."""
+    proximal: float = 0.0
+    """Weight of the squared distance to the samples of the generator's earlier self."""
+    proximal_every: int = 10
+    """Moves of the generator between its renewals."""
+
+
+def build(config: GANConfig, data: Splits) -> Experiment:
+    kind = {"non_saturating": NonSaturating, "minimax": Minimax}[config.criterion]
+    model = GAN(
+        *networks(config, data), **fields(config, data), criterion=kind(config.real_label),
+        proximal=Proximal(config.proximal, config.proximal_every) if config.proximal else None,
+    )  # fmt: skip
+    return experiment(config, data, model)
+
+
+if __name__ == "__main__":
+    main(GANConfig, build)

@@ -1,0 +1,31 @@
+"""LSGAN (Mao et al. 2017, arXiv:1611.04076): least squares in place of cross-entropy.
+
+`--a -1 --b 1 --c 0` is the variant whose generator descends Pearson's chi^2 between the data and the mean of data and
+samples (section 3.2); the default, 0-1 coding, is equation 9. The networks are DCGAN's, as in the paper.
+"""
+
+from dataclasses import dataclass
+
+from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.shell import Experiment, main
+from jaxgen.data import Splits
+from jaxgen.models.gans import GAN, LeastSquares
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSGANConfig(AdversarialConfig):
+    a: float = 0.0
+    """What the critic is to give to samples."""
+    b: float = 1.0
+    """What it is to give to data."""
+    c: float = 1.0
+    """What the generator wants it to give to samples."""
+
+
+def build(config: LSGANConfig, data: Splits) -> Experiment:
+    criterion = LeastSquares(config.a, config.b, config.c)
+    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), criterion=criterion))
+
+
+if __name__ == "__main__":
+    main(LSGANConfig, build)

@@ -1,0 +1,35 @@
+"""The Wasserstein GAN (Arjovsky et al. 2017, arXiv:1701.07875), with clipped weights.
+
+RMSProp 5e-5, weights within +-0.01 after each move of the critic, five of them for one of the generator, batches of 64.
+`score_gap` is the critic's estimate of the Wasserstein distance up to a factor, which clipping leaves unknown. The
+critic has no batch normalisation here.
+"""
+
+from dataclasses import dataclass, replace
+
+from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.shell import Experiment, main
+from jaxgen.data import Splits
+from jaxgen.models.gans import GAN, ClippedRMSProp, Wasserstein
+
+
+@dataclass(frozen=True, kw_only=True)
+class WGANConfig(AdversarialConfig):
+    critic_steps: int = 5
+    learning_rate: float = 5e-5
+    """Of RMSProp, of both players."""
+    clip: float = 0.01
+    """What the critic's weights stay within."""
+
+
+def build(config: WGANConfig, data: Splits) -> Experiment:
+    model = GAN(*networks(config, data, None), **fields(config, data), criterion=Wasserstein())
+    model = replace(
+        model, critic_optimizer=ClippedRMSProp(config.learning_rate, config.clip),
+        generator_optimizer=ClippedRMSProp(config.learning_rate, None),
+    )  # fmt: skip
+    return experiment(config, data, model)
+
+
+if __name__ == "__main__":
+    main(WGANConfig, build)

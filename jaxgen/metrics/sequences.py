@@ -1,0 +1,121 @@
+"""Figures of generated sequences of integers, by their n-grams: [N, T], or lists of sequences of any lengths.
+
+Computed on the host, by counting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Tokens = tuple[int, ...]
+
+
+def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
+    """The Jensen-Shannon divergence in nats, 0 to log 2, between the n-grams' shares in two sets of sequences.
+
+    Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", section 5.4; their code gives it in bits, 1 / log 2
+    times as much. Few sequences have few n-grams in common, however alike: compare with a second real set of as many.
+
+    Raises:
+        ValueError: no sequence of a set is as long as n.
+    """
+
+    def shares(sequences: Any) -> dict[Tokens, float]:
+        counts = Counter(gram for tokens in _tokens(sequences) for gram in _grams(tokens, n))
+        if not counts:
+            raise ValueError(f"n={n} was given, and no sequence has as many tokens")
+        return {gram: count / counts.total() for gram, count in counts.items()}
+
+    def to_middle(p: dict[Tokens, float], q: dict[Tokens, float]) -> float:
+        return sum(share * math.log(2 * share / (share + q.get(gram, 0.0))) for gram, share in p.items())
+
+    p, q = shares(real), shares(fake)
+    return (to_middle(p, q) + to_middle(q, p)) / 2
+
+
+def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -> float:
+    """The mean over candidates of BLEU-n with all references, 0 to 1.
+
+    BLEU is exp(mean_(i <= n) log p_i) times a penalty of exp(1 - r / c) for a candidate of length c below r, that of the
+    reference which is nearest in length, of two the shorter. p_i is the share of the candidate's i-grams that occur in a
+    reference, each at most as often as in the reference that has most of it. Papineni et al. 2002, "BLEU: a Method for
+    Automatic Evaluation of Machine Translation", section 2, for each sentence by itself, as papers on generated text
+    report it.
+
+    Args:
+        n: the longest i-grams.
+        smoothing: the matches of an order that has none, or of which the candidate has no i-gram, so that it does not
+            make the whole zero (Chen and Cherry 2014, "A Systematic Comparison of Smoothing Techniques for
+            Sentence-Level BLEU", method 1); 0 for none.
+
+    Raises:
+        ValueError: no references or no candidates.
+    """
+    of = _References(_tokens(references), n)
+    return float(np.mean([of.score(tokens, smoothing) for tokens in _tokens(candidates)]))
+
+
+def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
+    """The mean of `bleu` of each sample with all others as references: the higher, the less diverse; 1 for equal ones.
+
+    Zhu et al. 2018, "Texygen: A Benchmarking Platform for Text Generation Models".
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    samples = _tokens(samples)
+    of = _References(samples, n)
+    if len(samples) < 2:
+        raise ValueError("self-BLEU needs two samples at least, got one")
+    return float(np.mean([of.score(tokens, smoothing, leave_out=i) for i, tokens in enumerate(samples)]))
+
+
+class _References:
+    """The greatest counts of each n-gram in a set of sequences, and the greatest but for the sequence that has it.
+
+    So that a sequence can be left out without counting again.
+    """
+
+    def __init__(self, sequences: Sequence[Tokens], n: int):
+        self.n, self.lengths = n, [len(tokens) for tokens in sequences]
+        self.most: dict[Tokens, tuple[int, int, int]] = {}
+        for i, tokens in enumerate(sequences):
+            for order in range(1, n + 1):
+                for gram, count in Counter(_grams(tokens, order)).items():
+                    most, owner, second = self.most.get(gram, (0, -1, 0))
+                    self.most[gram] = (count, i, most) if count > most else (most, owner, max(second, count))
+
+    def score(self, tokens: Tokens, smoothing: float, leave_out: int | None = None) -> float:
+        """The BLEU of one sequence; of an empty one 0."""
+        c, logs = len(tokens), []
+        if not c:
+            return 0.0
+        for order in range(1, self.n + 1):
+            counts = Counter(_grams(tokens, order))
+            matches = sum(min(count, self._allowed(gram, leave_out)) for gram, count in counts.items())
+            share = (matches or smoothing) / max(counts.total(), 1)
+            if share == 0:
+                return 0.0
+            logs.append(math.log(share))
+        r = min((abs(length - c), length) for i, length in enumerate(self.lengths) if i != leave_out)[1]
+        return math.exp(sum(logs) / self.n + min(0.0, 1 - r / c))
+
+    def _allowed(self, gram: Tokens, leave_out: int | None) -> int:
+        most, owner, second = self.most.get(gram, (0, None, 0))
+        return second if owner == leave_out else most
+
+
+def _tokens(sequences: Any) -> list[Tokens]:
+    found = [tuple(np.asarray(tokens).tolist()) for tokens in sequences]
+    if not found:
+        raise ValueError("there are no sequences")
+    return found
+
+
+def _grams(tokens: Tokens, n: int) -> Iterable[Tokens]:
+    return (tokens[i : i + n] for i in range(len(tokens) - n + 1))

@@ -1,0 +1,16 @@
+"""Rows side by side, for a critic to score together (Lin et al. 2018, "PacGAN: The power of two samples")."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array
+
+
+def pack(x: Array | None, m: int) -> Array | None:
+    """[B, ..., C] to [ceil(B / m), ..., m C]: m rows on the last axis of one; the first rows fill up the last pack."""
+    if x is None or m == 1:
+        return x
+    packs = -(-len(x) // m)
+    x = x[jnp.arange(packs * m) % len(x)]
+    return jnp.concatenate([x[i * packs : (i + 1) * packs] for i in range(m)], -1)

@@ -1,0 +1,17 @@
+"""Initialisers of kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+lecun_normal = nn.initializers.lecun_normal()
+"""Flax's own for dense layers and convolutions."""
+
+
+def small_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """N(0, 0.02^2), as DCGAN has it (Radford et al. 2016, section 4) and PacGAN (Lin et al. 2018)."""
+    return 0.02 * jax.random.normal(key, shape, dtype)

@@ -1,0 +1,95 @@
+import dataclasses
+import json
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import metrics
+from jaxgen.metrics import Measured, feature_figures, measure, report
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+# as few features as rows are not too few rows
+REAL, FAKE = np.float32(RNG.normal(size=(40, 4))), np.float32(RNG.normal(0.5, 0.5, size=(30, 4)))
+REAL_LOGITS, FAKE_LOGITS = RNG.normal(size=(40, 3)), 3 * RNG.normal(size=(30, 3))
+
+
+@pytest.fixture(scope="module")
+def figures():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return feature_figures(REAL, FAKE, REAL_LOGITS, FAKE_LOGITS, KEY)
+
+
+@jax.jit
+def one_by_one(key):
+    """Each figure by its own function, real rows first."""
+    bandwidth = metrics.data_bandwidth(REAL)
+    kernel, std = metrics.kernel_distance(REAL, FAKE, key, size=15)
+    return {
+        "kernel_distance": kernel,
+        "kernel_distance_std": std,
+        "sliced_wasserstein": metrics.sliced_wasserstein(REAL, FAKE, key, 200),
+        "mmd_squared": metrics.mmd_squared(REAL, FAKE, bandwidth),
+        "mmd_squared_biased": metrics.mmd_squared(REAL, FAKE, bandwidth, biased=True),
+        **metrics.one_nearest_neighbour(REAL[:30], FAKE),
+        **metrics.precision_recall_of_manifolds(REAL, FAKE, k=3),
+        **metrics.density_coverage(REAL, FAKE, k=5),
+        "duplicate_pairs": metrics.birthday_duplicates(FAKE, jnp.quantile(metrics.nearest_distances(REAL), 0.01))["pairs"],
+        "distance_ratio": metrics.distance_ratio(REAL, FAKE),
+        "inception_score": metrics.inception_score(FAKE_LOGITS)[0],
+        "mode_score": metrics.mode_score(REAL_LOGITS, FAKE_LOGITS),
+        "class_histogram_divergence": metrics.class_histogram_divergence(REAL_LOGITS, FAKE_LOGITS),
+    }
+
+
+def test_each_figure_is_that_of_its_function_real_rows_first(figures):
+    expected = {name: float(value) for name, value in one_by_one(jax.random.key(1)).items()} | {
+        "frechet_distance": metrics.frechet_distance(REAL, FAKE),
+        "wasserstein_exact": metrics.wasserstein_exact(REAL[:30], FAKE),
+    }
+    assert set(figures) == set(expected) and all(type(value) is float for value in figures.values())
+    # what depends on the key, which is another here, is near
+    near = {
+        "kernel_distance": 0.5 * expected["kernel_distance_std"],
+        "kernel_distance_std": 0.4 * expected["kernel_distance_std"],
+        "sliced_wasserstein": 0.25 * expected["sliced_wasserstein"],
+    }
+    for name, value in expected.items():
+        assert figures[name] == pytest.approx(value, rel=1e-3, abs=near.get(name, 1e-5)), name
+
+
+def test_fewer_rows_than_features_are_warned_of(monkeypatch):
+    monkeypatch.setattr(report, "_on_device", lambda *args: {})
+    wide = np.float32(RNG.normal(size=(40, 31)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        feature_figures(wide[:, :30], wide[:30, :30], REAL_LOGITS, FAKE_LOGITS, KEY)
+    with pytest.warns(UserWarning, match="30 samples of 31 features") as caught:
+        feature_figures(wide, wide[:30], REAL_LOGITS, FAKE_LOGITS, KEY)
+    assert caught[0].filename == __file__
+
+
+class Linear:
+    """An extractor of the first features, with classes of the last."""
+
+    name = "linear sha256:0"
+
+    def features(self, x):
+        return x[:, :4]
+
+    def logits(self, x):
+        return x[:, 4:]
+
+
+def test_a_measurement_says_what_it_is_of(figures):
+    real, fake = np.concatenate([REAL, REAL_LOGITS], 1), np.concatenate([FAKE, FAKE_LOGITS], 1)
+    measured = measure(real, fake, Linear(), KEY, split="valid")
+    assert measured == Measured(measured.figures, 40, 30, "linear sha256:0", "valid")
+    assert measured.figures == pytest.approx(figures, rel=1e-4)
+    assert json.loads(json.dumps(dataclasses.asdict(measured)))["figures"] == measured.figures
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        measured.split = "test"

@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen.nets.discrimination import GaussianNoise, Maxout, MinibatchDiscrimination, NoisyMLP, WeightNormDense
+from jaxgen.nets.initializers import small_normal
+from tests.models.parameters import drawn
+
+KEY = jax.random.key(0)
+
+
+def test_minibatch_discrimination_is_its_loops():
+    layer, x = MinibatchDiscrimination(4, 3), jax.random.normal(KEY, (5, 6))
+    variables = drawn(layer, x)
+    m = np.asarray(x @ variables["params"]["Dense_0"]["kernel"]).reshape(5, 4, 3)
+    near = np.zeros((5, 4))
+    for i in range(5):
+        for j in range(5):
+            for b in range(4):
+                near[i, b] += np.exp(-np.abs(m[i, b] - m[j, b]).sum())
+    np.testing.assert_allclose(layer.apply(variables, x), np.concatenate([x, near], -1), rtol=1e-4)
+    # a generator that puts out one point is seen
+    np.testing.assert_allclose(layer.apply(variables, x[:1].repeat(5, 0))[:, 6:], 5, rtol=1e-5)
+
+
+def test_maxout_is_the_largest_of_its_pieces():
+    layer, x = Maxout(4, 3), jax.random.normal(KEY, (5, 2, 6))
+    variables = drawn(layer, x)
+    p = variables["params"]["Dense_0"]
+    pieces = [x @ p["kernel"][:, k::3] + p["bias"][k::3] for k in range(3)]
+    np.testing.assert_allclose(layer.apply(variables, x), np.max(pieces, 0), rtol=1e-4, atol=1e-5)
+    fresh = Maxout(200, kernel_init=small_normal).init(KEY, jnp.ones((1, 20)))["params"]["Dense_0"]["kernel"]
+    assert fresh.shape == (20, 1000) and np.std(fresh) == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_weight_normalised_layer():
+    layer, x = WeightNormDense(4), 3 + 2 * jax.random.normal(KEY, (50, 6))
+    p = drawn(layer, x)["params"]
+    expected = p["scale"] * (x @ p["direction"]) / np.linalg.norm(p["direction"], axis=0) + p["bias"]
+    np.testing.assert_allclose(layer.apply({"params": p}, x), expected, rtol=1e-3, atol=1e-3)
+    # started by data
+    y, variables = layer.init_with_output(KEY, x)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(y.std(0), 1, rtol=1e-3)
+    later = layer.apply(variables, x + 1)
+    assert np.abs(later.mean(0)).min() > 1e-3
+    one = layer.init(KEY, x[:1])["params"]
+    np.testing.assert_array_equal(one["scale"], 1)
+
+
+def test_noise_has_its_strength_and_needs_a_stream():
+    layer, x = GaussianNoise(0.3), jnp.full((100, 100), 2.0)
+    assert layer.apply({}, x) is x
+    noise = layer.apply({}, x, rngs={"dropout": KEY}) - x
+    assert np.std(noise) == pytest.approx(0.3, rel=0.05) and abs(np.mean(noise)) < 0.02
+
+
+def test_a_noisy_mlp_is_its_layers():
+    x = jax.random.normal(KEY, (5, 2, 3))
+    network = NoisyMLP((4, 3))
+    variables = drawn(network, x)
+    h = x.reshape(5, 6)
+    for i in range(2):
+        p = variables["params"][f"WeightNormDense_{i}"]
+        h = np.maximum(WeightNormDense(p["scale"].size).apply({"params": p}, h), 0)
+    y = network.apply(variables, x)
+    np.testing.assert_allclose(y, h, rtol=1e-4, atol=1e-5)
+    assert (y > 0).any()
+
+
+@pytest.mark.parametrize(("first", "noise"), [(0.3, 0.0), (0.0, 0.5)])
+def test_either_noise_of_a_noisy_mlp_reaches_its_output(first, noise):
+    x = jax.random.normal(KEY, (5, 6))
+    quiet, noisy = NoisyMLP((20, 20), 0.0, 0.0), NoisyMLP((20, 20), first, noise)
+    variables = drawn(quiet, x)
+    y, key = quiet.apply(variables, x), {"dropout": KEY}
+    np.testing.assert_allclose(quiet.apply(variables, x, rngs=key), y, rtol=1e-5)
+    np.testing.assert_array_equal(noisy.apply(variables, x), y)
+    one, other = (noisy.apply(variables, x, rngs={"dropout": jax.random.key(i)}) for i in (0, 1))
+    assert np.abs(one - y).max() > 1e-3 and np.abs(one - other).max() > 1e-3

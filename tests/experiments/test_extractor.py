@@ -55,6 +55,6 @@ def test_other_variables_than_the_sealed_ones_are_refused(folder):
 
 
 def test_a_run_of_another_model_is_refused(tmp_path):
-    fit(dense_vae((3,), 1, (2,), Gaussian()), np.zeros((20, 3), np.float32), Settings(steps=1, batch_size=4), out=tmp_path / "vae", progress=False)
+    fit(dense_vae((3,), 1, (2,), likelihood=Gaussian()), np.zeros((20, 3), np.float32), Settings(steps=1, batch_size=4), out=tmp_path / "vae", progress=False)
     with pytest.raises(ValueError, match="VAE"):
         load_extractor(tmp_path / "vae")

@@ -56,6 +56,7 @@ class AdversarialConfig(Config):
     batch_size: int = 64
     eval_every: int = 1_000
     eval_batch: int = 1_000
+    eval_raw: bool = True
     checkpoint_every: int = 1_000
     network: Literal["dcgan", "residual", "dense"] = "dcgan"
     """Generator and critic; all but `dense` are for images."""

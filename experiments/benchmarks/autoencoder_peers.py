@@ -17,29 +17,12 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import turns
-
-LEARNING_RATE = 1e-4
-"""Of Adam. What is timed should change little while it is timed."""
-
-
-class Product(NamedTuple):
-    """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
-    once forward, once for the weights' gradient, once for that of the inputs, if there is one."""
-
-    rows: int
-    inputs: int
-    outputs: int
-    times: int = 3
-
-    @property
-    def multiply_adds(self) -> int:
-        return self.rows * self.inputs * self.outputs * self.times
-
+from experiments.benchmarks import steps, turns
+from experiments.benchmarks.steps import Built, Product
 
 @dataclass(frozen=True)
 class Row:
@@ -97,28 +80,9 @@ ROWS = {
 }
 
 
-class Built(NamedTuple):
-    """A library's autoencoder.
-
-    Attributes:
-        parameters: how many numbers the optimizer moves.
-        train: one step of Adam; returns the loss.
-        product: the greatest of the step's products, once, alone; None for peers.
-    """
-
-    parameters: int
-    train: Callable[[], Any]
-    product: Callable[[], Any] | None = None
-
-
 def jaxgen(row: Row) -> Built:
-    import jax
-    import jax.numpy as jnp
-    import optax
-
     from jaxgen.distributions.likelihoods import Gaussian
     from jaxgen.models.vaes import IWAE, dense_vae, residual_vq_vae
-    from jaxgen.training import init_state, make_train_step
 
     if row.model == "vq_vae":
         model = residual_vq_vae(
@@ -129,29 +93,7 @@ def jaxgen(row: Row) -> Built:
         model = dense_vae(row.event_shape, row.latents, (row.width, row.width), binarize=False)
         if row.model == "iwae":
             model = IWAE(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)}, samples=row.samples)
-    batch = {"x": jnp.asarray(row.data())}
-    plays = {name: play._replace(optimizer=optax.adam(LEARNING_RATE)) for name, play in model.plays().items()}
-    (play,) = plays
-    state = jax.jit(lambda batch: init_state(model, plays, jax.random.key(0), batch))(batch)
-    step = jax.jit(make_train_step(plays, ema=0.0), donate_argnums=0)
-
-    def train():
-        nonlocal state
-        state, metrics = step(state, batch)
-        return jax.block_until_ready(metrics[play]["loss"])
-
-    largest = max(row.products(), key=lambda product: product.multiply_adds)
-    rng = np.random.default_rng(0)
-    left, right = (
-        jnp.asarray(rng.random(shape, np.float32))
-        for shape in ((largest.rows, largest.inputs), (largest.inputs, largest.outputs))
-    )
-    product = jax.jit(jnp.matmul)
-    return Built(
-        sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        train,
-        lambda: jax.block_until_ready(product(left, right)),
-    )
+    return steps.ours(model, row.data(), row.products())
 
 
 def pythae(row: Row) -> Built:
@@ -196,7 +138,7 @@ def pythae(row: Row) -> Built:
         model = kind(config, Encoder(*encoder), Decoder(decoder))
     model.train()
     parameters = list(model.parameters())
-    train = turns.torch_step(parameters, lambda: model({"data": x}).loss, LEARNING_RATE)
+    train = turns.torch_step(parameters, lambda: model({"data": x}).loss, steps.LEARNING_RATE)
     return Built(sum(p.numel() for p in parameters), train)
 
 
@@ -249,9 +191,7 @@ LIBRARIES: dict[str, Callable[[Row], Built]] = {"jaxgen": jaxgen, "pythae": pyth
 
 
 def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
-    """Builds, warms up, and answers the lines."""
-    largest = max(row.products(), key=lambda product: product.multiply_adds)
-    turns.serve(lambda: LIBRARIES[library](row), {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
+    steps.serve(lambda: LIBRARIES[library](row), row.products(), lines, say)
 
 
 def main(library: str, row: str) -> None:

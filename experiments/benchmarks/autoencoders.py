@@ -12,50 +12,23 @@ and backward, at the rate of one plain product of matrices, of the shape of the 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.benchmarks import turns
-from experiments.benchmarks.autoencoder_peers import LIBRARIES, ROWS, Row
+from experiments.benchmarks.autoencoder_peers import LIBRARIES, ROWS
+from experiments.benchmarks.steps import with_floor
 
 
 @dataclass(frozen=True)
-class Autoencoders:
+class Autoencoders(turns.Config):
     rows: tuple[str, ...] = tuple(ROWS)
-    """What to time."""
     libraries: tuple[str, ...] = tuple(LIBRARIES)
-    """Whose autoencoders to time; those that are not installed are passed over."""
-    rounds: int = 15
-    """Turns of each library."""
     out: Path = Path("runs/benchmarks.autoencoders")
-    """Where table.json, table.md and plot.png go."""
 
     def check(self) -> None:
-        """Raises ValueError where a name is unknown, or there are no rounds."""
-        turns.check(self.rows, ROWS, self.libraries, LIBRARIES, self.rounds)
-
-
-def with_floor(measured: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """A row's figures with `floor`, the seconds of its multiply-adds at the rate of its greatest product, and a note."""
-    measures, products = dict(measured["measures"]), row.products()
-    if turns.OURS not in measures.get("product", {}):
-        return dict(measured)
-    largest = max(products, key=lambda product: product.multiply_adds)
-    rates = [largest.rows * largest.inputs * largest.outputs / seconds for seconds in measures["product"][turns.OURS]]
-    total = sum(product.multiply_adds for product in products)
-    floor = [total / rate for rate in rates]
-    share = np.median(floor) / np.median(measures["train"][turns.OURS])
-    note = (
-        f"{total / 1e9:.3g} G multiply-adds a step at {np.median(rates) / 1e9:.3g} G/s, the rate of a product "
-        f"[{largest.rows}, {largest.inputs}] x [{largest.inputs}, {largest.outputs}], are {share:.0%} of our step"
-    )
-    measures["floor"] = {turns.OURS: floor}
-    return {**measured, "measures": {name: measures[name] for name in turns.MEASURES if name in measures}, "note": note}
+        super().check(ROWS, LIBRARIES)
 
 
 def main(config: Autoencoders) -> dict[str, Any]:
@@ -63,18 +36,10 @@ def main(config: Autoencoders) -> dict[str, Any]:
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     result = turns.compare("experiments.benchmarks.autoencoder_peers", rows, config.libraries, config.rounds)
-    result["rows"] = {name: with_floor(measured, rows[name]) for name, measured in result["rows"].items()}
+    result["rows"] = {name: with_floor(measured, rows[name].products()) for name, measured in result["rows"].items()}
     turns.write(result, config.out)
     return result
 
 
 if __name__ == "__main__":
-    import tyro
-
-    chosen = tyro.cli(Autoencoders, description=__doc__, prog="python -m experiments.benchmarks.autoencoders")
-    try:
-        chosen.check()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    main(chosen)
+    turns.run(Autoencoders, main, __doc__, "experiments.benchmarks.autoencoders")

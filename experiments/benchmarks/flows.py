@@ -9,7 +9,6 @@ waiting while another is timed: `turns.py`.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,13 @@ from experiments.benchmarks.peers import LIBRARIES, ROWS
 
 
 @dataclass(frozen=True)
-class Flows:
+class Flows(turns.Config):
     rows: tuple[str, ...] = tuple(ROWS)
-    """What to time."""
     libraries: tuple[str, ...] = tuple(LIBRARIES)
-    """Whose flows to time; those that are not installed are passed over."""
-    rounds: int = 15
-    """Turns of each library."""
     out: Path = Path("runs/benchmarks.flows")
-    """Where table.json, table.md and plot.png go."""
 
     def check(self) -> None:
-        """Raises ValueError where a name is unknown, or there are no rounds."""
-        turns.check(self.rows, ROWS, self.libraries, LIBRARIES, self.rounds)
+        super().check(ROWS, LIBRARIES)
 
 
 def main(config: Flows) -> dict[str, Any]:
@@ -44,12 +37,4 @@ def main(config: Flows) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    chosen = tyro.cli(Flows, description=__doc__, prog="python -m experiments.benchmarks.flows")
-    try:
-        chosen.check()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    main(chosen)
+    turns.run(Flows, main, __doc__, "experiments.benchmarks.flows")

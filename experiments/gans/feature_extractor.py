@@ -1,8 +1,8 @@
 """A small classifier of a labelled set of images: the default extractor of features that generated samples are judged by.
 
-Two stages of 3x3 convolutions, a dense layer whose outputs are the features, and the logits; Adam, its rate falling along
-a cosine. Its folder is what `experiments.gans.extractor.load_extractor` opens. On MNIST, for an accuracy above 99 % in
---widths 16 32 --steps 4000 --ema 0.999 --eval-every 500 --checkpoint-every 500`.
+Two stages of convolutions, a dense layer whose outputs are the features, and the logits; Adam, its rate falling along a
+cosine. `experiments.gans.extractor.load_extractor` opens its folder, where the hash of its variables is. On MNIST, above
+99 % in a few minutes of one core: `--data mnist.npz --widths 16 32 --steps 4000 --ema 0.999 --eval-every 500`.
 """
 
 from dataclasses import dataclass

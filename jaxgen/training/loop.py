@@ -253,14 +253,11 @@ class _Run:
         """Figures and samples of the averages; keeps them where they are the best so far."""
         settings = self.settings
         key = jax.random.fold_in(jax.random.key(settings.seed), 1)
-        figures = evaluate(
-            self.model, state.average, self.valid, key, batch_size=settings.eval_batch, draws=settings.eval_draws
-        )
-        if self.figures is not None:
-            figures |= evaluate(
-                self.model, state.average, self.valid, key, batch_size=settings.eval_batch, figures=self.figures
-            )
-        self.report.line(step, {f"valid/{name}": value for name, value in figures.items()})
+        figures = self._figures(state.average, key)
+        line = {f"valid/{name}": value for name, value in figures.items()}
+        if settings.eval_raw and settings.ema:
+            line |= {f"raw/{name}": value for name, value in self._figures(state.variables, key).items()}
+        self.report.line(step, line)
         name, direction = self.model.monitor
         if name not in figures:
             raise ValueError(f"the model monitors {name!r}, but the figures are {sorted(figures)}")
@@ -273,6 +270,14 @@ class _Run:
                 self.saved_best.save(step, {"average": state.average}, {"figures": figures})
         if self.folder is not None:
             self._picture(state.average, key, step)
+
+    def _figures(self, variables: Variables, key: jax.Array) -> dict[str, float]:
+        """Of the validation split: the model's own, and those that were asked for beside them."""
+        size, draws = self.settings.eval_batch, self.settings.eval_draws
+        figures = evaluate(self.model, variables, self.valid, key, batch_size=size, draws=draws)
+        if self.figures is not None:
+            figures |= evaluate(self.model, variables, self.valid, key, batch_size=size, figures=self.figures)
+        return figures
 
     def _picture(self, variables: Variables, key: jax.Array, step: int) -> None:
         from jaxgen import plotting

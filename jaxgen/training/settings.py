@@ -26,6 +26,8 @@ class Settings:
     """Rows of a batch in evaluations."""
     eval_draws: int = 1
     """Draws of the model's own noise that each figure is averaged over."""
+    eval_raw: bool = False
+    """Evaluate the variables themselves too, beside their averages."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep: int = 2

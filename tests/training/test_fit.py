@@ -126,6 +126,24 @@ def test_signals_save_before_leaving(signum, tmp_path):
     assert json.loads((out / "config.json").read_text())["steps"] == step + 2 and resumed is not None
 
 
+def test_figures_of_ones_own_are_monitored_and_the_variables_themselves_are_evaluated_too(tmp_path):
+    def furthest(variables, batch, key):
+        return {"height": variables["only"]["params"]["w"].sum()}
+
+    class Climber(Exploding):
+        monitor = ("height", "min")
+
+    settings = Settings(**vars(SHORT) | {"eval_raw": True})
+    bound = fit(Climber(10**6), splits(), settings, figures=furthest, out=tmp_path, progress=False)
+    lines = [line for line in RunFolder(tmp_path).lines() if "valid/height" in line]
+    assert [line["step"] for line in lines] == [4, 8, 12]
+    averages, raw = ([line[f"{kind}/height"] for line in lines] for kind in ("valid", "raw"))
+    # w descends to the data's means, 1 each, from 0: averages follow the variables, and the lowest are the first
+    assert averages[0] < averages[1] < averages[2] and all(a < r for a, r in zip(averages, raw, strict=True))
+    assert float(bound.variables["only"]["params"]["w"].sum()) == pytest.approx(averages[0], rel=1e-5)
+    assert all({"valid/loss", "raw/loss"} <= set(line) for line in lines)
+
+
 def test_a_folder_is_never_overwritten_in_part(tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
     fit(Exploding(10**6), splits(), SHORT, out=run, progress=False)

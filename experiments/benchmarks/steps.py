@@ -1,0 +1,109 @@
+"""Train steps and their floor: what benchmarks of training alone share, beside `turns.py`.
+
+The floor of a step is how long the machine would take for the multiply-adds of its layers, forward and backward, at the
+rate of one plain product of matrices, of the shape of the step's greatest, timed in the same turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks import turns
+
+LEARNING_RATE = 1e-4
+"""Of Adam. What is timed should change little while it is timed."""
+
+
+class Product(NamedTuple):
+    """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
+    once forward, once for the weights' gradient, once for that of the inputs, if there is one."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    times: int = 3
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.rows * self.inputs * self.outputs * self.times
+
+
+class Built(NamedTuple):
+    """A library's model.
+
+    Attributes:
+        parameters: of its networks.
+        train: one step; returns the loss.
+        product: the greatest of the step's products, once, alone; None for peers.
+    """
+
+    parameters: int
+    train: Callable[[], Any]
+    product: Callable[[], Any] | None = None
+
+
+def greatest(products: Sequence[Product]) -> Product:
+    return max(products, key=lambda product: product.multiply_adds)
+
+
+def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence[str] | None = None) -> Built:
+    """The train step of a model of ours, on one batch.
+
+    Args:
+        plays: the moves that the step is of; None: all of the model's.
+    """
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxgen.training import init_state, make_train_step
+
+    batch = {"x": jnp.asarray(x)}
+    adam = optax.adam(LEARNING_RATE)
+    played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}
+    state = jax.jit(lambda batch: init_state(model, played, jax.random.key(0), batch))(batch)
+    step = jax.jit(make_train_step(played, ema=0.0), donate_argnums=0)
+
+    def train():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return sum(jax.block_until_ready([metrics[name]["loss"] for name in played]))
+
+    largest, rng = greatest(products), np.random.default_rng(0)
+    left, right = (
+        jnp.asarray(rng.random(shape, np.float32))
+        for shape in ((largest.rows, largest.inputs), (largest.inputs, largest.outputs))
+    )
+    product = jax.jit(jnp.matmul)
+    return Built(
+        sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        train,
+        lambda: jax.block_until_ready(product(left, right)),
+    )
+
+
+def serve(build: Callable[[], Built], products: Sequence[Product], lines: Any, say: Callable[[Any], None]) -> None:
+    """Builds, warms up, and answers the lines."""
+    largest = greatest(products)
+    turns.serve(build, {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
+
+
+def with_floor(measured: Mapping[str, Any], products: Sequence[Product]) -> dict[str, Any]:
+    """A row's figures with `floor`, the seconds of its multiply-adds at the rate of its greatest product, and a note."""
+    measures = dict(measured["measures"])
+    if turns.OURS not in measures.get("product", {}):
+        return dict(measured)
+    largest = greatest(products)
+    rates = [largest.rows * largest.inputs * largest.outputs / seconds for seconds in measures["product"][turns.OURS]]
+    total = sum(product.multiply_adds for product in products)
+    floor = [total / rate for rate in rates]
+    share = np.median(floor) / np.median(measures["train"][turns.OURS])
+    note = (
+        f"{total / 1e9:.3g} G multiply-adds a step at {np.median(rates) / 1e9:.3g} G/s, the rate of a product "
+        f"[{largest.rows}, {largest.inputs}] x [{largest.inputs}, {largest.outputs}], are {share:.0%} of our step"
+    )
+    measures["floor"] = {turns.OURS: floor}
+    return {**measured, "measures": {name: measures[name] for name in turns.MEASURES if name in measures}, "note": note}

@@ -24,6 +24,7 @@ import numpy as np
 from experiments.benchmarks import steps, turns
 from experiments.benchmarks.steps import Built, Product
 
+
 @dataclass(frozen=True)
 class Row:
     """An autoencoder and its sizes.
@@ -138,7 +139,7 @@ def pythae(row: Row) -> Built:
         model = kind(config, Encoder(*encoder), Decoder(decoder))
     model.train()
     parameters = list(model.parameters())
-    train = turns.torch_step(parameters, lambda: model({"data": x}).loss, steps.LEARNING_RATE)
+    train = turns.torch_step(parameters, lambda: model({"data": x}).loss)
     return Built(sum(p.numel() for p in parameters), train)
 
 

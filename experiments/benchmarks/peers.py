@@ -24,8 +24,6 @@ from experiments.benchmarks.turns import NotOffered
 
 BOUND = 5.0
 """Splines act on [-BOUND, BOUND]; zuko's and ours by default."""
-LEARNING_RATE = 1e-4
-"""Of Adam. What is timed should change little while it is timed."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def jaxgen(row: Row) -> Built:
         step = bijectors.Chain((bijectors.Permute("reverse"), layer))
         model = Flow(bijectors.Repeat(step, row.layers), Normal(row.event_shape))
     batch = {"x": jnp.asarray(row.data())}
-    plays = {name: play._replace(optimizer=optax.adam(LEARNING_RATE)) for name, play in model.plays().items()}
+    plays = {name: play._replace(optimizer=optax.adam(turns.LEARNING_RATE)) for name, play in model.plays().items()}
     state = init_state(model, plays, jax.random.key(0), batch)
     if row.structure != "glow":
         state = state.replace(params=_off_the_identity(state.params))
@@ -185,7 +183,7 @@ def flowjax(row: Row) -> Built:
     params, static = eqx.partition(flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, fixed))
     return _of_jax(
         row, params, lambda params, x: eqx.combine(params, static).log_prob(x),
-        lambda params, key: eqx.combine(params, static).sample(key, (row.batch,)), optax.adam(LEARNING_RATE),
+        lambda params, key: eqx.combine(params, static).sample(key, (row.batch,)), optax.adam(turns.LEARNING_RATE),
     )
 
 
@@ -232,7 +230,7 @@ def distrax(row: Row) -> Built:
 
     return _of_jax(
         row, params, lambda params, x: flow(params).log_prob(x),
-        lambda params, key: flow(params).sample(seed=key, sample_shape=row.batch), optax.adam(LEARNING_RATE),
+        lambda params, key: flow(params).sample(seed=key, sample_shape=row.batch), optax.adam(turns.LEARNING_RATE),
     )
 
 
@@ -385,7 +383,7 @@ def _of_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
     import torch
 
     parameters = list(flow.parameters())
-    train = turns.torch_step(parameters, lambda: -log_prob(x).mean(), LEARNING_RATE)
+    train = turns.torch_step(parameters, lambda: -log_prob(x).mean())
     no_grad = torch.no_grad()
     return Built(sum(p.numel() for p in parameters), train, no_grad(lambda: log_prob(x)), no_grad(sample))
 

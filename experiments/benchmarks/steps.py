@@ -13,10 +13,6 @@ import numpy as np
 
 from experiments.benchmarks import turns
 
-LEARNING_RATE = 1e-4
-"""Of Adam. What is timed should change little while it is timed."""
-
-
 class Product(NamedTuple):
     """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
     once forward, once for the weights' gradient, once for that of the inputs, if there is one."""
@@ -36,7 +32,7 @@ class Built(NamedTuple):
 
     Attributes:
         parameters: of its networks.
-        train: one step; returns the loss.
+        train: one step of Adam, or of each player's; returns the last one's loss.
         product: the greatest of the step's products, once, alone; None for peers.
     """
 
@@ -62,7 +58,7 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     from jaxgen.training import init_state, make_train_step
 
     batch = {"x": jnp.asarray(x)}
-    adam = optax.adam(LEARNING_RATE)
+    adam = optax.adam(turns.LEARNING_RATE)
     played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}
     state = jax.jit(lambda batch: init_state(model, played, jax.random.key(0), batch))(batch)
     step = jax.jit(make_train_step(played, ema=0.0), donate_argnums=0)
@@ -70,7 +66,7 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     def train():
         nonlocal state
         state, metrics = step(state, batch)
-        return sum(jax.block_until_ready([metrics[name]["loss"] for name in played]))
+        return jax.block_until_ready([metrics[name]["loss"] for name in played])[-1]
 
     largest, rng = greatest(products), np.random.default_rng(0)
     left, right = (

@@ -33,6 +33,8 @@ TOLERANCE = 0.02
 SECONDS = 0.2
 """That a library's turn takes, about: as many calls as fit, or one."""
 WARM_UP = 3
+LEARNING_RATE = 1e-4
+"""Of Adam. What is timed should change little while it is timed."""
 MEASURES = {
     "train": ("train step, ms", 1e3),
     "log_prob": ("log_prob, ms", 1e3),
@@ -147,11 +149,11 @@ def prepare_torch() -> None:
     torch.set_num_threads(os.cpu_count())
 
 
-def torch_step(parameters: list[Any], loss: Callable[[], Any], learning_rate: float) -> Callable[[], Any]:
+def torch_step(parameters: list[Any], loss: Callable[[], Any]) -> Callable[[], Any]:
     """A function that makes one step of Adam, and returns the loss."""
     import torch
 
-    optimizer = torch.optim.Adam(parameters, learning_rate, fused=True)
+    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
 
     def train():
         optimizer.zero_grad()

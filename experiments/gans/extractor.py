@@ -61,7 +61,7 @@ def load_extractor(folder: str | Path) -> Extractor:
     folder = Path(folder)
     bound = jaxgen.load(folder)
     if not hasattr(bound, "features") or not hasattr(bound, "logits"):
-        raise ValueError(f"folder={str(folder)!r} holds a {type(bound.model).__name__}, and features are a Classifier's")
+        raise ValueError(f"folder={str(folder)!r} holds a {type(bound.model).__name__}: a Classifier has features")
     found, seal = sha256(bound.variables), folder / SEAL
     if seal.exists() and seal.read_text().strip() != found:
         raise ValueError(f"the variables in {str(folder)!r} are not those that {SEAL} was written of")

@@ -1,8 +1,8 @@
-"""A small classifier of a labelled set of images: the default extractor of features that generated samples are judged by.
+"""A small classifier of labelled images: the default extractor of features that generated samples are judged by.
 
 Two stages of convolutions, a dense layer whose outputs are the features, and the logits; Adam, its rate falling along a
-cosine. `experiments.gans.extractor.load_extractor` opens its folder, where the hash of its variables is. On MNIST, above
-99 % in a few minutes of one core: `--data mnist.npz --widths 16 32 --steps 4000 --ema 0.999 --eval-every 500`.
+cosine. `experiments.gans.extractor.load_extractor` opens its folder, which has the hash of its variables. On MNIST,
+above 99 % in a few minutes of one core: `--data mnist.npz --widths 16 32 --steps 4000 --ema 0.999 --eval-every 500`.
 """
 
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
     train = data.train
     if len(train.event_shape) != 3 or train.classes is None:
         raise ValueError(
-            f"data={config.data!r} has rows of shape {train.event_shape} and classes={train.classes}: images [H, W, C] with "
-            "labels are needed"
+            f"data={config.data!r} has rows of shape {train.event_shape} and classes={train.classes}: images [H, W, C] "
+            "with labels are needed"
         )
     network = ConvFeatures(config.widths, config.features, config.dropout)
     model = Classifier(network, train.event_shape, train.classes, train.levels)

@@ -17,9 +17,9 @@ from jaxgen.contracts import Array
 def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
     """exp(E KL(p(y|x) || p_g(y))), between 1 and K; its mean and standard deviation over equal parts of the rows.
 
-    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is that of a part, so that figures of
-    different `splits` do not compare: the paper's 50,000 rows have 10. A part whose rows are all of one class scores 1,
-    therefore the rows have to be in random order.
+    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is that of a part, so that figures
+    of different `splits` do not compare: the paper's 50,000 rows have 10. A part of one class scores 1: the rows
+    have to be in random order.
 
     Args:
         logits: [N, K], of generated rows.
@@ -39,10 +39,10 @@ def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
 def mode_score(real_logits: Array, fake_logits: Array) -> Array:
     """exp(E KL(p(y|x) || p_r(y)) - KL(p_r(y) || p_g(y))) of the generated rows, a scalar.
 
-    The score of Che et al. 2017, "Mode Regularized Generative Adversarial Networks", section 4.1. What Xu et al. 2018, "An
-    empirical study on evaluation metrics of generative adversarial networks", compute under this name is another,
-    exp(E KL(p(y|x) || p_g(y)) - KL(p_g || p_r)): `inception_score` times exp(-`class_histogram_divergence`). With p_r in
-    the first term and KL(p_g || p_r) as the second, as it is printed elsewhere, all that is left is the Inception score.
+    The score of Che et al. 2017, "Mode Regularized Generative Adversarial Networks", section 4.1. What Xu et al. 2018,
+    "An empirical study on evaluation metrics of generative adversarial networks", compute under this name is another,
+    exp(E KL(p(y|x) || p_g(y)) - KL(p_g || p_r)): `inception_score` times exp(-`class_histogram_divergence`). With p_r
+    in the first term and KL(p_g || p_r) as the second, as is printed elsewhere, the Inception score alone is left.
 
     Args:
         real_logits, fake_logits: [M, K] and [N, K].

@@ -70,7 +70,7 @@ def data_bandwidth(x: Array) -> Array:
 def kernel_distance(
     real: Array, fake: Array, key: Key, subsets: int = 100, size: int = 1000
 ) -> tuple[Array, Array]:
-    """The kernel Inception distance: `mmd_squared`, unbiased, of k(a, b) = (a.b / D + 1)^3, its mean over random subsets.
+    """The kernel Inception distance: unbiased `mmd_squared` of k(a, b) = (a.b / D + 1)^3, its mean over random subsets.
 
     Binkowski et al. 2018, "Demystifying MMD GANs", section 4. Unlike `frechet_distance` its expectation does not depend
     on the number of rows.
@@ -147,7 +147,7 @@ def frechet_distance_of_moments(
     """The squared Frechet (Wasserstein-2) distance of two normals: |m - m'|^2 + tr(S + S' - 2 (S^1/2 S' S^1/2)^1/2).
 
     Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", equation 6,
-    which is not a root either. Computed on the host in float64: the root of a singular covariance has no digits to lose.
+    which is not a root either. On the host, in float64: the root of a singular covariance has no digits to lose.
 
     Args:
         mean, other_mean: [D].

@@ -48,7 +48,7 @@ def mode_coverage(
 def reverse_kl_of_modes(
     samples: Array, centers: Array | Sequence[Sequence[float]], shares: Array | None = None
 ) -> Array:
-    """KL(q || p) in nats, a scalar: q the samples' shares of the modes, each sample at its nearest center, p the true ones.
+    """KL(q || p) in nats, a scalar: q the samples' shares of the modes, each at its nearest center, p the true shares.
 
     Whatever their quality, all samples count. With m of K equal modes found and equally so it is log(K / m). It is the
     reverse one, KL of the model from the data, which stays finite where modes are missed. Lin et al. 2018, "PacGAN: The

@@ -102,8 +102,8 @@ def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, A
     """Pairs of samples that are nearly the same, and what their number says of the size of the support.
 
     N equally likely values have n (n - 1) / (2 N) equal pairs among n draws on average, so that a batch of about the
-    root of the support's size has one. Arora and Zhang 2017, "Do GANs actually learn the distribution?", who look at the
-    nearest pairs; a threshold has to be found for the data.
+    root of the support's size has one. Arora and Zhang 2017, "Do GANs actually learn the distribution?", who look at
+    the nearest pairs; a threshold has to be found for the data.
 
     Args:
         samples: [n, D].

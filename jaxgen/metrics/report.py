@@ -82,7 +82,7 @@ def feature_figures(
         key: of the projections and subsets.
 
     Warns:
-        UserWarning: where there are fewer rows than features, as a covariance of less than full rank is of little worth.
+        UserWarning: where there are fewer rows than features: a covariance of less than full rank is of little worth.
     """
     rows, features = min(len(real_features), len(fake_features)), real_features.shape[1]
     if rows < features:

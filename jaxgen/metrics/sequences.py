@@ -41,8 +41,8 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
 def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -> float:
     """The mean over candidates of BLEU-n with all references, 0 to 1.
 
-    BLEU is exp(mean_(i <= n) log p_i) times a penalty of exp(1 - r / c) for a candidate of length c below r, that of the
-    reference which is nearest in length, of two the shorter. p_i is the share of the candidate's i-grams that occur in a
+    BLEU is exp(mean_(i <= n) log p_i) times a penalty of exp(1 - r / c) for a candidate of length c below r, that of
+    the reference nearest in length, of two the shorter. p_i is the share of the candidate's i-grams that occur in a
     reference, each at most as often as in the reference that has most of it. Papineni et al. 2002, "BLEU: a Method for
     Automatic Evaluation of Machine Translation", section 2, for each sentence by itself, as papers on generated text
     report it.

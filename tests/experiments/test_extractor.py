@@ -20,7 +20,8 @@ ROWS = ArraySource({"x": RNG.integers(0, 9, (40, 3)).astype(np.uint8), "label": 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "small"
-    seal(out, fit(Classifier(MLP((5,)), (3,), 2, levels=9), ROWS, Settings(steps=2, batch_size=8), out=out, progress=False))
+    model, settings = Classifier(MLP((5,)), (3,), 2, levels=9), Settings(steps=2, batch_size=8)
+    seal(out, fit(model, ROWS, settings, out=out, progress=False))
     return out
 
 
@@ -55,6 +56,7 @@ def test_other_variables_than_the_sealed_ones_are_refused(folder):
 
 
 def test_a_run_of_another_model_is_refused(tmp_path):
-    fit(dense_vae((3,), 1, (2,), likelihood=Gaussian()), np.zeros((20, 3), np.float32), Settings(steps=1, batch_size=4), out=tmp_path / "vae", progress=False)
+    model, settings = dense_vae((3,), 1, (2,), likelihood=Gaussian()), Settings(steps=1, batch_size=4)
+    fit(model, np.zeros((20, 3), np.float32), settings, out=tmp_path / "vae", progress=False)
     with pytest.raises(ValueError, match="VAE"):
         load_extractor(tmp_path / "vae")

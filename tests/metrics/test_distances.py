@@ -85,7 +85,8 @@ def discrepancy(kernel, x, y, biased=False):
 def test_mmd_is_that_of_all_pairs(biased):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(300, 2, 2)), rng.normal(0.3, 1.5, size=(270, 2, 2))
-    expected = discrepancy(lambda a, b: rbf_kernel(a, b, 1 / (2 * 1.3**2)), x.reshape(300, 4), y.reshape(270, 4), biased)
+    gamma, flat = 1 / (2 * 1.3**2), (x.reshape(300, 4), y.reshape(270, 4))
+    expected = discrepancy(lambda a, b: rbf_kernel(a, b, gamma), *flat, biased)
     found = jax.jit(mmd_squared, static_argnames="biased")(np.float32(x), np.float32(y), 1.3, biased=biased)
     assert float(found) == pytest.approx(expected, abs=2e-6)
 

@@ -28,6 +28,7 @@ def figures():
 def one_by_one(key):
     """Each figure by its own function, real rows first."""
     bandwidth = metrics.data_bandwidth(REAL)
+    near = jnp.quantile(metrics.nearest_distances(REAL), 0.01)
     kernel, std = metrics.kernel_distance(REAL, FAKE, key, size=15)
     return {
         "kernel_distance": kernel,
@@ -38,7 +39,7 @@ def one_by_one(key):
         **metrics.one_nearest_neighbour(REAL[:30], FAKE),
         **metrics.precision_recall_of_manifolds(REAL, FAKE, k=3),
         **metrics.density_coverage(REAL, FAKE, k=5),
-        "duplicate_pairs": metrics.birthday_duplicates(FAKE, jnp.quantile(metrics.nearest_distances(REAL), 0.01))["pairs"],
+        "duplicate_pairs": metrics.birthday_duplicates(FAKE, near)["pairs"],
         "distance_ratio": metrics.distance_ratio(REAL, FAKE),
         "inception_score": metrics.inception_score(FAKE_LOGITS)[0],
         "mode_score": metrics.mode_score(REAL_LOGITS, FAKE_LOGITS),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -21,6 +22,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Step, Variables
 from jaxgen.losses.energies import convergence_measure, equilibrium_critic, next_equilibrium
 from jaxgen.models.gans.ebgan import EBGAN
 from jaxgen.models.gans.optimizers import Adam, Optimizer
+from jaxgen.models.gans.packing import pack
 from jaxgen.models.gans.players import Judgement
 
 
@@ -51,8 +53,12 @@ class BEGAN(EBGAN):
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """Metrics: `k`, and `convergence`, M."""
-        out = super().generator_loss(variables, batch, key, step)
-        on_real, on_fake = self.score(variables, batch["x"], batch.get("context")), out.metrics["score"][None]
+        game_key, seen_key, critic_key = jax.random.split(key, 3)
+        out = super().generator_loss(variables, batch, game_key, step)
+        # as the critic sees them in training, as it did the samples
+        real, context = self._seen(self._scaled(batch["x"]), seen_key, step), pack(batch.get("context"), self.packing)
+        on_real = self._judge(variables["critic"], real, context, critic_key)[0].score
+        on_fake = out.metrics["score"][None]
         k = variables["critic"]["equilibrium"]["k"]
         after = next_equilibrium(k, on_real, on_fake, self.gamma, self.rate)
         convergence = convergence_measure(on_real, on_fake, self.gamma)

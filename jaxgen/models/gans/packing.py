@@ -12,5 +12,5 @@ def pack(x: Array | None, m: int) -> Array | None:
     if x is None or m == 1:
         return x
     packs = -(-len(x) // m)
-    x = x[jnp.arange(packs * m) % len(x)]
+    x = jnp.asarray(x)[jnp.arange(packs * m) % len(x)]
     return jnp.concatenate([x[i * packs : (i + 1) * packs] for i in range(m)], -1)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.models.gans import GAN, Adam, Proximal
-from jaxgen.models.gans.packing import pack
+from jaxgen.models.gans import GAN, Adam, Proximal, packing
 from jaxgen.nets import MLP, Concatenate, Hadamard, Projection, SpectralDense
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.state import init_state
@@ -25,6 +24,7 @@ def softplus(x):
 
 
 def test_packs_are_of_rows_a_whole_number_of_packs_apart():
+    pack = jax.jit(packing.pack, static_argnums=1)
     rows = np.arange(6)[:, None] * 10 + np.arange(2)
     np.testing.assert_array_equal(pack(rows, 2), [[0, 1, 30, 31], [10, 11, 40, 41], [20, 21, 50, 51]])
     # where they do not come out even the first ones are there twice

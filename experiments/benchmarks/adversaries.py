@@ -1,0 +1,47 @@
+"""Our adversarial steps against PyTorch's, on the CPU: `python -m experiments.benchmarks.adversaries`.
+
+`pip install -e ".[bench]"` brings PyTorch. What is timed is in `adversary_peers.py`, of the same networks in float32: the
+critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points of the plane with three dense layers of
+512 at batches of 256, and on 32x32x3 images with DCGAN's networks, the critic's without normalisation, at batches of 64;
+and a step of both players of a DCGAN there, batch normalisation in both. Numbers of parameters differ by no more than
+2 %, but in `dcgan_transposed`, where PyTorch's generator is as its users write it, with transposed convolutions of 5x5,
+at 25/36 of the arithmetic of our sub-pixel ones. Either library has a process of its own and all processors; the
+processes take turns, round by round, each waiting while another is timed: `turns.py`.
+
+Below the steps stands their floor, the time of their multiply-adds at the rate of one plain product: `steps.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks import turns
+from experiments.benchmarks.adversary_peers import LIBRARIES, ROWS, TOLERANCES
+from experiments.benchmarks.steps import with_floor
+
+
+@dataclass(frozen=True)
+class Adversaries(turns.Config):
+    rows: tuple[str, ...] = tuple(ROWS)
+    libraries: tuple[str, ...] = tuple(LIBRARIES)
+    out: Path = Path("runs/benchmarks.adversaries")
+
+    def check(self) -> None:
+        super().check(ROWS, LIBRARIES)
+
+
+def main(config: Adversaries) -> dict[str, Any]:
+    """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
+    config.check()
+    rows = {name: ROWS[name] for name in config.rows}
+    module = "experiments.benchmarks.adversary_peers"
+    result = turns.compare(module, rows, config.libraries, config.rounds, TOLERANCES)
+    result["rows"] = {name: with_floor(measured, rows[name].products()) for name, measured in result["rows"].items()}
+    turns.write(result, config.out)
+    return result
+
+
+if __name__ == "__main__":
+    turns.run(Adversaries, main, __doc__, "experiments.benchmarks.adversaries")

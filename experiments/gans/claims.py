@@ -1,0 +1,401 @@
+"""What is said of adversarial games, shown on small ones: `python -m experiments.gans.claims`.
+
+- `weights`: clipping drives a critic's weights to the two ends of their range, a penalty leaves them bell-shaped
+  (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", figure 1b). WGAN and WGAN-GP on the swiss roll, on
+  networks that start well within the clipping range.
+- `fixed`: the best answer to a discriminator that stands still is a single point, so that a generator which is trained
+  against one collapses (Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2.2). A game on eight
+  Gaussians is gone on with in two ways: both players move, or the generator alone.
+- `divergences`: one Gaussian for a mixture of two. The likelihood, KL(data || model), covers both; the reverse KL takes
+  one and misses the other (Goodfellow 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", figure 14). By
+  quadrature, and by the games that approach the same divergences from below (Nowozin et al. 2016, "f-GAN"), with the
+  bound F that the trained critic gives beside the divergence D_f itself.
+- `depth`: with the penalty a critic of 101 residual layers trains, with clipping it does not (Gulrajani et al. 2017,
+  section 5.1). Digits, dense layers.
+
+Under `--runs` each part leaves its rows as a JSON file, which the next call reads, and its pictures; `table.md` has all
+rows. `--only depth` is one part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.scipy.special import logsumexp
+
+from experiments.adversarial import MIXTURES
+from jaxgen import plotting
+from jaxgen.contracts import Array, Play, Variables
+from jaxgen.data import source
+from jaxgen.losses import F_DIVERGENCES
+from jaxgen.losses.f_divergences import Divergence
+from jaxgen.losses.penalties import gradient_norm, interpolate
+from jaxgen.metrics import distance_ratio, mode_coverage
+from jaxgen.models.gans import (
+    GAN,
+    Adam,
+    ClippedRMSProp,
+    FDivergence,
+    GradientPenalty,
+    Minimax,
+    Wasserstein,
+    dense_wgan_gp,
+)
+from jaxgen.nets import MLP
+from jaxgen.training import NonFiniteLoss, TrainState, enter_phase, init_state, make_train_step, many_steps
+
+SAMPLES = 2_000
+BOUND = 0.01
+"""Of clipped weights, the paper's."""
+MEANS, STD, SHARES = (-2.0, 2.0), 0.6, (0.6, 0.4)
+"""The mixture of two."""
+GRID = np.linspace(-12, 12, 4_001)
+"""Points of the quadratures."""
+LAYERS = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    only: tuple[str, ...] = ()
+    """Names of parts; all by default."""
+    share: float = 1.0
+    """Of the steps of every game."""
+    seeds: int = 3
+    """Runs of each game side by side; of the deep ones there is one."""
+    runs: Path = Path("runs/gans.claims")
+    """Where rows, pictures and the table are."""
+
+    def steps(self, n: int) -> int:
+        """The configured share of so many, a multiple of five, for the generator's moves."""
+        return max(5, round(n * self.share / 5) * 5)
+
+
+Rows = list[tuple[str, str, str]]
+"""Game, figure, what was measured."""
+
+
+def main(config: Claims) -> str:
+    """Plays what is missing; returns the table as Markdown.
+
+    Raises:
+        ValueError: a part of another name; parts of other settings under `runs`.
+        NonFiniteLoss: from a game.
+    """
+    if unknown := set(config.only) - set(PARTS):
+        raise ValueError(f"only={sorted(unknown)} was given; the parts are {list(PARTS)}")
+    config.runs.mkdir(parents=True, exist_ok=True)
+    settings, results = {"share": config.share, "seeds": config.seeds}, {}
+    for name, part in PARTS.items():
+        file = config.runs / f"{name}.json"
+        if file.exists():
+            there = json.loads(file.read_text())
+            if there["settings"] != settings:
+                raise ValueError(f"{file} is of {there['settings']}, not of {settings}: give other --runs, or remove it")
+            results[name] = there["rows"]
+        elif not config.only or name in config.only:
+            results[name] = part(config)
+            file.write_text(json.dumps({"settings": settings, "rows": results[name]}, indent=1) + "\n")
+            print(*lines({name: results[name]}), sep="\n", flush=True)
+    table = "\n".join(lines(results))
+    (config.runs / "table.md").write_text(table + "\n")
+    return table
+
+
+def lines(results: Mapping[str, Rows]) -> Iterator[str]:
+    yield "| claim | game | figure | measured |"
+    yield "|---|---|---|---|"
+    for name, rows in results.items():
+        for row in rows:
+            yield "| " + " | ".join((name, *row)) + " |"
+
+
+def start(model: GAN, x: Array, seeds: int) -> TrainState:
+    """Fresh states of the model's own game, stacked over seeds."""
+    keys = jnp.stack([jax.random.key(seed) for seed in range(seeds)])
+    return jax.jit(jax.vmap(lambda key: init_state(model, model.plays(), key, {"x": x[:64]})))(keys)
+
+
+def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) -> Callable:
+    """What plays so many more steps: stacked states to stacked states and the metrics of each step, [seeds, steps].
+
+    Raises:
+        NonFiniteLoss: from a call.
+    """
+    run = jax.jit(jax.vmap(many_steps(make_train_step(plays, ema=0.0), steps), (0, None, 0, None)), donate_argnums=0)
+
+    def play(state: TrainState) -> tuple[TrainState, Mapping[str, Mapping[str, np.ndarray]]]:
+        seeds, done = len(state.step), int(state.step[0])
+        rows = np.random.default_rng(done).integers(len(x), size=(seeds, steps, batch), dtype=np.int32)
+        state, metrics = run(state, {"x": x}, rows, np.int32(steps))
+        if not all(np.isfinite(metrics[name]["loss"]).all() for name in plays):
+            raise NonFiniteLoss(f"a loss is not finite by step {done + steps}")
+        return state, jax.device_get(metrics)
+
+    return play
+
+
+def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
+    """The states with one play left, its optimizer fresh: the other player stands still."""
+    plays = {name: plays[name]}
+    return jax.vmap(lambda one: enter_phase(one, plays))(state), plays
+
+
+def spread(values: Any, digits: int = 2) -> str:
+    """The values of the seeds, one by one."""
+    return ", ".join(f"{value:.{digits}f}" for value in np.ravel(values))
+
+
+def weights(config: Claims) -> Rows:
+    x, steps = source("swiss_roll").train.arrays["x"], config.steps(5_000)
+    network = MLP((128,) * 3, kernel_init=nn.initializers.normal(BOUND / 3))
+    penalised = replace(dense_wgan_gp(width=128), critic=network)
+    clipped = replace(
+        penalised, penalties=(),
+        critic_optimizer=ClippedRMSProp(5e-5, BOUND), generator_optimizer=ClippedRMSProp(5e-5, None),
+    )  # fmt: skip
+    found, rows = {}, []
+    for name, model in {f"clipped to +-{BOUND}": clipped, "penalised": penalised}.items():
+        state = start(model, x, config.seeds)
+        before = kernels(state.variables["critic"])
+        state, _ = player(model.plays(), x, steps)(state)
+        found[name] = kernels(state.variables["critic"])
+        for when, stacked in (("before the game", before), (f"after {steps:,} steps", found[name])):
+            shares = [at_extremes(one, BOUND if model is clipped else None) for one in stacked]
+            rows.append((name, f"share of the critic's weights within 5 % of either end, {when}", spread(shares, 3)))
+    panels = {name: {"weights": stacked[0]} for name, stacked in found.items()}
+    plotting.save(plotting.histograms(panels, "weight"), config.runs / "weights.png")
+    return rows
+
+
+def kernels(variables: Mapping[str, Any]) -> np.ndarray:
+    """All weights but the biases of stacked variables, [seeds, N]."""
+    leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
+    return np.concatenate([np.asarray(w).reshape(len(w), -1) for path, w in leaves if path[-1].key == "kernel"], 1)
+
+
+def at_extremes(values: np.ndarray, bound: float | None = None) -> float:
+    """The share of numbers at least 95 % as great as the bound, by default as the greatest of them."""
+    sizes = np.abs(values)
+    return float((sizes >= 0.95 * (sizes.max() if bound is None else bound)).mean())
+
+
+def fixed(config: Claims) -> Rows:
+    x, adam = source("eight_gaussians").train.arrays["x"], Adam(1e-3, 0.5)
+    network = MLP((128,) * 3)
+    game = GAN(network, network, (2,), 2, critic_optimizer=adam, generator_optimizer=adam)
+    plays = game.plays()
+    trained, _ = player(plays, x, config.steps(5_000))(start(game, x, config.seeds))
+    steps = config.steps(2_000)
+    both, _ = player(plays, x, steps)(jax.tree.map(jnp.copy, trained))
+    lone, left = alone(trained, plays, "generator")
+    before = sampled(game, trained.variables)
+    against, _ = player(left, x, steps)(lone)
+    shown = {
+        "before": before,
+        f"{steps:,} steps of both": sampled(game, both.variables),
+        f"{steps:,} steps of the generator alone": sampled(game, against.variables),
+    }
+    rows = []
+    for name, samples in shown.items():
+        figures = jax.vmap(lambda fake: MIXTURES["eight_gaussians"](x[:SAMPLES], fake))(samples)
+        ratios = jax.vmap(lambda fake: distance_ratio(x[:SAMPLES], fake))(samples)
+        rows.append((name, "distance ratio of samples to data", spread(ratios)))
+        rows.append((name, "modes with a fair share, of 8", spread(figures["fair_modes"], 0)))
+        rows.append((name, "reverse KL of the modes in nats", spread(figures["reverse_kl"])))
+    groups = np.repeat(np.asarray(list(shown)), SAMPLES)
+    points = np.concatenate([np.asarray(samples[0]) for samples in shown.values()])
+    plotting.save(plotting.points(points, groups, "samples"), config.runs / "fixed.png")
+    return rows
+
+
+def sampled(game: GAN, variables: Variables) -> Array:
+    """Of each seed, [seeds, SAMPLES, *event]."""
+    return jax.jit(jax.vmap(lambda v: game.sample(v, jax.random.key(0), SAMPLES)))(variables)
+
+
+def divergences(config: Claims) -> Rows:
+    rng = np.random.default_rng(0)
+    modes = rng.choice(2, 50_000, p=SHARES)
+    x = (np.take(MEANS, modes) + STD * rng.standard_normal(len(modes)))[:, None].astype(np.float32)
+    adam = Adam(1e-3, 0.5)
+    model = GAN(
+        MLP(()), MLP((64, 64), nn.tanh), (1,), 1, critic_steps=5,
+        critic_optimizer=adam, generator_optimizer=adam,
+    )  # fmt: skip
+    rows, curves = [], {"data": (GRID, np.exp(log_data(GRID)))}
+    for name, criterion in {
+        "kl": FDivergence(F_DIVERGENCES["kl"]),
+        "reverse_kl": FDivergence(F_DIVERGENCES["reverse_kl"]),
+        "gan": Minimax(),
+    }.items():
+        divergence = F_DIVERGENCES[name]
+        mean, std = best_normal(divergence)
+        game = replace(model, criterion=criterion)
+        plays = game.plays()
+        state, _ = player(plays, x, config.steps(20_000))(start(game, x, config.seeds))
+        # a bound is as good as its critic
+        state, left = alone(state, plays, "critic")
+        state, _ = player(left, x, config.steps(3_000))(state)
+        head = state.variables["generator"]["params"]["head"]["out"]
+        means, stds = head["bias"][:, 0], jnp.abs(head["kernel"][:, 0, 0])
+        scores = jax.vmap(lambda v, game=game: game.score(v, jnp.asarray(GRID[:, None], jnp.float32)))(state.variables)
+        exact = [float(distance(divergence, m, s)) for m, s in zip(means, stds, strict=True)]
+        bounds = [float(bound(divergence, v, m, s)) for v, m, s in zip(scores, means, stds, strict=True)]
+        named = f"{name}, best by quadrature", f"{name}, game"
+        curves[named[0]] = (GRID, np.exp(log_normal(GRID, mean, std)))
+        curves[named[1]] = (GRID, np.exp(log_normal(GRID, float(means[0]), float(stds[0]))))
+        rows += described(named[0], [mean], [std], [float(distance(divergence, mean, std))])
+        rows += described(named[1], means, stds, exact)
+        rows.append((named[1], "bound F", spread(bounds, 3)))
+    shown = {name: (at[np.abs(at) < 6], values[np.abs(at) < 6]) for name, (at, values) in curves.items()}
+    plotting.save(plotting.lines(shown, "x", "density", whole=True), config.runs / "divergences.png")
+    return rows
+
+
+def described(name: str, means: Sequence[float], stds: Sequence[float], exact: Sequence[float]) -> Rows:
+    """Of normal models of the mixture, one a seed."""
+    centers = [[mean] for mean in MEANS]
+    noise = np.random.default_rng(0).standard_normal((SAMPLES, 1))
+    covered = [
+        int(mode_coverage(jnp.asarray(m + s * noise, jnp.float32), centers, STD, radius=2)["fair_modes"])
+        for m, s in zip(np.ravel(means), np.ravel(stds), strict=True)
+    ]
+    return [
+        (name, "mean", spread(means)),
+        (name, "standard deviation", spread(stds)),
+        (name, "modes with a fair share, of 2", spread(covered, 0)),
+        (name, "divergence D_f in nats", spread(exact, 3)),
+    ]
+
+
+def log_normal(x: Array, mean: Any, std: Any) -> Array:
+    return -(((x - mean) / std) ** 2) / 2 - jnp.log(std) - np.log(2 * np.pi) / 2
+
+
+def log_data(x: Array) -> Array:
+    """Of the mixture of two."""
+    parts = [jnp.log(share) + log_normal(x, mean, STD) for share, mean in zip(SHARES, MEANS, strict=True)]
+    return logsumexp(jnp.stack(parts), 0)
+
+
+def distance(divergence: Divergence, mean: Any, std: Any) -> Array:
+    """D_f(data, N(mean, std^2)) by quadrature, a scalar."""
+    log_q = log_normal(GRID, mean, std)
+    # beyond these ratios a float32 has nothing to say, and neither density any mass
+    ratio = jnp.exp(jnp.clip(log_data(GRID) - log_q, -60, 60))
+    return jnp.trapezoid(jnp.exp(log_q) * divergence.generator_function(ratio), GRID)
+
+
+def bound(divergence: Divergence, scores: Array, mean: Any, std: Any) -> Array:
+    """E_p g_f(v) - E_q f*(g_f(v)) by quadrature, of a critic's scores v on the grid, a scalar."""
+    p, q = jnp.exp(log_data(GRID)), jnp.exp(log_normal(GRID, mean, std))
+    return jnp.trapezoid(p * divergence.activation(scores) - q * divergence.conjugate_of_activation(scores), GRID)
+
+
+def best_normal(divergence: Divergence, steps: int = 2_000) -> tuple[float, float]:
+    """Mean and standard deviation of the normal at the least divergence, the best of several descents."""
+    optimizer = optax.adam(0.02)
+
+    def loss(at: Array) -> Array:
+        return distance(divergence, at[0], jnp.exp(at[1]))
+
+    def descend(at: Array) -> Array:
+        def step(_, carry):
+            at, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(at), state)
+            return at + updates, state
+
+        return jax.lax.fori_loop(0, steps, step, (at, optimizer.init(at)))[0]
+
+    starts = jnp.asarray([[mean, np.log(std)] for mean in (*MEANS, 0.0) for std in (0.7, 2.0)])
+    found = jax.jit(jax.vmap(descend))(starts)
+    mean, log_std = found[jnp.argmin(jax.vmap(loss)(found))]
+    return float(mean), float(jnp.exp(log_std))
+
+
+class Block(nn.Module):
+    """[B, width] to itself: two activated dense layers, added."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Array, _: None) -> tuple[Array, None]:
+        h = nn.Dense(self.width)(nn.relu(nn.LayerNorm()(x)))
+        return x + nn.Dense(self.width)(nn.relu(nn.LayerNorm()(h))), None
+
+
+class DeepCritic(nn.Module):
+    """[B, ...] to [B, width] by so many layers: a dense one, then residual blocks of two, compiled once."""
+
+    layers: int = LAYERS
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = nn.Dense(self.width)(x.reshape(len(x), -1))
+        blocks = nn.scan(Block, {"params": 0}, {"params": True}, length=(self.layers - 1) // 2)
+        return nn.relu(blocks(self.width)(x, None)[0])
+
+
+def depth(config: Claims) -> Rows:
+    x = source("digits").train.arrays["x"].astype(np.float32) / 8 - 1
+    adam, calls, each = Adam(1e-4, 0.0, 0.9), 12, config.steps(50)
+    penalised = GAN(
+        MLP((128, 128)), DeepCritic(), x.shape[1:], 32, criterion=Wasserstein(), penalties=(GradientPenalty(),),
+        critic_steps=5, critic_optimizer=adam, generator_optimizer=adam,
+    )  # fmt: skip
+    clipped = replace(
+        penalised, penalties=(),
+        critic_optimizer=ClippedRMSProp(5e-5, BOUND), generator_optimizer=ClippedRMSProp(5e-5, None),
+    )  # fmt: skip
+    rows, followed = [], {}
+    for name, model in {"penalised": penalised, f"clipped to +-{BOUND}": clipped}.items():
+        measure, game, state = jax.jit(deep_figures(model)), player(model.plays(), x, each, 64), start(model, x, 1)
+        figures = [jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500]))]
+        for _ in range(calls):
+            state, _ = game(state)
+            figures.append(jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500])))
+        followed[name] = figures
+        at = (0, calls // 3, calls)
+        for figure in figures[0]:
+            measured = ", ".join(f"{float(figures[i][figure]):.3g}" for i in at)
+            rows.append((name, f"{figure} at steps {', '.join(f'{i * each:,}' for i in at)}", measured))
+    for figure, file in {"score gap": "depth_gap", "slope": "depth_slope", "sliced Wasserstein": "depth_distance"}.items():
+        curves = {
+            name: (np.arange(calls + 1) * each, [float(at[figure]) for at in figures])
+            for name, figures in followed.items()
+        }
+        plotting.save(plotting.lines(curves, "step", figure, whole=True), config.runs / f"{file}.png")
+    return rows
+
+
+def deep_figures(model: GAN) -> Callable[[Variables, Array], dict[str, Array]]:
+    """Of variables and rows: the critic's estimate of the distance, its mean slope between data and samples, distances."""
+
+    def figures(variables: Variables, x: Array) -> dict[str, Array]:
+        key = jax.random.key(0)
+        fake = model.sample(variables, key, len(x))
+        slopes = gradient_norm(lambda rows: model.score(variables, rows), interpolate(x, fake, key))
+        found = model.evaluate(variables, {"x": x}, key)
+        return {"score gap": found["score_gap"], "slope": slopes.mean(), "sliced Wasserstein": found["sliced_wasserstein"]}
+
+    return figures
+
+
+PARTS: Mapping[str, Callable[[Claims], Rows]] = {
+    "weights": weights, "fixed": fixed, "divergences": divergences, "depth": depth,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    import tyro
+
+    print(main(tyro.cli(Claims, description=__doc__, prog="python -m experiments.gans.claims")))

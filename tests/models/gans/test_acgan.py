@@ -1,0 +1,76 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen.models.gans import ACGAN
+from tests.models.gans.linear import CONTEXT, NET, PRIOR, Z, as_written, linear
+from tests.models.parameters import KEY, batch_for, drawn
+
+GAME = ACGAN(NET, NET, (2,), 2, prior=PRIOR, classes=3, class_weight=0.7)
+X = batch_for(GAME)["x"]
+BATCH = {"x": X, "context": CONTEXT}
+VARIABLES = drawn(GAME, BATCH)
+
+
+def class_loss(params, x):
+    return -(jax.nn.log_softmax(linear(params["classifier"], x)) * CONTEXT).sum(-1).mean()
+
+
+def samples(params):
+    return linear(params["generator"], jnp.concatenate([Z, CONTEXT], -1))
+
+
+def test_critic_and_classifier_learn_the_classes_of_data_and_of_samples():
+    # the critic is linear in x itself, which is all of its features
+    def expected(params):
+        on_real, on_fake = (linear(params["critic"], x)[:, 0] for x in (X, samples(params)))
+        game = jnp.logaddexp(-on_real, 0).mean() + jnp.logaddexp(on_fake, 0).mean()
+        return game + 0.7 * (class_loss(params, X) + class_loss(params, samples(params)))
+
+    play = GAME.plays()["critic"]
+    assert play.players == ("critic", "classifier")
+    figures = as_written(play, VARIABLES, BATCH, expected).metrics
+    params = {player: v["params"] for player, v in VARIABLES.items()}
+    assert float(figures["class_real"]) == pytest.approx(float(class_loss(params, X)), rel=1e-4)
+    assert float(figures["class_fake"]) == pytest.approx(float(class_loss(params, samples(params))), rel=1e-4)
+
+
+@pytest.mark.parametrize(("given", "weight"), [(None, 0.7), (0.2, 0.2), (0.0, 0.0)])
+def test_the_generator_gains_by_classes_that_can_be_told(given, weight):
+    model = dataclasses.replace(GAME, generator_class_weight=given)
+
+    def expected(params):
+        on_fake = linear(params["critic"], samples(params))[:, 0]
+        return jnp.logaddexp(-on_fake, 0).mean() + weight * class_loss(params, samples(params))
+
+    play = model.plays()["generator"]
+    assert play.players == ("generator",)
+    as_written(play, VARIABLES, BATCH, expected)
+
+
+def test_classes_are_read_off_rows_and_counted_against_those_asked_for():
+    log_p, figures, score, other = jax.jit(
+        lambda v: (
+            GAME.classify(v, X), GAME.evaluate(v, BATCH, KEY),
+            GAME.score(v, X, CONTEXT), GAME.score(v, X, jnp.roll(CONTEXT, 1, 0)),
+        )
+    )(VARIABLES)  # fmt: skip
+    params, labels = {player: v["params"] for player, v in VARIABLES.items()}, CONTEXT.argmax(-1)
+    np.testing.assert_allclose(log_p, jax.nn.log_softmax(linear(params["classifier"], X)), rtol=1e-4, atol=1e-6)
+    seen = {"accuracy": X, "fake_accuracy": np.asarray(samples(params))}
+    right = {name: float((linear(params["classifier"], x).argmax(-1) == labels).mean()) for name, x in seen.items()}
+    assert right["accuracy"] != right["fake_accuracy"]
+    assert {name: float(figures[name]) for name in right} == pytest.approx(right)
+    # the critic is not told the class
+    np.testing.assert_array_equal(score, other)
+
+
+def test_what_has_no_classes_is_refused():
+    for batch in ({"x": X}, {"x": X, "context": CONTEXT[:, :2]}):
+        with pytest.raises(ValueError, match="3 classes"):
+            GAME.init(KEY, batch)
+    with pytest.raises(ValueError, match="packing=2"):
+        dataclasses.replace(GAME, packing=2)

@@ -157,12 +157,13 @@ def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: i
     return figure
 
 
-def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> Any:
+def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None, x: str = "step") -> Any:
     """A figure of figures over steps, one panel for each name: training and `valid/` figures share a panel.
 
     Args:
         lines: as `metrics.jsonl` has them, each with a `step`.
         names: of the panels; by default every loss and what is evaluated.
+        x: what is in each line in the place of the step.
     """
     found = {name for line in lines for name, value in line.items() if isinstance(value, float)}
     if names is None:
@@ -178,10 +179,10 @@ def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = Non
         ax.set_axis_off()
     for ax, (panel, members) in zip(axes.flat, panels.items(), strict=False):
         for name in members:
-            points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), float)]
+            points = [(line[x], line[name]) for line in lines if isinstance(line.get(name), float)]
             if points:
                 ax.plot(*zip(*points, strict=True), label=name)
-        ax.set(title=panel, xlabel="step")
+        ax.set(title=panel, xlabel=x)
         ax.legend(fontsize="small")
     return figure
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.benchmarks import turns
 
+
 class Product(NamedTuple):
     """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
     once forward, once for the weights' gradient, once for that of the inputs, if there is one."""

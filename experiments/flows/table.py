@@ -12,9 +12,6 @@ curves of validation against training time.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from experiments import commands
 from jaxgen import plotting
 from jaxgen.training.folder import RunFolder
 
@@ -141,14 +139,8 @@ def _result(row: Row, data: str, seed: int, folder: Path, config: Table) -> dict
 
 
 def _run(row: Row, data: str, seed: int, out: Path, steps: int, more: Sequence[str]) -> None:
-    command = [
-        sys.executable, "-m", f"experiments.flows.{row.module}", "--data", data, "--seed", str(seed), "--out", str(out),
-        "--steps", str(steps), "--overwrite", *more, *row.arguments,
-    ]
-    print(" ".join(command[1:]), flush=True)
-    # runs that differ in their seed share what is compiled
-    cache = {"JAX_COMPILATION_CACHE_DIR": str((out.parent / "compiled").resolve())}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**cache, **os.environ})
+    given = ("--data", data, "--seed", str(seed), "--steps", str(steps))
+    commands.run(f"flows.{row.module}", out, given, more, row.arguments)
 
 
 def _steps(row: Row, data: str, folder: Path, minutes: float) -> int:

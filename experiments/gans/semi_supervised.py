@@ -43,8 +43,10 @@ class SemiSupervisedConfig(AdversarialConfig):
 
 def build(config: SemiSupervisedConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: as `experiments.vaes.m2.semi_supervised`.
+    ValueError: as `experiments.vaes.m2.semi_supervised`; `conditional`, as the generator is told no class.
     """
+    if config.conditional:
+        raise ValueError("conditional=True: the generator of the semi-supervised GAN is told no class")
     sources = semi_supervised(data.train, config.labels, config.seed)
     generator = MLP((config.width,) * 2, nn.softplus, norm=BatchNorm)
     model = SemiSupervisedGAN(

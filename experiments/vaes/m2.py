@@ -71,7 +71,7 @@ def semi_supervised(train: Source, labels: int, seed: int) -> Zipped:
     """
     rows = train.head(len(train))
     if "label" not in rows or train.classes is None:
-        raise ValueError(f"{train.name} has no labels of a known number of classes: M2 needs some")
+        raise ValueError(f"{train.name} has no labels of a known number of classes: semi-supervised learning needs some")
     each, rest = divmod(labels, train.classes)
     if rest or not each:
         raise ValueError(f"labels={labels} was given; it has to be a multiple of the {train.classes} classes")

@@ -1,18 +1,42 @@
-"""The benchmarks of flows and of autoencoders: who is timed, what is compared, what is written."""
+"""The benchmarks of flows, autoencoders and adversaries: who is timed, what is compared, what is written."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from matplotlib.container import BarContainer
 
-from experiments.benchmarks import autoencoder_peers, autoencoders, flows, peers, turns
+from experiments.benchmarks import (
+    adversaries,
+    adversary_peers,
+    autoencoder_peers,
+    autoencoders,
+    flows,
+    peers,
+    steps,
+    turns,
+)
 from experiments.benchmarks.peers import Built, Row
 
 AUTOENCODERS = {
     "vae": autoencoder_peers.Row("vae", (6,), 4, 5, 3),
     "iwae": autoencoder_peers.Row("iwae", (6,), 4, 5, 3, samples=7),
     "vq_vae": autoencoder_peers.Row("vq_vae", (16, 16, 3), 2, 8, 6, codes=9, blocks=2, hidden=4),
+}
+ADVERSARIES = {
+    "points": adversary_peers.Row("wgan_gp", (2,), 4, (5, 5), latents=3, penalty=0.1),
+    "images": adversary_peers.Row("wgan_gp", (8, 8, 3), 4, (2, 4), latents=3),
+    "dcgan": adversary_peers.Row("dcgan", (8, 8, 3), 4, (2, 4), latents=3),
+}
+PARAMETERS = {
+    # 2 -> 5 -> 5 -> 1 and 3 -> 5 -> 5 -> 2, weights and biases
+    "points": (10 + 5) + (25 + 5) + (5 + 1) + (15 + 5) + (25 + 5) + (10 + 2),
+    # kernels of 5x5, 3 -> 2 -> 4 channels, a score of 2x2x4; gains and biases of 4 and of 2 channels after a dense layer
+    # to 2x2x4 and a 3x3 convolution to 2x4, then one to 3x4
+    "images": (150 + 2) + (200 + 4) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
+    # and in the critic a gain and a bias in place of the second convolution's bias
+    "dcgan": (150 + 2) + (200 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
 }
 CALLS = ("train", "log_prob", "sample")
 TINY = Row("coupling", "affine", event_shape=(3,), batch=4, layers=1, width=4)
@@ -41,6 +65,16 @@ def test_unequal_sizes_are_refused():
     turns.check_sizes({"jaxgen": 1000, "zuko": 981, "nflows": 1019})
     with pytest.raises(ValueError, match="zuko's model has 979 parameters, jaxgen's 1,000"):
         turns.check_sizes({"jaxgen": 1000, "zuko": 979})
+    turns.check_sizes({"jaxgen": 1000, "torch": 810}, tolerance=0.2)
+    with pytest.raises(ValueError, match="torch's model has 790"):
+        turns.check_sizes({"jaxgen": 1000, "torch": 790}, tolerance=0.2)
+
+
+def test_only_the_rows_that_say_so_may_differ_in_size(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(turns, "measure", lambda module, row, libraries, rounds, tolerance: seen.update({row: tolerance}))
+    turns.compare("peers", {"even": 1, "uneven": 2}, (), 3, {"uneven": 0.2})
+    assert seen == {1: 0.02, 2: 0.2}
 
 
 def test_table_has_units_quartiles_ratios_and_who_is_missing():
@@ -146,7 +180,7 @@ def test_our_autoencoder_is_the_layers_that_are_counted(model):
 @pytest.mark.parametrize("model", AUTOENCODERS)
 def test_pythaes_autoencoder_is_of_equal_size_and_learns(model, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    monkeypatch.setattr(autoencoder_peers, "LEARNING_RATE", 1e-2)
+    monkeypatch.setattr(turns, "LEARNING_RATE", 1e-2)
     for package in ("torch", "pythae"):
         pytest.importorskip(package)
     row = AUTOENCODERS[model]
@@ -161,14 +195,86 @@ def test_floor_is_the_time_of_a_steps_products_at_the_rate_of_its_greatest():
     # of 4 x 6 x 5 multiply-adds thrice at the end, 120 in one product: 120 / s in the first round
     measures = {"train": {"jaxgen": [60.0, 60.0]}, "product": {"jaxgen": [1.0, 0.5]}, "memory": {"jaxgen": [1.0]}}
     total = 4 * (2 * 6 * 5 + 3 * (5 * 5 + 5 * 6 + 3 * 5 + 5 * 5 + 5 * 6))
-    found = autoencoders.with_floor({"measures": measures, "absent": {}}, row)
+    found = steps.with_floor({"measures": measures, "absent": {}}, row.products())
     assert found["measures"]["floor"]["jaxgen"] == pytest.approx([total / 120, total / 240])
     assert list(found["measures"]) == ["train", "product", "floor", "memory"]
     assert f"{total * 0.75 / 120 / 60:.0%} of our step" in found["note"] and "[4, 5] x [5, 6]" in found["note"]
     # where we are not timed there is none
-    assert autoencoders.with_floor({"measures": {"train": {"pythae": [1.0]}}}, row) == {"measures": {"train": {"pythae": [1.0]}}}
+    peers_alone = {"measures": {"train": {"pythae": [1.0]}}}
+    assert steps.with_floor(peers_alone, row.products()) == peers_alone
 
 
-def test_unknown_autoencoders_are_refused():
+def test_unknown_rows_are_refused():
     with pytest.raises(ValueError, match="vqvae"):
         autoencoders.Autoencoders(rows=("vqvae",)).check()
+    with pytest.raises(ValueError, match="wgan"):
+        adversaries.Adversaries(rows=("wgan",)).check()
+
+
+def test_products_of_an_adversarial_step_by_hand():
+    def total(row):
+        return sum(product.multiply_adds for product in row.products())
+
+    # the critic on data and on samples: forward, weights, inputs but the first; between them: forward but the score's, to
+    # the inputs, and back from there to the weights and, but from the score's one, to what came in. Samples are forward.
+    contest = 2 * (3 * (10 + 25 + 5) - 10)
+    penalty = (10 + 25) + (5 + 25 + 10) + (10 + 25 + 5) + (10 + 25)
+    assert total(ADVERSARIES["points"]) == 4 * (contest + penalty + 15 + 25 + 10)
+    # of 4x4 and 2x2 places, a score of 16 numbers; 16 numbers, then pixels of 2x2 and 4x4 places, each to four
+    critic, score, generator = (16 * 150, 4 * 200), 16, (3 * 16, 4 * 9 * 4 * 8, 16 * 9 * 2 * 12)
+    contest = 2 * (3 * (sum(critic) + score) - critic[0])
+    assert total(ADVERSARIES["images"]) == 4 * (contest + 4 * sum(critic) + 2 * score + sum(generator))
+    # the generator: forward, weights, inputs but the noise; the critic forward and back to the samples
+    moved = 3 * sum(generator) - generator[0] + 2 * (sum(critic) + score)
+    assert total(ADVERSARIES["dcgan"]) == 4 * (contest + sum(generator) + moved)
+
+
+@pytest.mark.parametrize("model", ADVERSARIES)
+def test_our_adversaries_are_the_layers_that_are_counted(model):
+    said, row = [], ADVERSARIES[model]
+    adversary_peers.serve("jaxgen", row, ['["product", 2]', '["train", 1]'], said.append)
+    assert said[0]["parameters"] == PARAMETERS[model] and min(said[1:]) > 0
+
+
+@pytest.mark.parametrize("model", ADVERSARIES)
+def test_pytorchs_adversaries_are_of_equal_size_and_move(model, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    row = ADVERSARIES[model]
+    assert adversary_peers.torch(row).parameters == PARAMETERS[model]
+    networks = adversary_peers.torch_networks(row)
+    before = [[p.detach().clone() for p in network.parameters()] for network in networks]
+    step = adversary_peers.torch_step(row, *networks)
+    assert np.isfinite([float(step()) for _ in range(3)]).all()
+    generator, critic = (
+        [not torch.equal(a, b) for a, b in zip(old, network.parameters(), strict=True)]
+        for old, network in zip(before, networks, strict=True)
+    )
+    # the bias of a Wasserstein critic's score has no gradient
+    assert all(critic[:-1]) and (all(generator) if model == "dcgan" else not any(generator))
+
+
+def test_pytorchs_transposed_generator_makes_images_of_that_size_with_fewer_weights(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    row = dataclasses.replace(ADVERSARIES["dcgan"], transposed=True)
+    generator, critic = adversary_peers.torch_networks(row)
+    assert generator(torch.randn(4, 3)).shape == (4, 3, 8, 8) and critic(torch.randn(4, 3, 8, 8)).shape == (4, 1)
+    shorter = (9 * 4 * 8 + 9 * 2 * 12 + 12) - (25 * 4 * 2 + 25 * 2 * 3 + 3)
+    assert adversary_peers.torch(row).parameters == PARAMETERS["dcgan"] - shorter
+
+
+def test_pytorchs_penalty_holds_the_critic_to_slopes_of_one(monkeypatch):
+    torch = pytest.importorskip("torch")
+    # a critic of slope 3 everywhere, on samples equal to the data: nothing but 0.1 (3 - 1)^2 is left of the loss
+    row = adversary_peers.Row("wgan_gp", (2,), 4, (5,), latents=2, penalty=0.1)
+    losses = []
+    monkeypatch.setattr(turns, "torch_step", lambda parameters, loss: lambda: losses.append(loss()))
+    critic = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[3 * 0.6, 3 * 0.8]]))
+    adversary_peers.torch_step(row, lambda noise: torch.from_numpy(row.data()), critic)()
+    assert float(losses[0]) == pytest.approx(0.1 * 4)
+    losses[0].backward()
+    # along the weights: d/dw 0.1 (|w| - 1)^2 = 0.2 (|w| - 1) w / |w|
+    np.testing.assert_allclose(critic.weight.grad, [[0.4 * 0.6, 0.4 * 0.8]], atol=1e-6)

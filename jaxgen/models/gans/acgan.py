@@ -15,7 +15,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Variables

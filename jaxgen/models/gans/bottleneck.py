@@ -24,18 +24,21 @@ from jaxgen.losses.auxiliary import bottleneck, next_dual
 from jaxgen.losses.elbo import kl_to_standard_normal
 from jaxgen.models.gans.gan import GAN
 from jaxgen.models.gans.players import Judgement, Pair
+from jaxgen.models.players import forward
 from jaxgen.nets.heads import GaussianHead, ScalarHead
 
 
 class BottleneckCritic(nn.Module):
     """An event to a score, by way of a code, and to the code's KL in nats, [B].
 
-    With a `dropout` stream the code is drawn, without one it is its mean.
+    Attributes:
+        drawn: with a `dropout` stream the code is drawn; without one, or where this is False, it is its mean.
     """
 
     network: nn.Module
     condition: nn.Module
     codes: int
+    drawn: bool = True
 
     @nn.compact
     def __call__(self, pair: Pair) -> Judgement:
@@ -43,7 +46,7 @@ class BottleneckCritic(nn.Module):
         h = self.network(x if context is None else self.condition.before(x, context))
         mean, log_variance, _ = GaussianHead(self.codes, name="code")(h)
         code = mean
-        if self.has_rng("dropout"):
+        if self.drawn and self.has_rng("dropout"):
             code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("dropout"), mean.shape)
         score = ScalarHead(name="head")(code)
         if context is not None:
@@ -84,4 +87,5 @@ class BottleneckGAN(GAN):
         )
 
     def _judge_for_generator(self, critic: Collections, x: Array, context: Array | None, key: Key) -> Judgement:
-        return self._judge(critic, x, context)[0]
+        # in all but the code as in training: batch statistics are the batch's
+        return forward(dataclasses.replace(self._critic, drawn=False), critic, (x, context), key)[0]

@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
@@ -58,8 +57,8 @@ class SemiSupervisedGAN(GAN):
     monitor: tuple[str, str] = ("accuracy", "max")
 
     def __post_init__(self):
-        if self.packing != 1 or self.penalties:
-            raise ValueError("the semi-supervised GAN packs no rows and takes no penalties")
+        if self.packing != 1 or self.penalties or self.proximal is not None:
+            raise ValueError("the semi-supervised GAN packs no rows and takes no penalties and no proximal term")
 
     @property
     def _critic(self) -> nn.Module:
@@ -74,7 +73,7 @@ class SemiSupervisedGAN(GAN):
         return super().init(key, {"x": batch["unlabelled"]["x"]})
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
-        """Metrics: its parts, and the `accuracy` on the labelled rows."""
+        """Metrics: its parts, and `labelled_accuracy`, on the labelled rows."""
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 7)
         labelled, real = batch["labelled"], self._scaled(batch["unlabelled"]["x"])
         fake, _ = self._generate(variables, self._noise(z_key, len(real)), None, generator_key)

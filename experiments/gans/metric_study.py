@@ -1,0 +1,258 @@
+"""Which metric sees which fault, from how many samples on: `python -m experiments.gans.metric_study --extractor FOLDER`.
+
+The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on data with
+labels and a trained `experiments.gans.feature_extractor`. Rows of the data are the real ones, and others of them, none in
+both, the generated ones, with a fault that is known:
+
+- `dropped`: the rows of 0 to 9 in ten classes are replaced by rows of the classes that are left (mode dropping);
+- `collapsed`: the rows of 0 to 9 in ten classes are all the one that is nearest to its class's centre (mode collapse);
+- `mixed`: 0 to 9 in ten rows have normal noise of a quarter of the range (a mixture of real and fake).
+
+Inception and mode score are of the extractor's classes, the others of its features, and four of them of the pixels too.
+Two questions to each. Does it get worse with the fault: Spearman's correlation over the ten strengths, of means over
+draws, 1 where it always does. And how many samples tell the fault of strength 0.3 from none: the fewest from which on
+the difference of the means over draws is twice its standard deviation, and in the right direction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from scipy.stats import spearmanr
+
+from experiments.gans.extractor import load_extractor
+from jaxgen import plotting
+from jaxgen.data import source
+from jaxgen.metrics import (
+    data_bandwidth,
+    feature_figures,
+    frechet_distance,
+    mmd_squared,
+    one_nearest_neighbour,
+    wasserstein_exact,
+)
+
+STRENGTHS = tuple(tenth / 10 for tenth in range(10))
+NOISE = 0.25
+"""Standard deviation of the noise, of the range of a pixel."""
+MODERATE = 0.3
+"""The strength that is to be told from none."""
+WORSE = {
+    "inception_score": -1, "mode_score": -1, "mmd_squared": 1, "wasserstein_exact": 1, "frechet_distance": 1,
+    "nn_accuracy": 1, "kernel_distance": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1,
+}  # fmt: skip
+"""The metrics, the six of the paper first, and whether they rise or fall where samples are worse."""
+OF_CLASSES = ("inception_score", "mode_score")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricStudy:
+    extractor: Path
+    """The folder of a run of `experiments.gans.feature_extractor` on the same data."""
+    data: str = "digits"
+    """Images with labels."""
+    samples: int = 200
+    """Real rows, and as many generated ones, of the ten strengths."""
+    sizes: tuple[int, ...] = (50, 100, 200, 500, 1_000, 2_000)
+    """How many may tell a fault; those that the data have not enough rows for are left out."""
+    draws: int = 5
+    """Of real and generated rows, for each figure."""
+    rows: int = 10_000
+    """Rows at the most that are drawn from: the test split first, then the others."""
+    faults: tuple[str, ...] = ("dropped", "collapsed", "mixed")
+    seed: int = 0
+    runs: Path = Path("runs/gans.metric_study")
+    """Where figures, pictures and the table are, in a folder of the data's name."""
+
+
+class Pool:
+    """Rows to draw from: all rows, then the same ones with noise, by what metrics want of them.
+
+    Attributes:
+        label: of the rows without noise, [N].
+        representative: of each row without noise, the index of the row that is nearest to its class's centre, [N].
+        pixels, features, logits: of rows and noisy rows, [2 N, ...].
+    """
+
+    def __init__(self, x: np.ndarray, label: np.ndarray, levels: int, extractor, seed: int):
+        noisy = x + NOISE * (levels - 1) * np.random.default_rng(seed).standard_normal(x.shape)
+        both = np.concatenate([x, np.clip(np.round(noisy), 0, levels - 1).astype(x.dtype)])
+        self.label, self.pixels = label, both.reshape(len(both), -1).astype(np.float32) / (levels - 1)
+        self.features, self.logits = extractor.features(both), extractor.logits(both)
+        self.representative = representatives(self.pixels[: len(x)], label)
+
+
+def representatives(pixels: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Of each row [N, D] the index of the row that is nearest to the mean of its class, [N]."""
+    found = np.empty(len(label), int)
+    for c in np.unique(label):
+        members = np.flatnonzero(label == c)
+        of_class = pixels[members]
+        found[members] = members[((of_class - of_class.mean(0)) ** 2).sum(1).argmin()]
+    return found
+
+
+def draw(
+    fault: str, strength: float, label: np.ndarray, representative: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Indices into a `Pool` of n real rows and of n generated ones; None where the data have too few for the fault.
+
+    Raises:
+        ValueError: a fault of another name.
+    """
+    order = rng.permutation(len(label))
+    real, others = order[:n], order[n:]
+    classes = rng.permutation(np.unique(label))
+    faulty = classes[: round(strength * len(classes))]
+    if fault == "dropped":
+        fake = others[~np.isin(label[others], faulty)][:n]
+    elif fault == "collapsed":
+        fake = others[:n]
+        fake = np.where(np.isin(label[fake], faulty), representative[fake], fake)
+    elif fault == "mixed":
+        # the noisy rows are the second half of a pool
+        fake = others[:n] + len(label) * (np.arange(n) < round(strength * n))
+    else:
+        raise ValueError(f"fault={fault!r} was given; the faults are {list(MetricStudy.faults)}")
+    return None if min(len(real), len(fake)) < n else (real, rng.permutation(fake))
+
+
+def figures(pool: Pool, real: np.ndarray, fake: np.ndarray, key: jax.Array) -> dict[str, float]:
+    """Every metric, by `space/metric`."""
+    of_features = feature_figures(
+        pool.features[real], pool.features[fake], pool.logits[real], pool.logits[fake], key
+    )
+    found = {("classes/" if name in OF_CLASSES else "features/") + name: of_features[name] for name in WORSE}
+    x, y = pool.pixels[real], pool.pixels[fake]
+    found |= {f"pixels/{name}": float(value) for name, value in _pixel_figures(x, y).items()}
+    found["pixels/wasserstein_exact"] = wasserstein_exact(x[:1000], y[:1000])
+    if len(x) > x.shape[1]:
+        found["pixels/frechet_distance"] = frechet_distance(x, y)
+    return found
+
+
+@jax.jit
+def _pixel_figures(x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+    return {
+        "mmd_squared": mmd_squared(x, y, data_bandwidth(x)),
+        "nn_accuracy": one_nearest_neighbour(x, y)["nn_accuracy"],
+    }
+
+
+def monotonicity(strengths, values, worse: int = 1) -> float:
+    """Spearman's correlation of the strengths with the values, its sign turned where worse samples have lower ones.
+
+    0 for values that are all the same.
+    """
+    return 0.0 if np.ptp(values) == 0 else float(worse * spearmanr(strengths, values).statistic)
+
+
+def tells(none: np.ndarray, faulty: np.ndarray, worse: int = 1) -> bool:
+    """Whether the means differ by two standard deviations of a difference of two draws, in the right direction."""
+    difference = worse * (np.mean(faulty) - np.mean(none))
+    return bool(difference > 2 * np.sqrt(np.var(faulty, ddof=1) + np.var(none, ddof=1)))
+
+
+def needed(told: Mapping[int, bool]) -> int | None:
+    """The least number of samples from which on a fault is told at every size; None: not at the greatest."""
+    enough = None
+    for size in sorted(told, reverse=True):
+        if not told[size]:
+            break
+        enough = size
+    return enough
+
+
+def main(config: MetricStudy) -> str:
+    """Returns the table as Markdown.
+
+    Raises:
+        ValueError: faults of other names; data without labels or that are no integers; fewer than two draws; too few
+            rows for the samples.
+    """
+    if unknown := set(config.faults) - set(MetricStudy.faults):
+        raise ValueError(f"faults={sorted(unknown)} was given; the faults are {list(MetricStudy.faults)}")
+    if config.draws < 2:
+        raise ValueError(f"draws={config.draws} was given; a standard deviation needs two")
+    splits = source(config.data)
+    if splits.train.classes is None or splits.train.levels is None:
+        raise ValueError(f"data={config.data!r} has no labels or no grey levels, which the faults are made of")
+    parts = [split.head(config.rows) for split in (splits.test, splits.valid, splits.train)]
+    x, label = (np.concatenate([part[name] for part in parts])[: config.rows] for name in ("x", "label"))
+    if 2 * config.samples > len(x):
+        raise ValueError(f"samples={config.samples} real rows and as many generated ones are more than {len(x)} rows")
+    extractor = load_extractor(config.extractor)
+    pool = Pool(x, label, splits.train.levels, extractor, config.seed)
+    folder = config.runs / splits.train.name
+    curves = {fault: strengths_of(fault, pool, config) for fault in config.faults}
+    told = {fault: sizes_of(fault, pool, config) for fault in config.faults}
+    folder.mkdir(parents=True, exist_ok=True)
+    for fault, at in curves.items():
+        drawn = [{"strength": strength, **values} for strength, values in at.items()]
+        names = sorted({name for values in at.values() for name in values}, key=lambda n: list(WORSE).index(n.split("/")[1]))
+        plotting.save(plotting.curves(drawn, names, x="strength"), folder / f"{fault}.png")
+    (folder / "figures.json").write_text(json.dumps({"curves": curves, "needed": told}, indent=1) + "\n")
+    table = "\n".join(lines(curves, told, extractor.name, config))
+    (folder / "table.md").write_text(table + "\n")
+    return table
+
+
+def strengths_of(fault: str, pool: Pool, config: MetricStudy) -> dict[float, dict[str, float]]:
+    """By strength, the mean over draws of each metric."""
+    found = {}
+    for strength in STRENGTHS:
+        draws = _draws(fault, strength, config.samples, pool, config)
+        if draws is not None:
+            found[strength] = {name: float(np.mean(values)) for name, values in draws.items()}
+    return found
+
+
+def sizes_of(fault: str, pool: Pool, config: MetricStudy) -> dict[str, int | None]:
+    """By metric, the number of samples that it needs."""
+    told: dict[str, dict[int, bool]] = {}
+    for size in config.sizes:
+        none, faulty = (_draws(fault, strength, size, pool, config) for strength in (0.0, MODERATE))
+        if none is not None and faulty is not None:
+            for name in none:
+                told.setdefault(name, {})[size] = tells(none[name], faulty[name], WORSE[name.split("/")[1]])
+    return {name: needed(sizes) for name, sizes in told.items()}
+
+
+def _draws(fault: str, strength: float, n: int, pool: Pool, config: MetricStudy) -> dict[str, list[float]] | None:
+    """By metric, its value in each draw; None where there are too few rows."""
+    found: dict[str, list[float]] = {}
+    for i in range(config.draws):
+        rng = np.random.default_rng((config.seed, i, n, round(10 * strength)))
+        drawn = draw(fault, strength, pool.label, pool.representative, n, rng)
+        if drawn is None:
+            return None
+        for name, value in figures(pool, *drawn, jax.random.key(i)).items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def lines(
+    curves: Mapping[str, Mapping[float, Mapping[str, float]]], told: Mapping[str, Mapping[str, int | None]],
+    extractor: str, config: MetricStudy,
+) -> Iterator[str]:  # fmt: skip
+    yield f"| metric | fault | worse with the fault (Spearman) | samples to tell {MODERATE} | without fault | at {MODERATE} | at {STRENGTHS[-1]} |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in next(iter(next(iter(curves.values())).values())):
+        space, metric = name.split("/")
+        for fault, at in curves.items():
+            grows = monotonicity(list(at), [values[name] for values in at.values()], WORSE[metric])
+            values = " | ".join(f"{at[s][name]:.3g}" if s in at else "" for s in (0.0, MODERATE, STRENGTHS[-1]))
+            yield f"| {metric} of {space} | {fault} | {grows:.2f} | {told[fault].get(name) or '–'} | {values} |"
+    yield ""
+    yield f"{config.samples} samples where not said otherwise, {config.draws} draws, extractor {extractor}."
+
+
+if __name__ == "__main__":
+    import tyro
+
+    print(main(tyro.cli(MetricStudy, description=__doc__, prog="python -m experiments.gans.metric_study")))

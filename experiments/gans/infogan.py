@@ -56,7 +56,7 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
         return {**figures, **(category_error(bound, data) if data.train.classes else {})}
 
     def codes(bound: Bound) -> Any:
-        noise = np.asarray(bound.model._noise(jax.random.key(0), 1))[:, : config.latents]
+        noise = np.asarray(bound.model.noise(jax.random.key(0), 1))[:, : config.latents]
         rows = {}
         for value in range(config.values):
             z = np.tile(np.concatenate([noise[0], np.eye(config.values)[value], np.zeros(config.numbers)]), (COLUMNS, 1))

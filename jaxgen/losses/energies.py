@@ -1,6 +1,7 @@
 """Games whose critic gives energies: an autoencoder's errors of reconstruction, low on data. All are minimised.
 
-Energies are [B], at least zero. Of `|D(v) - v|` EBGAN takes the Euclidean norm, BEGAN the mean over an image's values.
+Energies are [B], at least zero: any size of `D(v) - v`, as the mean over a row's values of its squares, or in BEGAN of
+its absolute values.
 """
 
 from __future__ import annotations

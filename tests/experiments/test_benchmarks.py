@@ -274,7 +274,7 @@ def test_pytorchs_penalty_holds_the_critic_to_slopes_of_one(monkeypatch):
     with torch.no_grad():
         critic.weight.copy_(torch.tensor([[3 * 0.6, 3 * 0.8]]))
     adversary_peers.torch_step(row, lambda noise: torch.from_numpy(row.data()), critic)()
-    assert float(losses[0]) == pytest.approx(0.1 * 4)
+    assert losses[0].item() == pytest.approx(0.1 * 4)
     losses[0].backward()
     # along the weights: d/dw 0.1 (|w| - 1)^2 = 0.2 (|w| - 1) w / |w|
     np.testing.assert_allclose(critic.weight.grad, [[0.4 * 0.6, 0.4 * 0.8]], atol=1e-6)

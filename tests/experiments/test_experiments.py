@@ -63,7 +63,9 @@ RUNS = {
 SLOW = {
     "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "vaes.vq_vae",
     "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
-    "vaes.sequence_vae", "gans.wgan_gp_images",
+    "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
+    "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
+    "gans.bottleneck", "gans.localized",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}

@@ -31,7 +31,7 @@ class BEGAN(EBGAN):
     """An `EBGAN` in equilibrium; k is the critic's state, `equilibrium`.
 
     Attributes:
-        latents: the paper's 64; its prior is uniform.
+        latents: the paper's 64, whose `prior` is uniform.
         gamma: the ratio E L(G(z)) / E L(x) that is held: below 1, the lower the less diverse.
         rate: lambda.
     """

@@ -22,6 +22,7 @@ from jaxgen.losses.energies import pulling_away
 from jaxgen.models.gans.criteria import Criterion, Energy
 from jaxgen.models.gans.gan import GAN
 from jaxgen.models.gans.players import Judgement, Pair
+from jaxgen.nets.conditioning import Projection
 from jaxgen.nets.heads import EventHead
 
 
@@ -64,6 +65,8 @@ class EBGAN(GAN):
     def __post_init__(self):
         if self.decoder is None:
             raise ValueError("the critic is an autoencoder: give its decoder too")
+        if isinstance(self.critic_condition, Projection):
+            raise ValueError("a projection is of a score that is linear in features, and an energy is not: concatenate")
 
     @property
     def _critic(self) -> nn.Module:

@@ -99,7 +99,7 @@ class GAN:
         """
         z_key, generator_key, critic_key = jax.random.split(key, 3)
         real, context = self._scaled(batch["x"]), batch.get("context")
-        z = self._noise(z_key, len(real))
+        z = self.noise(z_key, len(real))
         critic = self._critic.init(critic_key, (pack(real, self.packing), pack(context, self.packing)))
         if self.penalties and "batch_stats" in critic:
             raise ValueError(
@@ -121,7 +121,7 @@ class GAN:
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, the `penalty`, and `distance_ratio`, the mean distance between
-        samples over that between rows of data, which falls when the generator collapses.
+        samples over that between rows of data, as the critic sees them, which falls when the generator collapses.
 
         Raises:
             ValueError: rows that cannot be packed.
@@ -130,7 +130,7 @@ class GAN:
             raise ValueError(f"{len(batch['x'])} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
         real, context = self._scaled(batch["x"]), batch.get("context")
-        fake, _ = self._generate(variables, self._noise(z_key, len(real)), context, generator_key)
+        fake, _ = self._generate(variables, self.noise(z_key, len(real)), context, generator_key)
         real, fake = self._seen(real, real_key, step), self._seen(lax.stop_gradient(fake), fake_key, step)
         packed = pack(context, self.packing)
         on_real, state = self._judge(variables["critic"], real, packed, on_real_key)
@@ -147,7 +147,7 @@ class GAN:
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
-        z, context = self._noise(z_key, len(batch["x"])), batch.get("context")
+        z, context = self.noise(z_key, len(batch["x"])), batch.get("context")
         fake, state = self._generate(variables, z, context, generator_key)
         judged = self._judge_for_generator(
             variables["critic"], self._seen(fake, seen_key, step), pack(context, self.packing), critic_key
@@ -179,9 +179,13 @@ class GAN:
         """What a variant adds to the generator's loss."""
         return LossOutput(jnp.zeros(()))
 
+    def noise(self, key: Key, n: int) -> Array:
+        """Draws of z, [n, latents]."""
+        return (self.prior or Normal((self.latents,))).sample(key, n)
+
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """G(z) in data units."""
-        return self.decode(variables, self._noise(key, n), context)
+        return self.decode(variables, self.noise(key, n), context)
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """G(z) of given latents, in data units."""
@@ -199,9 +203,6 @@ class GAN:
         fake = self.sample(variables, key, len(batch["x"]), context)
         gap = self.score(variables, batch["x"], context).mean() - self.score(variables, fake, context).mean()
         return {"score_gap": gap, **self.metrics(batch["x"], fake)}
-
-    def _noise(self, key: Key, n: int) -> Array:
-        return (self.prior or Normal((self.latents,))).sample(key, n)
 
     def _scaled(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)

@@ -85,15 +85,16 @@ class InfoGAN(GAN):
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Also `information`, L_I in nats, of fresh samples."""
-        z = self._noise(key, len(batch["x"]))
+        z = self.noise(key, len(batch["x"]))
         fake = self._generate(variables, z, batch.get("context"))[0]
         judged, _ = self._judge(variables["critic"], fake, batch.get("context"))
         information = sum(self._information(variables, judged, z))
         return {"information": information, **super().evaluate(variables, batch, key)}
 
-    def _noise(self, key: Key, n: int) -> Array:
+    def noise(self, key: Key, n: int) -> Array:
+        """Draws of z: noise and codes, [n, latents + sum(categories) + numbers]."""
         noise_key, code_key = jax.random.split(key)
-        return jnp.concatenate([super()._noise(noise_key, n), self.codes(code_key, n)], -1)
+        return jnp.concatenate([super().noise(noise_key, n), self.codes(code_key, n)], -1)
 
     def _parts(self, variables: Variables, judged: Judgement) -> tuple[list[Array], Array, Array]:
         """Logits of each category, means and log-variances of the numbers."""

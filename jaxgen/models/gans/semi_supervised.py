@@ -43,7 +43,8 @@ class ClassifyingCritic(nn.Module):
 class SemiSupervisedGAN(GAN):
     """A `GAN` of batches `{"labelled": {"x", "label"}, "unlabelled": {"x"}}`, whose critic classifies.
 
-    Its score of a row is Z, the logit of data against samples.
+    Its score of a row is Z, the logit of data against samples. Its losses are its own: `criterion`, `critic_head` and the
+    conditions are not used.
 
     Attributes:
         classes: K.
@@ -76,7 +77,7 @@ class SemiSupervisedGAN(GAN):
         """Metrics: its parts, and `labelled_accuracy`, on the labelled rows."""
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 7)
         labelled, real = batch["labelled"], self._scaled(batch["unlabelled"]["x"])
-        fake, _ = self._generate(variables, self._noise(z_key, len(real)), None, generator_key)
+        fake, _ = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
         (logits, _), state = self._classified(variables["critic"], self._scaled(labelled["x"]), keys[0])
         (on_real, _), state = self._classified(
             {**variables["critic"], **state}, self._seen(real, real_key, step), keys[1]
@@ -93,7 +94,7 @@ class SemiSupervisedGAN(GAN):
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 6)
         real = self._scaled(batch["unlabelled"]["x"])
-        fake, state = self._generate(variables, self._noise(z_key, len(real)), None, generator_key)
+        fake, state = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
         (_, of_real), _ = self._classified(variables["critic"], self._seen(real, real_key, step), keys[0])
         (_, of_fake), _ = self._classified(variables["critic"], self._seen(fake, fake_key, step), keys[1])
         return LossOutput(feature_matching(of_real, of_fake), state={"generator": state})

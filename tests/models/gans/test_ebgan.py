@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgen.models.gans import EBGAN, Energy
-from jaxgen.nets import MLP
+from jaxgen.nets import MLP, Projection
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
@@ -81,3 +81,8 @@ def test_packs_are_reconstructed_whole():
 def test_a_critic_without_a_decoder_is_refused():
     with pytest.raises(ValueError, match="give its decoder"):
         EBGAN(NET, NET, (2,), 2)
+
+
+def test_a_projection_of_an_energy_is_refused():
+    with pytest.raises(ValueError, match="projection"):
+        dataclasses.replace(GAME, critic_condition=Projection())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,8 @@ def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
 def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: Any) -> Experiment:
     """The model's own game; with an extractor its figures on a schedule and, on the test split, all of them.
 
+    The latter are in `measured.json` too, with the numbers of rows, the extractor's name and the split.
+
     Args:
         more: other fields of the `Experiment`.
     """
@@ -141,7 +144,10 @@ def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: An
         rows = splits.test.head(config.measured)
         key = jax.random.key(config.seed)
         fake = bound.sample(key, len(rows["x"]), rows.get("context"))
-        figures = dict(measure(rows["x"], fake, extractor, key).figures)
+        measured = measure(rows["x"], fake, extractor, key)
+        if jax.process_index() == 0:
+            (config.out / "measured.json").write_text(json.dumps(dataclasses.asdict(measured), indent=1) + "\n")
+        figures = dict(measured.figures)
         if rows.get("context") is not None and "label" in rows:
             seen = extractor.logits(fake).argmax(-1)
             figures["samples seen as their class"] = float((seen == rows["label"]).mean())

@@ -81,6 +81,11 @@ def _unit_stride_backward(padding, residuals, g):
         columns = g.reshape(-1, g.shape[-1])
         products = [shift.T @ columns for shift in _shifts(_padded(x, padding), kernel.shape[:2], g.shape[1:3])]
         return dx, jnp.stack(products).reshape(kernel.shape)
+    if g.shape[1] * g.shape[2] > x.shape[1] * x.shape[2]:
+        # XLA turns a convolution with a kernel greater than its image around, and then takes the naive loop. So the
+        # image is the kernel here, and what comes out is the flipped gradient. It is met in second derivatives.
+        dkernel = _unit_stride(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), opposite)
+        return dx, jnp.flip(dkernel, (1, 2)).transpose(1, 2, 3, 0)
     dkernel = _unit_stride(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding)
     return dx, dkernel.transpose(1, 2, 0, 3)
 

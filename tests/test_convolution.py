@@ -68,6 +68,18 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     assert jnp.zeros(1).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("size, stride, padding", [(3, 1, "SAME"), (3, 1, "VALID"), (5, 2, "SAME")])
+def test_no_convolution_of_a_gradient_penalty_is_turned_around_by_xla(size, stride, padding):
+    # where a convolution's window is reversed, XLA's CPU backend takes a naive loop, some ten times slower
+    x, kernel = normals(2, 8, 8, 3), normals(size, size, 3, 4)
+
+    def penalty(kernel):
+        return (jax.grad(lambda x: jnp.sin(convolution(x, kernel, (stride, stride), padding)).sum())(x) ** 2).sum()
+
+    text = jax.jit(jax.grad(penalty)).lower(kernel).compile().as_text()
+    assert " convolution(" in text and "rhs_reversal" not in text
+
+
 def test_what_convolution_does_not_cover_takes_the_stock_path():
     x, kernel = jnp.ones((2, 6, 6, 4)), jnp.ones((3, 3, 2, 4))
     options = dict(rhs_dilation=(2, 2), dimension_numbers=NHWC, feature_group_count=2)

@@ -95,6 +95,8 @@ def test_curves_share_a_panel_with_their_validation():
     panels = {ax.get_title(): {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in plotting.curves(lines).axes}
     assert panels["flow/loss"] == {"flow/loss": [[1, 3], [2, 2]]}
     assert panels["bits_per_dim"] == {"valid/bits_per_dim": [[1, 2.5]], "flow/bits_per_dim": [[1, 2], [2, 1.5]]}
+    (axes,) = plotting.curves([{"share": 0.1, "recall": 0.9}, {"share": 0.2, "recall": 0.5}], ["recall"], x="share").axes
+    assert axes.lines[0].get_xydata().tolist() == [[0.1, 0.9], [0.2, 0.5]] and axes.get_xlabel() == "share"
 
 
 def test_spectrum_falls_and_lines_are_as_given():

@@ -238,10 +238,10 @@ def divergences(config: Claims) -> Rows:
         mean, std = best_normal(divergence)
         game = replace(model, criterion=criterion)
         plays = game.plays()
-        state, _ = player(plays, x, config.steps(10_000))(start(game, x, config.seeds))
+        state, _ = player(plays, x, config.steps(6_000))(start(game, x, config.seeds))
         # a bound is as good as its critic
         state, left = alone(state, plays, "critic")
-        state, _ = player(left, x, config.steps(3_000))(state)
+        state, _ = player(left, x, config.steps(1_500))(state)
         head = state.variables["generator"]["params"]["head"]["out"]
         means, stds = head["bias"][:, 0], jnp.abs(head["kernel"][:, 0, 0])
         scores = jax.vmap(lambda v, game=game: game.score(v, jnp.asarray(GRID[:, None], jnp.float32)))(state.variables)
@@ -340,8 +340,9 @@ class DeepCritic(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         x = nn.Dense(self.width)(x.reshape(len(x), -1))
-        blocks = nn.scan(Block, {"params": 0}, {"params": True}, length=(self.layers - 1) // 2)
-        return nn.relu(blocks(self.width)(x, None)[0])
+        length = (self.layers - 1) // 2
+        blocks = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=length)
+        return nn.relu(blocks(self.width, name="blocks")(x, None)[0])
 
 
 def depth(config: Claims) -> Rows:

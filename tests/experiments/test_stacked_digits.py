@@ -39,7 +39,7 @@ def test_what_cannot_be_stacked_or_judged_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_a_classifier_to_counted_modes(tmp_path, monkeypatch):
+def test_from_a_classifier_to_figures_of_features_and_counted_modes(tmp_path, monkeypatch):
     judge, out = tmp_path / "judge", tmp_path / "run"
     run("gans.feature_extractor", *TINY, *RUNS["gans.feature_extractor"], "--out", str(judge), monkeypatch=monkeypatch)
     small = ["--rows", "200", "--counted", "600", "--width", "4", "--latents", "3", "--batch-size", "10"]
@@ -47,5 +47,18 @@ def test_from_a_classifier_to_counted_modes(tmp_path, monkeypatch):
         "gans.stacked_digits", *TINY, *small, "--game", "wgan_gp", "--packing", "2", "--extractor", str(judge),
         "--out", str(out), monkeypatch=monkeypatch,
     )  # fmt: skip
+    plain = tmp_path / "plain"
+    run(
+        "gans.cgan", *TINY, "--width", "4", "--network", "dense", "--measured", "100", "--extractor", str(judge),
+        "--out", str(plain), monkeypatch=monkeypatch,
+    )  # fmt: skip
+    measured = json.loads((plain / "measured.json").read_text())
+    assert (measured["real_samples"], measured["fake_samples"], measured["split"]) == (100, 100, "test")
+    assert measured["extractor"].startswith("judge sha256:")
+    figures = json.loads((plain / "result.json").read_text())["test"]
+    assert figures["frechet_distance"] == measured["figures"]["frechet_distance"] > 0
+    assert 0 <= figures["samples seen as their class"] <= 1
+    lines = [json.loads(line) for line in (plain / "metrics.jsonl").read_text().splitlines()]
+    assert any("valid/kernel_distance" in line and "raw/recall" in line for line in lines)
     test = json.loads((out / "result.json").read_text())["test"]
     assert 1 <= test["modes"] <= 600 and 0 < test["reverse_kl"] <= np.log(1000)

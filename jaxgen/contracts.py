@@ -68,13 +68,15 @@ class Play(NamedTuple):
     """One move of the game: whose parameters move, down which loss, by which optimizer, at which steps.
 
     `loss(variables, batch, key, step)` sees every player's variables; only the parameters of `players` are
-    differentiated.
+    differentiated. `mean_over_rows` says that it is a mean over the rows of a batch, so that the gradient of a batch is
+    the mean of its parts' gradients; it is none where rows meet: in pairs, packs, estimates of a batch's moments.
     """
 
     players: tuple[str, ...]
     loss: Callable[[Variables, Batch, Key, Step], LossOutput]
     optimizer: optax.GradientTransformation
     when: Callable[[Step], Any] = always
+    mean_over_rows: bool = True
 
 
 @runtime_checkable

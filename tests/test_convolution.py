@@ -68,7 +68,7 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     assert jnp.zeros(1).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("size, stride, padding", [(3, 1, "SAME"), (3, 1, "VALID"), (5, 2, "SAME")])
+@pytest.mark.parametrize("size, stride, padding", [(3, 1, "VALID"), (5, 2, "SAME")])
 def test_no_convolution_of_a_gradient_penalty_is_turned_around_by_xla(size, stride, padding):
     # where a convolution's window is reversed, XLA's CPU backend takes a naive loop, some ten times slower
     x, kernel = normals(2, 8, 8, 3), normals(size, size, 3, 4)

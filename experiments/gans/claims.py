@@ -347,7 +347,7 @@ class DeepCritic(nn.Module):
 
 def depth(config: Claims) -> Rows:
     x = source("digits").train.arrays["x"].astype(np.float32) / 8 - 1
-    calls, each = 10, config.steps(100)
+    calls, each = 6, config.steps(100)
     penalised = GAN(
         MLP((128, 128)), DeepCritic(), x.shape[1:], 32, criterion=Wasserstein(), penalties=(GradientPenalty(),),
         critic_steps=5, critic_optimizer=Adam(5e-4, 0.0, 0.9), generator_optimizer=Adam(1e-3, 0.0, 0.9),

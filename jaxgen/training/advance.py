@@ -86,6 +86,8 @@ class Streamed:
 def make_advance(plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh) -> Advance:
     """The way that suits the data and the settings: in one call where the rows are resident and the view is global."""
     per_device = settings.parallel == "pmap"
-    step = make_train_step(plays, settings.ema, AXIS if per_device else None)
+    step = make_train_step(
+        plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip"
+    )
     way = Resident if data.resident and not per_device else Streamed
     return way(step, data, settings, mesh)

@@ -139,8 +139,9 @@ class _Run:
         self.sums = Sums()
         self.head = phases[0].data.head(INIT_ROWS)
         devices = self.mesh.size
-        if settings.batch_size % devices:
-            raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices")
+        if settings.batch_size % (devices * settings.accumulate):
+            parts = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
+            raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices{parts}")
         for phase in phases:
             if settings.batch_size > len(phase.data):
                 raise ValueError(
@@ -227,6 +228,8 @@ class _Run:
             call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
             _refuse_non_finite(metrics, step, self.folder)
             self.sums.add(metrics)
+            if skipped := sum(int(m["skipped"].sum()) for m in metrics.values() if "skipped" in m):
+                self.report.say(f"skipped {skipped} moves without a finite loss and gradient by step {step + n}")
             step += n
             losses = {play: float(m["loss"][m["played"] > 0][-1]) for play, m in metrics.items() if m["played"].any()}
             self.report.advance(step, losses)

@@ -29,7 +29,7 @@ class Sums:
         for play, values in metrics.items():
             played = values["played"] > 0
             for name, value in values.items():
-                if name != "played" and played.any():
+                if name not in ("played", "skipped") and played.any():
                     # one by one: the sum does not depend on how steps were cut into calls
                     pair = self.totals.setdefault(f"{play}/{name}", [0.0, 0])
                     for v in value[played]:

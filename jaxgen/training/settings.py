@@ -34,6 +34,10 @@ class Settings:
     """Checkpoints kept, beside the best one."""
     steps_per_call: int = 200
     """The most steps in one compiled call, where the data are on the device."""
+    accumulate: int = 1
+    """Parts of a batch whose gradients are taken one after another and averaged, where a batch does not fit."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """Where a loss or gradient is not finite: stop the run, or leave out the move."""
     devices: int | None = None
     """Devices to split each batch over; all of them by default."""
     parallel: Literal["jit", "pmap"] = "jit"
@@ -46,7 +50,7 @@ class Settings:
         ValueError: a number that is out of its range.
         """
         for name in ("steps", "batch_size", "log_every", "eval_every", "eval_batch", "eval_draws", "checkpoint_every",
-                     "keep", "steps_per_call"):
+                     "keep", "steps_per_call", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} was given; it has to be at least 1")
         if not 0 <= self.ema < 1:

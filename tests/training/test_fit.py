@@ -90,6 +90,18 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert np.isfinite(w).all() and (w != 0).all()
 
 
+def test_moves_that_are_not_finite_can_be_skipped(tmp_path, capsys):
+    settings = Settings(**vars(SHORT) | {"on_nan": "skip"})
+    bound = fit(Exploding(6), splits(), settings, out=tmp_path, progress=False)
+    short = fit(Exploding(6), splits(), settings, steps=6, progress=False)
+    # nothing moved from step 6 on
+    np.testing.assert_array_equal(bound.variables["only"]["params"]["w"], short.variables["only"]["params"]["w"])
+    said = capsys.readouterr().err
+    assert "skipped" in said and "by step 12" in said
+    lines = {line["step"]: line for line in RunFolder(tmp_path).lines() if "steps_per_second" in line}
+    assert "descend/loss" in lines[4] and "descend/loss" not in lines[12]
+
+
 def test_a_broken_checkpoint_is_passed_over(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     whole = [line for line in RunFolder(tmp_path).lines()]
@@ -169,6 +181,8 @@ def test_a_folder_is_never_overwritten_in_part(tmp_path):
         (dict(data=X, steps=0), "steps=0"),
         (dict(data=X, settings=Settings(ema=1.0)), "ema=1.0"),
         (dict(data=X, settings=Settings(devices=99)), "devices=99"),
+        (dict(data=X, settings=Settings(accumulate=0)), "accumulate=0"),
+        (dict(data=X, settings=Settings(batch_size=16, accumulate=3)), "in accumulate=3 parts"),
         (dict(data=X[:5], steps=5), "batch_size=128 is more than the 5 rows"),
         (dict(data=np.full((200, 2), np.nan, np.float32), steps=5), "x"),
         (dict(data={"y": X}, steps=5), "x"),

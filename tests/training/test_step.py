@@ -161,3 +161,85 @@ def test_unknown_players_are_named():
     plays = {"x": Play(("nobody",), model.critic_loss, optax.sgd(0.1))}
     with pytest.raises(ValueError, match="nobody"):
         init_state(model, plays, jax.random.key(0), BATCH)
+
+
+def regression(parameter=2):
+    """A plain least-squares game, whose optimizer makes the gradient visible, and a state of it."""
+
+    class Regression:
+        def init(self, key, batch):
+            return {"only": {"params": {"w": jax.random.normal(key, (parameter,))}}}
+
+    def loss(variables, batch, key, step):
+        error = batch["x"] @ variables["only"]["params"]["w"] - batch["y"]
+        return LossOutput((error**2).mean(), {"bias": error.mean()})
+
+    plays = {"fit": Play(("only",), loss, optax.sgd(0.1))}
+    batch = {"x": X[:24], "y": np.float32(np.random.default_rng(1).normal(size=24))}
+    return plays, batch, init_state(Regression(), plays, jax.random.key(0), batch)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch():
+    plays, batch, state = regression()
+    (whole, of_whole), (parts, of_parts) = (
+        jax.jit(make_train_step(plays, accumulate=k))(state, batch) for k in (1, 4)
+    )
+    np.testing.assert_allclose(whole.params["only"]["w"], parts.params["only"]["w"], rtol=1e-5)
+    for name in ("loss", "bias", "grad_norm", "played"):
+        np.testing.assert_allclose(of_whole["fit"][name], of_parts["fit"][name], rtol=1e-5)
+    # as many moves of the optimizer as steps, however many parts
+    assert int(parts.moves["fit"]) == 1
+
+
+def test_each_part_of_a_batch_has_noise_of_its_own():
+    plays, batch, state = regression()
+
+    def noise(variables, batch, key, step):
+        drawn = jax.random.normal(key, (len(batch["x"]),))
+        return LossOutput(0 * variables["only"]["params"]["w"].sum(), {"first": drawn[0], "square": drawn[0] ** 2})
+
+    metrics = make_train_step({"fit": plays["fit"]._replace(loss=noise)}, accumulate=2)(state, batch)[1]["fit"]
+    # of two equal draws the mean of the squares is the square of the mean
+    assert metrics["square"] > metrics["first"] ** 2 + 1e-3
+
+
+def test_what_parts_cannot_give_is_refused_with_the_reason():
+    plays, batch, state = regression()
+    with pytest.raises(ValueError, match="'fit' is no mean over rows"):
+        make_train_step({"fit": plays["fit"]._replace(mean_over_rows=False)}, accumulate=2)(state, batch)
+    with pytest.raises(ValueError, match="24 rows cannot be divided into accumulate=5"):
+        make_train_step(plays, accumulate=5)(state, batch)
+    model = Duel()
+    state = init_state(model, model.plays(), jax.random.key(0), BATCH)
+    with pytest.raises(ValueError, match="'critic' changes state without a gradient"):
+        make_train_step(model.plays(), accumulate=2)(state, BATCH)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_move_that_is_not_finite_is_left_out_whole(where):
+    """Parameters, state, optimizer, averages and counters stay; other plays and later steps go on."""
+    model = Duel()
+    spike = {"loss": lambda w: jnp.inf, "gradient": lambda w: jnp.sqrt(jnp.abs(0 * w)).sum()}[where]
+
+    def broken(variables, batch, key, step):
+        out = model.critic_loss(variables, batch, key, step)
+        kernel = variables["critic"]["params"]["layers_0"]["kernel"]
+        return out.replace(value=out.value + jax.lax.cond(step == 1, spike, lambda w: 0.0, kernel))
+
+    plays = {"critic": model.plays()["critic"]._replace(loss=broken)}
+    plays["generator"] = model.plays()["generator"]._replace(when=always)
+    step = jax.jit(make_train_step(plays, skip_non_finite=True))
+    first, good = step(init_state(model, plays, jax.random.key(0), BATCH), BATCH)
+    second, bad = step(first, BATCH)
+    kept = ("params", "state", "average")
+    for name in kept:
+        before, after = getattr(first, name), getattr(second, name)
+        chex.assert_trees_all_equal(before["critic"], after["critic"])
+        moved = jax.tree.map(lambda a, b: bool((a != b).any()), before["generator"], after["generator"])
+        assert any(jax.tree.leaves(moved))
+    chex.assert_trees_all_equal(first.opt_state["critic"], second.opt_state["critic"])
+    assert int(second.moves["critic"]) == 1 and int(second.step) == 2
+    assert [int(m["critic"]["skipped"]) for m in (good, bad)] == [0, 1]
+    assert [int(m["critic"]["played"]) for m in (good, bad)] == [1, 0] and bad["critic"]["loss"] == 0
+    third, _ = step(second, BATCH)
+    assert int(third.moves["critic"]) == 2

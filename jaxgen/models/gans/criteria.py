@@ -6,14 +6,20 @@ A game is given another criterion by `dataclasses.replace(gan, criterion=Hinge()
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from jaxgen.contracts import Array
 from jaxgen.losses import adversarial, energies, f_divergences
 
 
 class Criterion(Protocol):
-    """Both methods return a scalar to be minimised, from scores [B]: logits, or a critic's real numbers."""
+    """Both methods return a scalar to be minimised, from scores [B]: logits, or a critic's real numbers.
+
+    Attributes:
+        mean_over_rows: whether both are means over rows.
+    """
+
+    mean_over_rows: bool
 
     def critic(self, real: Array, fake: Array) -> Array: ...
 
@@ -27,6 +33,8 @@ class NonSaturating:
     Attributes:
         real_label: below one, 0.9 say, smooths the labels of real rows.
     """
+
+    mean_over_rows: ClassVar = True
 
     real_label: float = 1.0
 
@@ -49,6 +57,8 @@ class Minimax(NonSaturating):
 class ImportanceWeighted(NonSaturating):
     """Hu et al. 2018, equation 16: samples weighted by their density ratios p/q over the batch."""
 
+    mean_over_rows: ClassVar = False
+
     def generator(self, fake: Array) -> Array:
         return adversarial.importance_weighted_generator(fake)
 
@@ -70,6 +80,8 @@ class LeastSquares:
         c: what the generator wants its rows to be given. (-1, 1, 0) descends Pearson's chi^2.
     """
 
+    mean_over_rows: ClassVar = True
+
     a: float = 0.0
     b: float = 1.0
     c: float = 1.0
@@ -85,6 +97,8 @@ class LeastSquares:
 class Hinge:
     """Lim & Ye 2017; the criterion of SAGAN."""
 
+    mean_over_rows: ClassVar = True
+
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.hinge_critic(real, fake)
 
@@ -95,6 +109,8 @@ class Hinge:
 @dataclasses.dataclass(frozen=True)
 class Wasserstein:
     """Arjovsky et al. 2017; the critic's slope is for weight clipping or a penalty to bound."""
+
+    mean_over_rows: ClassVar = True
 
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.wasserstein_critic(real, fake)
@@ -111,6 +127,8 @@ class FDivergence:
         divergence: one of `jaxgen.losses.F_DIVERGENCES`.
         alternative: the generator's loss of section 3.2, which does not saturate.
     """
+
+    mean_over_rows: ClassVar = True
 
     divergence: f_divergences.Divergence
     alternative: bool = False
@@ -129,6 +147,8 @@ class Energy:
     Attributes:
         margin: what the critic gives generated rows at the least.
     """
+
+    mean_over_rows: ClassVar = True
 
     margin: float = 1.0
 

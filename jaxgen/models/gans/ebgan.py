@@ -13,11 +13,12 @@ coordinates, so that a margin does not depend on their number.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.contracts import Array, LossOutput, Variables
+from jaxgen.contracts import Array, LossOutput, Play, Variables
 from jaxgen.losses.energies import pulling_away
 from jaxgen.models.gans.criteria import Criterion, Energy
 from jaxgen.models.gans.gan import GAN
@@ -73,6 +74,12 @@ class EBGAN(GAN):
         shape = (*self.event_shape[:-1], self.packing * self.event_shape[-1])
         # a clone, or Flax would take a decoder that is the encoder's very object for shared layers
         return Autoencoder(self.critic, self.decoder.clone(), self.critic_condition, shape)
+
+    def plays(self) -> Mapping[str, Play]:
+        plays = super().plays()
+        # the pulling-away term is of pairs
+        alone = plays["generator"].mean_over_rows and not self.pulling_away
+        return {**plays, "generator": plays["generator"]._replace(mean_over_rows=alone)}
 
     def _generator_term(
         self, variables: Variables, on_fake: Judgement, z: Array, context: Array | None

@@ -112,12 +112,16 @@ class GAN:
         return {"critic": critic, "generator": generator}
 
     def plays(self) -> Mapping[str, Play]:
+        alone = self.packing == 1
+        by_rows = alone and all(penalty.mean_over_rows for penalty in self.penalties)
+        turn = every(self.critic_steps)
         return {
-            "critic": Play(("critic",), self.critic_loss, self.critic_optimizer()),
+            "critic": Play(("critic",), self.critic_loss, self.critic_optimizer(), mean_over_rows=by_rows),
             "generator": Play(
-                ("generator",), self.generator_loss, self.generator_optimizer(), every(self.critic_steps)
+                ("generator",), self.generator_loss, self.generator_optimizer(), turn,
+                alone and self.criterion.mean_over_rows,
             ),
-        }
+        }  # fmt: skip
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, the `penalty`, and `distance_ratio`, the mean distance between

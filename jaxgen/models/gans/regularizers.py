@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from jaxgen.losses.penalties import (
 
 
 class Penalty(Protocol):
+    mean_over_rows: bool
+    """Whether it is one: what DRAGAN's points are depends on the batch."""
+
     def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
         """A scalar to be minimised by the critic.
 
@@ -39,6 +42,8 @@ class GradientPenalty:
         one_sided: slopes of at most `target`.
     """
 
+    mean_over_rows: ClassVar = True
+
     weight: float = 10.0
     target: float = 1.0
     one_sided: bool = False
@@ -55,6 +60,8 @@ class DRAGAN:
         shrink: as in `jaxgen.losses.dragan_points`.
     """
 
+    mean_over_rows: ClassVar = False
+
     weight: float = 10.0
     shrink: bool = False
 
@@ -67,6 +74,8 @@ class DRAGAN:
 class R1:
     """Mescheder et al. 2018: slopes of zero at the real rows; the weight is their gamma, halved in the loss."""
 
+    mean_over_rows: ClassVar = True
+
     weight: float = 10.0
 
     def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
@@ -76,6 +85,8 @@ class R1:
 @dataclasses.dataclass(frozen=True)
 class R2:
     """Mescheder et al. 2018: slopes of zero at the generated rows; the weight is their gamma, halved in the loss."""
+
+    mean_over_rows: ClassVar = True
 
     weight: float = 10.0
 
@@ -91,6 +102,8 @@ class Consistency:
         weight: the paper's is 10.
         transform: `(x, key, step) -> x`, the augmentation.
     """
+
+    mean_over_rows: ClassVar = True
 
     weight: float
     transform: Callable[[Array, Key, Step], Array]
@@ -112,6 +125,10 @@ class Lazy:
 
     penalty: Penalty
     every: int
+
+    @property
+    def mean_over_rows(self) -> bool:
+        return self.penalty.mean_over_rows
 
     def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
         def computed() -> Array:

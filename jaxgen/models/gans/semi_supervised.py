@@ -17,7 +17,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Step, Variables
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.losses.auxiliary import feature_matching
 from jaxgen.losses.semi_supervised import k_plus_one_labelled, k_plus_one_unlabelled
 from jaxgen.models.gans.gan import GAN
@@ -72,6 +72,10 @@ class SemiSupervisedGAN(GAN):
         if "labelled" not in batch or "unlabelled" not in batch:
             raise ValueError("the semi-supervised GAN is of two sources, labelled and unlabelled")
         return super().init(key, {"x": batch["unlabelled"]["x"]})
+
+    def plays(self) -> Mapping[str, Play]:
+        plays = super().plays()
+        return {**plays, "generator": plays["generator"]._replace(mean_over_rows=False)}
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """Metrics: its parts, and `labelled_accuracy`, on the labelled rows."""

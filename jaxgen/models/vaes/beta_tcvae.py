@@ -6,6 +6,7 @@ Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencod
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -32,6 +33,8 @@ class TotalCorrelation:
         alpha, beta, gamma: weights of the mutual information, the total correlation and the dimension-wise divergence.
         stratified: estimate by minibatch-stratified instead of minibatch-weighted sampling (the paper's choice).
     """
+
+    mean_over_rows: ClassVar = False
 
     dataset_size: int
     alpha: float = 1.0

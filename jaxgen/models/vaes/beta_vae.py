@@ -27,6 +27,7 @@ class Capacity:
     weight: float = 1000.0
     steps: int = 100_000
     monitor: ClassVar = ("reconstruction", "max")
+    mean_over_rows: ClassVar = False
 
     def __post_init__(self):
         if self.steps < 1:

@@ -30,6 +30,9 @@ class Terms(NamedTuple):
 
 
 class Objective(Protocol):
+    mean_over_rows: bool
+    """Whether it is one, so that the gradient of a batch is the mean of its parts'."""
+
     def __call__(self, terms: Terms, step: Step) -> Array:
         """A scalar in nats, to be minimised; the mean over the batch."""
 
@@ -46,6 +49,10 @@ class ELBO:
 
     kl_weight: float | Callable[[Step], Array] = 1.0
     free_bits: float = 0.0
+
+    @property
+    def mean_over_rows(self) -> bool:
+        return not self.free_bits
 
     def __call__(self, terms: Terms, step: Step) -> Array:
         weight = self.kl_weight(step) if callable(self.kl_weight) else self.kl_weight

@@ -28,7 +28,7 @@ from jax import lax
 
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
-from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
+from jaxgen.distributions.likelihoods import Bernoulli, Likelihood, OptimalGaussian
 from jaxgen.distributions.normal import Normal
 from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_per_dimension
 from jaxgen.losses.likelihood import bits_per_dim
@@ -139,7 +139,12 @@ class VAE:
         return ("encoder", "decoder", *(name for name, part in learned.items() if part is not None))
 
     def plays(self) -> Mapping[str, Play]:
-        return {"elbo": Play(self.players, self.loss, optax.adam(1e-3))}
+        return {"elbo": Play(self.players, self.loss, optax.adam(1e-3), mean_over_rows=self.mean_over_rows)}
+
+    @property
+    def mean_over_rows(self) -> bool:
+        """Whether the loss is one: the optimal variance of a Gaussian is the batch's."""
+        return self.objective.mean_over_rows and not isinstance(self.likelihood, OptimalGaussian)
 
     def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """The objective, in nats; the metrics are the plain bound and its parts."""
@@ -360,6 +365,6 @@ def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientT
     inference = tuple(player for player in model.players if player in ("encoder", "posterior"))
     generation = tuple(player for player in model.players if player not in inference)
     return {
-        "inference": Play(inference, model.loss, optimizer),
-        "generation": Play(generation, model.loss, optimizer, every(encoder_steps)),
+        "inference": Play(inference, model.loss, optimizer, mean_over_rows=model.mean_over_rows),
+        "generation": Play(generation, model.loss, optimizer, every(encoder_steps), model.mean_over_rows),
     }

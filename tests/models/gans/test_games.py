@@ -127,6 +127,17 @@ def test_no_play_leads_a_gradient_into_another_player(name):
             assert sizes["generator"] == 0
 
 
+def test_a_game_says_where_rows_meet():
+    """Only of losses that are means over rows may a batch's gradient be taken in parts."""
+    apart = {name: tuple(play.mean_over_rows for play in game.plays().values()) for name, game in GAMES.items()}
+    meeting = {
+        "minimax": (False, False), "wgan-gp": (False, False),  # packed
+        "least squares": (False, True),  # DRAGAN's points are as far as the batch's spread
+        "weighted": (True, False), "ebgan": (True, False), "semi-supervised": (True, False),
+    }  # fmt: skip
+    assert apart == {name: meeting.get(name, (True, True)) for name in GAMES}
+
+
 def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason():
     model = dataclasses.replace(GAMES["dcgan"], penalties=(GradientPenalty(),))
     with pytest.raises(ValueError, match="depend on the other rows"):

@@ -85,7 +85,9 @@ class AdversarialConfig(Config):
     """Test rows and samples that those figures are of."""
 
 
-def networks(config: AdversarialConfig, data: Splits, critic_norm: Callable[[], nn.Module] | None = BatchNorm):
+def networks(
+    config: AdversarialConfig, data: Splits, critic_norm: Callable[[], nn.Module] | None = BatchNorm
+) -> tuple[nn.Module, nn.Module]:
     """The configured generator and critic, up to their last layers.
 
     Args:

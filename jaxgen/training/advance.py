@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxgen.contracts import Play
 from jaxgen.data import Source
+from jaxgen.training.clock import Clock
 from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState
@@ -33,8 +34,8 @@ class Advance(Protocol):
 class Resident:
     """All rows are on each device; a call takes their numbers, up to `steps_per_call` steps of them."""
 
-    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh):
-        self.data, self.settings, self.mesh = data, settings, mesh
+    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock):
+        self.data, self.settings, self.mesh, self.clock = data, settings, mesh, clock
         self.arrays: Any = None
         self.run = jit_many(many_steps(step, settings.steps_per_call), mesh)
 
@@ -48,7 +49,8 @@ class Resident:
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
         if self.arrays is None:
             self.arrays = jax.device_put(self.data.arrays, replicated(self.mesh))
-        rows = jax.device_put(self._rows(step, n), split(self.mesh, 1))
+        with self.clock.part("data"):
+            rows = jax.device_put(self._rows(step, n), split(self.mesh, 1))
         state, metrics = self.run(state, self.arrays, rows, np.int32(n))
         return state, jax.tree.map(lambda a: a[:n], jax.device_get(metrics))
 
@@ -59,8 +61,8 @@ class Resident:
 class Streamed:
     """Batches come from the host, one a step; each process brings its own part of them."""
 
-    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh):
-        self.data, self.settings, self.mesh = data, settings, mesh
+    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock):
+        self.data, self.settings, self.mesh, self.clock = data, settings, mesh, clock
         self.per_device = settings.parallel == "pmap"
         self.run = pmap_step(step, mesh.size) if self.per_device else jit_step(step, mesh)
 
@@ -72,7 +74,9 @@ class Streamed:
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
-            state, m = self.run(state, self._batch(i))
+            with self.clock.part("data"):
+                batch = self._batch(i)
+            state, m = self.run(state, batch)
             metrics.append(m)
             in_flight.append(m)
             if len(in_flight) > _IN_FLIGHT:
@@ -83,11 +87,13 @@ class Streamed:
         return jax.eval_shape(self.run, state, self._batch(0))
 
 
-def make_advance(plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh) -> Advance:
+def make_advance(
+    plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh, clock: Clock
+) -> Advance:
     """The way that suits the data and the settings: in one call where the rows are resident and the view is global."""
     per_device = settings.parallel == "pmap"
     step = make_train_step(
         plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip"
     )
     way = Resident if data.resident and not per_device else Streamed
-    return way(step, data, settings, mesh)
+    return way(step, data, settings, mesh, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import signal
@@ -20,6 +21,7 @@ from jaxgen.data import ArraySource, Splits
 from jaxgen.training.advance import Advance, make_advance
 from jaxgen.training.bound import Bound
 from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.clock import Clock, Trace
 from jaxgen.training.devices import make_mesh, on_first_process, replicated
 from jaxgen.training.evaluation import Figures, evaluate
 from jaxgen.training.folder import RunFolder
@@ -128,7 +130,7 @@ class _Run:
 
     def __init__(
         self, model: Model, phases: tuple[Phase, ...], valid: Any, settings: Settings, folder: RunFolder | None,
-        figures: Figures | None,
+        figures: Figures | None = None,
     ):  # fmt: skip
         self.model, self.phases, self.valid, self.settings, self.folder = model, phases, valid, settings, folder
         self.figures = figures
@@ -136,12 +138,14 @@ class _Run:
         self.ends = [sum(phase.steps for phase in phases[: i + 1]) for i in range(len(phases))]
         self.best: dict[str, Any] | None = None
         self.best_variables: Variables | None = None
-        self.sums = Sums()
+        self.sums, self.clock = Sums(), Clock()
         self.head = phases[0].data.head(INIT_ROWS)
         devices = self.mesh.size
         if settings.batch_size % (devices * settings.accumulate):
             parts = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
             raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices{parts}")
+        if settings.profile and folder is None:
+            raise ValueError(f"profile={settings.profile}: a trace is written into the run's folder, give out=")
         for phase in phases:
             if settings.batch_size > len(phase.data):
                 raise ValueError(
@@ -152,7 +156,7 @@ class _Run:
         self.init = jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)
         # traces without computing: what does not fit together is said before anything is compiled
         self.abstract = jax.eval_shape(self.init, self.head)
-        self.advance = [make_advance(phase.plays, phase.data, settings, self.mesh) for phase in phases]
+        self.advance = [make_advance(phase.plays, phase.data, settings, self.mesh, self.clock) for phase in phases]
         for i, advance in enumerate(self.advance):
             self._check(self._abstract_in(i), advance)
 
@@ -221,10 +225,17 @@ class _Run:
         settings, advance, end = self.settings, self.advance[i], self.ends[i]
         every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
         step, call = int(state.step), 1
+        self.clock.start(step)
+        compiled, trace = False, Trace(self.folder, settings.profile)
         while step < end:
             n = min(call, end - step, *(e - step % e for e in every))
             began = time.monotonic()
-            state, metrics = advance(state, step, n)
+            if compiled:
+                trace.begin(step)
+            with contextlib.nullcontext() if compiled else self.clock.part("first_call"):
+                state, metrics = advance(state, step, n)
+            compiled = True
+            trace.end(step + n, step + n == end)
             call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
             _refuse_non_finite(metrics, step, self.folder)
             self.sums.add(metrics)
@@ -234,13 +245,16 @@ class _Run:
             losses = {play: float(m["loss"][m["played"] > 0][-1]) for play, m in metrics.items() if m["played"].any()}
             self.report.advance(step, losses)
             if step % settings.log_every == 0:
-                self.report.line(step, self.sums.take() | {"steps_per_second": self.report.rate()})
+                figures = {"steps_per_second": self.report.rate(), **self.clock.take(step, settings.batch_size)}
+                self.report.line(step, self.sums.take() | figures)
             if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
-                self._evaluate(state, step)
+                with self.clock.part("evaluation"):
+                    self._evaluate(state, step)
             if signals.received:
                 return self._stop(state, step, saved, signals)
             if saved is not None and (step % settings.checkpoint_every == 0 or step == end):
-                saved.save(step, _trees(state), self._known())
+                with self.clock.part("checkpoints"):
+                    saved.save(step, _trees(state), self._known())
         return state
 
     def _stop(self, state: TrainState, step: int, saved: Checkpoints | None, signals: _Signals) -> TrainState:

@@ -25,6 +25,12 @@ def splits(x=X):
     return Splits(ArraySource({"x": x}), ArraySource({"x": x[:50]}), None)
 
 
+def timeless(lines):
+    """Lines of figures without those of the clock."""
+    clock = ("steps_per_second", "examples_per_second", "seconds/", "device_memory")
+    return [{k: v for k, v in line.items() if not k.startswith(clock)} for line in lines]
+
+
 def test_three_lines():
     bound = fit(Exploding(10**6), X, steps=300, progress=False)
     # descends to the mean of the data
@@ -102,6 +108,31 @@ def test_moves_that_are_not_finite_can_be_skipped(tmp_path, capsys):
     assert "descend/loss" in lines[4] and "descend/loss" not in lines[12]
 
 
+def test_lines_say_where_the_time_goes(tmp_path):
+    class Slow(ArraySource):
+        resident = False
+
+        def batch_at(self, *where):
+            time.sleep(0.03)
+            return super().batch_at(*where)
+
+    fit(Exploding(10**6), Splits(Slow({"x": X}), ArraySource({"x": X}), None), SHORT, out=tmp_path, progress=False)
+    first, second, third = (line for line in RunFolder(tmp_path).lines() if "steps_per_second" in line)
+    for line in (first, second, third):
+        assert 4 * 0.03 <= line["seconds/data"] < 4 and 0 < line["examples_per_second"] < 4 * 16 / (4 * 0.03)
+    # the first call compiles; what is saved and evaluated at a step stands in the line after it
+    assert first["seconds/first_call"] > 0 and "seconds/first_call" not in second
+    assert "seconds/checkpoints" not in first and second["seconds/checkpoints"] > 0 < third["seconds/evaluation"]
+
+
+def test_a_profile_is_a_trace_of_some_steps(tmp_path):
+    settings = Settings(**vars(SHORT) | {"profile": 3})
+    fit(Exploding(10**6), splits(), settings, out=tmp_path, progress=False)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    with pytest.raises(ValueError, match="profile=3"):
+        fit(Exploding(10**6), splits(), settings, progress=False)
+
+
 def test_a_broken_checkpoint_is_passed_over(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     whole = [line for line in RunFolder(tmp_path).lines()]
@@ -110,9 +141,7 @@ def test_a_broken_checkpoint_is_passed_over(tmp_path):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.warns(UserWarning, match=r"checkpoints/12 cannot be read .* went back to step 8"):
         fit(Duel(), splits(), SHORT, out=tmp_path, resume=True, progress=False)
-    assert [{k: v for k, v in line.items() if k != "steps_per_second"} for line in RunFolder(tmp_path).lines()] == [
-        {k: v for k, v in line.items() if k != "steps_per_second"} for line in whole
-    ]
+    assert timeless(RunFolder(tmp_path).lines()) == timeless(whole)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

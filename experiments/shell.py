@@ -24,6 +24,8 @@ from jaxgen.training.folder import RunFolder
 
 TEST_DRAWS = 16
 """Draws of a model's own noise (dequantization, posterior) that test figures are averaged over."""
+HEARTBEAT_SECONDS = 30
+"""Without a sign of life from one of several processes the others end, instead of waiting for it for ever."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,24 @@ class Config(Settings):
     """Replace the run in `out`."""
     distributed: bool = False
     """One of several processes, which JAX tells to find one another: TPU pods, SLURM, Open MPI, Kubernetes."""
+    coordinator: str | None = None
+    """Elsewhere: host:port of the first of several processes, on which it listens for the others."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+    processes: int | None = None
+    """How many they are."""
+
+    def check(self) -> None:
+        """Raises:
+        ValueError: as `Settings.check`; a coordinator without the number of this process or of all.
+        """
+        super().check()
+        given = {name: getattr(self, name) for name in ("coordinator", "process_id", "processes")}
+        if len({value is None for value in given.values()}) > 1:
+            said = ", ".join(f"{name}={value}" for name, value in given.items())
+            raise ValueError(f"{said}: several processes need all three")
+        if self.coordinator is not None and not 0 <= self.process_id < self.processes:
+            raise ValueError(f"process_id={self.process_id} is not one of processes={self.processes}, counted from 0")
 
 
 class Published(NamedTuple):
@@ -139,9 +159,11 @@ def run(
         What `result.json` holds.
     """
     began, published = time.monotonic(), published or {}
-    if config.distributed:
-        jax.distributed.initialize()
     config.check()
+    if config.distributed or config.coordinator is not None:
+        jax.distributed.initialize(
+            config.coordinator, config.processes, config.process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
     circumstances = _circumstances()
     splits = source(config.data, data_dir=config.data_dir)
     if config.conditional:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 class Checkpoints:
     """The checkpoints of one folder, the last `keep` of them; None keeps all.
 
-    Saving is asynchronous: it returns when the arrays are copied. Use as a context manager, or call `close`.
+    Saving is asynchronous: it returns when the arrays are copied, or where there are several processes, when it is done. Use as a context manager, or call `close`.
     """
 
     def __init__(self, folder: Path, keep: int | None = None):
@@ -55,6 +55,9 @@ class Checkpoints:
         # copies, because the next step reuses the state's memory while this one is being written
         items = {name: args.StandardSave(jax.tree.map(jnp.copy, tree)) for name, tree in trees.items()}
         self._manager.save(step, args=args.Composite(**items, progress=args.JsonSave(dict(progress))))
+        if jax.process_count() > 1:
+            # processes meet at barriers whose names two managers share: one save after another
+            self._manager.wait_until_finished()
 
     def restore(self, like: Callable[[int], Mapping[str, Any]]) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         """The newest whole checkpoint as `(step, trees, progress)`, or None where there is none.

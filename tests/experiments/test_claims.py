@@ -74,6 +74,9 @@ def test_the_divergence_from_a_narrow_normal_has_all_of_the_other_mode():
     expected = np.trapezoid(rel_entr(p, m) + rel_entr(q, m), GRID)
     found = float(claims.distance(F_DIVERGENCES["jensen_shannon"], MEANS[0], STD / 3))
     assert found == pytest.approx(expected, rel=1e-3) and found > SHARES[1] * np.log(2)
+    # around the mode itself the divergence is flat
+    slope = jax.grad(lambda std: claims.distance(F_DIVERGENCES["jensen_shannon"], MEANS[0], std))(STD)
+    assert abs(float(slope)) < 0.01
 
 
 def test_the_best_normal_covers_both_by_the_likelihood_and_takes_one_by_the_reverse():

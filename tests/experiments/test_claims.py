@@ -74,20 +74,17 @@ def test_the_divergence_from_a_narrow_normal_has_all_of_the_other_mode():
     expected = np.trapezoid(rel_entr(p, m) + rel_entr(q, m), GRID)
     found = float(claims.distance(F_DIVERGENCES["jensen_shannon"], MEANS[0], STD / 3))
     assert found == pytest.approx(expected, rel=1e-3) and found > SHARES[1] * np.log(2)
-    # around the mode itself the divergence is flat
-    slope = jax.grad(lambda std: claims.distance(F_DIVERGENCES["jensen_shannon"], MEANS[0], std))(STD)
-    assert abs(float(slope)) < 0.01
 
 
 def test_the_best_normal_covers_both_by_the_likelihood_and_takes_one_by_the_reverse():
-    mean, std = claims.best_normal(F_DIVERGENCES["kl"], 500)
+    mean, std = claims.best_normal(F_DIVERGENCES["kl"])
     centre = np.dot(SHARES, MEANS)
     assert mean == pytest.approx(centre, abs=0.01)
     assert std == pytest.approx(np.sqrt(np.dot(SHARES, np.square(MEANS)) - centre**2 + STD**2), rel=0.01)
-    mean, std = claims.best_normal(F_DIVERGENCES["reverse_kl"], 500)
+    mean, std = claims.best_normal(F_DIVERGENCES["reverse_kl"])
     # the one of the greater share
     assert mean == pytest.approx(MEANS[0], abs=0.05) and std == pytest.approx(STD, rel=0.05)
-    rows = claims.described("both", [centre, MEANS[0]], [3.0, STD], [0.1, 0.2])
+    rows = claims.described("both", [centre, MEANS[0]], [2.0, STD], [0.1, 0.2])
     assert ("both", "modes with a fair share, of 2", "2, 1") in rows
 
 

@@ -39,24 +39,44 @@ def pair(module, out, *arguments):
     return [start(module, out, *arguments, *where, "--process-id", str(i), devices=2) for i in range(2)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", RUNS)
-def test_two_processes_lead_where_one_leads(module, tmp_path):
-    arguments = [*RUNS[module], "--steps", "20"]
-    for process in (*pair(module, tmp_path / "two", *arguments), start(module, tmp_path / "one", *arguments)):
+def finish(*processes):
+    for process in processes:
         _, said = process.communicate(timeout=500)
         assert process.returncode == 0, said[-3000:]
-    one, two = (jaxgen.load(tmp_path / name) for name in ("one", "two"))
-    start_from = jax.jit(one.model.init)(jax.random.key(3), {"x": np.zeros((8, 8, 8, 1), np.uint8)})
+
+
+def assert_same_run(one, two):
+    """The same variables, up to round-off, and as many lines of figures."""
+    ours, theirs = jaxgen.load(one), jaxgen.load(two)
+    other = jax.jit(ours.model.init)(jax.random.key(3), {"x": np.zeros((8, 8, 8, 1), np.uint8)})
 
     def spread(a, b):
         pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
         return np.sqrt(np.mean([np.mean((np.float64(x) - np.float64(y)) ** 2) for x, y in pairs]))
 
     # Adam turns round-off into whole steps where a gradient is zero
-    assert spread(one.variables, two.variables) < 1e-2 * spread(one.variables, start_from)
-    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    assert spread(ours.variables, theirs.variables) < 1e-2 * spread(ours.variables, other)
+    lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (one, two)]
     assert len(lines[0]) == len(lines[1]) > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", RUNS)
+def test_two_processes_lead_where_one_leads(module, tmp_path):
+    arguments = [*RUNS[module], "--steps", "20"]
+    finish(*pair(module, tmp_path / "two", *arguments), start(module, tmp_path / "one", *arguments))
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_eight_devices_two_processes_and_one_device_go_on_with_one_run(tmp_path):
+    # of constant learning rate, whatever the number of steps
+    module, run, one = "vaes.vae", tmp_path / "run", tmp_path / "one"
+    arguments = [*RUNS[module], "--resume", "--steps"]
+    finish(start(module, run, *arguments, "10", devices=8))
+    finish(*pair(module, run, *arguments, "20"))
+    finish(start(module, run, *arguments, "30"), start(module, one, *arguments, "30"))
+    assert_same_run(one, run)
 
 
 @pytest.mark.slow
@@ -74,9 +94,7 @@ def test_where_one_of_two_dies_the_other_ends_and_the_pair_resumes(tmp_path):
     assert first.returncode != 0 and said
     assert time.monotonic() - killed < 2 * HEARTBEAT_SECONDS
     steps = max(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()) + 10
-    for process in pair("flows.real_nvp", tmp_path / "run", *arguments, str(steps), "--resume"):
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said[-3000:]
+    finish(*pair("flows.real_nvp", tmp_path / "run", *arguments, str(steps), "--resume"))
     assert (tmp_path / "run" / "result.json").exists()
 
 

@@ -65,7 +65,8 @@ SLOW = {
     "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
-    "gans.bottleneck", "gans.localized",
+    "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
+    "flows.reverse_kl",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}

@@ -103,7 +103,7 @@ def feature_figures(
 
 
 def quick_figures(real: Array, fake: Array, key: Key) -> dict[str, Array]:
-    """`kernel_distance`, and `precision`, `recall`, `density` and `coverage` of features: for compiled code, on a schedule.
+    """`kernel_distance`, `precision`, `recall`, `density` and `coverage` of features: for compiled code, on a schedule.
 
     Args:
         real, fake: features, [N, F] and [M, F].

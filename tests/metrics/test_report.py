@@ -94,3 +94,16 @@ def test_a_measurement_says_what_it_is_of(figures):
     assert json.loads(json.dumps(dataclasses.asdict(measured)))["figures"] == measured.figures
     with pytest.raises(dataclasses.FrozenInstanceError):
         measured.split = "test"
+
+
+def test_figures_on_a_schedule_are_those_of_their_functions_in_compiled_code():
+    rng = np.random.default_rng(5)
+    real, fake = (jnp.asarray(rng.normal(m, 1, (n, 3)), jnp.float32) for m, n in ((0, 40), (0.7, 30)))
+    found = jax.jit(report.quick_figures)(real, fake, jax.random.key(0))
+    kernel = metrics.kernel_distance(real, fake, jax.random.key(0), size=15)[0]
+    others = {**metrics.precision_recall_of_manifolds(real, fake), **metrics.density_coverage(real, fake)}
+    assert set(found) == {"kernel_distance", *others}
+    assert found["kernel_distance"] == pytest.approx(float(kernel), rel=1e-4)
+    assert others["precision"] != others["recall"]
+    for name, value in others.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-5)

@@ -41,13 +41,15 @@ class InfoGANConfig(AdversarialConfig):
     """Of the category's information."""
     number_weight: float = 0.1
     """Of that of the continuous codes."""
+    shared: bool = True
+    """The information moves the layers that the recognition network shares with the critic."""
 
 
 def build(config: InfoGANConfig, data: Splits) -> Experiment:
     model = InfoGAN(
         *networks(config, data), **fields(config, data), categories=(config.values,), numbers=config.numbers,
         recognition=MLP((128,), nn.leaky_relu), information_weight=config.information_weight,
-        number_weight=config.number_weight,
+        number_weight=config.number_weight, shared=config.shared,
     )  # fmt: skip
     made = experiment(config, data, model)
 

@@ -80,7 +80,7 @@ class ACGAN(GAN):
         return self._classifier.apply(variables["classifier"], judged.features)
 
     def _critic_term(
-        self, variables: Variables, on_real: Judgement, on_fake: Judgement, context: Array | None
+        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
     ) -> LossOutput:
         labels = context.argmax(-1)
         on_data = class_loss(self._logits(variables, on_real), labels)

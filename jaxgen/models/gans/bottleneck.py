@@ -77,7 +77,7 @@ class BottleneckGAN(GAN):
         return {**variables, "critic": {**variables["critic"], "dual": {"beta": jnp.zeros(())}}}
 
     def _critic_term(
-        self, variables: Variables, on_real: Judgement, on_fake: Judgement, context: Array | None
+        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
     ) -> LossOutput:
         beta = variables["critic"]["dual"]["beta"]
         kl = jnp.concatenate([on_real.features, on_fake.features])

@@ -111,7 +111,7 @@ class GAN:
             generator = {**generator, "previous": jax.tree.map(jnp.copy, generator["params"])}
         return {"critic": critic, "generator": generator}
 
-    def plays(self) -> Mapping[str, Play]:
+    def plays(self) -> dict[str, Play]:
         alone = self.packing == 1
         by_rows = alone and all(penalty.mean_over_rows for penalty in self.penalties)
         turn = every(self.critic_steps)
@@ -134,12 +134,13 @@ class GAN:
             raise ValueError(f"{len(batch['x'])} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
         real, context = self._scaled(batch["x"]), batch.get("context")
-        fake, _ = self._generate(variables, self.noise(z_key, len(real)), context, generator_key)
+        z = self.noise(z_key, len(real))
+        fake, _ = self._generate(variables, z, context, generator_key)
         real, fake = self._seen(real, real_key, step), self._seen(lax.stop_gradient(fake), fake_key, step)
         packed = pack(context, self.packing)
         on_real, state = self._judge(variables["critic"], real, packed, on_real_key)
         on_fake, state = self._judge({**variables["critic"], **state}, fake, packed, on_fake_key)
-        term = self._critic_term(variables, on_real, on_fake, context)
+        term = self._critic_term(variables, on_real, on_fake, z, context)
         penalty = self._penalty(variables, real, fake, packed, penalty_key, step)
         figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
         figures |= {"distance_ratio": distance_ratio(real, fake)} if len(real) > 1 else {}
@@ -172,7 +173,7 @@ class GAN:
         return self.criterion.critic(on_real.score, on_fake.score)
 
     def _critic_term(
-        self, variables: Variables, on_real: Judgement, on_fake: Judgement, context: Array | None
+        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
     ) -> LossOutput:
         """What a variant adds to the critic's loss; its state is of the critic's collections."""
         return LossOutput(jnp.zeros(()))

@@ -4,9 +4,11 @@ Part of the noise are codes c, categories and numbers, and a recognition network
 reads them off the samples. The generator is made to keep them legible, by a bound on their mutual information:
 
     I(c; G(z, c)) >= L_I = E log Q(c|G(z, c)) + H(c)
+    critic and recognition:     criterion - lambda L_I
     generator and recognition:  criterion - lambda L_I
 
-on samples alone (equations 5 and 6); the critic below is moved by its own loss only.
+on samples alone (equations 5 and 6): the layers that Q shares with the critic are part of Q, so that the bound moves them
+too, as in the authors' code. With `shared=False` they are the critic's own, and Q takes its features as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from jaxgen.nets.mlp import MLP
 
 @dataclasses.dataclass(frozen=True)
 class InfoGAN(GAN):
-    """A `GAN` with a third player `recognition`, which moves with the generator.
+    """A `GAN` with a third player `recognition`, which moves with the generator, and with the critic.
 
     z is noise [latents], then a one-hot vector for each category, then the numbers, uniform on [-1, 1).
 
@@ -39,6 +41,7 @@ class InfoGAN(GAN):
         recognition: any network on the critic's features; the model adds the last layer.
         information_weight: lambda of the categorical codes.
         number_weight: lambda of the continuous ones.
+        shared: the bound moves the layers below Q.
     """
 
     latents: int = 62
@@ -47,6 +50,7 @@ class InfoGAN(GAN):
     recognition: nn.Module = MLP((128,))
     information_weight: float = 1.0
     number_weight: float = 0.1
+    shared: bool = True
 
     def __post_init__(self):
         if self.packing != 1:
@@ -66,7 +70,10 @@ class InfoGAN(GAN):
 
     def plays(self) -> Mapping[str, Play]:
         plays = super().plays()
-        return {**plays, "generator": plays["generator"]._replace(players=("generator", "recognition"))}
+        plays["generator"] = plays["generator"]._replace(players=("generator", "recognition"))
+        if self.shared:
+            plays["critic"] = plays["critic"]._replace(players=("critic", "recognition"))
+        return plays
 
     def codes(self, key: Key, n: int) -> Array:
         """Draws of the codes alone, [n, sum(categories) + numbers]."""
@@ -110,6 +117,13 @@ class InfoGAN(GAN):
         of_categories = sum(map(categorical_information, logits, (h.argmax(-1) for h in hot)), start=jnp.zeros(()))
         of_numbers = normal_information(mean, log_variance, numbers) if self.numbers else jnp.zeros(())
         return of_categories, of_numbers
+
+    def _critic_term(
+        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
+    ) -> LossOutput:
+        if not self.shared:
+            return LossOutput(jnp.zeros(()))
+        return self._generator_term(variables, on_fake, z, context)
 
     def _generator_term(
         self, variables: Variables, on_fake: Judgement, z: Array, context: Array | None

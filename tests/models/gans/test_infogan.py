@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgen.models.gans import InfoGAN
+from jaxgen.models.gans import InfoGAN, NonSaturating
+from jaxgen.nets import MLP
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
@@ -18,6 +19,12 @@ BATCH = batch_for(GAME)
 THREE, TWO = np.array([0, 2, 1, 1, 0, 2]), np.array([1, 1, 0, 1, 0, 0])
 NUMBERS = np.float32([[-0.9], [0.3], [0.8], [-0.2], [0.1], [0.5]])
 CODES = np.concatenate([np.eye(3)[THREE], np.eye(2)[TWO], NUMBERS], -1).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(NonSaturating):
+    def critic(self, real, fake):
+        return 0 * real.mean()
 
 
 @pytest.fixture
@@ -79,14 +86,36 @@ def test_generator_and_recognition_minimise_the_game_less_the_information(known)
     assert float(figures["number_information"]) == pytest.approx(float(of_numbers), rel=1e-4)
 
 
-def test_the_critic_minimises_its_own_loss_alone(known):
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_critic_minimises_its_own_loss_and_where_layers_are_shared_recognises_codes(shared, known):
     def expected(params):
         on_real, on_fake = (linear(params["critic"], x)[:, 0] for x in (BATCH["x"], samples(params)))
-        return jnp.logaddexp(-on_real, 0).mean() + jnp.logaddexp(on_fake, 0).mean()
+        of_categories, of_numbers = information(params, samples(params))
+        own = jnp.logaddexp(-on_real, 0).mean() + jnp.logaddexp(on_fake, 0).mean()
+        return own - shared * (0.8 * of_categories + 0.3 * of_numbers)
 
-    play = GAME.plays()["critic"]
-    assert play.players == ("critic",)
+    play = dataclasses.replace(GAME, shared=shared).plays()["critic"]
+    assert play.players == (("critic", "recognition") if shared else ("critic",))
     as_written(play, drawn(GAME, BATCH), BATCH, expected)
+
+
+def test_shared_layers_learn_to_tell_codes():
+    """A critic of one layer, whose own loss is nothing: only where it is shared does the bound move that layer."""
+    model = dataclasses.replace(GAME, critic=MLP((4,)), criterion=Silent(), prior=None)
+    batch = batch_for(model)
+    variables = drawn(model, batch)
+
+    def slope(shared):
+        loss = dataclasses.replace(model, shared=shared).critic_loss
+
+        def of(params):
+            critic = {**variables["critic"], "params": params}
+            return loss({**variables, "critic": critic}, batch, KEY, 0).value
+
+        grads = jax.jit(jax.grad(of))(variables["critic"]["params"])
+        return float(np.abs(grads["network"]["Dense_0"]["kernel"]).max())
+
+    assert slope(True) > 0 == slope(False)
 
 
 def test_codes_are_recognised_by_category():

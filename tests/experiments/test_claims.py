@@ -122,3 +122,13 @@ def test_against_a_generator_that_stands_still_the_critic_alone_moves():
     assert max(jax.tree.leaves(moved["generator"])) == 0 < min(jax.tree.leaves(moved["critic"]["params"]["network"]))
     # seeds differ in their networks and in their batches
     assert (metrics["critic"]["loss"][0] != metrics["critic"]["loss"][1]).all()
+
+
+def test_all_seeds_of_all_games_start_from_one_normal():
+    game = claims.GAN(claims.MLP(()), claims.MLP((4,)), (1,), 1)
+    state = claims.on_one_mode(claims.start(game, np.zeros((64, 1), np.float32), 2))
+    z = jax.random.normal(jax.random.key(0), (4000, 1))
+    for seed in range(2):
+        variables = jax.tree.map(lambda a, seed=seed: a[seed], state.variables)
+        x = np.asarray(game.decode(variables, z))
+        assert (x.std(), x.mean()) == pytest.approx(claims.START, abs=0.03)

@@ -4,6 +4,7 @@ Of the training rows `--labels` keep their labels, as many of each class, chosen
 the paper reports 93 +- 6.5 errors in 10,000, an accuracy of 0.9907, after 300 epochs of 600 batches of 100 with Adam
 3e-3 (0.5): `--data mnist.npz --steps 180000`. Its networks are dense: a generator of two layers of 500 softplus units
 with batch normalisation, and a weight-normalised critic of 1000, 500, 250, 250, 250 with Gaussian noise on each layer.
+Here the critic wins at that rate, and the default is a tenth of it.
 The baselines are of the labelled rows alone.
 """
 
@@ -37,8 +38,8 @@ class SemiSupervisedConfig(AdversarialConfig):
     """Units of the generator's layers."""
     widths: tuple[int, ...] = (1000, 500, 250, 250, 250)
     """Of the critic's."""
-    learning_rate: float = 3e-3
-    critic_rate: float = 3e-3
+    learning_rate: float = 3e-4
+    critic_rate: float = 3e-4
 
 
 def build(config: SemiSupervisedConfig, data: Splits) -> Experiment:
@@ -50,7 +51,7 @@ def build(config: SemiSupervisedConfig, data: Splits) -> Experiment:
     sources = semi_supervised(data.train, config.labels, config.seed)
     generator = MLP((config.width,) * 2, nn.softplus, norm=BatchNorm)
     model = SemiSupervisedGAN(
-        generator, NoisyMLP(config.widths), **fields(config, data), prior=Uniform((config.latents,)),
+        generator, NoisyMLP(config.widths, first=0.6), **fields(config, data), prior=Uniform((config.latents,)),
         classes=data.train.classes,
     )  # fmt: skip
     model = replace(model, monitor=("accuracy", "max"))

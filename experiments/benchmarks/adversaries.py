@@ -4,8 +4,8 @@
 critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points of the plane with three dense layers of
 512 at batches of 256, and on 32x32x3 images with DCGAN's networks, the critic's without normalisation, at batches of 64;
 and a step of both players of a DCGAN there, batch normalisation in both. Numbers of parameters differ by no more than
-2 %, but in `dcgan_transposed`, where PyTorch's generator is as its users write it, with transposed convolutions of 5x5,
-at 25/36 of the arithmetic of our sub-pixel ones. Either library has a process of its own and all processors; the
+2 %, but in `dcgan_transposed`, where PyTorch's generator is as its users write it, with transposed convolutions of 4x4,
+at 16/36 of the arithmetic of our sub-pixel ones. Either library has a process of its own and all processors; the
 processes take turns, round by round, each waiting while another is timed: `turns.py`.
 
 Below the steps stands their floor, the time of their multiply-adds at the rate of one plain product: `steps.py`.

@@ -24,7 +24,7 @@ import numpy as np
 from experiments.benchmarks import steps, turns
 from experiments.benchmarks.steps import Built, Product
 
-KERNEL = 5
+KERNEL = 4
 """Height and width of the critic's kernels, and of transposed ones."""
 LEVELS = 256
 
@@ -110,8 +110,8 @@ ROWS = {
     "dcgan": Row("dcgan", **IMAGES, latents=100),
     "dcgan_transposed": Row("dcgan", **IMAGES, latents=100, transposed=True),
 }
-TOLERANCES = {"dcgan_transposed": 0.2}
-"""By which numbers of parameters may differ: of 25 weights of a transposed kernel, against our 36."""
+TOLERANCES = {"dcgan_transposed": 0.4}
+"""By which numbers of parameters may differ: of 16 weights of a transposed kernel, against our 36."""
 
 
 def jaxgen(row: Row) -> Built:
@@ -198,7 +198,7 @@ def torch_networks(row: Row) -> tuple[Any, Any]:
 
     def doubled(inputs, outputs, bias):
         if row.transposed:
-            return [nn.ConvTranspose2d(inputs, outputs, KERNEL, 2, KERNEL // 2, output_padding=1, bias=bias)]
+            return [nn.ConvTranspose2d(inputs, outputs, KERNEL, 2, (KERNEL - 1) // 2, output_padding=KERNEL % 2, bias=bias)]
         return [nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2)]
 
     def normal(features):
@@ -212,7 +212,7 @@ def torch_networks(row: Row) -> tuple[Any, Any]:
     critic = []
     for m, n in pairwise((channels, *row.widths)):
         normalised = row.model == "dcgan" and bool(critic)
-        critic.append(nn.Conv2d(m, n, KERNEL, 2, KERNEL // 2, bias=not normalised))
+        critic.append(nn.Conv2d(m, n, KERNEL, 2, (KERNEL - 1) // 2, bias=not normalised))
         critic += [nn.BatchNorm2d(n)] * normalised + [nn.LeakyReLU(0.2)]
     return generator, nn.Sequential(*critic, nn.Flatten(), nn.Linear(height * width * row.widths[-1], 1))
 

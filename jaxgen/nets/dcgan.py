@@ -58,13 +58,14 @@ class DCGANCritic(nn.Module):
 
     Attributes:
         widths: channels of each convolution; the paper's (128, 256, 512, 1024) on 64 x 64 images.
-        kernel_size: of the convolutions, of stride 2.
+        kernel_size: of the convolutions, of stride 2. The authors' code has 5; on a CPU 4 takes less than half of the
+            time, as a kernel that is a multiple of the stride folds into it without zeros.
         norm: makes the normalisation before each activation but the first. None or `nn.LayerNorm` where a penalty wants
             rows that do not meet.
     """
 
     widths: tuple[int, ...] = (128, 256, 512)
-    kernel_size: int = 5
+    kernel_size: int = 4
     norm: Callable[[], nn.Module] | None = BatchNorm
 
     @nn.compact

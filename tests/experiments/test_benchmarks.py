@@ -32,11 +32,11 @@ ADVERSARIES = {
 PARAMETERS = {
     # 2 -> 5 -> 5 -> 1 and 3 -> 5 -> 5 -> 2, weights and biases
     "points": (10 + 5) + (25 + 5) + (5 + 1) + (15 + 5) + (25 + 5) + (10 + 2),
-    # kernels of 5x5, 3 -> 2 -> 4 channels, a score of 2x2x4; gains and biases of 4 and of 2 channels after a dense layer
+    # kernels of 4x4, 3 -> 2 -> 4 channels, a score of 2x2x4; gains and biases of 4 and of 2 channels after a dense layer
     # to 2x2x4 and a 3x3 convolution to 2x4, then one to 3x4
-    "images": (150 + 2) + (200 + 4) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
+    "images": (96 + 2) + (128 + 4) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
     # and in the critic a gain and a bias in place of the second convolution's bias
-    "dcgan": (150 + 2) + (200 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
+    "dcgan": (96 + 2) + (128 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
 }
 CALLS = ("train", "log_prob", "sample")
 TINY = Row("coupling", "affine", event_shape=(3,), batch=4, layers=1, width=4)
@@ -221,7 +221,7 @@ def test_products_of_an_adversarial_step_by_hand():
     penalty = (10 + 25) + (5 + 25 + 10) + (10 + 25 + 5) + (10 + 25)
     assert total(ADVERSARIES["points"]) == 4 * (contest + penalty + 15 + 25 + 10)
     # of 4x4 and 2x2 places, a score of 16 numbers; 16 numbers, then pixels of 2x2 and 4x4 places, each to four
-    critic, score, generator = (16 * 150, 4 * 200), 16, (3 * 16, 4 * 9 * 4 * 8, 16 * 9 * 2 * 12)
+    critic, score, generator = (16 * 96, 4 * 128), 16, (3 * 16, 4 * 9 * 4 * 8, 16 * 9 * 2 * 12)
     contest = 2 * (3 * (sum(critic) + score) - critic[0])
     assert total(ADVERSARIES["images"]) == 4 * (contest + 4 * sum(critic) + 2 * score + sum(generator))
     # the generator: forward, weights, inputs but the noise; the critic forward and back to the samples
@@ -260,7 +260,7 @@ def test_pytorchs_transposed_generator_makes_images_of_that_size_with_fewer_weig
     row = dataclasses.replace(ADVERSARIES["dcgan"], transposed=True)
     generator, critic = adversary_peers.torch_networks(row)
     assert generator(torch.randn(4, 3)).shape == (4, 3, 8, 8) and critic(torch.randn(4, 3, 8, 8)).shape == (4, 1)
-    shorter = (9 * 4 * 8 + 9 * 2 * 12 + 12) - (25 * 4 * 2 + 25 * 2 * 3 + 3)
+    shorter = (9 * 4 * 8 + 9 * 2 * 12 + 12) - (16 * 4 * 2 + 16 * 2 * 3 + 3)
     assert adversary_peers.torch(row).parameters == PARAMETERS["dcgan"] - shorter
 
 

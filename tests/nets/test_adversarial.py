@@ -77,8 +77,8 @@ def test_dcgans_activations_and_first_weights():
 
     @jax.jit
     def expected():
-        h = nn.Conv(4, (5, 5), 2).apply({"params": layers["Conv_0"]}, x)
-        h = nn.Conv(3, (5, 5), 2, use_bias=False).apply({"params": layers["Conv_1"]}, jnp.maximum(h, 0.2 * h))
+        h = nn.Conv(4, (4, 4), 2).apply({"params": layers["Conv_0"]}, x)
+        h = nn.Conv(3, (4, 4), 2, use_bias=False).apply({"params": layers["Conv_1"]}, jnp.maximum(h, 0.2 * h))
         gain, bias = (layers["BatchNorm_0"]["BatchNorm_0"][name] for name in ("scale", "bias"))
         h = (h - statistics["mean"]) / jnp.sqrt(statistics["var"] + 1e-5) * gain + bias
         return jnp.maximum(h, 0.2 * h)

@@ -9,7 +9,7 @@ import pytest
 from notebooks import execute as executing
 
 NOTEBOOKS = {path.stem: path for path in executing.notebooks()}
-SLOW = ("a_trained_run", "latent_space")
+SLOW = ("a_trained_run", "composing_bijectors", "latent_space")
 PICTURES = {"a_trained_run": 5, "composing_bijectors": 4, "latent_space": 4, "losses_in_your_own_loop": 1}
 MOST_BYTES = 400_000
 # what a Unix, a macOS or a Windows machine calls its folders

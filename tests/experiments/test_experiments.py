@@ -66,7 +66,7 @@ SLOW = {
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
-    "flows.reverse_kl",
+    "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}
@@ -124,7 +124,8 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     assert module in table.read_text() and str(tmp_path) not in table.read_text()
 
 
-@pytest.mark.parametrize("module", ["flows.real_nvp", pytest.param("flows.latent_space", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["flows.real_nvp", "flows.latent_space"])
 def test_conditional_runs(module, tmp_path, monkeypatch):
     out = tmp_path / "run"
     run(module, *TINY, *RUNS[module], "--conditional", "--out", str(out), monkeypatch=monkeypatch)

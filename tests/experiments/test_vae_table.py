@@ -46,6 +46,7 @@ def test_trains_what_is_missing_and_reads_the_rest(given, monkeypatch, capsys):
     assert lines[2] in (given.runs.parent / "RESULTS.md").read_text()
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_the_runs_one_by_one(given):
     data, _ = table._data(given.mnist)
     model = table.importance_weighted(table.dense_vae((4, 4, 1), 2, (5,), levels=256), samples=3)

@@ -58,6 +58,7 @@ def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
     chex.assert_trees_all_equal(load(killed, model=model).variables, load(undisturbed, model=model).variables)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     first = train("vae", tmp_path)
     before = (lines(tmp_path), final_state("vae", tmp_path))

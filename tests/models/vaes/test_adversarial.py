@@ -387,6 +387,7 @@ class Normalised(nn.Module):
         return BatchNorm()(nn.Dense(4, use_bias=False)(x.reshape(len(x), -1)))
 
 
+@pytest.mark.slow
 def test_statistics_move_with_who_has_them_and_a_judge_may_have_none():
     for name in ("AAE", "ALI", "AVB", "AAVAE"):
         judge = "adversary" if name == "AVB" else "discriminator"

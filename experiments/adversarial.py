@@ -20,7 +20,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, toys
 from jaxgen.metrics import measure, mixture_figures, sample_distances
 from jaxgen.metrics.report import quick_figures
-from jaxgen.models.gans import GAN, Adam
+from jaxgen.models.gans import GAN, Adam, residual_networks
 from jaxgen.nets import (
     MLP,
     Brightness,
@@ -28,11 +28,9 @@ from jaxgen.nets import (
     DCGANCritic,
     DCGANGenerator,
     InstanceNoise,
-    ResNetCritic,
-    ResNetGenerator,
     Translation,
 )
-from jaxgen.nets.decoders import halvings
+from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training import Bound
 
@@ -96,12 +94,11 @@ def networks(
     shape, width = data.train.event_shape, config.width
     if config.network == "dense":
         return MLP((width,) * 3), MLP((width,) * 3, nn.leaky_relu)
-    doublings = halvings(shape)
-    start = (shape[0] >> doublings, shape[1] >> doublings)
     if config.network == "residual":
-        return ResNetGenerator(start, doublings, width), ResNetCritic(width, halvings=min(doublings, 2))
+        return residual_networks(shape, width)
+    doublings = halvings(shape)
     widths = tuple(width << i for i in range(doublings))
-    return DCGANGenerator(start, widths[::-1]), DCGANCritic(widths, norm=critic_norm)
+    return DCGANGenerator(halved(shape, doublings), widths[::-1]), DCGANCritic(widths, norm=critic_norm)
 
 
 def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:

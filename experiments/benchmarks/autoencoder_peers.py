@@ -12,7 +12,6 @@ variance, and its codebook's terms are means over all numbers, ours sums over th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -83,7 +82,7 @@ ROWS = {
 
 def jaxgen(row: Row) -> Built:
     from jaxgen.distributions.likelihoods import Gaussian
-    from jaxgen.models.vaes import IWAE, dense_vae, residual_vq_vae
+    from jaxgen.models.vaes import dense_vae, importance_weighted, residual_vq_vae
 
     if row.model == "vq_vae":
         model = residual_vq_vae(
@@ -93,7 +92,7 @@ def jaxgen(row: Row) -> Built:
     else:
         model = dense_vae(row.event_shape, row.latents, (row.width, row.width), binarize=False)
         if row.model == "iwae":
-            model = IWAE(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)}, samples=row.samples)
+            model = importance_weighted(model, samples=row.samples)
     return steps.ours(model, row.data(), row.products())
 
 

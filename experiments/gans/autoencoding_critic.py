@@ -7,7 +7,7 @@ from flax import linen as nn
 from experiments.adversarial import AdversarialConfig
 from jaxgen.data import Splits
 from jaxgen.nets import MLP, ConvDecoder
-from jaxgen.nets.decoders import halvings
+from jaxgen.nets.decoders import halved, halvings
 
 CODE = 64
 """Units of the narrowest layer."""
@@ -19,5 +19,5 @@ def decoder(config: AdversarialConfig, data: Splits) -> nn.Module:
         return MLP((CODE, config.width, config.width))
     doublings, shape = halvings(data.train.event_shape), data.train.event_shape
     widths = tuple(config.width << i for i in reversed(range(doublings)))
-    image = ConvDecoder((shape[0] >> doublings, shape[1] >> doublings), (*widths, config.width), nn.relu)
+    image = ConvDecoder(halved(shape, doublings), (*widths, config.width), nn.relu)
     return nn.Sequential((MLP((CODE,)), image))

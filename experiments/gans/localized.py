@@ -5,6 +5,7 @@ orthonormal. `rank` is how many of them do not vanish. In the picture each row h
 first of them. The paper's figures are of semi-supervised classification, which is not done here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 from experiments.adversarial import COLUMNS, AdversarialConfig, experiment, fields, networks
 from experiments.shell import Experiment, main
 from jaxgen import plotting
-from jaxgen.data import ArraySource, Source, Splits
+from jaxgen.data import Source, Splits
 from jaxgen.models.gans import LocalizedGAN
 from jaxgen.models.scaling import from_data
 from jaxgen.training import Bound
@@ -56,12 +57,13 @@ def build(config: LocalizedConfig, data: Splits) -> Experiment:
     return experiment(config, data, model, data=data, pictures={"charts": charts} if drawable else {})
 
 
-def with_rows(split: Source) -> ArraySource:
+def with_rows(split: Source) -> Source:
     """A split whose context are its rows, on the networks' scale and flattened."""
-    rows = split.head(len(split))
-    scaled = np.asarray(from_data(rows["x"], split.event_shape, split.levels, -1.0, 1.0))
-    arrays = {**rows, "context": scaled.reshape(len(scaled), -1)}
-    return ArraySource(arrays, levels=split.levels, classes=split.classes, name=split.name)
+
+    def context(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(from_data(rows["x"], split.event_shape, split.levels, -1.0, 1.0)).reshape(len(rows["x"]), -1)
+
+    return split.with_context(context)
 
 
 if __name__ == "__main__":

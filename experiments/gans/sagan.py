@@ -12,7 +12,7 @@ from experiments.shell import Experiment, main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, Adam, Hinge
 from jaxgen.nets import Projection, SpectralDense, SpectralResNetCritic, SpectralResNetGenerator
-from jaxgen.nets.decoders import halvings
+from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.heads import ScalarHead
 
 
@@ -31,7 +31,7 @@ def build(config: SAGANConfig, data: Splits) -> Experiment:
     shape, doublings = data.train.event_shape, halvings(data.train.event_shape)
     widths, attention = tuple(config.width << i for i in range(doublings)), shape[0] // 2
     generator = SpectralResNetGenerator(
-        (shape[0] >> doublings, shape[1] >> doublings), (*widths[::-1], config.width),
+        halved(shape, doublings), (*widths[::-1], config.width),
         attention if doublings > 1 else None, data.train.classes if config.conditional else 0,
     )  # fmt: skip
     critic = SpectralResNetCritic(widths, attention=attention)

@@ -9,7 +9,6 @@ rises from zero, and words are dropped from the decoder's inputs: `--network lst
 there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.vaes.collapse` compares them.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.data.text import TextSource
 from jaxgen.distributions import Bernoulli, Categorical, Gaussian
-from jaxgen.models.vaes import QuantizedSequenceVAE, SequenceVAE
+from jaxgen.models.vaes import QuantizedSequenceVAE, SequenceVAE, extended
 from jaxgen.nets import MLP, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.training import Bound
 
@@ -71,8 +70,7 @@ def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
         axes=2 if images else 1, word_dropout=config.word_dropout,
     )
     if config.groups:
-        fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-        model = QuantizedSequenceVAE(**fields, groups=config.groups, codes=config.codes)
+        model = extended(model, QuantizedSequenceVAE, groups=config.groups, codes=config.codes)
     experiment = trained(config, data, model)
     if not isinstance(data.train, TextSource):
         return experiment

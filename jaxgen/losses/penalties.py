@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array, Key
+from jaxgen.losses.squared_distance import squared_distance
 
 Critic = Callable[[Array], Array]
 """[B, ...] to [B], each output a function of its own row alone."""
@@ -113,7 +114,7 @@ def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) ->
     Args:
         outputs, changed: [B, ...], the critic's on rows and on the same rows augmented.
     """
-    return weight * _squared_distance(outputs, changed)
+    return weight * squared_distance(outputs, changed)
 
 
 def orthonormality(jacobian: Array) -> Array:
@@ -138,9 +139,4 @@ def proximal(new: Array, old: Array, weight: float = 1.0) -> Array:
     Args:
         new, old: [B, ...], samples of both from the same latents.
     """
-    return weight * _squared_distance(new, jax.lax.stop_gradient(old))
-
-
-def _squared_distance(a: Array, b: Array) -> Array:
-    chex.assert_equal_shape([a, b])
-    return ((a - b) ** 2).sum(tuple(range(1, a.ndim))).mean()
+    return weight * squared_distance(new, jax.lax.stop_gradient(old))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxgen.contracts import Array
+from jaxgen.losses.auxiliary import class_loss
 
 
 def marginal_bound(log_classes: Array, bounds: Array) -> Array:
@@ -38,8 +38,7 @@ def k_plus_one_labelled(logits: Array, labels: Array) -> Array:
         logits: [B, K], of the real classes.
         labels: [B], integers 0..K-1.
     """
-    chex.assert_rank([logits, labels], [2, 1])
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return class_loss(logits, labels)
 
 
 def k_plus_one_unlabelled(real_logits: Array, fake_logits: Array) -> Array:

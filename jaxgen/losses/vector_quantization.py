@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgen.contracts import Array, Key
+from jaxgen.losses.squared_distance import squared_distance
 
 
 def nearest_codes(z_e: Array, codebook: Array) -> Array:
@@ -34,7 +35,7 @@ def codebook_loss(z_e: Array, e: Array) -> Array:
     Returns:
         A scalar.
     """
-    return _squared_distance(lax.stop_gradient(z_e), e)
+    return squared_distance(lax.stop_gradient(z_e), e)
 
 
 def commitment_loss(z_e: Array, e: Array) -> Array:
@@ -48,12 +49,7 @@ def commitment_loss(z_e: Array, e: Array) -> Array:
     Returns:
         A scalar.
     """
-    return _squared_distance(z_e, lax.stop_gradient(e))
-
-
-def _squared_distance(a: Array, b: Array) -> Array:
-    chex.assert_equal_shape([a, b])
-    return ((a - b) ** 2).sum(tuple(range(1, a.ndim))).mean()
+    return squared_distance(z_e, lax.stop_gradient(e))
 
 
 def straight_through(z_e: Array, e: Array) -> Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array
+from jaxgen.metrics.rows import flat_rows
 
 
 def distance_ratio(real: Array, fake: Array) -> Array:
@@ -27,10 +28,9 @@ def _mean_distance(x: Array) -> Array:
     n = len(x)
     if n < 2:
         raise ValueError(f"a distance is between two rows at least, got {n}")
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    x = flat_rows(x)
     # around their own middle equal rows are zeros, and distances by products have all their digits
-    x = x.reshape(n, -1) - x.reshape(n, -1).mean(0)
+    x = x - x.mean(0)
     squares = (x**2).sum(1)
     squared = squares[:, None] + squares - 2 * jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
     squared = jnp.where(jnp.eye(n, dtype=bool), 0, jnp.maximum(squared, 0))

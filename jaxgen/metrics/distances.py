@@ -9,15 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contracts import Array, Key
+from jaxgen.metrics.rows import flat_rows
 
 ROWS = 256
 """Rows whose distances to all others are held at a time."""
-
-
-def _rows(x: Array) -> Array:
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-    return x.reshape(x.shape[0], -1)
 
 
 def wasserstein_1d(x: Array, y: Array) -> Array:
@@ -34,7 +29,7 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 50) -> A
     Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures". Between two samples of one distribution
     it is of the order of their spread over the root of their number.
     """
-    x, y = _rows(x), _rows(y)
+    x, y = flat_rows(x), flat_rows(y)
     directions = jax.random.normal(key, (projections, x.shape[1]), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     return jax.lax.map(lambda d: wasserstein_1d(x @ d, y @ d), directions).mean()
@@ -50,7 +45,7 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
         biased: equation 5, which counts each row's likeness to itself: never negative, and too great by about
             (1 - E k) / N + (1 - E k) / M. Else equation 3, without.
     """
-    x, y = _rows(x), _rows(y)
+    x, y = flat_rows(x), flat_rows(y)
     # distances by products, which takes N M numbers instead of N M D, lose fewer digits around a common middle
     middle = x.mean(0)
     x, y = x - middle, y - middle
@@ -64,7 +59,7 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
 
 def data_bandwidth(x: Array) -> Array:
     """The root of the mean squared distance between two of the rows, in the data's units, a scalar."""
-    return jnp.sqrt(2 * _rows(x).var(0, ddof=1).sum())
+    return jnp.sqrt(2 * flat_rows(x).var(0, ddof=1).sum())
 
 
 def kernel_distance(
@@ -85,7 +80,7 @@ def kernel_distance(
     Raises:
         ValueError: subsets larger than one of the sets.
     """
-    real, fake = _rows(real), _rows(fake)
+    real, fake = flat_rows(real), flat_rows(fake)
     if not 2 <= size <= min(len(real), len(fake)):
         raise ValueError(f"size={size} was given; it has to be between 2 and the {min(len(real), len(fake))} rows")
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array
+from jaxgen.metrics.rows import flat_rows
 
 ROWS = 64
 """Rows whose distances to all others are held at a time."""
@@ -36,7 +37,7 @@ def one_nearest_neighbour(real: Array, fake: Array) -> dict[str, Array]:
     """
     if len(real) != len(fake):
         raise ValueError(f"a test of nearest neighbours needs equal numbers of rows, got {len(real)} and {len(fake)}")
-    rows = jnp.concatenate([_flat(real), _flat(fake)])
+    rows = jnp.concatenate([flat_rows(real), flat_rows(fake)])
     is_real = jnp.arange(len(rows)) < len(real)
 
     def right(i: Array, squared: Array) -> Array:
@@ -68,7 +69,7 @@ def precision_recall_of_manifolds(real: Array, fake: Array, k: int = 3) -> dict[
         radii = _squared_radii(centers, k)
         return _over(lambda squared: (squared <= radii).any(), rows, centers).mean()
 
-    real, fake = _flat(real), _flat(fake)
+    real, fake = flat_rows(real), flat_rows(fake)
     return {"precision": within(fake, real), "recall": within(real, fake)}
 
 
@@ -87,7 +88,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
     Raises:
         ValueError: k real rows or fewer.
     """
-    real, fake = _flat(real), _flat(fake)
+    real, fake = flat_rows(real), flat_rows(fake)
     radii = _squared_radii(real, k)
     balls = _over(lambda squared: (squared <= radii).sum(), fake, real)
     return {"density": balls.mean() / k, "coverage": (_over(jnp.min, real, fake) <= radii).mean()}
@@ -95,7 +96,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
 
 def nearest_distances(x: Array) -> Array:
     """Of each row the distance to the nearest other one, [N]."""
-    return jnp.sqrt(_squared_radii(_flat(x), 1))
+    return jnp.sqrt(_squared_radii(flat_rows(x), 1))
 
 
 def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, Array]:
@@ -112,17 +113,11 @@ def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, A
     Returns:
         `pairs`; `support`, n (n - 1) / (2 pairs), infinite where there are none.
     """
-    samples = _flat(samples)
+    samples = flat_rows(samples)
     n, index = len(samples), jnp.arange(len(samples))
     later = _over_others(lambda i, squared: ((squared <= threshold**2) & (index > i)).sum(), samples)
     pairs = later.sum()
     return {"pairs": pairs, "support": n * (n - 1) / (2 * pairs)}
-
-
-def _flat(x: Array) -> Array:
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-    return x.reshape(len(x), -1)
 
 
 def _over(of: Callable[[Array], Array], rows: Array, others: Array) -> Array:

@@ -109,24 +109,29 @@ def quick_figures(real: Array, fake: Array, key: Key) -> dict[str, Array]:
         real, fake: features, [N, F] and [M, F].
         key: of the subsets.
     """
-    kernel, _ = kernel_distance(real, fake, key, size=max(2, min(1000, min(len(real), len(fake)) // 2)))
-    return {"kernel_distance": kernel, **precision_recall_of_manifolds(real, fake), **density_coverage(real, fake)}
+    return {
+        "kernel_distance": _kernel_distance(real, fake, key)[0],
+        **precision_recall_of_manifolds(real, fake),
+        **density_coverage(real, fake),
+    }
+
+
+def _kernel_distance(real: Array, fake: Array, key: Key) -> tuple[Array, Array]:
+    """Of subsets of half the rows, at most 1,000."""
+    return kernel_distance(real, fake, key, size=max(2, min(1000, min(len(real), len(fake)) // 2)))
 
 
 @jax.jit
 def _on_device(real: Array, fake: Array, real_logits: Array, fake_logits: Array, key: Key) -> dict[str, Array]:
     direction_key, subset_key = jax.random.split(key)
     rows, bandwidth = min(len(real), len(fake)), data_bandwidth(real)
-    kernel, kernel_std = kernel_distance(real, fake, subset_key, size=max(2, min(1000, rows // 2)))
     return {
-        "kernel_distance": kernel,
-        "kernel_distance_std": kernel_std,
+        **quick_figures(real, fake, subset_key),
+        "kernel_distance_std": _kernel_distance(real, fake, subset_key)[1],
         "mmd_squared": mmd_squared(real, fake, bandwidth),
         "mmd_squared_biased": mmd_squared(real, fake, bandwidth, biased=True),
         "sliced_wasserstein": sliced_wasserstein(real, fake, direction_key),
         **one_nearest_neighbour(real[:rows], fake[:rows]),
-        **precision_recall_of_manifolds(real, fake),
-        **density_coverage(real, fake),
         "duplicate_pairs": birthday_duplicates(fake, jnp.quantile(nearest_distances(real), DUPLICATES))["pairs"],
         "distance_ratio": distance_ratio(real[:EXACT_ROWS], fake[:EXACT_ROWS]),
         "inception_score": inception_score(fake_logits)[0],

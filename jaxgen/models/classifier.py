@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data
 from jaxgen.nets.heads import Headed, VectorHead
@@ -75,5 +74,4 @@ class Classifier:
 
 
 def _figures(logits: Array, label: Array) -> dict[str, Array]:
-    right = jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], -1)
-    return {"cross_entropy": -right.mean(), "accuracy": (logits.argmax(-1) == label).mean()}
+    return {"cross_entropy": class_loss(logits, label), "accuracy": (logits.argmax(-1) == label).mean()}

@@ -8,8 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.convolution import Conv
-
-he_normal = nn.initializers.he_normal()
+from jaxgen.nets.initializers import he_normal
 
 
 def mean_pool(x: jax.Array) -> jax.Array:

@@ -78,3 +78,8 @@ def halvings(event_shape: tuple[int, ...], smallest: int = 4) -> int:
     while height % 2 == width % 2 == 0 and min(height, width) // 2 >= smallest:
         height, width, n = height // 2, width // 2, n + 1
     return n
+
+
+def halved(event_shape: tuple[int, ...], times: int) -> tuple[int, int]:
+    """Height and width of an image that is halved so often."""
+    return event_shape[0] >> times, event_shape[1] >> times

@@ -8,9 +8,8 @@ import jax
 from flax import linen as nn
 
 from jaxgen.convolution import Conv
+from jaxgen.nets.initializers import he_normal
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
-
-he_normal = nn.initializers.he_normal()
 
 
 def upsample(x: jax.Array) -> jax.Array:

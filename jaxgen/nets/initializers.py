@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+he_normal = nn.initializers.he_normal()
+"""Of residual networks."""
 lecun_normal = nn.initializers.lecun_normal()
 """Flax's own for dense layers and convolutions."""
 

@@ -22,4 +22,4 @@ from jaxgen.models.gans.optimizers import Adam, ClippedRMSProp
 from jaxgen.models.gans.proximal import Proximal
 from jaxgen.models.gans.regularizers import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
 from jaxgen.models.gans.semi_supervised import SemiSupervisedGAN
-from jaxgen.models.gans.wgan_gp import dense_wgan_gp, residual_wgan_gp, wgan_gp
+from jaxgen.models.gans.wgan_gp import dense_wgan_gp, residual_networks, residual_wgan_gp, wgan_gp

@@ -23,7 +23,7 @@ from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Variabl
 from jaxgen.losses.auxiliary import bottleneck, next_dual
 from jaxgen.losses.elbo import kl_to_standard_normal
 from jaxgen.models.gans.gan import GAN
-from jaxgen.models.gans.players import Judgement, Pair
+from jaxgen.models.gans.players import Judgement, Pair, scored, told
 from jaxgen.models.players import forward
 from jaxgen.nets.heads import GaussianHead, ScalarHead
 
@@ -43,14 +43,12 @@ class BottleneckCritic(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> Judgement:
         x, context = pair
-        h = self.network(x if context is None else self.condition.before(x, context))
+        h = self.network(told(self.condition, x, context))
         mean, log_variance, _ = GaussianHead(self.codes, name="code")(h)
         code = mean
         if self.drawn and self.has_rng("dropout"):
             code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("dropout"), mean.shape)
-        score = ScalarHead(name="head")(code)
-        if context is not None:
-            score = score + self.condition.after(code, context)
+        score = scored(self.condition, ScalarHead(name="head")(code), code, context)
         return Judgement(score, kl_to_standard_normal(mean, log_variance))
 
 

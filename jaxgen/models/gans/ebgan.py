@@ -22,7 +22,7 @@ from jaxgen.contracts import Array, LossOutput, Play, Variables
 from jaxgen.losses.energies import pulling_away
 from jaxgen.models.gans.criteria import Criterion, Energy
 from jaxgen.models.gans.gan import GAN
-from jaxgen.models.gans.players import Judgement, Pair
+from jaxgen.models.gans.players import Judgement, Pair, told
 from jaxgen.nets.conditioning import Projection
 from jaxgen.nets.heads import EventHead
 
@@ -43,7 +43,7 @@ class Autoencoder(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> Judgement:
         x, context = pair
-        code = self.encoder(x if context is None else self.condition.before(x, context))
+        code = self.encoder(told(self.condition, x, context))
         again = EventHead(self.event_shape, name="head")(self.decoder(code))[..., 0]
         error = jnp.abs(again - x) ** self.power
         return Judgement(error.mean(tuple(range(1, x.ndim))), code)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -106,14 +107,14 @@ class InfoGAN(GAN):
     def _parts(self, variables: Variables, judged: Judgement) -> tuple[list[Array], Array, Array]:
         """Logits of each category, means and log-variances of the numbers."""
         out = self._recognition.apply(variables["recognition"], judged.features)
-        *logits, numbers = jnp.split(out, list(_ends(self.categories)), -1)
+        *logits, numbers = jnp.split(out, list(accumulate(self.categories)), -1)
         mean, log_variance = jnp.split(numbers, 2, -1)
         return logits, mean, log_variance
 
     def _information(self, variables: Variables, judged: Judgement, z: Array) -> tuple[Array, Array]:
         """L_I of the categories and of the numbers."""
         logits, mean, log_variance = self._parts(variables, judged)
-        *hot, numbers = jnp.split(z[:, self.latents :], list(_ends(self.categories)), -1)
+        *hot, numbers = jnp.split(z[:, self.latents :], list(accumulate(self.categories)), -1)
         of_categories = sum(map(categorical_information, logits, (h.argmax(-1) for h in hot)), start=jnp.zeros(()))
         of_numbers = normal_information(mean, log_variance, numbers) if self.numbers else jnp.zeros(())
         return of_categories, of_numbers
@@ -131,7 +132,3 @@ class InfoGAN(GAN):
         categories, numbers = self._information(variables, on_fake, z)
         value = -self.information_weight * categories - self.number_weight * numbers
         return LossOutput(value, {"category_information": categories, "number_information": numbers})
-
-
-def _ends(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sum(sizes[: i + 1]) for i in range(len(sizes)))

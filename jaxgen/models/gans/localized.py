@@ -21,6 +21,7 @@ from flax import linen as nn
 
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.penalties import orthonormality
+from jaxgen.losses.squared_distance import squared_distance
 from jaxgen.models.gans.gan import GAN
 from jaxgen.models.gans.players import Judgement
 from jaxgen.nets.conditioning import Ignore
@@ -70,7 +71,7 @@ class LocalizedGAN(GAN):
 
     def _origin(self, variables: Variables, context: Array) -> Array:
         at_zero = self._at(variables, jnp.zeros((len(context), self.latents)), context)
-        return ((at_zero - context) ** 2).sum(-1).mean()
+        return squared_distance(at_zero, context)
 
     def _jacobian(self, variables: Variables, context: Array) -> Array:
         """[B, D, latents]."""

@@ -21,6 +21,18 @@ class Judgement(NamedTuple):
     features: jax.Array
 
 
+def told(condition: nn.Module, x: jax.Array, context: jax.Array | None) -> jax.Array:
+    """What a network is given of x and the condition, where there is one."""
+    return x if context is None else condition.before(x, context)
+
+
+def scored(
+    condition: nn.Module, score: jax.Array, features: jax.Array, context: jax.Array | None
+) -> jax.Array:
+    """A score, and what the condition adds to it, where there is one."""
+    return score if context is None else score + condition.after(features, context)
+
+
 class Generator(nn.Module):
     """Latents [B, L] and a condition to an event, [B, *event_shape].
 
@@ -38,7 +50,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> jax.Array:
         z, context = pair
-        h = self.network(z if context is None else self.condition.before(z, context))
+        h = self.network(told(self.condition, z, context))
         y = EventHead(self.event_shape, name="head")(h)[..., 0]
         return jnp.tanh(y) if self.bounded else y
 
@@ -53,9 +65,5 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> Judgement:
         x, context = pair
-        if context is None:
-            features = self.network(x)
-            return Judgement(self.head(features), features)
-        features = self.network(self.condition.before(x, context))
-        score = self.head(features) + self.condition.after(features, context)
-        return Judgement(score, features)
+        features = self.network(told(self.condition, x, context))
+        return Judgement(scored(self.condition, self.head(features), features, context), features)

@@ -18,7 +18,7 @@ from jaxgen.models.gans.gan import GAN
 from jaxgen.models.gans.optimizers import Adam
 from jaxgen.models.gans.regularizers import GradientPenalty
 from jaxgen.nets.critics import ResNetCritic
-from jaxgen.nets.decoders import halvings
+from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.mlp import MLP
 
@@ -47,12 +47,15 @@ def dense_wgan_gp(event_shape: tuple[int, ...] = (2,), width: int = 512, depth: 
     return wgan_gp(network, network, event_shape, latents, penalty_weight=0.1)
 
 
+def residual_networks(event_shape: tuple[int, int, int], width: int) -> tuple[ResNetGenerator, ResNetCritic]:
+    """The paper's generator and critic for images of this size."""
+    doublings = halvings(event_shape)
+    generator = ResNetGenerator(halved(event_shape, doublings), doublings, width)
+    return generator, ResNetCritic(width, halvings=min(doublings, 2))
+
+
 def residual_wgan_gp(
     event_shape: tuple[int, int, int], width: int = 128, latents: int = 128, levels: int | None = 256
 ) -> GAN:
     """The paper's residual networks for images; at 32 x 32 x 3 its CIFAR-10 ones."""
-    doublings = halvings(event_shape)
-    start = (event_shape[0] >> doublings, event_shape[1] >> doublings)
-    generator = ResNetGenerator(start, doublings, width)
-    critic = ResNetCritic(width, halvings=min(doublings, 2))
-    return wgan_gp(generator, critic, event_shape, latents, levels, adam=Adam(2e-4, 0.0, 0.9))
+    return wgan_gp(*residual_networks(event_shape, width), event_shape, latents, levels, adam=Adam(2e-4, 0.0, 0.9))

@@ -12,5 +12,5 @@ from jaxgen.models.vaes.iwae import IWAE, importance_weighted
 from jaxgen.models.vaes.m2 import M2
 from jaxgen.models.vaes.objectives import ELBO, Objective, Terms
 from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, SequenceVAE, recurrent_vae
-from jaxgen.models.vaes.vae import VAE, lagging_inference
+from jaxgen.models.vaes.vae import VAE, extended, lagging_inference
 from jaxgen.models.vaes.vq_vae import VQVAE, residual_vq_vae

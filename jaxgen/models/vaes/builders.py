@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood
 from jaxgen.models.vaes.objectives import ELBO, Objective
 from jaxgen.models.vaes.vae import VAE
-from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
+from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halved, halvings
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.mlp import MLP
 
@@ -44,7 +44,7 @@ def conv_vae(
     """Convolutional networks for images, halved while they are even and above 4 pixels, the channels doubling."""
     stages = halvings(event_shape)
     widths = tuple(width * 2**i for i in range(stages))
-    start = (event_shape[0] >> stages, event_shape[1] >> stages)
+    start = halved(event_shape, stages)
     decoder = ConvDecoder(start, (*widths[::-1], width)) if widths else ConvDecoder(start, (width,))
     return VAE(ConvEncoder(widths), decoder, event_shape, latents, likelihood, levels, binarize, objective)
 
@@ -64,7 +64,7 @@ def residual_vae(
     `width` is of the lowest resolution, a quarter of it of each of the `blocks` residual blocks within.
     """
     stages, hidden = min(2, halvings(event_shape)), max(1, width // 4)
-    start = (event_shape[0] >> stages, event_shape[1] >> stages)
+    start = halved(event_shape, stages)
     encoder = ResidualEncoder(width, stages, blocks, hidden)
     decoder = ResidualDecoder(width, stages, blocks, hidden, start)
     return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)

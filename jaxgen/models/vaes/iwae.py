@@ -25,7 +25,7 @@ from jaxgen.distributions.likelihoods import Bernoulli
 from jaxgen.losses.elbo import doubly_reparameterized_bound, importance_weighted_bound
 from jaxgen.models.players import forward
 from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.vae import VAE, Posterior
+from jaxgen.models.vaes.vae import VAE, Posterior, extended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,4 +154,4 @@ class IWAE(VAE):
 
 def importance_weighted(model: VAE, **fields: Any) -> IWAE:
     """An IWAE of a VAE's networks, with these fields of its own: `importance_weighted(dense_vae((784,)), samples=5)`."""
-    return IWAE(**{field.name: getattr(model, field.name) for field in dataclasses.fields(model)}, **fields)
+    return extended(model, IWAE, **fields)

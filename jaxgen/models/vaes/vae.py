@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,9 @@ class Posterior(NamedTuple):
     mean: Array
     log_variance: Array
     features: Array | None
+
+
+Kind = TypeVar("Kind", bound="VAE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,6 +357,11 @@ class VAE:
     def _decoder_inputs(self, z: Array, context: Array | None, target: Array | None) -> Any:
         """What the decoder is given: the latents, and where it is autoregressive, of the target what came before."""
         return concatenate_context(z, context)
+
+
+def extended(model: VAE, kind: type[Kind], **fields: Any) -> Kind:
+    """A VAE of another kind, with the fields of this one and these of its own: `extended(vae, IWAE, samples=5)`."""
+    return kind(**{field.name: getattr(model, field.name) for field in dataclasses.fields(model)}, **fields)
 
 
 def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientTransformation) -> dict[str, Play]:

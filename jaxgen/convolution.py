@@ -156,9 +156,10 @@ class UpConv(nn.Module):
     factor: int = 2
     use_bias: bool = True
     kernel_init: Callable = nn.initializers.lecun_normal()
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        wide = self.features * self.factor**2
-        x = Conv(wide, self.kernel_size, use_bias=self.use_bias, kernel_init=self.kernel_init)(x)
+        folded = self.features * self.factor**2
+        x = Conv(folded, self.kernel_size, use_bias=self.use_bias, kernel_init=self.kernel_init, dtype=self.dtype)(x)
         return depth_to_space(x, self.factor)

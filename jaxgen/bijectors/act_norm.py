@@ -7,7 +7,8 @@ import math
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.precision import at_least_float32
 
 
 class ActNorm(Bijector):

@@ -13,10 +13,11 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgen.bijectors import made
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
 from jaxgen.bijectors.coupling import fit_context
 from jaxgen.bijectors.rearrange import Permute
 from jaxgen.bijectors.transformers import Transformer
+from jaxgen.precision import at_least_float32
 
 Layers = Sequence[tuple[Array, Array]]
 """Of each layer, the head's last: kernel [before, after], zero where nothing is connected, and bias [after]."""

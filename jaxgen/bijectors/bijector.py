@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.precision import at_least_float32, wide
+
 Array = jax.Array
 ValueAndLogDet = tuple[Array, Array]
 
@@ -15,11 +17,6 @@ def event_axes(x: Array) -> tuple[int, ...]:
     return tuple(range(1, x.ndim))
 
 
-def at_least_float32(x: Array) -> Array:
-    """Coordinates and log-determinants lose too much in half precision, whatever the networks compute in."""
-    return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
-
-
 def sum_over_event(x: Array) -> Array:
     """[B, *event] to [B], at least in float32."""
     return at_least_float32(x).sum(event_axes(x))
@@ -27,7 +24,7 @@ def sum_over_event(x: Array) -> Array:
 
 def zero_log_det(x: Array) -> Array:
     """The log-determinant of a map that preserves volume: zeros [B], at least float32."""
-    return jnp.zeros(x.shape[:1], jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.zeros(x.shape[:1], wide(x))
 
 
 class Bijector(nn.Module):

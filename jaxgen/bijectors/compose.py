@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
 from jaxgen.bijectors.reversible import depends_on_keys, reversing_scan
+from jaxgen.precision import at_least_float32
 
 Gradient = Literal["store", "rematerialize", "reverse"]
 _OPPOSITE = {"forward": "inverse", "inverse": "forward"}

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
 from jaxgen.bijectors.transformers import Transformer
 from jaxgen.convolution import Conv
+from jaxgen.precision import at_least_float32, wide
 
 
 class ZeroHead(nn.Module):
@@ -35,8 +36,8 @@ class ZeroHead(nn.Module):
         def bias_init(key, shape, dtype=jnp.float32):
             return jnp.repeat(jnp.asarray(self.start, dtype), shape[0] // len(self.start))
 
-        layer = Conv if h.ndim == 4 else nn.Dense
-        return layer(self.features, kernel_init=nn.initializers.zeros, bias_init=bias_init, name="layer")(h)
+        layer, zeros = Conv if h.ndim == 4 else nn.Dense, nn.initializers.zeros
+        return layer(self.features, kernel_init=zeros, bias_init=bias_init, dtype=wide(h), name="layer")(h)
 
 
 class SharedHead(nn.Module):

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
+from jaxgen.precision import at_least_float32
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

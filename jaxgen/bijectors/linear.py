@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.linalg import solve_triangular
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.precision import at_least_float32
 
 _BLOCK = 24
 """BLAS solves triangular systems up to this size on one thread; larger ones cost more to share than to solve."""

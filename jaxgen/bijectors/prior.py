@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, sum_over_event
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
 from jaxgen.bijectors.compose import Chain, OnHalf
 from jaxgen.bijectors.coupling import Coupling, ZeroHead, fit_context, head_parameters
 from jaxgen.bijectors.transformers import AffineTransformer
+from jaxgen.precision import at_least_float32
 
 
 class LearnedPrior(Bijector):

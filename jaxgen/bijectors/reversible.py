@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, at_least_float32, zero_log_det
+from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.precision import at_least_float32
 
 Map = Callable[..., ValueAndLogDet]
 """A pure function `(variables, x, context) -> (y, log_det)`; y has the shape and dtype of x.

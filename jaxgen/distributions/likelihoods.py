@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgen.contracts import Array, Key
+from jaxgen.precision import at_least_float32
 
 
 class Likelihood(Protocol):
@@ -38,17 +39,13 @@ class Likelihood(Protocol):
         """A draw: [..., n] to [...]."""
 
 
-def _precise(a: Array) -> Array:
-    return jnp.asarray(a, jnp.promote_types(jnp.result_type(a), jnp.float32))
-
-
 def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
     if params.shape != (*x.shape, likelihood.n):
         raise ValueError(
             f"{type(likelihood).__name__} rates data of shape {x.shape} with parameters of shape "
             f"{(*x.shape, likelihood.n)}, not {params.shape}"
         )
-    return _precise(params), _precise(x)
+    return at_least_float32(params), at_least_float32(x)
 
 
 def _sum_event(a: Array) -> Array:
@@ -77,7 +74,7 @@ class Bernoulli:
         return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
     def mean(self, params: Array) -> Array:
-        return jax.nn.sigmoid(_precise(params)[..., 0])
+        return jax.nn.sigmoid(at_least_float32(params)[..., 0])
 
     def sample(self, params: Array, key: Key) -> Array:
         probabilities = self.mean(params)
@@ -111,10 +108,10 @@ class Gaussian:
         return _sum_event(-0.5 * (z**2 + jnp.log(2 * jnp.pi)) - jnp.log(std))
 
     def mean(self, params: Array) -> Array:
-        return _precise(params)[..., 0]
+        return at_least_float32(params)[..., 0]
 
     def sample(self, params: Array, key: Key) -> Array:
-        params = _precise(params)
+        params = at_least_float32(params)
         return params[..., 0] + self._std(params) * jax.random.normal(key, params.shape[:-1], params.dtype)
 
 
@@ -158,7 +155,7 @@ class OptimalGaussian:
         return _sum_event(-0.5 * ((x - params[..., 0]) ** 2 / variance + jnp.log(2 * jnp.pi * variance)))
 
     def mean(self, params: Array) -> Array:
-        return _precise(params)[..., 0]
+        return at_least_float32(params)[..., 0]
 
     def sample(self, params: Array, key: Key) -> Array:
         return self.mean(params)
@@ -188,11 +185,11 @@ class Categorical:
 
     def mean(self, params: Array) -> Array:
         """sum_k k P(k): of use where the integers have an order after all."""
-        params = _precise(params)
+        params = at_least_float32(params)
         return jax.nn.softmax(params) @ jnp.arange(self.levels, dtype=params.dtype)
 
     def sample(self, params: Array, key: Key) -> Array:
-        params = _precise(params)
+        params = at_least_float32(params)
         return jax.random.categorical(key, params).astype(params.dtype)
 
 
@@ -222,10 +219,10 @@ class DiscretizedLogistic:
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""
-        return _mean_level(*_location_and_scale(_precise(params), self.levels, self.floor), self.levels)
+        return _mean_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels)
 
     def sample(self, params: Array, key: Key) -> Array:
-        return _draw_level(*_location_and_scale(_precise(params), self.levels, self.floor), self.levels, key)
+        return _draw_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels, key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,12 +265,12 @@ class DiscretizedLogisticMixture:
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""
-        logits, location, scale = self._components(_precise(params))
+        logits, location, scale = self._components(at_least_float32(params))
         return (jax.nn.softmax(logits) * _mean_level(location, scale, self.levels)).sum(-1)
 
     def sample(self, params: Array, key: Key) -> Array:
         which_key, key = jax.random.split(key)
-        logits, location, scale = self._components(_precise(params))
+        logits, location, scale = self._components(at_least_float32(params))
         which = jax.random.categorical(which_key, logits)[..., None]
         location, scale = (jnp.take_along_axis(a, which, axis=-1)[..., 0] for a in (location, scale))
         return _draw_level(location, scale, self.levels, key)

@@ -7,6 +7,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxgen.precision import at_least_float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Standard:
@@ -32,7 +34,7 @@ class Standard:
         """
         if z.shape[1:] != self.event_shape:
             raise ValueError(f"{type(self).__name__} is over events of shape {self.event_shape}, got {z.shape[1:]}.")
-        z = jnp.asarray(z, jnp.promote_types(z.dtype, jnp.float32))
+        z = at_least_float32(z)
         return self._log_density(z).sum(tuple(range(1, z.ndim)))
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:

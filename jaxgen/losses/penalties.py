@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
+from jaxgen.precision import at_least_float32
 
 Critic = Callable[[Array], Array]
 """[B, ...] to [B], each output a function of its own row alone."""
@@ -49,7 +50,7 @@ def squared_slopes(critic: Critic, x: Array) -> Array:
         return outputs.sum()
 
     gradient = jax.grad(total)(x)
-    return (gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32)) ** 2).sum(tuple(range(1, x.ndim)))
+    return (at_least_float32(gradient) ** 2).sum(tuple(range(1, x.ndim)))
 
 
 def gradient_norm(critic: Critic, x: Array) -> Array:

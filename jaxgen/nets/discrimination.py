@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,16 +74,19 @@ class WeightNormDense(nn.Module):
     """
 
     features: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         v = self.param("direction", nn.initializers.normal(0.05), (x.shape[-1], self.features))
-        y = x @ (v / jnp.sqrt((v**2).sum(0) + 1e-12))
+        x, v = nn.dtypes.promote_dtype(x, v / jnp.sqrt((v**2).sum(0) + 1e-12), dtype=self.dtype)
+        y = x @ v
         mean, std = y.mean(0), y.std(0)
         # rows that are all alike, or one alone, say nothing of the scale
         start = 1 / jnp.where(std > 1e-4, std, 1.0)
         scale = self.param("scale", lambda _: start)
-        return scale * y + self.param("bias", lambda _: -start * mean)
+        bias = self.param("bias", lambda _: -start * mean)
+        return scale.astype(y.dtype) * y + bias.astype(y.dtype)
 
 
 class NoisyMLP(nn.Module):

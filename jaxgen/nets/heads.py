@@ -1,6 +1,6 @@
 """Last layers, owned by models: a user brings a network and counts no output features, the head adds what is due.
 
-Heads compute in float32 whatever the network before them computed in.
+Heads compute at least in float32 whatever the network before them computed in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.convolution import Conv, UpConv
+from jaxgen.precision import wide
 
 LOG_VARIANCE_BOUND = 14.0
 """Log-variances stay within +-14, standard deviations within 0.0009 and 1100."""
@@ -41,8 +42,8 @@ class GaussianHead(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         h = h.reshape(h.shape[0], -1)
-        mean = nn.Dense(self.latents, name="mean")(h)
-        raw = nn.Dense(self.latents, name="log_variance")(h)
+        mean = nn.Dense(self.latents, dtype=wide(h), name="mean")(h)
+        raw = nn.Dense(self.latents, dtype=wide(h), name="log_variance")(h)
         more = nn.Dense(self.features, name="features")(h) if self.features else None
         return mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND), more
 
@@ -61,11 +62,11 @@ class EventHead(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         resolution = h.shape[1:-1] if len(self.event_shape) == 3 else None
         if resolution == self.event_shape[:-1]:
-            h = Conv(self.event_shape[-1] * self.n, 3, name="out")(h)
+            h = Conv(self.event_shape[-1] * self.n, 3, dtype=wide(h), name="out")(h)
         elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
-            h = UpConv(self.event_shape[-1] * self.n, name="out")(h)
+            h = UpConv(self.event_shape[-1] * self.n, dtype=wide(h), name="out")(h)
         else:
-            h = nn.Dense(math.prod(self.event_shape) * self.n, name="out")(h.reshape(h.shape[0], -1))
+            h = nn.Dense(math.prod(self.event_shape) * self.n, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
         return h.reshape(h.shape[0], *self.event_shape, self.n)
 
 
@@ -80,7 +81,7 @@ class ScalarHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return self.layer(1, name="out")(h.reshape(h.shape[0], -1))[:, 0]
+        return self.layer(1, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))[:, 0]
 
 
 class VectorHead(nn.Module):
@@ -90,4 +91,4 @@ class VectorHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return nn.Dense(self.features, name="out")(h.reshape(h.shape[0], -1))
+        return nn.Dense(self.features, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))

@@ -99,7 +99,7 @@ class PixelCNN(nn.Module):
         self.embed = nn.Embed(self.codes, self.width)
         self.stack = [GatedBlock(self.width, self.size, self.dropout) for _ in range(self.blocks)]
         self.hidden = nn.Dense(self.width)
-        self.last = nn.Dense(self.codes, kernel_init=nn.initializers.zeros)
+        self.last = nn.Dense(self.codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 
     def __call__(self, codes: Array, context: Array | None = None) -> Array:
         """The logits; a context is [B, D], for all places, or [B, H, W, D]."""
@@ -119,7 +119,7 @@ class PixelCNN(nn.Module):
         return self._logits(h)
 
     def _logits(self, h: Array) -> Array:
-        return self.last(nn.relu(self.hidden(nn.relu(h)))).astype(jnp.float32)
+        return self.last(nn.relu(self.hidden(nn.relu(h))))
 
     def row(self, above: Array, seen: tuple[Array, ...], i: Array, context: Array | None):
         """Row i of the vertical stack, from the codes of the row above [B, W].

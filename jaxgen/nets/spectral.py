@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,18 +43,25 @@ class SpectralNorm(nn.Module):
         return kernel / jnp.maximum(left @ matrix @ right, 1e-12)
 
 
+def _biased(layer: nn.Module, y: jax.Array) -> jax.Array:
+    if not layer.use_bias:
+        return y
+    return y + layer.param("bias", nn.initializers.zeros, (layer.features,)).astype(y.dtype)
+
+
 class SpectralDense(nn.Module):
     """`nn.Dense` with a spectrally normalised kernel."""
 
     features: int
     use_bias: bool = True
     kernel_init: Callable = lecun_normal
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = SpectralNorm()(self.param("kernel", self.kernel_init, (x.shape[-1], self.features)))
-        y = x @ kernel
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return _biased(self, x @ kernel)
 
 
 class SpectralConv(nn.Module):
@@ -64,11 +72,12 @@ class SpectralConv(nn.Module):
     strides: int = 1
     use_bias: bool = True
     kernel_init: Callable = lecun_normal
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = SpectralNorm()(self.param("kernel", self.kernel_init, shape))
-        x, kernel = nn.dtypes.promote_dtype(x, kernel)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
         y = conv_general_dilated(x, kernel, (self.strides,) * 2, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+        return _biased(self, y)

@@ -92,8 +92,9 @@ def make_advance(
 ) -> Advance:
     """The way that suits the data and the settings: in one call where the rows are resident and the view is global."""
     per_device = settings.parallel == "pmap"
+    precision = None if settings.precision == "float32" else settings.precision
     step = make_train_step(
-        plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip"
+        plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip", precision
     )
     way = Resident if data.resident and not per_device else Streamed
     return way(step, data, settings, mesh, clock)

@@ -36,6 +36,8 @@ class Settings:
     """The most steps in one compiled call, where the data are on the device."""
     accumulate: int = 1
     """Parts of a batch whose gradients are taken one after another and averaged, where a batch does not fit."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in while they train. Coordinates, losses, parameters and figures are float32."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or gradient is not finite: stop the run, or leave out the move."""
     devices: int | None = None

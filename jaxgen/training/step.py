@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from jaxgen.contracts import Array, Batch, Key, Play
+from jaxgen.precision import networks_in
 from jaxgen.training.state import TrainState, join
 
 Metrics = Mapping[str, Mapping[str, Array]]
@@ -123,6 +124,7 @@ def make_train_step(
     axis_name: str | None = None,
     accumulate: int = 1,
     skip_non_finite: bool = False,
+    precision: Any = None,
 ) -> TrainStep:
     """The step of a game: its plays in order, each on the variables that the ones before it left.
 
@@ -134,6 +136,7 @@ def make_train_step(
         accumulate: parts of a batch whose gradients are taken one after another, in as much memory as one, and averaged.
         skip_non_finite: a move whose loss or gradient is not finite leaves the play's players, state, optimizer and
             averages as they were, and counts as `skipped` in place of `played`.
+        precision: the dtype that networks compute in, jnp.bfloat16 for one (`jaxgen.precision`); None for their own.
 
     Returns:
         A pure function. The key of step `i` is `fold_in(state.key, i)`, that of its play `j` `fold_in(that, j)`. A play
@@ -146,6 +149,7 @@ def make_train_step(
 
     way = Way(ema, axis_name, accumulate, skip_non_finite)
 
+    @networks_in(precision)
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         step_key = jax.random.fold_in(state.key, state.step)
         if axis_name is not None:

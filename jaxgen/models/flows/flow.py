@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.bijectors.bijector import Bijector, at_least_float32, zero_log_det
+from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
 from jaxgen.distributions.dequantization import Dequantization, quantize
 from jaxgen.distributions.standard import Standard
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
+from jaxgen.precision import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)

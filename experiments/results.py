@@ -35,11 +35,14 @@ def rows(result: dict[str, Any]) -> list[str]:
     """Table rows of one run: one a figure, then its baselines."""
     config, published = result["config"], result["published"]
     data = Path(result["data"]).name
-    ends = (f"{config['steps']:,}", f"{result['training_seconds']:.0f} s", result["devices"], str(config["seed"]), result["commit"] or "")
+    first, count = config["seed"], config.get("seeds", 1)
+    seeds = str(first) if count == 1 else f"{first} to {first + count - 1}"
+    ends = (f"{config['steps']:,}", f"{result['training_seconds']:.0f} s", result["devices"], seeds, result["commit"] or "")
+    errors = {name: f" ± {error:.2g}" for name, error in result.get("standard_errors", {}).items()}
     lines = []
     for name, value in result["test"].items():
         there = f"{published['value']} ({published['source']})" if published and published["figure"] == name else ""
-        lines.append((result["experiment"].removeprefix("experiments."), data, name, f"{value:.4g}", there, *ends))
+        lines.append((result["experiment"].removeprefix("experiments."), data, name, f"{value:.4g}{errors.get(name, '')}", there, *ends))
     for name, value in result["baselines"].items():
         lines.append(("baseline", data, name, f"{value:.4g}", "", "", "", "", "", ""))
     if published and published["figure"] not in result["test"]:
@@ -58,7 +61,9 @@ def write(config: Results) -> int:
     results = [
         json.loads(file.read_text())
         for file in config.runs.rglob("result.json")
+        # of a table's runs and of several seeds' there is a summary
         if not any((folder / "table.md").exists() for folder in file.parents)
+        and not (file.parents[1] / "result.json").exists()
     ]
     runs, commands, sections = _read(config.out.read_text()) if config.out.exists() else ({}, {}, {})
     for result in results:

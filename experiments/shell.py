@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from experiments.spread import mean_and_error
 from jaxgen import plotting
 from jaxgen.contracts import Model, Play
 from jaxgen.data import Splits, source
-from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit
+from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
 from jaxgen.training.evaluation import Figures
 from jaxgen.training.folder import RunFolder
 
@@ -38,8 +40,10 @@ class Config(Settings):
     """Where TensorFlow Datasets are prepared."""
     conditional: bool = False
     """Condition the model on the labels."""
+    seeds: int = 1
+    """Runs side by side in one compiled program, of seeds `seed`, `seed` + 1, ...; reported are means."""
     out: Path | None = None
-    """The run's folder; by default runs/<experiment>/<data>-<seed>."""
+    """The run's folder; by default runs/<experiment>/<data>-<seed>. Of several seeds, each has one in it."""
     resume: bool = False
     """Go on with the run in `out`, where there is one."""
     overwrite: bool = False
@@ -55,9 +59,11 @@ class Config(Settings):
 
     def check(self) -> None:
         """Raises:
-        ValueError: as `Settings.check`; a coordinator without the number of this process or of all.
+        ValueError: as `Settings.check`; no seed; a coordinator without the number of this process or of all.
         """
         super().check()
+        if self.seeds < 1:
+            raise ValueError(f"seeds={self.seeds} was given; it has to be at least 1")
         given = {name: getattr(self, name) for name in ("coordinator", "process_id", "processes")}
         if len({value is None for value in given.values()}) > 1:
             said = ", ".join(f"{name}={value}" for name, value in given.items())
@@ -156,9 +162,10 @@ def run(
         quiet: print nothing.
 
     Returns:
-        What `result.json` holds.
+        What `result.json` holds. Of several seeds, each has one in its folder, and this is of all: means, and
+        `standard_errors`.
     """
-    began, published = time.monotonic(), published or {}
+    began = time.monotonic()
     config.check()
     if config.distributed or config.coordinator is not None:
         jax.distributed.initialize(
@@ -171,48 +178,76 @@ def run(
     short = name.removeprefix("experiments.")
     config = dataclasses.replace(config, out=config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}")
     experiment = build(config, splits)
-    splits = splits if experiment.data is None else experiment.data
-    bound = fit(
-        experiment.model, splits, config, plays=experiment.plays, phases=experiment.phases, figures=experiment.scheduled,
-        out=config.out, resume=config.resume, overwrite=config.overwrite, progress=not quiet,
-    )
+    runs = _trained(config, experiment, splits, build, progress=not quiet)
     trained = time.monotonic() - began
 
-    folder = RunFolder(config.out)
+    known = (published or {}).get(Path(config.data).name)
+    results, pictures = [], []
+    for mine, experiment, bound in runs:
+        folder = RunFolder(mine.out)
+        test, drawn = _finished(mine, experiment, splits, bound, folder)
+        results.append({
+            "experiment": name,
+            "data": config.data,
+            "test": test,
+            "baselines": dict(experiment.baselines),
+            "published": None if known is None else known._asdict(),
+            "config": dataclasses.asdict(mine),
+            "parameters": {
+                player: sum(leaf.size for leaf in jax.tree.leaves(collections.get("params", {})))
+                for player, collections in bound.variables.items()
+            },
+            "training_seconds": round(trained, 1),
+            "wall_seconds": round(time.monotonic() - began, 1),
+            **circumstances,
+        })  # fmt: skip
+        pictures += drawn
+        if jax.process_index() == 0:
+            folder.result(results[-1])
+    result = results[0]
+    if config.seeds > 1:
+        means, errors = mean_and_error([result["test"] for result in results])
+        result = {**result, "config": dataclasses.asdict(config), "test": means, "standard_errors": errors}
+        if jax.process_index() == 0:
+            RunFolder(config.out).result(result)
+    if jax.process_index() == 0 and not quiet:
+        _print(result, pictures, config.out)
+    return result
+
+
+def _trained(
+    config: C, experiment: Experiment, splits: Splits, build: Callable[[C, Splits], Experiment], progress: bool
+) -> list[tuple[C, Experiment, Bound]]:
+    """The run, or that of each seed with a config and an experiment of its own, for its report and its pictures."""
+    data = splits if experiment.data is None else experiment.data
+    train = functools.partial(
+        fit if config.seeds == 1 else fit_seeds, experiment.model, data, config, plays=experiment.plays,
+        phases=experiment.phases, figures=experiment.scheduled, out=config.out, resume=config.resume,
+        overwrite=config.overwrite, progress=progress,
+    )  # fmt: skip
+    if config.seeds == 1:
+        return [(config, experiment, train())]
+    seeds = range(config.seed, config.seed + config.seeds)
+    each = [dataclasses.replace(config, seed=seed, out=seed_folder(config.out, seed)) for seed in seeds]
+    return [(mine, build(mine, splits), bound) for mine, bound in zip(each, train(seeds=seeds), strict=True)]
+
+
+def _finished(
+    config: Config, experiment: Experiment, splits: Splits, bound: Bound, folder: RunFolder
+) -> tuple[dict[str, float], list[Path]]:
+    """A trained model's figures on the test split, and the pictures that it left."""
+    data = (splits if experiment.data is None else experiment.data).test
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
-    test = evaluate(
-        experiment.model, bound.variables, splits.test, key,
-        batch_size=config.eval_batch, draws=experiment.draws or TEST_DRAWS,
-    )
+    size, draws = config.eval_batch, experiment.draws or TEST_DRAWS
+    test = evaluate(experiment.model, bound.variables, data, key, batch_size=size, draws=draws)
     if experiment.figures is not None:
-        test |= evaluate(
-            experiment.model, bound.variables, splits.test, key, batch_size=config.eval_batch, figures=experiment.figures
-        )
+        test |= evaluate(experiment.model, bound.variables, data, key, batch_size=size, figures=experiment.figures)
     if experiment.report is not None:
         test |= experiment.report(bound)
-    pictures = _pictures(bound, splits.test, key, folder)
+    pictures = _pictures(bound, data, key, folder)
     for picture, draw in experiment.pictures.items():
         pictures.append(plotting.save(draw(bound), folder.path / f"{picture}.png"))
-    result = {
-        "experiment": name,
-        "data": config.data,
-        "test": test,
-        "baselines": dict(experiment.baselines),
-        "published": published[known]._asdict() if (known := Path(config.data).name) in published else None,
-        "config": dataclasses.asdict(config),
-        "parameters": {
-            player: sum(leaf.size for leaf in jax.tree.leaves(collections.get("params", {})))
-            for player, collections in bound.variables.items()
-        },
-        "training_seconds": round(trained, 1),
-        "wall_seconds": round(time.monotonic() - began, 1),
-        **circumstances,
-    }
-    if jax.process_index() == 0:
-        folder.result(result)
-        if not quiet:
-            _print(result, pictures, folder)
-    return result
+    return test, pictures
 
 
 def _pictures(bound: Bound, test: Any, key: jax.Array, folder: RunFolder) -> list[Path]:
@@ -248,14 +283,15 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _print(result: Mapping[str, Any], pictures: list[Path], folder: RunFolder) -> None:
+def _print(result: Mapping[str, Any], pictures: list[Path], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table("figure", "value", title=f"{result['experiment']} on {result['data']}, test split")
     for name, value in result["test"].items():
-        table.add_row(name, f"{value:.4f}")
+        error = result.get("standard_errors", {}).get(name)
+        table.add_row(name, f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}")
     for name, value in result["baselines"].items():
         table.add_row(f"baseline: {name}", f"{value:.4f}")
     if (paper := result["published"]) is not None:
@@ -263,4 +299,4 @@ def _print(result: Mapping[str, Any], pictures: list[Path], folder: RunFolder) -
     console.print(table)
     for picture in pictures:
         console.print(f"{picture.stem}: {picture}")
-    console.print(f"{result['wall_seconds']} s in all; the run's folder: {folder.path}")
+    console.print(f"{result['wall_seconds']} s in all; the run's folder: {folder}")

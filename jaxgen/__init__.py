@@ -5,6 +5,6 @@
 - Train: `jaxgen.fit(model, x, steps=1000)`, `jaxgen.load("runs/...")`, or the modules under `experiments`.
 """
 
-from jaxgen.training import Settings, fit, load
+from jaxgen.training import Settings, fit, fit_seeds, load
 
-__all__ = ["Settings", "fit", "load"]
+__all__ = ["Settings", "fit", "fit_seeds", "load"]

@@ -53,6 +53,7 @@ from jaxgen.models.gans import (
 )
 from jaxgen.nets import MLP
 from jaxgen.training import NonFiniteLoss, TrainState, enter_phase, init_state, make_train_step, many_steps
+from jaxgen.training.seeds import AXES, over_seeds
 
 SAMPLES = 2_000
 RANGE, BOUND = 0.1, 0.01
@@ -122,9 +123,9 @@ def lines(results: Mapping[str, Rows]) -> Iterator[str]:
 
 
 def start(model: GAN, x: Array, seeds: int) -> TrainState:
-    """Fresh states of the model's own game, stacked over seeds."""
+    """Fresh states of the model's own game, with an axis of seeds (`jaxgen.training.seeds`)."""
     keys = jnp.stack([jax.random.key(seed) for seed in range(seeds)])
-    return jax.jit(jax.vmap(lambda key: init_state(model, model.plays(), key, {"x": x[:64]})))(keys)
+    return jax.jit(jax.vmap(lambda key: init_state(model, model.plays(), key, {"x": x[:64]}), out_axes=AXES))(keys)
 
 
 def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) -> Callable:
@@ -133,10 +134,11 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
     Raises:
         NonFiniteLoss: from a call.
     """
-    run = jax.jit(jax.vmap(many_steps(make_train_step(plays, ema=0.0), steps), (0, None, 0, None)), donate_argnums=0)
+    many = many_steps(make_train_step(plays, ema=0.0), steps)
+    run = jax.jit(over_seeds(many, None, 0, None, gives=(0,)), donate_argnums=0)
 
     def play(state: TrainState) -> tuple[TrainState, Mapping[str, Mapping[str, np.ndarray]]]:
-        seeds, done = len(state.step), int(state.step[0])
+        seeds, done = len(state.key), int(state.step)
         rows = np.random.default_rng(done).integers(len(x), size=(seeds, steps, batch), dtype=np.int32)
         state, metrics = run(state, {"x": x}, rows, np.int32(steps))
         if not all(np.isfinite(metrics[name]["loss"]).all() for name in plays):
@@ -149,7 +151,7 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
     """The states with one play left, its optimizer fresh: the other player stands still."""
     plays = {name: plays[name]}
-    return jax.vmap(lambda one: enter_phase(one, plays))(state), plays
+    return over_seeds(lambda one: enter_phase(one, plays))(state), plays
 
 
 def spread(values: Any, digits: int = 2) -> str:

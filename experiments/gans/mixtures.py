@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from experiments.adversarial import MIXTURES
+from experiments.spread import spread
 from jaxgen import plotting
 from jaxgen.data import source
 from jaxgen.models.gans import (
@@ -43,7 +43,7 @@ from jaxgen.models.gans import (
 from jaxgen.nets import MLP, Maxout
 from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.normalization import BatchNorm
-from jaxgen.training import NonFiniteLoss, init_state, make_train_step, many_steps
+from jaxgen.training import Settings, fit_seeds
 
 DATA = ("gaussian_ring", "gaussian_grid")
 BATCH = 100
@@ -148,33 +148,17 @@ def main(config: Mixtures) -> str:
 
 def train(model: GAN, data: str, config: Mixtures) -> tuple[np.ndarray, dict[str, Any]]:
     """Samples [seeds, SAMPLES, 2] of the trained games, and their figures by name, a list over seeds each."""
-    began, train_split, plays = time.monotonic(), source(data).train, model.plays()
-    arrays = jax.device_put({"x": train_split.arrays["x"]})
-    keys = jnp.stack([jax.random.key(seed) for seed in range(config.seeds)])
-    head = {"x": arrays["x"][:BATCH]}
-    state = jax.jit(jax.vmap(lambda key: init_state(model, plays, key, head)))(keys)
+    began = time.monotonic()
     # no averages: the paper's figures are of the variables themselves
-    step = many_steps(make_train_step(plays, ema=0.0), PER_CALL)
-    run = jax.jit(jax.vmap(step, (0, None, 0, None)), donate_argnums=0)
-    for first in range(0, config.steps, PER_CALL):
-        n = min(PER_CALL, config.steps - first)
-        rows = [
-            [train_split.indices_at(first + min(i, n - 1), BATCH, seed) for i in range(PER_CALL)]
-            for seed in range(config.seeds)
-        ]
-        state, metrics = run(state, arrays, np.asarray(rows), np.int32(n))
-        if not all(np.isfinite(metrics[play]["loss"]).all() for play in plays):
-            raise NonFiniteLoss(f"a loss is not finite by step {first + n}")
-
-    @jax.jit
-    @jax.vmap
-    def figures(variables, key):
-        samples = model.sample(variables, key, SAMPLES)
-        return samples, MIXTURES[data](samples, samples)
-
-    samples, found = jax.device_get(figures(state.variables, keys))
-    result = {name: [float(v) for v in found[name]] for name in FIGURES}
-    return samples, {**result, "training_seconds": round(time.monotonic() - began)}
+    settings = Settings(
+        steps=config.steps, batch_size=BATCH, ema=0.0, steps_per_call=PER_CALL,
+        log_every=PER_CALL, eval_every=PER_CALL, checkpoint_every=PER_CALL,
+    )  # fmt: skip
+    bounds = fit_seeds(model, source(data).train, settings, seeds=range(config.seeds), progress=False)
+    samples = [bound.sample(jax.random.key(seed), SAMPLES) for seed, bound in enumerate(bounds)]
+    found = [MIXTURES[data](mine, mine) for mine in samples]
+    result = {name: [float(figures[name]) for figures in found] for name in FIGURES}
+    return np.stack(samples), {**result, "training_seconds": round(time.monotonic() - began)}
 
 
 def lines(results: Mapping[tuple[str, str], Mapping[str, Any]], config: Mixtures) -> Iterator[str]:
@@ -187,12 +171,6 @@ def lines(results: Mapping[tuple[str, str], Mapping[str, Any]], config: Mixtures
         yield f"| {name} | {data} | {cells} | {known} | {result['training_seconds']} |"
     yield ""
     yield f"{config.steps:,} steps of {BATCH}, {config.seeds} seeds, {config.share:g} of the paper's widths."
-
-
-def spread(values: list[float], digits: int) -> str:
-    """A mean with its standard error."""
-    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{error}"
 
 
 if __name__ == "__main__":

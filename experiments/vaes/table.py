@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
 
 from experiments.autoencoding import moments
+from experiments.spread import spread
 from experiments.vaes.iwae import STAGES, burda_schedule
-from jaxgen.contracts import Array, Play, Variables
+from jaxgen.contracts import Array, Variables
 from jaxgen.data import ArraySource, source
 from jaxgen.losses import importance_weighted_bound, mean_log_weight
 from jaxgen.metrics import active_units
-from jaxgen.models.vaes import IWAE, dense_vae, importance_weighted
-from jaxgen.training import Bound, NonFiniteLoss, evaluate, init_state, make_train_step, many_steps
+from jaxgen.models.vaes import dense_vae, importance_weighted
+from jaxgen.training import Settings, evaluate, fit_seeds
 
 BATCH = 20
 TEST_DRAW = 0
@@ -136,11 +136,16 @@ def _result(cell: Cell, train: ArraySource, test: ArraySource, config: Table) ->
         dense_vae(train.event_shape, levels=256), samples=cell.samples, chunk=cell.samples, aggregate=cell.aggregate,
         kernel_init=nn.initializers.glorot_uniform,
     )
-
-    def say(what: str) -> None:
-        print(f"{cell.name}: {what}, {time.monotonic() - began:.0f} s", flush=True)
-
-    variables = _train(model, train, (3**config.stages - 1) // 2, config.seeds, say)
+    epoch = len(train) // BATCH
+    adam = optax.adam(burda_schedule(epoch), eps=1e-4)
+    plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
+    # no averages: the paper's figures are of the variables themselves
+    settings = Settings(
+        steps=(3**config.stages - 1) // 2 * epoch, batch_size=BATCH, ema=0.0,
+        log_every=epoch, eval_every=epoch, checkpoint_every=epoch,
+    )  # fmt: skip
+    print(cell.name, flush=True)
+    bounds = fit_seeds(model, train, settings, plays=plays, seeds=range(config.seeds))
     trained = time.monotonic() - began
     few, key = test.subset(np.arange(min(config.test_rows, len(test)))), jax.random.key(TEST_DRAW)
 
@@ -149,33 +154,11 @@ def _result(cell: Cell, train: ArraySource, test: ArraySource, config: Table) ->
         return {"nll": -bound.mean()}
 
     nll, active = [], []
-    for seed in range(config.seeds):
-        mine = jax.tree.map(lambda a, seed=seed: a[seed], variables)
-        nll.append(evaluate(model, mine, few, key, batch_size=BATCH, figures=figures)["nll"])
-        active.append(int(active_units(moments(Bound(model, mine), test, 1000)[0])))
-        say(f"seed {seed}, -log p(x) {nll[-1]:.2f}, active units {active[-1]}")
+    for seed, bound in enumerate(bounds):
+        nll.append(evaluate(model, bound.variables, few, key, batch_size=BATCH, figures=figures)["nll"])
+        active.append(int(active_units(moments(bound, test, 1000)[0])))
+        print(f"{cell.name}: seed {seed}, -log p(x) {nll[-1]:.2f}, active units {active[-1]}", flush=True)
     return {"nll": nll, "active": active, "training_seconds": round(trained), "seconds": round(time.monotonic() - began)}
-
-
-def _train(model: IWAE, data: ArraySource, epochs: int, seeds: int, say: Callable[[str], None]) -> Variables:
-    """The variables that each seed ends with, with a leading axis of seeds."""
-    steps = len(data) // BATCH
-    adam = optax.adam(burda_schedule(steps), eps=1e-4)
-    plays: dict[str, Play] = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
-    arrays = jax.device_put(data.arrays)
-    keys = jnp.stack([jax.random.key(seed) for seed in range(seeds)])
-    state = jax.jit(jax.vmap(lambda key, rows: init_state(model, plays, key, rows), (0, None)))(keys, arrays)
-    # no averages: the paper's figures are of the variables themselves
-    run = jax.jit(jax.vmap(many_steps(make_train_step(plays, ema=0.0), steps), (0, None, 0, None)), donate_argnums=0)
-    for epoch in range(epochs):
-        first = epoch * steps
-        rows = [[data.indices_at(first + i, BATCH, seed) for i in range(steps)] for seed in range(seeds)]
-        state, metrics = run(state, arrays, np.asarray(rows), np.int32(steps))
-        bounds = np.asarray(metrics["bound"]["bound"]).mean(1)
-        if not np.isfinite(bounds).all():
-            raise NonFiniteLoss(f"the bound is not finite in epoch {epoch + 1}: {bounds}")
-        say(f"epoch {epoch + 1} of {epochs}, bound {' '.join(f'{bound:.2f}' for bound in bounds)}")
-    return state.variables
 
 
 def _lines(results: dict[Cell, dict[str, Any]], config: Table) -> Iterator[str]:
@@ -185,13 +168,8 @@ def _lines(results: dict[Cell, dict[str, Any]], config: Table) -> Iterator[str]:
     for cell, result in results.items():
         ends = f"{(3**config.stages - 1) // 2:,} | {config.seeds} | {result['training_seconds']:,} s |"
         source = "Burda et al. 2016, table 1, 3,280 epochs"
-        yield f"| {cell.name} | {nll} | {_mean(result['nll'], 2)} | {cell.nll} ({source}) | {ends}"
-        yield f"| {cell.name} | active units | {_mean(result['active'], 1)} | {cell.active} ({source}) | {ends}"
-
-
-def _mean(values: list[float], digits: int) -> str:
-    spread = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+        yield f"| {cell.name} | {nll} | {spread(result['nll'], 2)} | {cell.nll} ({source}) | {ends}"
+        yield f"| {cell.name} | active units | {spread(result['active'], 1)} | {cell.active} ({source}) | {ends}"
 
 
 if __name__ == "__main__":

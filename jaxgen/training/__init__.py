@@ -5,12 +5,12 @@ from jaxgen.training.devices import jit_step, make_mesh, pmap_step
 from jaxgen.training.evaluation import evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.load import load
-from jaxgen.training.loop import Interrupted, NonFiniteLoss, Phase, fit
+from jaxgen.training.loop import Interrupted, NonFiniteLoss, Phase, fit, fit_seeds, seed_folder
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
 from jaxgen.training.step import make_train_step, many_steps
 
 __all__ = [
     "Bound", "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "enter_phase", "evaluate", "fit",
-    "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps", "pmap_step",
+    "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps", "pmap_step", "seed_folder",
 ]

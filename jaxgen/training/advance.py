@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -14,6 +14,7 @@ from jaxgen.contracts import Play
 from jaxgen.data import Source
 from jaxgen.training.clock import Clock
 from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
+from jaxgen.training.seeds import over_seeds
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState
 from jaxgen.training.step import Metrics, TrainStep, make_train_step, many_steps
@@ -24,8 +25,8 @@ _IN_FLIGHT = 8  # more multi-device steps in flight deadlock CPU devices on JAX 
 class Advance(Protocol):
     """Takes a state through steps."""
 
-    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
-        """`n` steps from step number `step` on; metrics are NumPy arrays with an axis of steps."""
+    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
+        """`n` steps from step number `step` on; the metrics of each seed, NumPy arrays with an axis of steps."""
 
     def shapes(self, state: TrainState) -> Any:
         """The output's shapes and dtypes, from the state's: traces what a call will compile."""
@@ -34,25 +35,33 @@ class Advance(Protocol):
 class Resident:
     """All rows are on each device; a call takes their numbers, up to `steps_per_call` steps of them."""
 
-    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock):
-        self.data, self.settings, self.mesh, self.clock = data, settings, mesh, clock
+    def __init__(
+        self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
+    ):
+        self.data, self.settings, self.mesh, self.clock, self.seeds = data, settings, mesh, clock, seeds
         self.arrays: Any = None
-        self.run = jit_many(many_steps(step, settings.steps_per_call), mesh)
+        run, self.axis = many_steps(step, settings.steps_per_call), 1
+        if len(seeds) > 1:
+            run, self.axis = over_seeds(run, None, 0, None, gives=(0,)), 2
+        self.run = jit_many(run, mesh, self.axis)
 
     def _rows(self, step: int, n: int) -> Any:
         """Numbers of the rows of `n` steps, and of the last one again to fill the call."""
         settings = self.settings
         steps = [step + min(i, n - 1) for i in range(settings.steps_per_call)]
-        rows = [self.data.indices_at(i, settings.batch_size, settings.seed) for i in steps]
-        return jax.tree.map(lambda *a: np.stack(a), *rows)
 
-    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
+        def of_seed(seed):
+            return _stacked([self.data.indices_at(i, settings.batch_size, seed) for i in steps])
+
+        return _for_seeds(of_seed, self.seeds)
+
+    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         if self.arrays is None:
             self.arrays = jax.device_put(self.data.arrays, replicated(self.mesh))
         with self.clock.part("data"):
-            rows = jax.device_put(self._rows(step, n), split(self.mesh, 1))
+            rows = jax.device_put(self._rows(step, n), split(self.mesh, self.axis))
         state, metrics = self.run(state, self.arrays, rows, np.int32(n))
-        return state, jax.tree.map(lambda a: a[:n], jax.device_get(metrics))
+        return state, [jax.tree.map(lambda a: a[:n], mine) for mine in _by_seed(jax.device_get(metrics), self.seeds)]
 
     def shapes(self, state: TrainState) -> Any:
         return jax.eval_shape(self.run, state, self.data.arrays, self._rows(0, 1), np.int32(1))
@@ -61,17 +70,28 @@ class Resident:
 class Streamed:
     """Batches come from the host, one a step; each process brings its own part of them."""
 
-    def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock):
-        self.data, self.settings, self.mesh, self.clock = data, settings, mesh, clock
-        self.per_device = settings.parallel == "pmap"
-        self.run = pmap_step(step, mesh.size) if self.per_device else jit_step(step, mesh)
+    def __init__(
+        self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
+    ):
+        self.data, self.settings, self.mesh, self.clock, self.seeds = data, settings, mesh, clock, seeds
+        self.per_device, self.axis = settings.parallel == "pmap", 0
+        if self.per_device:
+            self.run = pmap_step(step, mesh.size)
+            return
+        if len(seeds) > 1:
+            step, self.axis = over_seeds(step, 0, gives=(0,)), 1
+        self.run = jit_step(step, mesh, self.axis)
 
     def _batch(self, step: int) -> Any:
-        size, seed = self.settings.batch_size, self.settings.seed
-        mine = self.data.batch_at(step, size, seed, jax.process_index(), jax.process_count())
-        return mine if self.per_device else jax.make_array_from_process_local_data(split(self.mesh), mine)
+        def of_seed(seed):
+            return self.data.batch_at(
+                step, self.settings.batch_size, seed, jax.process_index(), jax.process_count()
+            )
 
-    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
+        mine = _for_seeds(of_seed, self.seeds)
+        return mine if self.per_device else jax.make_array_from_process_local_data(split(self.mesh, self.axis), mine)
+
+    def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
             with self.clock.part("data"):
@@ -81,20 +101,38 @@ class Streamed:
             in_flight.append(m)
             if len(in_flight) > _IN_FLIGHT:
                 jax.block_until_ready(in_flight.popleft())
-        return state, jax.tree.map(lambda *a: np.stack(a), *jax.device_get(metrics))
+        by_step = [_by_seed(m, self.seeds) for m in jax.device_get(metrics)]
+        return state, [_stacked(mine) for mine in zip(*by_step, strict=True)]
 
     def shapes(self, state: TrainState) -> Any:
         return jax.eval_shape(self.run, state, self._batch(0))
 
 
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _for_seeds(make: Callable[[int], Any], seeds: tuple[int, ...]) -> Any:
+    """What `make` gives for the seed, or for each, with an axis of seeds before the others."""
+    return make(seeds[0]) if len(seeds) == 1 else _stacked([make(seed) for seed in seeds])
+
+
+def _by_seed(tree: Any, seeds: tuple[int, ...]) -> list[Any]:
+    """The other way: what there is of each seed."""
+    return [tree] if len(seeds) == 1 else [jax.tree.map(lambda a: a[i], tree) for i in range(len(seeds))]
+
+
 def make_advance(
-    plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh, clock: Clock
+    plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
 ) -> Advance:
-    """The way that suits the data and the settings: in one call where the rows are resident and the view is global."""
+    """The way that suits the data and the settings: in one call where the rows are resident and the view is global.
+
+    Of several seeds the state has an axis (`jaxgen.training.seeds`), and each has batches of its own.
+    """
     per_device = settings.parallel == "pmap"
     precision = None if settings.precision == "float32" else settings.precision
     step = make_train_step(
         plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip", precision
     )
     way = Resident if data.resident and not per_device else Streamed
-    return way(step, data, settings, mesh, clock)
+    return way(step, data, settings, mesh, clock, seeds)

@@ -59,12 +59,15 @@ class Checkpoints:
             # processes meet at barriers whose names two managers share: one save after another
             self._manager.wait_until_finished()
 
-    def restore(self, like: Callable[[int], Mapping[str, Any]]) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    def restore(
+        self, like: Callable[[int], Mapping[str, Any]], at_most: int | None = None
+    ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         """The newest whole checkpoint as `(step, trees, progress)`, or None where there is none.
 
         Args:
             like: from a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; not
                 all that was saved need be asked for.
+            at_most: the last step that will do.
 
         A checkpoint that cannot be read is passed over with a warning that names it, and removed once an older one was
         read in its place.
@@ -74,7 +77,7 @@ class Checkpoints:
         """
         args = self._ocp.args
         unreadable = {}
-        for step in reversed(self.steps()):
+        for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
             items = {name: args.StandardRestore(tree) for name, tree in like(step).items()}
             try:
                 got = self._manager.restore(step, args=args.Composite(**items, progress=args.JsonRestore()))

@@ -37,21 +37,22 @@ def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
-def jit_step(step: TrainStep, mesh: Mesh) -> TrainStep:
-    """Compiles a step over a mesh in the global view.
+def jit_step(step: TrainStep, mesh: Mesh, axis: int = 0) -> TrainStep:
+    """Compiles a step over a mesh in the global view; the batch's axis `axis` is divided.
 
     The step is ordinary single-device code: batch normalisation sees the global batch, noise is drawn for it, and
     training does not depend on the number of devices. The old state's memory is reused (donated).
     """
     whole = replicated(mesh)
-    return jax.jit(step, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole), donate_argnums=0)
+    return jax.jit(step, in_shardings=(whole, split(mesh, axis)), out_shardings=(whole, whole), donate_argnums=0)
 
 
-def jit_many(many: Callable, mesh: Mesh) -> Callable:
-    """Compiles `many_steps` over a mesh: rows are gathered from replicated arrays, each device its part of the batch."""
+def jit_many(many: Callable, mesh: Mesh, axis: int = 1) -> Callable:
+    """Compiles `many_steps` over a mesh: rows are gathered from replicated arrays, each device its part of the batch,
+    along the axis `axis` of the indices."""
     whole = replicated(mesh)
     return jax.jit(
-        many, in_shardings=(whole, whole, split(mesh, 1), whole), out_shardings=(whole, whole), donate_argnums=0
+        many, in_shardings=(whole, whole, split(mesh, axis), whole), out_shardings=(whole, whole), donate_argnums=0
     )
 
 

@@ -32,7 +32,9 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     folder = Path(folder)
     file = folder / "model.json"
     if not file.exists():
-        raise FileNotFoundError(f"folder={str(folder)!r} holds no run: there is no {file.name} in it")
+        seeds = sorted(path.parent.name for path in folder.glob(f"seed-*/{file.name}"))
+        hint = f", but {', '.join(seeds)} are runs" if seeds else ""
+        raise FileNotFoundError(f"folder={str(folder)!r} holds no run: there is no {file.name} in it{hint}")
     description = json.loads(file.read_text())
     if model is None:
         if description["model"] is None:

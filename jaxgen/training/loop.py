@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,18 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.contracts import Model, Play, Variables
+from jaxgen.contracts import Model, Play
 from jaxgen.data import ArraySource, Splits
 from jaxgen.training.advance import Advance, make_advance
 from jaxgen.training.bound import Bound
-from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.clock import Clock, Trace
-from jaxgen.training.devices import make_mesh, on_first_process, replicated
-from jaxgen.training.evaluation import Figures, evaluate
+from jaxgen.training.devices import make_mesh, replicated
+from jaxgen.training.evaluation import Figures
 from jaxgen.training.folder import RunFolder
-from jaxgen.training.reporting import Reporter, Sums
+from jaxgen.training.record import Record
+from jaxgen.training.seeds import AXES, one, over_seeds, stack
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
+from jaxgen.training.step import Metrics
 
 INIT_ROWS = 512
 """Rows that data-dependent initialisation sees, whatever the number of devices."""
@@ -112,6 +112,67 @@ def fit(
         NonFiniteLoss: with the step, the play and its metrics.
         Interrupted: by a signal, after saving; without a folder, what was trained so far is returned instead.
     """
+    settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
+    run = _Run(model, phases, valid, (settings,), (None if out is None else Path(out),), figures, progress)
+    return run.go(resume=resume, overwrite=overwrite)[0]
+
+
+def fit_seeds(
+    model: Model,
+    data: Any,
+    settings: Settings | None = None,
+    *,
+    seeds: Sequence[int],
+    steps: int | None = None,
+    plays: Mapping[str, Play] | None = None,
+    phases: tuple[Phase, ...] | None = None,
+    figures: Figures | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> tuple[Bound, ...]:
+    """Trains a model once for each seed, side by side in one compiled program: `fit_seeds(model, x, seeds=range(10))`.
+
+    Each run equals, up to round-off, the one that `fit` makes with its seed: the same start, noise and order of the
+    rows. Arguments as of `fit`; `settings.seed` does not count.
+
+    Args:
+        seeds: their numbers.
+        out: each run has a folder of its own in this one, `seed-0`, `seed-1`, ..., which `load` takes; they resume
+            together, from the newest step that all have saved.
+
+    Returns:
+        As `fit`, one for each seed.
+
+    Raises:
+        ValueError: no seed, or one twice; `parallel="pmap"`.
+        FileExistsError: `out` holds a run of one seed.
+    """
+    settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
+    seeds = tuple(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={seeds} were given; one or more are needed, each once")
+    if settings.parallel == "pmap":
+        raise ValueError('seeds side by side need parallel="jit", got "pmap"')
+    if out is not None and (Path(out) / "config.json").exists():
+        raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
+    each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
+    folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
+    run = _Run(model, phases, valid, each, folders, figures, progress)
+    return run.go(resume=resume, overwrite=overwrite)
+
+
+def seed_folder(out: str | Path, seed: int) -> Path:
+    """Where `fit_seeds` keeps the run of a seed."""
+    return Path(out) / f"seed-{seed}"
+
+
+def _understood(
+    model: Model, data: Any, settings: Settings | None, steps: int | None,
+    plays: Mapping[str, Play] | None, phases: tuple[Phase, ...] | None,
+) -> tuple[Settings, tuple[Phase, ...], Any]:  # fmt: skip
+    """What was given, checked: settings, phases, and the validation split."""
     settings = settings or Settings()
     if phases is not None:
         settings = dataclasses.replace(settings, steps=sum(phase.steps for phase in phases))
@@ -121,107 +182,138 @@ def fit(
     splits = as_splits(data)
     if phases is None:
         phases = (Phase(model.plays() if plays is None else plays, splits.train, settings.steps),)
-    run = _Run(model, phases, splits.valid, settings, RunFolder(out) if out is not None else None, figures)
-    return run.go(resume=resume, overwrite=overwrite, progress=progress)
+    return settings, phases, splits.valid
 
 
 class _Run:
-    """What the loop holds between steps."""
+    """What the loop holds between steps: of one seed, or of several with a state that has an axis of them.
+
+    Args:
+        each: the settings, which differ in their seeds.
+        folders: of each seed.
+    """
 
     def __init__(
-        self, model: Model, phases: tuple[Phase, ...], valid: Any, settings: Settings, folder: RunFolder | None,
-        figures: Figures | None = None,
+        self, model: Model, phases: tuple[Phase, ...], valid: Any, each: tuple[Settings, ...],
+        folders: tuple[Path | None, ...], figures: Figures | None, progress: bool,
     ):  # fmt: skip
-        self.model, self.phases, self.valid, self.settings, self.folder = model, phases, valid, settings, folder
-        self.figures = figures
-        self.mesh = make_mesh(settings.devices)
+        self.model, self.phases, self.valid, self.settings = model, phases, valid, each[0]
+        self.seeds = tuple(settings.seed for settings in each)
+        self.mesh = make_mesh(self.settings.devices)
         self.ends = [sum(phase.steps for phase in phases[: i + 1]) for i in range(len(phases))]
-        self.best: dict[str, Any] | None = None
-        self.best_variables: Variables | None = None
-        self.sums, self.clock = Sums(), Clock()
+        self.records = [
+            Record(model, valid, settings, folder and RunFolder(folder), figures, self.ends[-1], progress and i == 0)
+            for i, (settings, folder) in enumerate(zip(each, folders, strict=True))
+        ]
+        self.folder, self.report, self.clock = self.records[0].folder, self.records[0].report, Clock()
         self.head = phases[0].data.head(INIT_ROWS)
-        devices = self.mesh.size
+        self._check_sizes()
+        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        whole = replicated(self.mesh)
+        self.init = jax.jit(self._init, out_shardings=whole, compiler_options=options)
+        self.one = jax.jit(one, static_argnums=1, out_shardings=whole)
+        # traces without computing: what does not fit together is said before anything is compiled
+        self.abstract = jax.eval_shape(self.init, self.head)
+        self.advance = [
+            make_advance(phase.plays, phase.data, self.settings, self.mesh, self.clock, self.seeds) for phase in phases
+        ]
+        for i, advance in enumerate(self.advance):
+            self._check(self._placed(jax.eval_shape(self._enter(i), self.abstract)), advance)
+
+    def _check_sizes(self) -> None:
+        settings, devices = self.settings, self.mesh.size
         if settings.batch_size % (devices * settings.accumulate):
             parts = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
             raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices{parts}")
-        if settings.profile and folder is None:
+        if settings.profile and self.folder is None:
             raise ValueError(f"profile={settings.profile}: a trace is written into the run's folder, give out=")
-        for phase in phases:
+        for phase in self.phases:
             if settings.batch_size > len(phase.data):
                 raise ValueError(
                     f"batch_size={settings.batch_size} is more than the {len(phase.data)} rows of {phase.data.name}"
                 )
-        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        self.init = jax.jit(self._init, out_shardings=replicated(self.mesh), compiler_options=options)
-        # traces without computing: what does not fit together is said before anything is compiled
-        self.abstract = jax.eval_shape(self.init, self.head)
-        self.advance = [make_advance(phase.plays, phase.data, settings, self.mesh, self.clock) for phase in phases]
-        for i, advance in enumerate(self.advance):
-            self._check(self._abstract_in(i), advance)
 
     def _init(self, head: Any) -> TrainState:
-        return init_state(self.model, self.phases[0].plays, jax.random.key(self.settings.seed), head)
+        def fresh(key):
+            return init_state(self.model, self.phases[0].plays, key, head)
 
-    def _abstract_in(self, phase: int) -> TrainState:
-        state = jax.eval_shape(lambda s: enter_phase(s, self.phases[phase].plays), self.abstract)
+        if len(self.seeds) == 1:
+            return fresh(jax.random.key(self.seeds[0]))
+        return jax.vmap(fresh, out_axes=AXES)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
+
+    def _enter(self, phase: int) -> Callable[[TrainState], TrainState]:
+        def enter(state: TrainState) -> TrainState:
+            return enter_phase(state, self.phases[phase].plays)
+
+        return enter if len(self.seeds) == 1 else over_seeds(enter)
+
+    def _placed(self, state: TrainState) -> TrainState:
         whole = replicated(self.mesh)
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), state)
+
+    def _abstract_in(self, phase: int) -> TrainState:
+        """The shapes of one seed's state."""
+        alone = self.abstract if len(self.seeds) == 1 else jax.eval_shape(lambda s: one(s, 0), self.abstract)
+        return self._placed(jax.eval_shape(lambda s: enter_phase(s, self.phases[phase].plays), alone))
 
     def _check(self, state: TrainState, advance: Advance) -> None:
         before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, advance.shapes(state)[0]))
         if before != after:
             raise ValueError("a play changes the structure, shapes or dtypes of the model's variables; it must not")
 
-    def go(self, *, resume: bool, overwrite: bool, progress: bool) -> Bound:
-        settings, folder = self.settings, self.folder
-        if folder is None:
-            with _Signals() as signals, Reporter(None, self.ends[-1], progress=progress) as self.report:
-                state = self._loop(self.init(self.head), None, signals)
-            best = self.best_variables
-            return Bound(self.model, state.average if best is None else best)
-        resuming = on_first_process(lambda: folder.open(dataclasses.asdict(settings), resume=resume, overwrite=overwrite))
-        on_first_process(lambda: folder.describe(self.model, self.head))
-        with (
-            Checkpoints(folder.checkpoints, settings.keep) as saved,
-            Checkpoints(folder.best, 1) as self.saved_best,
-            _Signals() as signals,
-            Reporter(folder, self.ends[-1], progress=progress, tensorboard=settings.tensorboard) as self.report,
-        ):
-            restored = saved.restore(lambda step: _trees(self._abstract_in(self._phase_of(step)))) if resuming else None
-            if restored is None:
-                state = self.init(self.head)
-                on_first_process(lambda: folder.cut(0))
-            else:
-                step, trees, known = restored
-                state = trees["train"].replace(average=trees["average"])
-                self.best, self.sums = known["best"], Sums(known["sums"])
-                on_first_process(lambda: folder.cut(step))
-                self.report.say(f"going on from step {step}")
-            state = self._loop(state, saved, signals)
-            saved.save(int(state.step), _trees(state), self._known())
-        from jaxgen.training.load import load
+    def _of_each(self, state: TrainState) -> Iterator[tuple[Record, TrainState]]:
+        """Each record with its seed's state."""
+        for i, record in enumerate(self.records):
+            yield record, state if len(self.records) == 1 else self.one(state, i)
 
-        return load(folder.path, model=self.model)
+    def go(self, *, resume: bool, overwrite: bool) -> tuple[Bound, ...]:
+        resuming = [record.open(self.head, resume=resume, overwrite=overwrite) for record in self.records]
+        with contextlib.ExitStack() as stack:
+            for record in self.records:
+                stack.enter_context(record)
+            signals = stack.enter_context(_Signals())
+            state = self._restored() if all(resuming) else None
+            if state is None:
+                state = self.init(self.head)
+                for record in self.records:
+                    record.go_on(0, None)
+            state = self._loop(state, signals)
+            self._save(state)
+        return tuple(record.bound(mine) for record, mine in self._of_each(state))
+
+    def _restored(self) -> TrainState | None:
+        """The newest state that all seeds have saved."""
+        restored, at_most = [], None
+        while not restored or len({int(state.step) for state, _ in restored}) > 1:
+            restored = [r.restore(lambda step: self._abstract_in(self._phase_of(step)), at_most) for r in self.records]
+            if None in restored:
+                return None
+            at_most = min(int(state.step) for state, _ in restored)
+        states, known = zip(*restored, strict=True)
+        for record, knew in zip(self.records, known, strict=True):
+            record.go_on(at_most, knew)
+        self.report.say(f"going on from step {at_most}")
+        return states[0] if len(states) == 1 else jax.jit(stack, out_shardings=replicated(self.mesh))(states)
 
     def _phase_of(self, step: int) -> int:
         return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])
 
-    def _known(self) -> dict[str, Any]:
-        return {"best": self.best, "sums": self.sums.totals}
+    def _save(self, state: TrainState) -> None:
+        for record, mine in self._of_each(state):
+            record.save(mine)
 
-    def _loop(self, state: TrainState, saved: Checkpoints | None, signals: _Signals) -> TrainState:
-        step = int(state.step)
-        now = self._phase_of(step)
+    def _loop(self, state: TrainState, signals: _Signals) -> TrainState:
+        now = self._phase_of(int(state.step))
         for i in range(now, len(self.phases)):
             if i > now:
-                state = jax.jit(lambda s, i=i: enter_phase(s, self.phases[i].plays), donate_argnums=0)(state)
-            state = self._phase(state, i, saved, signals)
+                state = jax.jit(self._enter(i), donate_argnums=0)(state)
+            state = self._phase(state, i, signals)
             if signals.received:
                 break
         return state
 
-    def _phase(self, state: TrainState, i: int, saved: Checkpoints | None, signals: _Signals) -> TrainState:
+    def _phase(self, state: TrainState, i: int, signals: _Signals) -> TrainState:
         settings, advance, end = self.settings, self.advance[i], self.ends[i]
         every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
         step, call = int(state.step), 1
@@ -237,82 +329,50 @@ class _Run:
             compiled = True
             trace.end(step + n, step + n == end)
             call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
-            _refuse_non_finite(metrics, step, self.folder)
-            self.sums.add(metrics)
-            if skipped := sum(int(m["skipped"].sum()) for m in metrics.values() if "skipped" in m):
-                self.report.say(f"skipped {skipped} moves without a finite loss and gradient by step {step + n}")
+            self._take_in(metrics, step, n)
             step += n
-            losses = {play: float(m["loss"][m["played"] > 0][-1]) for play, m in metrics.items() if m["played"].any()}
-            self.report.advance(step, losses)
             if step % settings.log_every == 0:
                 figures = {"steps_per_second": self.report.rate(), **self.clock.take(step, settings.batch_size)}
-                self.report.line(step, self.sums.take() | figures)
+                for record in self.records:
+                    record.report.line(step, record.sums.take() | figures)
             if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
                 with self.clock.part("evaluation"):
-                    self._evaluate(state, step)
+                    for record, mine in self._of_each(state):
+                        record.evaluate(mine)
             if signals.received:
-                return self._stop(state, step, saved, signals)
-            if saved is not None and (step % settings.checkpoint_every == 0 or step == end):
+                return self._stop(state, signals)
+            if step % settings.checkpoint_every == 0 or step == end:
                 with self.clock.part("checkpoints"):
-                    saved.save(step, _trees(state), self._known())
+                    self._save(state)
         return state
 
-    def _stop(self, state: TrainState, step: int, saved: Checkpoints | None, signals: _Signals) -> TrainState:
-        name = signal.Signals(signals.received).name
-        if saved is None:
+    def _take_in(self, metrics: Sequence[Metrics], step: int, n: int) -> None:
+        """What `n` steps from this one have reported, of each seed."""
+        losses, skipped = {}, 0
+        for record, mine in zip(self.records, metrics, strict=True):
+            _refuse_non_finite(mine, step, record)
+            record.sums.add(mine)
+            skipped += sum(int(m["skipped"].sum()) for m in mine.values() if "skipped" in m)
+            for play, m in mine.items():
+                if m["played"].any():
+                    losses.setdefault(play, []).append(float(m["loss"][m["played"] > 0][-1]))
+        if skipped:
+            self.report.say(f"skipped {skipped} moves without a finite loss and gradient by step {step + n}")
+        self.report.advance(step + n, {play: sum(of_seeds) / len(of_seeds) for play, of_seeds in losses.items()})
+
+    def _stop(self, state: TrainState, signals: _Signals) -> TrainState:
+        name, step = signal.Signals(signals.received).name, int(state.step)
+        if self.folder is None:
             self.report.say(f"{name} at step {step}: what was trained so far is returned")
             return state
-        saved.save(step, _trees(state), self._known())
-        saved.close()
-        raise Interrupted(f"{name}: saved at step {step} in {self.folder.path}; go on with --resume", signals.received)
-
-    def _evaluate(self, state: TrainState, step: int) -> None:
-        """Figures and samples of the averages; keeps them where they are the best so far."""
-        settings = self.settings
-        key = jax.random.fold_in(jax.random.key(settings.seed), 1)
-        figures = self._figures(state.average, key)
-        line = {f"valid/{name}": value for name, value in figures.items()}
-        if settings.eval_raw and settings.ema:
-            line |= {f"raw/{name}": value for name, value in self._figures(state.variables, key).items()}
-        self.report.line(step, line)
-        name, direction = self.model.monitor
-        if name not in figures:
-            raise ValueError(f"the model monitors {name!r}, but the figures are {sorted(figures)}")
-        value, sign = figures[name], {"min": -1, "max": 1}[direction]
-        if math.isfinite(value) and (self.best is None or sign * (value - self.best["value"]) > 0):
-            self.best = {"step": step, "name": name, "value": value}
-            if self.folder is None:
-                self.best_variables = jax.tree.map(jnp.copy, state.average)
-            else:
-                self.saved_best.save(step, {"average": state.average}, {"figures": figures})
-        if self.folder is not None:
-            self._picture(state.average, key, step)
-
-    def _figures(self, variables: Variables, key: jax.Array) -> dict[str, float]:
-        """Of the validation split: the model's own, and those that were asked for beside them."""
-        size, draws = self.settings.eval_batch, self.settings.eval_draws
-        figures = evaluate(self.model, variables, self.valid, key, batch_size=size, draws=draws)
-        if self.figures is not None:
-            figures |= evaluate(self.model, variables, self.valid, key, batch_size=size, figures=self.figures)
-        return figures
-
-    def _picture(self, variables: Variables, key: jax.Array, step: int) -> None:
-        from jaxgen import plotting
-
-        real = self.valid.head(plotting.ROWS)
-        if "x" not in real or not plotting.drawable(real["x"]) or not hasattr(self.model, "sample"):
-            return
-        samples = Bound(self.model, variables).sample(key, len(real["x"]), real.get("context"))
-        if jax.process_index() == 0:
-            plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
+        self._save(state)
+        for record in self.records:
+            record.wait()
+        path = self.folder.path if len(self.records) == 1 else self.folder.path.parent
+        raise Interrupted(f"{name}: saved at step {step} in {path}; go on with --resume", signals.received)
 
 
-def _trees(state: TrainState) -> dict[str, Any]:
-    """A state as a checkpoint holds it: the averages apart, so that they can be restored alone."""
-    return {"average": state.average, "train": state.replace(average={})}
-
-
-def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: int, folder: RunFolder | None) -> None:
+def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: int, record: Record) -> None:
     first = None
     for play, values in metrics.items():
         bad = np.flatnonzero((values["played"] > 0) & ~np.isfinite(values["loss"]))
@@ -321,6 +381,7 @@ def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: in
     if first is not None:
         i, play = first
         there = {name: float(value[i]) for name, value in metrics[play].items()}
+        folder = record.folder
         kept = f"; the last checkpoint in {folder.checkpoints} is from before" if folder is not None else ""
         raise NonFiniteLoss(f"the loss of play {play!r} is not finite at step {step + int(i)}: {there}{kept}")
 

@@ -60,15 +60,17 @@ class Reporter:
         self.folder, self.steps, self.progress = folder if first else None, steps, progress and first
         self._marks: deque[tuple[int, float]] = deque(maxlen=50)
         self._shown = 0.0
-        self._bar = self._events = None
+        self._bar = self._events = self._writer = None
         if tensorboard and self.folder is not None:
             try:
                 from tensorboardX import SummaryWriter
             except ImportError:
                 raise ValueError('tensorboard=True needs `pip install "jaxgen[tensorboard]"`') from None
-            self._events = SummaryWriter(str(folder.path / "tensorboard"))
+            self._writer = SummaryWriter
 
     def __enter__(self) -> Reporter:
+        if self._writer is not None:
+            self._events = self._writer(str(self.folder.path / "tensorboard"))
         if self.progress:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -111,7 +111,8 @@ def _move(s: TrainState, batch: Batch, key: Key, name: str, play: Play, way: Way
     metrics = {**metrics, "grad_norm": optax.tree.norm(grads), "played": jnp.int32(1)}
     if way.skip_non_finite:
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
-        s = jax.tree.map(lambda new, old: jnp.where(good, new, old), s, before)
+        s = jax.tree.map(lambda new, old: jnp.where(good, new, old), s.replace(step=None), before.replace(step=None))
+        s = s.replace(step=before.step)
         # of a move that was not made nothing is reported but that
         metrics = {name: jnp.where(good, value, jnp.zeros_like(value)) for name, value in metrics.items()}
         metrics["skipped"] = jnp.int32(~good)

@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 import experiments
 import jaxgen
@@ -122,6 +123,24 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     table = tmp_path / "RESULTS.md"
     assert results.write(results.Results(tmp_path, table)) == 1
     assert module in table.read_text() and str(tmp_path) not in table.read_text()
+
+
+def test_several_seeds_leave_a_run_each_and_their_means(tmp_path, monkeypatch, capsys):
+    arguments, out = [*TINY, *RUNS["gans.wgan_gp"]], tmp_path / "run"
+    run("gans.wgan_gp", *arguments, "--seed", "4", "--seeds", "3", "--out", str(out), monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    result = json.loads((out / "result.json").read_text())
+    each = [json.loads((out / f"seed-{seed}" / "result.json").read_text()) for seed in (4, 5, 6)]
+    assert [one["config"]["seed"] for one in each] == [4, 5, 6] and result["config"]["seeds"] == 3
+    assert len({one["test"]["sliced_wasserstein"] for one in each}) == 3
+    for name, mean in result["test"].items():
+        values = [one["test"][name] for one in each]
+        error = scipy.stats.sem(values)
+        np.testing.assert_allclose([mean, result["standard_errors"][name]], [np.mean(values), error])
+        assert f"{mean:.4f} ± {error:.4f}" in printed
+    assert (out / "seed-6" / "samples.png").stat().st_size > 0 and len(jaxgen.load(out / "seed-6").variables) == 2
+    with pytest.raises(FileNotFoundError, match="seed-4, seed-5, seed-6 are runs"):
+        jaxgen.load(out)
 
 
 @pytest.mark.slow

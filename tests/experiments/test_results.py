@@ -37,6 +37,17 @@ def test_runs_that_are_gone_stay_and_others_are_brought_up_to_date(tmp_path):
     assert commands == [f"- `python -m experiments.flows.{name}`" for name in ("a --seed 0", "a --seed 1", "b --seed 0")]
 
 
+def test_several_seeds_are_one_row(tmp_path):
+    summary = result("gans.a", 2.0)
+    summary["config"]["seeds"], summary["standard_errors"] = 3, {"bits_per_dim": 0.0123}
+    put(tmp_path / "runs" / "a", summary)
+    for seed in range(3):
+        put(tmp_path / "runs" / "a" / f"seed-{seed}", result("gans.a", 1.0 + seed, seed))
+    assert write(Results(tmp_path / "runs", tmp_path / "RESULTS.md")) == 1
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| 2 ± 0.012 |" in text and "| 0 to 2 |" in text and "| 3 |" not in text
+
+
 def test_a_folder_with_a_table_is_that_table(tmp_path):
     out = tmp_path / "RESULTS.md"
     put(tmp_path / "runs" / "flows.table" / "digits" / "NICE-0", result("flows.nice", 2.0))

@@ -13,7 +13,7 @@ import pytest
 from jaxgen.training import Phase, load
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.folder import RunFolder
-from jaxgen.training.loop import _Run, _trees
+from jaxgen.training.loop import _Run
 from tests.training.runs import SETTINGS, STEPS, game, train
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +23,12 @@ CLOCK = ("steps_per_second", "examples_per_second", "seconds/", "device_memory")
 def final_state(kind: str, folder: Path):
     """Everything the last checkpoint holds."""
     model, data, phases = game(kind)
-    run = _Run(model, phases or (Phase(model.plays(), data.train, STEPS),), data.valid, SETTINGS, None)
-    with Checkpoints(folder / "checkpoints") as saved:
-        step, trees, progress = saved.restore(lambda step: _trees(run._abstract_in(run._phase_of(step))))
-    assert step == STEPS
-    return jax.tree.map(lambda a: jax.random.key_data(a) if a.dtype == jax.random.key(0).dtype else a, trees), progress
+    phases = phases or (Phase(model.plays(), data.train, STEPS),)
+    run = _Run(model, phases, data.valid, (SETTINGS,), (folder,), None, False)
+    with run.records[0] as record:
+        state, known = record.restore(lambda step: run._abstract_in(run._phase_of(step)))
+    assert state.step == STEPS
+    return jax.tree.map(lambda a: jax.random.key_data(a) if a.dtype == jax.random.key(0).dtype else a, state), known
 
 
 def lines(folder: Path):

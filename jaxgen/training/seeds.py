@@ -1,0 +1,37 @@
+"""Seeds side by side in one compiled program: a state whose leaves, but the step's, have a leading axis of seeds.
+
+The step is not among them, so that a play that rests is not computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen.training.state import TrainState
+
+AXES = TrainState(step=None, key=0, params=0, state=0, average=0, moves=0, opt_state=0)
+"""Of a state, for `jax.vmap`."""
+
+
+def over_seeds(function: Callable, *others: int | None, gives: tuple = ()) -> Callable:
+    """Maps `function(state, ...) -> state`, or a tuple whose first entry is the state, over seeds.
+
+    Args:
+        others: the axes of seeds of the other arguments; None for what all seeds share.
+        gives: the axes of seeds of the results after the state.
+    """
+    return jax.vmap(function, (AXES, *others), (AXES, *gives) if gives else AXES)
+
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+    """One state of many, all at the same step."""
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return together.replace(step=states[0].step)
+
+
+def one(state: TrainState, i: int) -> TrainState:
+    """That of one seed."""
+    return jax.tree.map(lambda a: a[i], state.replace(step=None)).replace(step=state.step)

@@ -48,7 +48,7 @@ def modules_imported_by(file: Path) -> set[str]:
 
 def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
-    everyone = ("jaxgen.contracts", "jaxgen.convolution", "jaxgen.precision", "jaxgen.distributions")
+    everyone = ("jaxgen.contracts", "jaxgen.convolution", "jaxgen.distributions", "jaxgen.precision", "jaxgen.rows")
     room = file.relative_to(ROOT / "jaxgen").parts[0]
     if room in GROUND:
         return (*everyone, f"jaxgen.{room}")
@@ -57,7 +57,7 @@ def allowed(file: Path) -> tuple[str, ...]:
     if room == "data":
         return ("jaxgen.data",)
     if room == "training":
-        return ("jaxgen.contracts", "jaxgen.data", "jaxgen.plotting", "jaxgen.precision", "jaxgen.training")
+        return ("jaxgen.contracts", "jaxgen.data", "jaxgen.plotting", "jaxgen.precision", "jaxgen.rows", "jaxgen.training")
     return ("jaxgen.training",) if room == "__init__.py" else ()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.container import BarContainer
@@ -14,6 +15,7 @@ from experiments.benchmarks import (
     autoencoders,
     flows,
     peers,
+    scale,
     steps,
     turns,
 )
@@ -278,3 +280,39 @@ def test_pytorchs_penalty_holds_the_critic_to_slopes_of_one(monkeypatch):
     losses[0].backward()
     # along the weights: d/dw 0.1 (|w| - 1)^2 = 0.2 (|w| - 1) w / |w|
     np.testing.assert_allclose(critic.weight.grad, [[0.4 * 0.6, 0.4 * 0.8]], atol=1e-6)
+
+
+PROGRAM = """HloModule x
+%sum (a: f32[], b: f32[]) -> f32[] {
+  ROOT %add = f32[] add(%a, %b)
+}
+%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %r = (f32[8]{0}, bf16[2,3]{1,0}) all-reduce(%x, %y), to_apply=%sum
+}
+ENTRY %main (p: f32[8]) -> f32[8] {
+  %w = (s32[], f32[8]{0}) while(%t), condition=%c, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %g = f32[16]{0} all-gather-start(%z), dimensions={0}
+}
+"""
+
+
+def test_collectives_are_counted_as_often_as_their_loop_turns():
+    assert scale.collectives(PROGRAM) == [("all-reduce", 32 + 12, 5), ("all-gather", 64, 1)]
+
+
+def test_multiply_adds_by_hand():
+    def program(x, w, image, kernel):
+        y = jax.lax.scan(lambda h, _: (h @ w, None), x, None, length=3)[0]
+        return jax.jit(lambda y: y @ w)(y), jax.lax.conv(image, kernel, (1, 1), "VALID")
+
+    arguments = (np.ones((2, 4)), np.ones((4, 4)), np.ones((1, 3, 8, 8)), np.ones((5, 3, 3, 3)))
+    assert scale.multiply_adds(jax.make_jaxpr(program)(*arguments).jaxpr) == 4 * (2 * 4 * 4) + 5 * 6 * 6 * 3 * 9
+
+
+def test_the_sum_of_gradients_against_the_arithmetic_of_a_step():
+    config = scale.Scale(teraflops=1.0, gigabytes=1.0)
+    # a second of arithmetic, and of 1.5 GB a ring of four sends 2.25 GB
+    assert scale.efficiency(4, 0.5e12, 1.5e9, config) == pytest.approx(1 / 3.25)
+    assert scale.efficiency(1, 0.5e12, 1.5e9, config) == 1
+    with pytest.raises(ValueError, match="the games are"):
+        scale.main(scale.Scale(only=("Glow",)))

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import optax
 
+from jaxgen.contracts import always
 from jaxgen.data import ArraySource
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import dense_wgan_gp
 from jaxgen.models.vaes import dense_vae
-from jaxgen.training import Settings, fit, init_state
+from jaxgen.training import Settings, fit, fit_seeds, init_state, jit_step, make_mesh, make_train_step
 from tests.training.games import Duel
 from tests.training.runs import images, points
 
@@ -35,18 +36,34 @@ def largest(a, b):
     return max(jax.tree.leaves(jax.tree.map(lambda x, y: float(np.abs(np.asarray(x) - np.asarray(y)).max()), a, b)))
 
 
-def distance(model, data, parallel="jit"):
+def distance(model, data, parallel="jit", seeds=()):
     """How far eight devices end from one, and how far from there it had started."""
 
     def train(devices, parallel="jit"):
         settings = Settings(
             steps=STEPS, batch_size=16, devices=devices, parallel=parallel, ema=0, steps_per_call=10, log_every=10
         )
-        return fit(model, data, settings, plays=slow(model.plays()), progress=False).variables
+        plays = slow(model.plays())
+        if seeds:
+            return fit_seeds(model, data, settings, plays=plays, seeds=seeds, progress=False)[0].variables
+        return fit(model, data, settings, plays=plays, progress=False).variables
 
     start = jax.jit(lambda: init_state(model, {}, jax.random.key(0), data.head(512)).variables)()
     one = train(1)
     return [largest(one, train(8, parallel)), largest(one, start)]
+
+
+def work(model, rows):
+    """Floating-point operations of a generator's move, on each of eight devices and on one."""
+    plays = {"generator": model.plays()["generator"]._replace(when=always)}
+    batch = points(rows, 0)
+    state = jax.eval_shape(lambda: init_state(model, plays, jax.random.key(0), batch))
+
+    def operations(devices):
+        step = jit_step(make_train_step(plays), make_mesh(devices))
+        return step.lower(state, batch).compile().cost_analysis()["flops"]
+
+    return [operations(8), operations(1)]
 
 
 if __name__ == "__main__":
@@ -58,6 +75,9 @@ if __name__ == "__main__":
         "vae": lambda: distance(dense_vae((4, 4, 1), 3, (8,), levels=17), integers),
         "gan": lambda: distance(replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), reals),
         "gan with batch statistics": lambda: distance(Duel(), reals),
+        "gan, seeds": lambda: distance(dense_wgan_gp((2,), width=8, depth=2), reals, seeds=(0, 1)),
+        "vector, streamed seeds": lambda: distance(vector, Streamed(points(96, 0)), seeds=(0, 1)),
+        "work of a generator": lambda: work(dense_wgan_gp((2,), width=32, depth=2), 512),
         "flow, streamed": lambda: distance(vector, Streamed(points(96, 0))),
         "flow, pmap": lambda: distance(vector, reals, "pmap"),
         "gan with batch statistics, pmap": lambda: distance(Duel(noise=0.0), reals, "pmap"),

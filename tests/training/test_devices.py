@@ -25,13 +25,18 @@ def distances(*games):
     "games",
     [
         ("gan with batch statistics", "flow, streamed"),
-        pytest.param(("flow", "vae", "gan", "flow, pmap"), marks=pytest.mark.slow),
+        pytest.param(("flow", "vae", "gan", "flow, pmap", "gan, seeds", "vector, streamed seeds"), marks=pytest.mark.slow),
     ],
     ids=str,
 )
 def test_eight_devices_lead_where_one_leads(games):
     for game, (apart, moved) in distances(*games).items():
         assert moved > 1e-3 and apart < 1e-3 * moved, game
+
+
+def test_each_device_generates_its_own_rows():
+    of_eight, of_one = distances("work of a generator")["work of a generator"]
+    assert of_eight < of_one / 4
 
 
 @pytest.mark.slow

@@ -36,7 +36,10 @@ from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.conditioning import Concatenate
 from jaxgen.nets.heads import ScalarHead
+from jaxgen.rows import rows
 
+COMPARED = 64
+"""Rows whose distances each step reports: those of all would bring a great batch together on every device."""
 Transform = Callable[[Array, Key, Step], Array]
 """What the critic is given in place of data and samples: instance noise, augmentations."""
 
@@ -125,7 +128,7 @@ class GAN:
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, the `penalty`, and `distance_ratio`, the mean distance between
-        samples over that between rows of data, as the critic sees them, which falls when the generator collapses.
+        the first samples over that between rows of data, as the critic sees them: it falls when the generator collapses.
 
         Raises:
             ValueError: rows that cannot be packed.
@@ -143,7 +146,7 @@ class GAN:
         term = self._critic_term(variables, on_real, on_fake, z, context)
         penalty = self._penalty(variables, real, fake, packed, penalty_key, step)
         figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
-        figures |= {"distance_ratio": distance_ratio(real, fake)} if len(real) > 1 else {}
+        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if len(real) > 1 else {}
         figures |= {"penalty": penalty} if self.penalties else {}
         return LossOutput(
             self._contest(variables, on_real, on_fake) + penalty + term.value,
@@ -186,7 +189,7 @@ class GAN:
 
     def noise(self, key: Key, n: int) -> Array:
         """Draws of z, [n, latents]."""
-        return (self.prior or Normal((self.latents,))).sample(key, n)
+        return rows((self.prior or Normal((self.latents,))).sample(key, n))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """G(z) in data units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxgen.contracts import Play
 from jaxgen.data import Source
+from jaxgen.data.streaming import Stream
 from jaxgen.training.clock import Clock
 from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
 from jaxgen.training.settings import Settings
@@ -29,6 +30,9 @@ class Advance(Protocol):
 
     def shapes(self, state: TrainState) -> Any:
         """The output's shapes and dtypes, from the state's: traces what a call will compile."""
+
+    def close(self) -> None:
+        """Ends what reads ahead; a later call begins anew."""
 
 
 class Resident:
@@ -57,25 +61,30 @@ class Resident:
     def shapes(self, state: TrainState) -> Any:
         return jax.eval_shape(self.run, state, self.data.arrays, self._rows(0, 1), np.int32(1))
 
+    def close(self) -> None:
+        pass
+
 
 class Streamed:
-    """Batches come from the host, one a step; each process brings its own part of them."""
+    """Batches come from the host, one a step; each process brings its own part of them, ahead where it is on disk."""
 
     def __init__(self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock):
         self.data, self.settings, self.mesh, self.clock = data, settings, mesh, clock
         self.per_device = settings.parallel == "pmap"
         self.run = pmap_step(step, mesh.size) if self.per_device else jit_step(step, mesh)
+        where = settings.batch_size, settings.seed, jax.process_index(), jax.process_count()
+        self.stream = None if data.resident else Stream(data, *where, workers=settings.workers)
+        self.read = lambda step: data.batch_at(step, *where)
 
-    def _batch(self, step: int) -> Any:
-        size, seed = self.settings.batch_size, self.settings.seed
-        mine = self.data.batch_at(step, size, seed, jax.process_index(), jax.process_count())
+    def _batch(self, step: int, read: Callable[[int], Any]) -> Any:
+        mine = read(step)
         return mine if self.per_device else jax.make_array_from_process_local_data(split(self.mesh), mine)
 
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
             with self.clock.part("data"):
-                batch = self._batch(i)
+                batch = self._batch(i, self.stream or self.read)
             state, m = self.run(state, batch)
             metrics.append(m)
             in_flight.append(m)
@@ -84,7 +93,11 @@ class Streamed:
         return state, jax.tree.map(lambda *a: np.stack(a), *jax.device_get(metrics))
 
     def shapes(self, state: TrainState) -> Any:
-        return jax.eval_shape(self.run, state, self._batch(0))
+        return jax.eval_shape(self.run, state, self._batch(0, self.read))
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
 
 
 def make_advance(

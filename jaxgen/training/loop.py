@@ -216,7 +216,8 @@ class _Run:
         for i in range(now, len(self.phases)):
             if i > now:
                 state = jax.jit(lambda s, i=i: enter_phase(s, self.phases[i].plays), donate_argnums=0)(state)
-            state = self._phase(state, i, saved, signals)
+            with contextlib.closing(self.advance[i]):
+                state = self._phase(state, i, saved, signals)
             if signals.received:
                 break
         return state

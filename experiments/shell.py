@@ -35,9 +35,9 @@ class Config(Settings):
     """The fields that every experiment has."""
 
     data: str = "digits"
-    """A data set: `digits`, `patches`, `two_moons`, ..., a .npz or .npy file, or `tfds:<name>`."""
+    """A data set: `digits`, `patches`, `two_moons`, ..., a .npz, .npy or .txt file, a folder of images, or `tfds:<name>`."""
     data_dir: str | None = None
-    """Where TensorFlow Datasets are prepared."""
+    """Where TensorFlow Datasets are prepared; relative paths of data start here."""
     conditional: bool = False
     """Condition the model on the labels."""
     seeds: int = 1

@@ -11,6 +11,10 @@ from jaxgen.data import checks
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.errors import DataError
 from jaxgen.data.sources import Arrays, Source, require_no_context
+from jaxgen.data.splits import Splits
+
+RESIDENT_BYTES = 4 << 30
+"""Sets up to this size are read into memory once; PNGs decode at some ten thousand a second."""
 
 
 class RecordSource(Source):
@@ -104,6 +108,13 @@ class RecordSource(Source):
     def __repr__(self) -> str:
         rows = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._first.items())
         return f"RecordSource({self.name!r}: {len(self)} rows of {rows}; levels={self.levels}, classes={self.classes})"
+
+
+def in_memory(splits: Splits) -> Splits:
+    """The same splits, of `RecordSource`s, read into memory where they are no larger than `RESIDENT_BYTES`."""
+    if sum(source.nbytes for source in splits) > RESIDENT_BYTES:
+        return splits
+    return Splits(*(source.load() for source in splits))
 
 
 def _fetch(records: Sequence[Mapping[str, Any]], keys: list[int]) -> Sequence[Mapping[str, Any]]:

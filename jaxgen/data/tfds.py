@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxgen.data.errors import DataError, near_misses, one_line
-from jaxgen.data.records import RecordSource
+from jaxgen.data.records import RecordSource, in_memory
 from jaxgen.data.splits import Splits, carve
 
-RESIDENT_BYTES = 4 << 30
-"""Sets up to this size are read into memory once; PNGs decode at some ten thousand a second."""
 LEVELS = {np.dtype(np.uint8): 256, np.dtype(np.uint16): 65536}
 
 
@@ -45,10 +43,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
         else None
         for split in ("train", "validation", "test")
     )
-    splits = carve(train, valid, test)
-    if sum(source.nbytes for source in splits) > RESIDENT_BYTES:
-        return splits
-    return Splits(*(source.load() for source in splits))
+    return in_memory(carve(train, valid, test))
 
 
 def open_builder(name: str, data_dir: str | None, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxgen.contracts import Play
 from jaxgen.data import Source
+from jaxgen.data.streaming import Stream
 from jaxgen.training.clock import Clock
 from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
 from jaxgen.training.seeds import over_seeds
@@ -31,6 +32,9 @@ class Advance(Protocol):
     def shapes(self, state: TrainState) -> Any:
         """The output's shapes and dtypes, from the state's: traces what a call will compile."""
 
+    def close(self) -> None:
+        """Ends what reads ahead; a later call begins anew."""
+
 
 class Resident:
     """All rows are on each device; a call takes their numbers, up to `steps_per_call` steps of them."""
@@ -49,11 +53,9 @@ class Resident:
         """Numbers of the rows of `n` steps, and of the last one again to fill the call."""
         settings = self.settings
         steps = [step + min(i, n - 1) for i in range(settings.steps_per_call)]
-
-        def of_seed(seed):
-            return _stacked([self.data.indices_at(i, settings.batch_size, seed) for i in steps])
-
-        return _for_seeds(of_seed, self.seeds)
+        return _together(
+            [_stacked([self.data.indices_at(i, settings.batch_size, seed) for i in steps]) for seed in self.seeds]
+        )
 
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         if self.arrays is None:
@@ -66,36 +68,38 @@ class Resident:
     def shapes(self, state: TrainState) -> Any:
         return jax.eval_shape(self.run, state, self.data.arrays, self._rows(0, 1), np.int32(1))
 
+    def close(self) -> None:
+        pass
+
 
 class Streamed:
-    """Batches come from the host, one a step; each process brings its own part of them."""
+    """Batches come from the host, one a step; each process brings its own part of them, ahead where it is on disk."""
 
     def __init__(
         self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
     ):
-        self.data, self.settings, self.mesh, self.clock, self.seeds = data, settings, mesh, clock, seeds
+        self.mesh, self.clock, self.seeds = mesh, clock, seeds
         self.per_device, self.axis = settings.parallel == "pmap", 0
         if self.per_device:
             self.run = pmap_step(step, mesh.size)
-            return
-        if len(seeds) > 1:
-            step, self.axis = over_seeds(step, 0, gives=(0,)), 1
-        self.run = jit_step(step, mesh, self.axis)
+        else:
+            if len(seeds) > 1:
+                step, self.axis = over_seeds(step, 0, gives=(0,)), 1
+            self.run = jit_step(step, mesh, self.axis)
+        # without workers, a stream reads when it is asked
+        workers = 0 if data.resident else settings.workers
+        part = jax.process_index(), jax.process_count()
+        self.streams = [Stream(data, settings.batch_size, seed, *part, workers=workers) for seed in seeds]
 
-    def _batch(self, step: int) -> Any:
-        def of_seed(seed):
-            return self.data.batch_at(
-                step, self.settings.batch_size, seed, jax.process_index(), jax.process_count()
-            )
-
-        mine = _for_seeds(of_seed, self.seeds)
+    def _batch(self, batches: Sequence[Any]) -> Any:
+        mine = _together(batches)
         return mine if self.per_device else jax.make_array_from_process_local_data(split(self.mesh, self.axis), mine)
 
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
             with self.clock.part("data"):
-                batch = self._batch(i)
+                batch = self._batch([stream(i) for stream in self.streams])
             state, m = self.run(state, batch)
             metrics.append(m)
             in_flight.append(m)
@@ -105,16 +109,20 @@ class Streamed:
         return state, [_stacked(mine) for mine in zip(*by_step, strict=True)]
 
     def shapes(self, state: TrainState) -> Any:
-        return jax.eval_shape(self.run, state, self._batch(0))
+        return jax.eval_shape(self.run, state, self._batch([stream.peek(0) for stream in self.streams]))
+
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.close()
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _for_seeds(make: Callable[[int], Any], seeds: tuple[int, ...]) -> Any:
-    """What `make` gives for the seed, or for each, with an axis of seeds before the others."""
-    return make(seeds[0]) if len(seeds) == 1 else _stacked([make(seed) for seed in seeds])
+def _together(of_seeds: Sequence[Any]) -> Any:
+    """What there is of the seed, or of each, with an axis of seeds before the others."""
+    return of_seeds[0] if len(of_seeds) == 1 else _stacked(of_seeds)
 
 
 def _by_seed(tree: Any, seeds: tuple[int, ...]) -> list[Any]:

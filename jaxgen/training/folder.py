@@ -16,7 +16,7 @@ from jaxgen.training.description import describe
 # What may differ between a run and its resumption: none of it changes what a step computes.
 _FREE = (
     "steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "distributed", "coordinator",
-    "process_id", "processes", "profile",
+    "process_id", "processes", "profile", "workers",
 )
 
 

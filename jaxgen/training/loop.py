@@ -308,7 +308,8 @@ class _Run:
         for i in range(now, len(self.phases)):
             if i > now:
                 state = jax.jit(self._enter(i), donate_argnums=0)(state)
-            state = self._phase(state, i, signals)
+            with contextlib.closing(self.advance[i]):
+                state = self._phase(state, i, signals)
             if signals.received:
                 break
         return state

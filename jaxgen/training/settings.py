@@ -44,6 +44,8 @@ class Settings:
     """Devices to split each batch over; all of them by default."""
     parallel: Literal["jit", "pmap"] = "jit"
     """`jit`: one global view of the batch. `pmap`: each device sees its own rows."""
+    workers: int = 8
+    """Threads that read data which do not fit into memory, each a batch ahead of the steps; 0 reads between the steps."""
     profile: int = 0
     """Steps to trace into the run's folder, for TensorBoard and Perfetto; the first call, which compiles, is not."""
     tensorboard: bool = False
@@ -57,8 +59,9 @@ class Settings:
                      "keep", "steps_per_call", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} was given; it has to be at least 1")
-        if self.profile < 0:
-            raise ValueError(f"profile={self.profile} was given; it has to be at least 0")
+        for name in ("workers", "profile"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} was given; it has to be at least 0")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema={self.ema} was given; it has to be at least 0 and below 1")
         if self.devices is not None and self.devices < 1:

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxgen.data import ArraySource, DataError, RecordSource, prepare, source, tfds
+from jaxgen.data import ArraySource, DataError, RecordSource, prepare, records, source
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
 features = tensorflow_datasets.features
@@ -69,9 +69,9 @@ def picture(i):
     return (np.add.outer(np.arange(28), 2 * np.arange(28)) + i).astype(np.uint8)
 
 
-@pytest.mark.parametrize("limit", [tfds.RESIDENT_BYTES, 100])
+@pytest.mark.parametrize("limit", [records.RESIDENT_BYTES, 100])
 def test_own_tensors_are_read(prepared, monkeypatch, limit):
-    monkeypatch.setattr(tfds, "RESIDENT_BYTES", limit)
+    monkeypatch.setattr(records, "RESIDENT_BYTES", limit)
     splits = source("tfds:points", data_dir=prepared)
     kind = RecordSource if limit == 100 else ArraySource
     assert all(type(part) is kind for part in splits)
@@ -90,7 +90,7 @@ def test_own_tensors_are_read(prepared, monkeypatch, limit):
 
 def test_records_and_arrays_give_the_same_batches(prepared, monkeypatch):
     resident = source("tfds:points", data_dir=prepared)
-    monkeypatch.setattr(tfds, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(records, "RESIDENT_BYTES", 0)
     on_disk = source("tfds:points", data_dir=prepared)
     for a, b in zip(resident, on_disk, strict=True):
         for step in (5, 0):

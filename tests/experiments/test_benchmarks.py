@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import jax
 import numpy as np
@@ -17,9 +18,11 @@ from experiments.benchmarks import (
     peers,
     scale,
     steps,
+    streaming,
     turns,
 )
 from experiments.benchmarks.peers import Built, Row
+from jaxgen.data import image_folder, records
 
 AUTOENCODERS = {
     "vae": autoencoder_peers.Row("vae", (6,), 4, 5, 3),
@@ -316,3 +319,33 @@ def test_the_sum_of_gradients_against_the_arithmetic_of_a_step():
     assert scale.efficiency(1, 0.5e12, 1.5e9, config) == 1
     with pytest.raises(ValueError, match="the games are"):
         scale.main(scale.Scale(only=("Glow",)))
+
+
+def test_the_same_images_are_read_from_a_folder_and_from_array_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESIDENT_BYTES", 0)
+    sources = streaming.write(tmp_path, streaming.Streaming(images=12, size=8))
+    rows = [sorted(x.tobytes() for x in data.head(20)["x"]) for data in sources.values()]
+    assert not any(data.resident for data in sources.values()) and all(len(set(part)) > 8 for part in rows)
+    assert list(sources) == ["folder", "array_record"] and sources["folder"].event_shape == (8, 8, 3)
+
+
+@pytest.mark.slow
+def test_waiting_for_data_is_measured(monkeypatch):
+    decode = image_folder.decode
+
+    def slow(path):
+        time.sleep(0.01)
+        return decode(path)
+
+    monkeypatch.setattr(image_folder, "decode", slow)
+    config = streaming.Streaming(
+        images=24, size=8, batch_size=4, scales=1, depth=1, width=4, workers=(0, 4), steps=3, rounds=2
+    )
+    measured = streaming.main(config)
+    assert set(measured) == {(name, workers) for name in ("folder", "array_record") for workers in (0, 4)}
+    for rounds in measured.values():
+        assert set(rounds) == {"images_per_second", "wait", "step"} and all(len(values) == 2 for values in rounds.values())
+        assert all(0 < wait <= step for wait, step in zip(rounds["wait"], rounds["step"], strict=True))
+    # four images of ten milliseconds each, one after another
+    assert min(measured["folder", 0]["wait"]) >= 40 > 2 * max(measured["array_record", 0]["wait"])
+    assert max(measured["folder", 0]["images_per_second"]) <= 100 < min(measured["folder", 4]["images_per_second"])

@@ -12,7 +12,7 @@ import pytest
 
 from jaxgen import Settings, fit, load
 from jaxgen.contracts import LossOutput
-from jaxgen.data import ArraySource, RecordSource, Splits, Zipped
+from jaxgen.data import ArraySource, DataError, RecordSource, Splits, Zipped
 from jaxgen.training import Interrupted, NonFiniteLoss
 from jaxgen.training.folder import RunFolder
 from tests.training.games import Duel, Exploding
@@ -47,6 +47,54 @@ def test_data_on_the_device_and_streamed_see_the_same_batches():
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), resident.variables, streamed.variables
     )
     assert RecordSource.resident is False
+
+
+class Disk:
+    """The rows of X as records that say who read them; those of one step's batch are damaged."""
+
+    def __init__(self, damaged=None):
+        self.readers = set()
+        self.damaged = () if damaged is None else ArraySource({"x": X}).indices_at(damaged, SHORT.batch_size, SHORT.seed)
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        self.readers.add(threading.current_thread().name)
+        if i in self.damaged:
+            raise DataError(f"row {i} is damaged")
+        return {"x": X[i]}
+
+
+def on_disk(**how):
+    return RecordSource(Disk(**how), {"x": "x"})
+
+
+def test_what_is_read_ahead_trains_as_what_is_read_in_time_and_resumes(tmp_path):
+    before = set(threading.enumerate())
+    reads, alone = on_disk(), on_disk()
+    in_time = fit(Exploding(10**6), alone, Settings(**vars(SHORT) | {"workers": 0}), progress=False).variables
+    ahead = fit(Exploding(10**6), reads, SHORT, progress=False).variables
+    assert len(alone.records.readers) == 1 < len(reads.records.readers)
+    fit(Exploding(10**6), on_disk(), SHORT, steps=8, out=tmp_path, progress=False)
+    resumed = fit(Exploding(10**6), on_disk(), SHORT, out=tmp_path, resume=True, progress=False).variables
+    for other in (ahead, resumed):
+        np.testing.assert_array_equal(in_time["only"]["params"]["w"], other["only"]["params"]["w"])
+    for thread in set(threading.enumerate()) - before:
+        assert not thread.name.startswith("grain") or not thread.join(1) and not thread.is_alive()
+
+
+def test_what_cannot_be_read_stops_the_run_with_its_sentence_at_its_step(tmp_path):
+    data = on_disk()
+    data.records = Disk(damaged=6)  # after the first rows, which initialise, were read
+    data.head = lambda n: {"x": X[:n]}
+    with pytest.raises(DataError, match=r"^row \d+ is damaged$"):
+        fit(Exploding(10**6), data, SHORT, out=tmp_path, progress=False)
+    # the checkpoint before it was written, and the run goes on from there once the row is mended
+    assert [int(p.name) for p in (tmp_path / "checkpoints").iterdir()] == [4]
+    mended = fit(Exploding(10**6), on_disk(), SHORT, out=tmp_path, resume=True, progress=False).variables
+    whole = fit(Exploding(10**6), on_disk(), SHORT, progress=False).variables
+    np.testing.assert_array_equal(mended["only"]["params"]["w"], whole["only"]["params"]["w"])
 
 
 def test_zipped_sources():
@@ -116,7 +164,8 @@ def test_lines_say_where_the_time_goes(tmp_path):
             time.sleep(0.03)
             return super().batch_at(*where)
 
-    fit(Exploding(10**6), Splits(Slow({"x": X}), ArraySource({"x": X}), None), SHORT, out=tmp_path, progress=False)
+    settings = Settings(**vars(SHORT) | {"workers": 0})
+    fit(Exploding(10**6), Splits(Slow({"x": X}), ArraySource({"x": X}), None), settings, out=tmp_path, progress=False)
     first, second, third = (line for line in RunFolder(tmp_path).lines() if "steps_per_second" in line)
     for line in (first, second, third):
         assert 4 * 0.03 <= line["seconds/data"] < 4 and 0 < line["examples_per_second"] < 4 * 16 / (4 * 0.03)

@@ -39,7 +39,7 @@ def lines(folder):
             for line in RunFolder(folder).lines()]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["gan", "phases", pytest.param("flow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["gan", *(pytest.param(k, marks=pytest.mark.slow) for k in ("phases", "flow"))])
 def test_each_seed_is_its_run_alone(kind, tmp_path):
     together = fit_seeds(**run(kind), seeds=SEEDS, out=tmp_path / "together")
     assert len(together) == 3
@@ -83,6 +83,7 @@ def test_a_play_that_rests_is_not_computed():
     assert len(called) in (2, 4)  # steps 2 and 5, of both seeds at once or of each
 
 
+@pytest.mark.slow
 def test_seeds_that_were_killed_go_on_together(tmp_path):
     code = (
         "from tests.training.test_seeds import *\n"

@@ -46,7 +46,7 @@ class Phase(NamedTuple):
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A loss was not a finite number: the run stopped, its last checkpoint is from before."""
+    """A loss, or a gradient's norm, was not a finite number: the run stopped, its last checkpoint is from before."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -196,8 +196,10 @@ class _Run:
                 step, trees, known = restored
                 state = trees["train"].replace(average=trees["average"])
                 self.best, self.sums = known["best"], Sums(known["sums"])
-                on_first_process(lambda: folder.cut(step))
+                on_first_process(lambda: folder.cut(step, known.get("evaluated", True)))
                 self.report.say(f"going on from step {step}")
+                if not known.get("evaluated", True) and not self._evaluate(state, step, signals):
+                    self._stop(state, step, saved, signals, evaluated=False)
             state = self._loop(state, saved, signals)
             saved.save(int(state.step), _trees(state), self._known())
         from jaxgen.training.load import load
@@ -207,8 +209,9 @@ class _Run:
     def _phase_of(self, step: int) -> int:
         return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])
 
-    def _known(self) -> dict[str, Any]:
-        return {"best": self.best, "sums": self.sums.totals}
+    def _known(self, evaluated: bool = True) -> dict[str, Any]:
+        """What the host knows at a step, and whether what is due at that step was evaluated."""
+        return {"best": self.best, "sums": self.sums.totals, "evaluated": evaluated}
 
     def _loop(self, state: TrainState, saved: Checkpoints | None, signals: _Signals) -> TrainState:
         step = int(state.step)
@@ -247,33 +250,40 @@ class _Run:
             if step % settings.log_every == 0:
                 figures = {"steps_per_second": self.report.rate(), **self.clock.take(step, settings.batch_size)}
                 self.report.line(step, self.sums.take() | figures)
+            evaluated = True
             if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
                 with self.clock.part("evaluation"):
-                    self._evaluate(state, step)
+                    evaluated = self._evaluate(state, step, signals)
             if signals.received:
-                return self._stop(state, step, saved, signals)
+                return self._stop(state, step, saved, signals, evaluated)
             if saved is not None and (step % settings.checkpoint_every == 0 or step == end):
                 with self.clock.part("checkpoints"):
                     saved.save(step, _trees(state), self._known())
         return state
 
-    def _stop(self, state: TrainState, step: int, saved: Checkpoints | None, signals: _Signals) -> TrainState:
+    def _stop(
+        self, state: TrainState, step: int, saved: Checkpoints | None, signals: _Signals, evaluated: bool
+    ) -> TrainState:
         name = signal.Signals(signals.received).name
         if saved is None:
             self.report.say(f"{name} at step {step}: what was trained so far is returned")
             return state
-        saved.save(step, _trees(state), self._known())
+        saved.save(step, _trees(state), self._known(evaluated))
         saved.close()
         raise Interrupted(f"{name}: saved at step {step} in {self.folder.path}; go on with --resume", signals.received)
 
-    def _evaluate(self, state: TrainState, step: int) -> None:
-        """Figures and samples of the averages; keeps them where they are the best so far."""
+    def _evaluate(self, state: TrainState, step: int, signals: _Signals) -> bool:
+        """Figures and samples of the averages; keeps them where they are the best so far. False where a signal came
+        between two batches: then it is left for the run that goes on."""
         settings = self.settings
         key = jax.random.fold_in(jax.random.key(settings.seed), 1)
-        figures = self._figures(state.average, key)
-        line = {f"valid/{name}": value for name, value in figures.items()}
-        if settings.eval_raw and settings.ema:
-            line |= {f"raw/{name}": value for name, value in self._figures(state.variables, key).items()}
+        try:
+            figures = self._figures(state.average, key, signals)
+            line = {f"valid/{name}": value for name, value in figures.items()}
+            if settings.eval_raw and settings.ema:
+                line |= {f"raw/{name}": value for name, value in self._figures(state.variables, key, signals).items()}
+        except _Cut:
+            return False
         self.report.line(step, line)
         name, direction = self.model.monitor
         if name not in figures:
@@ -287,13 +297,16 @@ class _Run:
                 self.saved_best.save(step, {"average": state.average}, {"figures": figures})
         if self.folder is not None:
             self._picture(state.average, key, step)
+        return True
 
-    def _figures(self, variables: Variables, key: jax.Array) -> dict[str, float]:
+    def _figures(self, variables: Variables, key: jax.Array, signals: _Signals) -> dict[str, float]:
         """Of the validation split: the model's own, and those that were asked for beside them."""
         size, draws = self.settings.eval_batch, self.settings.eval_draws
-        figures = evaluate(self.model, variables, self.valid, key, batch_size=size, draws=draws)
+        # several processes compute each batch together
+        given = dict(batch_size=size, between=signals.check if jax.process_count() == 1 else None)
+        figures = evaluate(self.model, variables, self.valid, key, draws=draws, **given)
         if self.figures is not None:
-            figures |= evaluate(self.model, variables, self.valid, key, batch_size=size, figures=self.figures)
+            figures |= evaluate(self.model, variables, self.valid, key, figures=self.figures, **given)
         return figures
 
     def _picture(self, variables: Variables, key: jax.Array, step: int) -> None:
@@ -315,14 +328,20 @@ def _trees(state: TrainState) -> dict[str, Any]:
 def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: int, folder: RunFolder | None) -> None:
     first = None
     for play, values in metrics.items():
-        bad = np.flatnonzero((values["played"] > 0) & ~np.isfinite(values["loss"]))
+        # a gradient that is not finite spoils the state while the loss is finite still
+        finite = np.isfinite(values["loss"]) & np.isfinite(values["grad_norm"])
+        bad = np.flatnonzero((values["played"] > 0) & ~finite)
         if bad.size and (first is None or bad[0] < first[0]):
             first = bad[0], play
     if first is not None:
         i, play = first
         there = {name: float(value[i]) for name, value in metrics[play].items()}
         kept = f"; the last checkpoint in {folder.checkpoints} is from before" if folder is not None else ""
-        raise NonFiniteLoss(f"the loss of play {play!r} is not finite at step {step + int(i)}: {there}{kept}")
+        raise NonFiniteLoss(f"the loss or gradient of play {play!r} is not finite at step {step + int(i)}: {there}{kept}")
+
+
+class _Cut(Exception):
+    """A signal came in the middle of an evaluation."""
 
 
 class _Signals:
@@ -340,6 +359,11 @@ class _Signals:
     def __exit__(self, *_: Any) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+
+    def check(self) -> None:
+        """Raises _Cut where a signal was received."""
+        if self.received is not None:
+            raise _Cut
 
     def _note(self, signum: int, frame: Any) -> None:
         if self.received is not None and signum == signal.SIGINT:

@@ -115,7 +115,8 @@ C = TypeVar("C", bound=Config)
 def main(
     config_class: type[C], build: Callable[[C, Splits], Experiment], published: Mapping[str, Published] | None = None
 ) -> None:
-    """Runs an experiment from the command line; exits with status 2 where something given does not fit.
+    """Runs an experiment from the command line; exits with status 2 where something given does not fit, as a
+    folder that cannot be written, also where its disk is full in the middle of a run.
 
     Args:
         published: the paper's figures, by the name of the data they are on.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.training.folder import writing
+
 ROWS = 1024
 """Rows that `samples` makes the most of: points of a scatter plot; a grid of images takes its first 64."""
 SERIES = 8
@@ -30,10 +32,15 @@ def _figure(rows: int = 1, columns: int = 1, size: float = 4.0):
 
 
 def save(figure: Any, path: str | Path) -> Path:
-    """Writes a figure as PNG; returns the path."""
+    """Writes a figure as PNG; returns the path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
     return path
 
 

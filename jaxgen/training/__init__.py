@@ -5,7 +5,8 @@ from jaxgen.training.devices import jit_step, make_mesh, pmap_step
 from jaxgen.training.evaluation import evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.load import load
-from jaxgen.training.loop import Interrupted, NonFiniteLoss, Phase, fit, fit_seeds, seed_folder
+from jaxgen.training.loop import fit, fit_seeds, seed_folder
+from jaxgen.training.run import Interrupted, NonFiniteLoss, Phase
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
 from jaxgen.training.step import make_train_step, many_steps

@@ -35,6 +35,7 @@ def evaluate(
     batch_size: int = 512,
     draws: int = 1,
     figures: Figures | None = None,
+    between: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """The figures of `model.evaluate`, averaged over a split's rows and over draws of the model's noise.
 
@@ -42,12 +43,15 @@ def evaluate(
         data: gone through once, in order, its last batch as short as it comes.
         draws: how often each batch is evaluated, each time with another key.
         figures: others than the model's own.
+        between: called before each batch; what it raises ends the evaluation.
 
     Returns:
         By name, the mean over rows: each batch counts by its number of rows.
     """
     total, rows = {}, 0
     for i, batch in enumerate(data.batches(batch_size)):
+        if between is not None:
+            between()
         size = len(jax.tree.leaves(batch)[0])
         keys = jax.random.split(jax.random.fold_in(key, i), draws)
         for name, value in jax.device_get(_figures(Static(model), Static(figures), variables, batch, keys)).items():

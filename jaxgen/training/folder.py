@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,16 @@ class RunFolder:
 
         Raises:
             FileExistsError: the folder holds a run and neither `resume` nor `overwrite` was given, or it holds other
-                files.
+                files, or it is a file.
+            OSError: it cannot be written.
             ValueError: resuming with a config that differs; the message names the fields.
         """
         config = json.loads(json.dumps(dict(config), default=str))
         file = self.path / "config.json"
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.is_file():
+            raise FileExistsError(f"out={str(self.path)!r} is a file; name a folder")
+        # a process that was killed may have come no further than beside the config
+        if self.path.exists() and any(there.name != ".config.json.new" for there in self.path.iterdir()):
             if not file.exists():
                 raise FileExistsError(f"out={str(self.path)!r} is a folder of other files, not of a run; name another one")
             if not (resume or overwrite):
@@ -48,12 +54,18 @@ class RunFolder:
                     "or name another folder"
                 )
             if resume:
-                self._compare(json.loads(file.read_text()), config)
+                self._compare(read(file), config)
                 self._write("config.json", config)
                 return True
-            shutil.rmtree(self.path)
-        self.samples.mkdir(parents=True, exist_ok=True)
+            # the config stays to the last: without it what is left is no run's
+            with writing(self.path):
+                for there in set(self.path.iterdir()) - {file}:
+                    shutil.rmtree(there) if there.is_dir() and not there.is_symlink() else there.unlink()
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         self._write("config.json", config)
+        with writing(self.samples):
+            self.samples.mkdir(exist_ok=True)
         return False
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -77,32 +89,68 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`."""
-        with open(self.path / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(finite(line)) + "\n")
+        file = self.path / "metrics.jsonl"
+        with writing(file), open(file, "a") as stream:
+            stream.write(json.dumps(finite(line)) + "\n")
 
-    def cut(self, step: int) -> None:
-        """Drops the lines of `metrics.jsonl` after `step`, and one that was cut short while it was written."""
+    def cut(self, step: int, evaluated: bool = True) -> None:
+        """Drops the lines of `metrics.jsonl` after `step`, and one that was cut short while it was written.
+
+        Args:
+            evaluated: False: the evaluation at `step` is still to come, and its line goes too.
+        """
         kept = [line for line in self.lines() if line["step"] <= step]
+        if not evaluated:
+            kept = [line for line in kept if line["step"] < step or not any(name.startswith("valid/") for name in line)]
         self._replace("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def lines(self) -> list[dict[str, Any]]:
         """The whole lines of `metrics.jsonl`."""
         file, lines = self.path / "metrics.jsonl", []
-        for line in file.read_text().splitlines() if file.exists() else ():
-            try:
+        for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+            with contextlib.suppress(json.JSONDecodeError):
                 lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return lines
+        return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
 
     def _write(self, name: str, value: Any) -> None:
         self._replace(name, json.dumps(finite(value), indent=1, default=str) + "\n")
 
     def _replace(self, name: str, text: str) -> None:
         """Writes beside and renames, so that a file is always whole."""
-        beside = self.path / f".{name}.new"
-        beside.write_text(text)
-        os.replace(beside, self.path / name)
+        file, beside = self.path / name, self.path / f".{name}.new"
+        with writing(file):
+            beside.write_text(text)
+            os.replace(beside, file)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What is done within writes a file or a folder.
+
+    Raises:
+        OSError: the system refused: a sentence of the path and its reason, in place of what was raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        # TensorStore's errors are of other types and long; the system's reason is a number among them
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if not (code or isinstance(error, OSError)):
+            raise
+        reason = os.strerror(int(code[1])) if code else error.strerror or error
+        raise OSError(f"{path} cannot be written: {reason}") from None
+
+
+def read(file: Path) -> Any:
+    """The value in a JSON file of a run's folder.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError:
+        raise ValueError(f"{file} is damaged: it is not JSON") from None
 
 
 def finite(value: Any) -> Any:

@@ -1,64 +1,21 @@
-"""From a model and data to a trained model: the one loop that every system of this package runs through."""
+"""From a model and data to a trained model."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contracts import Model, Play
 from jaxgen.data import ArraySource, Splits
-from jaxgen.training.advance import Advance, make_advance
 from jaxgen.training.bound import Bound
-from jaxgen.training.clock import Clock, Trace
-from jaxgen.training.devices import make_mesh, replicated
 from jaxgen.training.evaluation import Figures
-from jaxgen.training.folder import RunFolder
-from jaxgen.training.record import Record
-from jaxgen.training.seeds import AXES, one, over_seeds, stack
+from jaxgen.training.run import Phase, Run
 from jaxgen.training.settings import Settings
-from jaxgen.training.state import TrainState, enter_phase, init_state
-from jaxgen.training.step import Metrics
-
-INIT_ROWS = 512
-"""Rows that data-dependent initialisation sees, whatever the number of devices."""
-_SECONDS_PER_CALL = 0.5  # short enough for a bar that moves and for signals, long enough to hide dispatch
-
-
-class Phase(NamedTuple):
-    """A part of a run: its game, its data and its length. A run is a sequence of phases on one state.
-
-    Entering a phase starts its plays' optimizers and counters; variables and averages go on.
-    """
-
-    plays: Mapping[str, Play]
-    data: Any
-    steps: int
-
-
-class NonFiniteLoss(FloatingPointError):
-    """A loss was not a finite number: the run stopped, its last checkpoint is from before."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM: the run saved a checkpoint and stopped.
-
-    Attributes:
-        signum: the signal.
-    """
-
-    def __init__(self, message: str, signum: int):
-        super().__init__(message)
-        self.signum = signum
 
 
 def as_splits(data: Any) -> Splits:
@@ -113,7 +70,7 @@ def fit(
         Interrupted: by a signal, after saving; without a folder, what was trained so far is returned instead.
     """
     settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
-    run = _Run(model, phases, valid, (settings,), (None if out is None else Path(out),), figures, progress)
+    run = Run(model, phases, valid, (settings,), (None if out is None else Path(out),), figures, progress)
     return run.go(resume=resume, overwrite=overwrite)[0]
 
 
@@ -159,7 +116,7 @@ def fit_seeds(
         raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
     each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
     folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
-    run = _Run(model, phases, valid, each, folders, figures, progress)
+    run = Run(model, phases, valid, each, folders, figures, progress)
     return run.go(resume=resume, overwrite=overwrite)
 
 
@@ -183,227 +140,3 @@ def _understood(
     if phases is None:
         phases = (Phase(model.plays() if plays is None else plays, splits.train, settings.steps),)
     return settings, phases, splits.valid
-
-
-class _Run:
-    """What the loop holds between steps: of one seed, or of several with a state that has an axis of them.
-
-    Args:
-        each: the settings, which differ in their seeds.
-        folders: of each seed.
-    """
-
-    def __init__(
-        self, model: Model, phases: tuple[Phase, ...], valid: Any, each: tuple[Settings, ...],
-        folders: tuple[Path | None, ...], figures: Figures | None, progress: bool,
-    ):  # fmt: skip
-        self.model, self.phases, self.valid, self.settings = model, phases, valid, each[0]
-        self.seeds = tuple(settings.seed for settings in each)
-        self.mesh = make_mesh(self.settings.devices)
-        self.ends = [sum(phase.steps for phase in phases[: i + 1]) for i in range(len(phases))]
-        self.records = [
-            Record(model, valid, settings, folder and RunFolder(folder), figures, self.ends[-1], progress and i == 0)
-            for i, (settings, folder) in enumerate(zip(each, folders, strict=True))
-        ]
-        self.folder, self.report, self.clock = self.records[0].folder, self.records[0].report, Clock()
-        self.head = phases[0].data.head(INIT_ROWS)
-        self._check_sizes()
-        # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        whole = replicated(self.mesh)
-        self.init = jax.jit(self._init, out_shardings=whole, compiler_options=options)
-        self.one = jax.jit(one, static_argnums=1, out_shardings=whole)
-        # traces without computing: what does not fit together is said before anything is compiled
-        self.abstract = jax.eval_shape(self.init, self.head)
-        self.advance = [
-            make_advance(phase.plays, phase.data, self.settings, self.mesh, self.clock, self.seeds) for phase in phases
-        ]
-        for i, advance in enumerate(self.advance):
-            self._check(self._placed(jax.eval_shape(self._enter(i), self.abstract)), advance)
-
-    def _check_sizes(self) -> None:
-        settings, devices = self.settings, self.mesh.size
-        if settings.batch_size % (devices * settings.accumulate):
-            parts = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
-            raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices{parts}")
-        if settings.profile and self.folder is None:
-            raise ValueError(f"profile={settings.profile}: a trace is written into the run's folder, give out=")
-        for phase in self.phases:
-            if settings.batch_size > len(phase.data):
-                raise ValueError(
-                    f"batch_size={settings.batch_size} is more than the {len(phase.data)} rows of {phase.data.name}"
-                )
-
-    def _init(self, head: Any) -> TrainState:
-        def fresh(key):
-            return init_state(self.model, self.phases[0].plays, key, head)
-
-        if len(self.seeds) == 1:
-            return fresh(jax.random.key(self.seeds[0]))
-        return jax.vmap(fresh, out_axes=AXES)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
-
-    def _enter(self, phase: int) -> Callable[[TrainState], TrainState]:
-        def enter(state: TrainState) -> TrainState:
-            return enter_phase(state, self.phases[phase].plays)
-
-        return enter if len(self.seeds) == 1 else over_seeds(enter)
-
-    def _placed(self, state: TrainState) -> TrainState:
-        whole = replicated(self.mesh)
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), state)
-
-    def _abstract_in(self, phase: int) -> TrainState:
-        """The shapes of one seed's state."""
-        alone = self.abstract if len(self.seeds) == 1 else jax.eval_shape(lambda s: one(s, 0), self.abstract)
-        return self._placed(jax.eval_shape(lambda s: enter_phase(s, self.phases[phase].plays), alone))
-
-    def _check(self, state: TrainState, advance: Advance) -> None:
-        before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, advance.shapes(state)[0]))
-        if before != after:
-            raise ValueError("a play changes the structure, shapes or dtypes of the model's variables; it must not")
-
-    def _of_each(self, state: TrainState) -> Iterator[tuple[Record, TrainState]]:
-        """Each record with its seed's state."""
-        for i, record in enumerate(self.records):
-            yield record, state if len(self.records) == 1 else self.one(state, i)
-
-    def go(self, *, resume: bool, overwrite: bool) -> tuple[Bound, ...]:
-        resuming = [record.open(self.head, resume=resume, overwrite=overwrite) for record in self.records]
-        with contextlib.ExitStack() as stack:
-            for record in self.records:
-                stack.enter_context(record)
-            signals = stack.enter_context(_Signals())
-            state = self._restored() if all(resuming) else None
-            if state is None:
-                state = self.init(self.head)
-                for record in self.records:
-                    record.go_on(0, None)
-            state = self._loop(state, signals)
-            self._save(state)
-        return tuple(record.bound(mine) for record, mine in self._of_each(state))
-
-    def _restored(self) -> TrainState | None:
-        """The newest state that all seeds have saved."""
-        restored, at_most = [], None
-        while not restored or len({int(state.step) for state, _ in restored}) > 1:
-            restored = [r.restore(lambda step: self._abstract_in(self._phase_of(step)), at_most) for r in self.records]
-            if None in restored:
-                return None
-            at_most = min(int(state.step) for state, _ in restored)
-        states, known = zip(*restored, strict=True)
-        for record, knew in zip(self.records, known, strict=True):
-            record.go_on(at_most, knew)
-        self.report.say(f"going on from step {at_most}")
-        return states[0] if len(states) == 1 else jax.jit(stack, out_shardings=replicated(self.mesh))(states)
-
-    def _phase_of(self, step: int) -> int:
-        return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])
-
-    def _save(self, state: TrainState) -> None:
-        for record, mine in self._of_each(state):
-            record.save(mine)
-
-    def _loop(self, state: TrainState, signals: _Signals) -> TrainState:
-        now = self._phase_of(int(state.step))
-        for i in range(now, len(self.phases)):
-            if i > now:
-                state = jax.jit(self._enter(i), donate_argnums=0)(state)
-            with contextlib.closing(self.advance[i]):
-                state = self._phase(state, i, signals)
-            if signals.received:
-                break
-        return state
-
-    def _phase(self, state: TrainState, i: int, signals: _Signals) -> TrainState:
-        settings, advance, end = self.settings, self.advance[i], self.ends[i]
-        every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
-        step, call = int(state.step), 1
-        self.clock.start(step)
-        compiled, trace = False, Trace(self.folder, settings.profile)
-        while step < end:
-            n = min(call, end - step, *(e - step % e for e in every))
-            began = time.monotonic()
-            if compiled:
-                trace.begin(step)
-            with contextlib.nullcontext() if compiled else self.clock.part("first_call"):
-                state, metrics = advance(state, step, n)
-            compiled = True
-            trace.end(step + n, step + n == end)
-            call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
-            self._take_in(metrics, step, n)
-            step += n
-            if step % settings.log_every == 0:
-                figures = {"steps_per_second": self.report.rate(), **self.clock.take(step, settings.batch_size)}
-                for record in self.records:
-                    record.report.line(step, record.sums.take() | figures)
-            if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
-                with self.clock.part("evaluation"):
-                    for record, mine in self._of_each(state):
-                        record.evaluate(mine)
-            if signals.received:
-                return self._stop(state, signals)
-            if step % settings.checkpoint_every == 0 or step == end:
-                with self.clock.part("checkpoints"):
-                    self._save(state)
-        return state
-
-    def _take_in(self, metrics: Sequence[Metrics], step: int, n: int) -> None:
-        """What `n` steps from this one have reported, of each seed."""
-        losses, skipped = {}, 0
-        for record, mine in zip(self.records, metrics, strict=True):
-            _refuse_non_finite(mine, step, record)
-            record.sums.add(mine)
-            skipped += sum(int(m["skipped"].sum()) for m in mine.values() if "skipped" in m)
-            for play, m in mine.items():
-                if m["played"].any():
-                    losses.setdefault(play, []).append(float(m["loss"][m["played"] > 0][-1]))
-        if skipped:
-            self.report.say(f"skipped {skipped} moves without a finite loss and gradient by step {step + n}")
-        self.report.advance(step + n, {play: sum(of_seeds) / len(of_seeds) for play, of_seeds in losses.items()})
-
-    def _stop(self, state: TrainState, signals: _Signals) -> TrainState:
-        name, step = signal.Signals(signals.received).name, int(state.step)
-        if self.folder is None:
-            self.report.say(f"{name} at step {step}: what was trained so far is returned")
-            return state
-        self._save(state)
-        for record in self.records:
-            record.wait()
-        path = self.folder.path if len(self.records) == 1 else self.folder.path.parent
-        raise Interrupted(f"{name}: saved at step {step} in {path}; go on with --resume", signals.received)
-
-
-def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: int, record: Record) -> None:
-    first = None
-    for play, values in metrics.items():
-        bad = np.flatnonzero((values["played"] > 0) & ~np.isfinite(values["loss"]))
-        if bad.size and (first is None or bad[0] < first[0]):
-            first = bad[0], play
-    if first is not None:
-        i, play = first
-        there = {name: float(value[i]) for name, value in metrics[play].items()}
-        folder = record.folder
-        kept = f"; the last checkpoint in {folder.checkpoints} is from before" if folder is not None else ""
-        raise NonFiniteLoss(f"the loss of play {play!r} is not finite at step {step + int(i)}: {there}{kept}")
-
-
-class _Signals:
-    """Notes SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts at once."""
-
-    received: int | None = None
-
-    def __enter__(self) -> _Signals:
-        self._before = {}
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._note)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-    def _note(self, signum: int, frame: Any) -> None:
-        if self.received is not None and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signum

@@ -24,6 +24,10 @@ from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState
 
 
+class Cut(Exception):
+    """An evaluation is cut short, between two batches."""
+
+
 class Record:
     """Of one seed, from its states. Use as a context manager, after `open`.
 
@@ -32,6 +36,9 @@ class Record:
         folder: where it is kept; None keeps the best variables in memory, and nothing else.
         figures: others of the validation split beside the model's own.
         progress: show a bar; `steps` are the run's.
+
+    Attributes:
+        evaluated: whether what is due at the last step was.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class Record:
         self.model, self.valid, self.settings, self.folder, self.figures = model, valid, settings, folder, figures
         self.report = Reporter(folder, steps, progress=progress, tensorboard=settings.tensorboard)
         self.sums = Sums()
+        self.evaluated = True
         self._best: dict[str, Any] | None = None
         self._best_variables: Variables | None = None
         self._saved: Checkpoints | None = None
@@ -80,26 +88,36 @@ class Record:
         """From a step, with what was known then; None for a fresh start."""
         if known is not None:
             self._best, self.sums = known["best"], Sums(known["sums"])
+            self.evaluated = known.get("evaluated", True)
         if self.folder is not None:
-            on_first_process(lambda: self.folder.cut(step))
+            on_first_process(lambda: self.folder.cut(step, self.evaluated))
 
     def save(self, state: TrainState) -> None:
         if self._saved is not None:
-            self._saved.save(int(state.step), _trees(state), {"best": self._best, "sums": self.sums.totals})
+            known = {"best": self._best, "sums": self.sums.totals, "evaluated": self.evaluated}
+            self._saved.save(int(state.step), _trees(state), known)
 
     def wait(self) -> None:
         """Until what was saved is on disk."""
         if self._saved is not None:
             self._saved.close()
 
-    def evaluate(self, state: TrainState) -> None:
-        """Figures and samples of the averages; keeps them where they are the best so far."""
+    def evaluate(self, state: TrainState, between: Callable[[], None] | None = None) -> None:
+        """Figures and samples of the averages; keeps them where they are the best so far.
+
+        Where `between`, called before each batch, raises `Cut`, it is left for the run that goes on.
+        """
         settings, step = self.settings, int(state.step)
         key = jax.random.fold_in(jax.random.key(settings.seed), 1)
-        figures = self._figures(state.average, key)
-        line = {f"valid/{name}": value for name, value in figures.items()}
-        if settings.eval_raw and settings.ema:
-            line |= {f"raw/{name}": value for name, value in self._figures(state.variables, key).items()}
+        try:
+            figures = self._figures(state.average, key, between)
+            line = {f"valid/{name}": value for name, value in figures.items()}
+            if settings.eval_raw and settings.ema:
+                raw = self._figures(state.variables, key, between)
+                line |= {f"raw/{name}": value for name, value in raw.items()}
+        except Cut:
+            return
+        self.evaluated = True
         self.report.line(step, line)
         name, direction = self.model.monitor
         if name not in figures:
@@ -114,12 +132,14 @@ class Record:
         if self.folder is not None:
             self._picture(state.average, key, step)
 
-    def _figures(self, variables: Variables, key: jax.Array) -> dict[str, float]:
+    def _figures(
+        self, variables: Variables, key: jax.Array, between: Callable[[], None] | None
+    ) -> dict[str, float]:
         """Of the validation split: the model's own, and those that were asked for beside them."""
-        size, draws = self.settings.eval_batch, self.settings.eval_draws
-        figures = evaluate(self.model, variables, self.valid, key, batch_size=size, draws=draws)
+        given = {"batch_size": self.settings.eval_batch, "between": between}
+        figures = evaluate(self.model, variables, self.valid, key, draws=self.settings.eval_draws, **given)
         if self.figures is not None:
-            figures |= evaluate(self.model, variables, self.valid, key, batch_size=size, figures=self.figures)
+            figures |= evaluate(self.model, variables, self.valid, key, figures=self.figures, **given)
         return figures
 
     def _picture(self, variables: Variables, key: jax.Array, step: int) -> None:

@@ -137,7 +137,7 @@ def test_tensorboard_events_are_written(tmp_path):
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(NonFiniteLoss, match=r"play 'descend'.*step 10.*loss"):
+    with pytest.raises(NonFiniteLoss, match=r"loss or gradient of play 'descend'.*step 10.*loss"):
         fit(Exploding(10), splits(), SHORT, out=tmp_path, progress=False)
     assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 8]
     w = load(tmp_path, model=Exploding(10), which="last").variables["only"]["params"]["w"]

@@ -13,7 +13,7 @@ import pytest
 from jaxgen.training import Phase, load
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.folder import RunFolder
-from jaxgen.training.loop import _Run
+from jaxgen.training.run import Run
 from tests.training.runs import SETTINGS, STEPS, game, train
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def final_state(kind: str, folder: Path):
     """Everything the last checkpoint holds."""
     model, data, phases = game(kind)
     phases = phases or (Phase(model.plays(), data.train, STEPS),)
-    run = _Run(model, phases, data.valid, (SETTINGS,), (folder,), None, False)
+    run = Run(model, phases, data.valid, (SETTINGS,), (folder,), None, False)
     with run.records[0] as record:
         state, known = record.restore(lambda step: run._abstract_in(run._phase_of(step)))
     assert state.step == STEPS

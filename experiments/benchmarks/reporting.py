@@ -1,0 +1,145 @@
+"""What it costs to say how a run goes: `python -m experiments.benchmarks.reporting`.
+
+The same steps in three ways, which take turns, after warm-up: `compiled`, the compiled calls alone, on rows that are chosen;
+`bare`, with the choice of rows, the host's part of a step; `reported`, the loop of `fit` with a bar, metrics.jsonl and
+TensorBoard events at the default intervals. Evaluations and checkpoints, whose intervals the user pays for, are left out.
+The cost is that of `reported` over `bare`: the medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import Settings
+from jaxgen.data import source
+from jaxgen.models.flows.real_nvp import real_nvp_image
+from jaxgen.models.gans.wgan_gp import dense_wgan_gp
+from jaxgen.training import Phase
+from jaxgen.training.folder import RunFolder
+from jaxgen.training.reporting import Reporter
+from jaxgen.training.run import Run, Signals
+
+ROWS = {
+    "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), 17), 128),
+    "gan of the plane": ("twenty_five_gaussians", lambda: dense_wgan_gp((2,), 16), 128),
+}
+
+
+@dataclass(frozen=True)
+class Reporting:
+    rows: tuple[str, ...] = tuple(ROWS)
+    """What to time."""
+    seconds: float = 2.0
+    """That a turn takes, about."""
+    rounds: int = 15
+    processor: bool = False
+    """Count the processor's seconds in place of the clock's: on one core, where other programs are at work."""
+    out: Path = Path("runs/benchmarks/reporting")
+    """The folder for reporting.json."""
+
+
+def measure(name: str, config: Reporting) -> dict[str, list[float]]:
+    """Milliseconds a step of each round, by way."""
+    data, make, batch_size = ROWS[name]
+    model, train = make(), source(data).train
+    with tempfile.TemporaryDirectory() as place:
+        return _measure(model, train, batch_size, config, RunFolder(Path(place) / "run"))
+
+
+def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder: RunFolder) -> dict[str, list[float]]:
+    settings = Settings(batch_size=batch_size, tensorboard=True)
+    capacity = settings.steps_per_call
+    folder.open(dataclasses.asdict(settings))
+    run = Run(model, (Phase(model.plays(), train, settings.steps),), None, (settings,), (folder.path,), None, False)
+    start, advance = run.init(run.head), run.advance[0]
+    advance(jax.tree.map(jnp.copy, start), 0, 1)
+    chosen = [jax.device_put(advance._rows(step, capacity)) for step in range(0, 10 * capacity, capacity)]
+
+    def compiled(state, steps):
+        for step in range(0, steps, capacity):
+            state, _ = advance.run(state, advance.arrays, chosen[step // capacity % len(chosen)], np.int32(capacity))
+        return state
+
+    def bare(state, steps):
+        for step in range(0, steps, capacity):
+            state, _ = advance(state, step, capacity)
+        return state
+
+    def reported(state, steps):
+        run.ends = [steps]
+        with Signals() as signals, Reporter(folder, steps, progress=True, tensorboard=True) as run.report:
+            run.records[0].report = run.report
+            return run._phase(state, 0, signals)
+
+    def timed(way: Callable, steps: int) -> float:
+        state = jax.block_until_ready(jax.tree.map(jnp.copy, start))
+        began = clock()
+        jax.block_until_ready(way(state, steps))
+        return (clock() - began) / steps
+
+    clock = time.process_time if config.processor else time.perf_counter
+    ways, rounds = (compiled, bare, reported), {}
+    with _shown():
+        steps = max(5, round(config.seconds / timed(compiled, 5 * capacity) / capacity)) * capacity
+        for way in ways:
+            timed(way, steps)
+        for i in range(config.rounds):
+            for way in ways[i % 3 :] + ways[: i % 3]:
+                rounds.setdefault(way.__name__, []).append(1e3 * timed(way, steps))
+    return rounds
+
+
+@contextlib.contextmanager
+def _shown():
+    """A bar is drawn, as on a terminal, to where nobody sees it."""
+    before = os.environ.get("FORCE_COLOR")
+    os.environ["FORCE_COLOR"] = "1"
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        os.environ.pop("FORCE_COLOR")
+        if before is not None:
+            os.environ["FORCE_COLOR"] = before
+
+
+def cost(rounds: dict[str, list[float]]) -> float:
+    """Of the reports, as a share of the time without."""
+    return float(np.median(rounds["reported"]) / np.median(rounds["bare"]) - 1)
+
+
+def main(config: Reporting) -> dict[str, dict[str, list[float]]]:
+    """Times every row; writes reporting.json.
+
+    Raises:
+        ValueError: a row is unknown.
+    """
+    if unknown := set(config.rows) - set(ROWS):
+        raise ValueError(f"rows {sorted(unknown)} are unknown; there are {list(ROWS)}")
+    measured = {name: measure(name, config) for name in config.rows}
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "reporting.json").write_text(json.dumps(measured, indent=1) + "\n")
+    return measured
+
+
+if __name__ == "__main__":
+    import tyro
+
+    for name, rounds in main(tyro.cli(Reporting, description=__doc__, prog="python -m experiments.benchmarks.reporting")).items():
+        for way, values in rounds.items():
+            low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+            print(f"{name}, {way}: {median:.4f} ms a step, quartiles {low:.4f} and {high:.4f}")
+        print(f"{name}: reports cost {cost(rounds):.1%}")

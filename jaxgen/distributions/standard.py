@@ -7,6 +7,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import counts
+
 
 @dataclasses.dataclass(frozen=True)
 class Standard:
@@ -36,5 +38,10 @@ class Standard:
         return self._log_density(z).sum(tuple(range(1, z.ndim)))
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:
-        """n samples, [n, *event_shape]."""
+        """n samples, [n, *event_shape].
+
+        Raises:
+            ValueError: n is no whole number of at least one.
+        """
+        counts(n=n)
         return self._draw(key, (n, *self.event_shape))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from jaxgen.data import files, images, series, text, tfds, toys
+from jaxgen.data import checks, files, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
 from jaxgen.data.splits import Splits
 
@@ -31,7 +31,7 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     Raises:
         DataError: for unknown names, with the nearest ones, and for data that cannot be read or used.
     """
-    name = os.fspath(name)
+    name, data_dir = checks.path("source", name), None if data_dir is None else checks.path("data_dir", data_dir)
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
         room = text if name.endswith(text.SUFFIXES) else files
         splits = room.load(Path(data_dir or "").expanduser() / Path(name).expanduser())

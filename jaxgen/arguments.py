@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import errors
 
-from jaxgen.contracts import Array
+Array = jax.Array
 
 OTHER_VARIABLES = (
     errors.ScopeParamShapeError, errors.ScopeParamNotFoundError, errors.ScopeVariableNotFoundError,

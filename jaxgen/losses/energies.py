@@ -45,7 +45,7 @@ def pulling_away(features: Array) -> Array:
     (features,) = arrays("N F", features=features)
     n = len(features)
     if n < 2:
-        raise ValueError(f"features have {n} row: the pulling-away term is over pairs and needs at least two")
+        raise ValueError(f"features: the pulling-away term is over pairs of rows, it needs at least two, got {n}")
     squared = (features**2).sum(1, keepdims=True)
     directions = features * jax.lax.rsqrt(jnp.where(squared == 0, 1.0, squared))
     cosines = jnp.matmul(directions, directions.T, precision="highest")

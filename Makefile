@@ -31,4 +31,4 @@ notebooks: .venv/tested
 	@touch $@ .venv/installed
 
 clean:
-	rm -rf .venv build *.egg-info tests/.jax_cache
+	rm -rf .venv build *.egg-info tests/.jax_cache .hypothesis

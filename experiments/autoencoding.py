@@ -26,6 +26,8 @@ COLUMNS = 10
 """Images in a row of a picture."""
 TRAVERSED = 10
 """Latents in the picture of traversals."""
+LOOKED_AT = 1000
+"""Training rows whose range is looked at."""
 INFORMED_ROWS = 2000
 """Test rows that the mutual information is of: it cannot exceed the logarithm of their number."""
 
@@ -60,11 +62,18 @@ class AutoencoderConfig(NetworksConfig):
 
 def likelihood(config: NetworksConfig, data: Splits) -> Likelihood:
     """Raises:
-    ValueError: a likelihood of integers, and data that are none.
+    ValueError: a likelihood of integers, or of values in [0, 1], and data that are none.
     """
     levels = data.train.levels
     if config.likelihood == "discretized_logistic" and levels is None:
         raise ValueError(f"likelihood='discretized_logistic' is of integer images; data={config.data!r} is real-valued")
+    if config.likelihood == "bernoulli" and levels is None:
+        x = data.train.head(LOOKED_AT)["x"]
+        if x.min() < 0 or x.max() > 1:
+            raise ValueError(
+                f"likelihood='bernoulli' is of values in [0, 1]; data={config.data!r} has values from {x.min()} to "
+                f"{x.max()}: likelihood='gaussian' takes them"
+            )
     kinds = {"bernoulli": Bernoulli, "gaussian": Gaussian, "discretized_logistic": lambda: DiscretizedLogistic(levels)}
     return kinds[config.likelihood]()
 

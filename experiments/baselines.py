@@ -13,7 +13,8 @@ def bits_per_dim(splits: Splits, draws: int = 16, seed: int = 0) -> dict[str, fl
     """Test bits/dim of a uniform distribution over the grey levels and of a full-covariance Gaussian.
 
     The Gaussian is fitted to the training rows with uniform noise, (x + u) / levels; its likelihood of the test rows
-    is averaged over `draws` draws of the noise, in bits. Where rows have a context its mean is linear in that.
+    is averaged over `draws` draws of the noise, in bits. Where rows have a context its mean is linear in that. Rows
+    that lie in a subspace, as fewer than coordinates do, have no such density: no figure.
 
     Raises:
         ValueError: data that have no grey levels.
@@ -27,10 +28,14 @@ def bits_per_dim(splits: Splits, draws: int = 16, seed: int = 0) -> dict[str, fl
         rows = _flat(source, "x")
         return (rows + rng.random(rows.shape)) / levels
 
-    log_density = _gaussian(noisy(train), _inputs(train))
+    uniform = {"uniform, bits_per_dim": float(np.log2(levels))}
+    try:
+        log_density = _gaussian(noisy(train), _inputs(train))
+    except np.linalg.LinAlgError:
+        return uniform
     nats = np.mean([log_density(noisy(test), _inputs(test)).mean() for _ in range(draws)])
     gaussian = (-nats / dims + np.log(levels)) / np.log(2)
-    return {"uniform, bits_per_dim": float(np.log2(levels)), "full-covariance Gaussian, bits_per_dim": float(gaussian)}
+    return {**uniform, "full-covariance Gaussian, bits_per_dim": float(gaussian)}
 
 
 def log_prob(splits: Splits) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import math
 import platform
 import subprocess
 import sys
@@ -59,17 +60,44 @@ class Config(Settings):
 
     def check(self) -> None:
         """Raises:
-        ValueError: as `Settings.check`; no seed; a coordinator without the number of this process or of all.
+        ValueError: as `Settings.check`; another number that is out of its range; a coordinator without the number of
+            this process or of all.
         """
         super().check()
-        if self.seeds < 1:
-            raise ValueError(f"seeds={self.seeds} was given; it has to be at least 1")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, (int, float)) and not isinstance(number, bool):
+                    _check_number(field.name, float(number) if isinstance(field.default, float) else number)
         given = {name: getattr(self, name) for name in ("coordinator", "process_id", "processes")}
         if len({value is None for value in given.values()}) > 1:
             said = ", ".join(f"{name}={value}" for name, value in given.items())
             raise ValueError(f"{said}: several processes need all three")
         if self.coordinator is not None and not 0 <= self.process_id < self.processes:
             raise ValueError(f"process_id={self.process_id} is not one of processes={self.processes}, counted from 0")
+
+
+# What is a count may be none of these, or a setting off; what is real may be of either sign; shares of one.
+_ZERO = {
+    "seed", "profile", "workers", "process_id", "warmup", "heads", "blocks", "hidden_layers", "prior_steps",
+    "prior_blocks", "groups", "numbers", "held_out", "labels", "edits",
+}  # fmt: skip
+_SIGNED = {"a", "b", "c"}
+_SHARES = {"b1", "decay", "dropout", "prior_dropout", "word_dropout"}
+_MOST = 2**31 - 1
+
+
+def _check_number(name: str, value: int | float) -> None:
+    if isinstance(value, int):
+        least = 0 if name in _ZERO else 1
+        fits, needed = least <= value <= _MOST, f"at least {least} and at most {_MOST}"
+    elif name in _SHARES:
+        fits, needed = 0 <= value < 1, "at least 0 and below 1"
+    else:
+        fits = math.isfinite(value) and (value >= 0 or name in _SIGNED)
+        needed = "finite" if name in _SIGNED else "finite and at least 0"
+    if not fits:
+        raise ValueError(f"{name}={value} was given; it has to be {needed}")
 
 
 class Published(NamedTuple):

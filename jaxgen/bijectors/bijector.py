@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.arguments import OTHER_VARIABLES, rows
 from jaxgen.precision import at_least_float32, wide
 
 Array = jax.Array
@@ -27,6 +33,28 @@ def zero_log_det(x: Array) -> Array:
     return jnp.zeros(x.shape[:1], wide(x))
 
 
+def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAndLogDet]:
+    """A direction that says what does not fit, before or in place of the layers within."""
+    name, signature = list(inspect.signature(direction).parameters)[1], inspect.signature(direction)
+
+    @functools.wraps(direction)
+    def checked(*args: Any, **keywords: Any) -> ValueAndLogDet:
+        given = signature.bind(*args, **keywords).arguments
+        x, kind = rows(name, given[name]), type(given["self"]).__name__
+        context = None if given.get("context") is None else rows("context", given["context"])
+        if context is not None and len(context) != len(x):
+            raise ValueError(f"context has shape {context.shape}: {len(x)} rows are needed, as many as {name} has")
+        try:
+            return direction(given["self"], x, context)
+        except OTHER_VARIABLES as error:
+            told = "no context" if context is None else f"context of shape {context.shape}"
+            raise ValueError(
+                f"{kind} has variables of another event or context than {name} of shape {x.shape} and {told}"
+            ) from error
+
+    return checked
+
+
 class Bijector(nn.Module):
     """An invertible map from [B, *event] to an array of the same total size, and back.
 
@@ -36,7 +64,17 @@ class Bijector(nn.Module):
 
     Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; arithmetic on coordinates
     is at least in float32. `init` may run either direction.
+
+    Raises:
+        ValueError: no rows, a context of other rows, or variables that are of another event or context.
+        TypeError: no real numbers.
     """
+
+    def __init_subclass__(cls, **keywords: Any):
+        for name in ("forward_and_log_det", "inverse_and_log_det"):
+            if name in vars(cls):
+                setattr(cls, name, _checked(vars(cls)[name]))
+        super().__init_subclass__(**keywords)
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         """x [B, *event] to (z, log|det dz/dx| [B])."""

@@ -152,7 +152,10 @@ class Coupling(Bijector):
 
     def _conditioned_on(self, event_shape: tuple[int, ...]) -> np.ndarray:
         mask = self.mask(event_shape) if callable(self.mask) else np.asarray(self.mask, bool)
-        mask = np.broadcast_to(mask, event_shape) != self.flip
+        try:
+            mask = np.broadcast_to(mask, event_shape) != self.flip
+        except ValueError:
+            raise ValueError(f"The mask {self.mask!r:.80} does not broadcast to an event {event_shape}.") from None
         if mask.all() or not mask.any():
             raise ValueError(f"The mask {self.mask} leaves one part of an event of shape {event_shape} empty.")
         return mask

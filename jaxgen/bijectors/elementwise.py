@@ -60,14 +60,17 @@ class Affine(Elementwise):
         shift, scale: numbers, or (nested) tuples that broadcast to the event's shape.
 
     Raises:
-        ValueError: a scale is zero.
+        ValueError: a scale is zero, or of another shape.
     """
 
     shift: Any = 0.0
     scale: Any = 1.0
 
     def _constants(self, x: Array) -> tuple[Array, Array, Array]:
-        shift, scale = (np.broadcast_to(np.asarray(c, np.float64), x.shape[1:]) for c in (self.shift, self.scale))
+        try:
+            shift, scale = (np.broadcast_to(np.asarray(c, np.float64), x.shape[1:]) for c in (self.shift, self.scale))
+        except ValueError:
+            raise ValueError(f"Affine's shift and scale do not broadcast to an event of shape {x.shape[1:]}.") from None
         if not np.all(scale):
             raise ValueError(f"Affine needs scales other than zero, got {self.scale}.")
         log_scale = np.log(np.abs(scale))
@@ -89,6 +92,11 @@ class Logit(Elementwise):
     """
 
     alpha: float = 0.0
+
+    def __post_init__(self):
+        if not (isinstance(self.alpha, (int, float)) and 0 <= self.alpha < 0.5):
+            raise ValueError(f"Logit needs an alpha of at least 0 and below 0.5, got {self.alpha}.")
+        super().__post_init__()
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         z, log_derivative = _logit(self.alpha + (1 - 2 * self.alpha) * x)

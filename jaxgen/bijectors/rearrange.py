@@ -22,7 +22,7 @@ class Permute(Bijector):
             `init` and kept in the collection `constants`, so that under `Repeat` each repetition has its own.
 
     Raises:
-        ValueError: a tuple that is no permutation of the last axis.
+        ValueError: a tuple that is no permutation of the last axis, or a drawn order of another one.
     """
 
     order: Literal["random", "reverse", "parity"] | tuple[int, ...] = "random"
@@ -32,7 +32,10 @@ class Permute(Bijector):
 
     def _permutation(self, size: int) -> Array:
         if self.order == "random":
-            return self.variable("constants", "permutation", lambda: self._draw(size)).value
+            drawn = self.variable("constants", "permutation", lambda: self._draw(size)).value
+            if drawn.shape != (size,):
+                raise ValueError(f"Permute drew an order of {len(drawn)} indices, the last axis has {size} here.")
+            return drawn
         named = {"reverse": (*range(size)[::-1],), "parity": (*range(0, size, 2), *range(1, size, 2))}
         order = named.get(self.order, self.order)
         if not isinstance(order, tuple) or sorted(order) != list(range(size)):

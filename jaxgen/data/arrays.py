@@ -50,7 +50,7 @@ class ArraySource(Source):
         return {key: array[indices] for key, array in self.arrays.items()}
 
     def subset(self, indices: np.ndarray) -> ArraySource:
-        return self._with(self.take(indices))
+        return self._with(self.take(checks.numbers_of_rows(indices, self.name, len(self))))
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> ArraySource:
         require_no_context(self, self.arrays)

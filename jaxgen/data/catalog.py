@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from jaxgen.data import files, image_folder, images, series, text, tfds, toys
+from jaxgen.data import checks, files, image_folder, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
 from jaxgen.data.splits import Splits
 
@@ -32,6 +32,7 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     Raises:
         DataError: for unknown names, with the nearest ones, and for data that cannot be read or used.
     """
+    name, data_dir = checks.path("source", name), None if data_dir is None else checks.path("data_dir", data_dir)
     name = os.fspath(name)
     path = Path(data_dir or "").expanduser() / Path(name).expanduser()
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):

@@ -1,6 +1,7 @@
 """What arrays must be before they may train anything: numeric, finite, in range, of the types that JAX computes in."""
 
 import operator
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from jaxgen.data.errors import DataError
 
 INT32 = np.iinfo(np.int32)
+LONGEST = 400
+"""Characters of a name or path."""
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:
@@ -33,10 +36,9 @@ def numeric(values: Any, what: str) -> np.ndarray:
         DataError: beginning with `what`, for objects, strings, complex numbers, ragged lists, and integers that
             int32 cannot hold.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise DataError(f"{what} is ragged: rows of one shape are needed") from None
+    if np.ma.is_masked(values):
+        raise DataError(f"{what} is masked: without its masked values it is another array")
+    array = as_array(values, what)
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} has dtype {array.dtype}: floats, integers or booleans are needed")
     if array.dtype.kind == "b":
@@ -48,6 +50,52 @@ def numeric(values: Any, what: str) -> np.ndarray:
         if array.size and (array.min() < INT32.min or array.max() > INT32.max):
             raise DataError(f"{what} holds integers from {array.min()} to {array.max()}: int32 is needed")
         return array.astype(np.int32)
+    return array
+
+
+def path(what: str, value: Any) -> str:
+    """A name or path as text that a file system takes.
+
+    Raises:
+        DataError: beginning with `what`.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
+    if not isinstance(text, str):
+        raise DataError(f"{what} is {value!r:.80}: a name or a path is needed")
+    if len(text) > LONGEST or "\0" in text:
+        raise DataError(f"{what} is {text!r:.80}: at most {LONGEST} characters, none of them NUL, are needed")
+    return text
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Raises:
+    DataError: beginning with `what`, for what NumPy makes no array of.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(f"{what} is ragged: rows of one shape are needed") from None
+    except TypeError:  # random keys of JAX
+        raise DataError(f"{what} is {type(values).__name__}: floats, integers or booleans are needed") from None
+
+
+def finite(array: np.ndarray, what: str, rows: np.ndarray | None = None) -> None:
+    """Raises:
+    DataError: beginning with `what`, and naming the first row that is not finite.
+    """
+    if array.dtype.kind == "f":
+        _refuse(~np.isfinite(array), f"{what} is NaN or infinite in float32", rows)
+
+
+def numbers_of_rows(indices: Any, name: str, n: int) -> np.ndarray:
+    """Numbers of rows of a source that has `n` of them: integers in one axis.
+
+    Raises:
+        DataError: others, or none.
+    """
+    array = as_array(indices, f"{name}: rows")
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size or array.min() < 0 or array.max() >= n:
+        raise DataError(f"{name}: rows are {array.dtype}{list(array.shape)}: some of 0..{n - 1} are needed")
     return array
 
 
@@ -66,14 +114,15 @@ def batch(
     Raises:
         DataError: naming the array, and its first bad row where a value is at fault.
     """
+    if not isinstance(arrays, Mapping):
+        raise DataError(f"{name} is {type(arrays).__name__}: a mapping of arrays, with an 'x', is needed")
     if "x" not in arrays:
-        raise DataError(f"{name} has arrays {sorted(arrays)}: an array 'x' is needed")
+        raise DataError(f"{name} has arrays {sorted(map(str, arrays))}: an array 'x' is needed")
     checked = {key: numeric(values, f"{name}: array {key!r}") for key, values in arrays.items()}
     for key, array in checked.items():
         if array.ndim == 0 or array.size == 0:
             raise DataError(f"{name}: array {key!r} has shape {array.shape}: at least one row is needed")
-        if array.dtype.kind == "f":
-            _refuse(~np.isfinite(array), f"{name}: array {key!r} is NaN or infinite in float32", rows)
+        finite(array, f"{name}: array {key!r}", rows)
     if len({len(array) for array in checked.values()}) > 1:
         lengths = {key: len(array) for key, array in checked.items()}
         raise DataError(f"{name}: arrays differ in length, {lengths}: the first axis must be shared")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
-from jaxgen.data.sources import Arrays, one_hot
+from jaxgen.data.sources import MOST_CLASSES, Arrays, one_hot
 
 
 def attributes(rows: Arrays, classes: Mapping[str, int | None]) -> np.ndarray:
@@ -24,6 +25,8 @@ def attributes(rows: Arrays, classes: Mapping[str, int | None]) -> np.ndarray:
     Raises:
         DataError: for no attribute, a name that is no array, and values that are no such integers.
     """
+    if not isinstance(classes, Mapping):
+        raise DataError(f"attributes are {classes!r:.80}: a mapping of names to numbers of classes is needed")
     if not classes:
         raise DataError("attributes are none: a context needs at least one")
     return np.concatenate([_columns(rows, name, number) for name, number in classes.items()], -1)
@@ -33,6 +36,8 @@ def _columns(rows: Arrays, name: str, classes: int | None) -> np.ndarray:
     if name not in rows:
         raise DataError(f"attribute {name!r} is not among the arrays {sorted(rows)}")
     values = np.asarray(rows[name])
+    if classes is not None and whole(f"classes of attribute {name!r}", classes, 1) > MOST_CLASSES:
+        raise DataError(f"attribute {name!r} has {classes} classes: at most {MOST_CLASSES} are made one-hot")
     if values.ndim > 2 or (classes is not None and values.ndim != 1):
         needed = "[rows] or [rows, features]" if classes is None else "[rows], as of classes,"
         raise DataError(f"attribute {name!r} has shape {values.shape}: {needed} is needed")

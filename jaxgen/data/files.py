@@ -1,5 +1,7 @@
 """A user's own arrays: `.npy` and `.npz` files."""
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,11 @@ from jaxgen.data.splits import Splits, carve
 SUFFIXES = (".npy", ".npz")
 SPLITS = ("train", "valid", "test")
 PIXELS = (np.uint8, np.bool_)
+# What NumPy, zip and its decompressors say of damaged files, and of sizes that no memory holds.
+_DAMAGE = (
+    OSError, EOFError, ValueError, NotImplementedError, MemoryError, OverflowError, RecursionError, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 # Which keys of a file may be which array of a batch.
 KEYS = {"x": ("x", "num"), "label": ("label", "labels", "y"), "context": ("context",), "categories": ("cat",)}
 
@@ -82,6 +89,8 @@ def _part(path: Path, file: Mapping[str, np.ndarray], suffix: str) -> Arrays:
         for key in (key + suffix for key in keys if key + suffix in file):
             with _readable(f"{path}: array {key!r}"):
                 arrays[name] = file[key]
+                if not isinstance(arrays[name], np.ndarray):
+                    raise DataError(f"{path}: array {key!r} is no .npy inside of the .npz")
     return {**arrays, "x": _as_images(arrays["x"])}
 
 
@@ -94,7 +103,7 @@ def _readable(what: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError(f"{what} does not exist: the path of a .npy or .npz file is needed") from None
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{what} holds pickled Python objects, which may run code when read: plain numeric arrays are needed"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxgen.data.arrays import ArraySource
+from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
 from jaxgen.data.splits import Splits
 
@@ -62,6 +63,7 @@ def low_resolution(x: np.ndarray, levels: int, factor: int) -> np.ndarray:
     Raises:
         DataError: where the factor is below 2 or does not divide height and width.
     """
+    levels, factor = whole("levels", levels, 2), whole("factor", factor)
     if x.ndim != 4 or factor < 2 or x.shape[1] % factor or x.shape[2] % factor:
         raise DataError(f"rows have shape {x.shape[1:]}: {factor} must be above 1 and divide both sides of an image")
     n, h, w, c = x.shape

@@ -46,6 +46,8 @@ class RecordSource(Source):
         context: Callable[[Arrays], np.ndarray] | None = None,
     ):
         super().__init__(name, levels, classes)
+        if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
+            raise DataError(f"{name} is {type(records).__name__}: a sequence of mappings is needed")
         self.records, self.fields, self.rows = records, dict(fields), rows
         self.context = context
         if len(self) == 0:
@@ -69,10 +71,16 @@ class RecordSource(Source):
         rows = _fetch(self.records, keys.tolist())
         arrays = checks.batch(self._stacked(rows), self.name, self.levels, self.classes, keys)
         if self.context is not None:
-            arrays["context"] = checks.numeric(self.context(arrays), f"{self.name}: array 'context'")
+            what = f"{self.name}: array 'context'"
+            context = checks.numeric(self.context(arrays), what)
+            if context.shape[:1] != (len(keys),):
+                raise DataError(f"{what} has shape {context.shape}: a row for each of {len(keys)} is needed")
+            checks.finite(context, what, keys)
+            arrays["context"] = context
         return arrays
 
     def subset(self, indices: np.ndarray) -> RecordSource:
+        indices = checks.numbers_of_rows(indices, self.name, len(self))
         return self._with(rows=indices if self.rows is None else self.rows[indices])
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> RecordSource:
@@ -96,9 +104,11 @@ class RecordSource(Source):
     def _stacked(self, rows: Sequence[Mapping[str, Any]]) -> Arrays:
         stacked = {}
         for key, feature in self.fields.items():
-            if feature not in rows[0]:
-                raise DataError(f"{self.name} has features {sorted(rows[0])}: {feature!r} is not among them")
-            values = [np.asarray(row[feature]) for row in rows]
+            for row in rows:
+                if not isinstance(row, Mapping) or feature not in row:
+                    there = f"features {sorted(map(str, row))}" if isinstance(row, Mapping) else f"a row {row!r:.80}"
+                    raise DataError(f"{self.name} has {there}: {feature!r} is not among them")
+            values = [checks.as_array(row[feature], f"{self.name}: feature {feature!r}") for row in rows]
             shape = self._first[key].shape[1:] if self._first else values[0].shape
             if any(value.shape != shape for value in values):
                 raise DataError(f"{self.name}: feature {feature!r} differs in shape between rows: one shape is needed")

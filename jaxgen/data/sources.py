@@ -17,6 +17,8 @@ from jaxgen.data.errors import DataError
 
 Arrays = dict[str, np.ndarray]
 """One batch (`jaxgen.contracts.Batch`): arrays by name that share their first axis."""
+MOST_CLASSES = 1 << 16
+"""Of a one-hot context: labels beyond are identifiers, and a row of as many floats would not fit into memory."""
 
 
 class Source(ABC):
@@ -118,7 +120,7 @@ class Source(ABC):
 
 def one_hot(label: np.ndarray, classes: int) -> np.ndarray:
     """float32 `[rows, classes]` from integers `[rows]`."""
-    return np.eye(classes, dtype=np.float32)[label]
+    return (label[:, None] == np.arange(classes)).astype(np.float32)
 
 
 def require_label(source: Source, shapes: dict[str, tuple[int, ...]]) -> int:
@@ -129,6 +131,8 @@ def require_label(source: Source, shapes: dict[str, tuple[int, ...]]) -> int:
         raise DataError(f"{source.name}: a label has shape {shapes['label']}: a context needs one integer a row")
     if source.classes is None:
         raise DataError(f"{source.name} has classes=None: a context needs the number of classes")
+    if source.classes > MOST_CLASSES:
+        raise DataError(f"{source.name} has classes={source.classes}: at most {MOST_CLASSES} make a one-hot context")
     return source.classes
 
 

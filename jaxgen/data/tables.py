@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxgen.data import checks
 from jaxgen.data.errors import DataError
 
 SKEWNESS = 2.0
@@ -80,9 +81,14 @@ class Columns:
 
 def _tables(x: np.ndarray, categories: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Both with two axes; the numbers in float64, where a sum of squares of 1e9 keeps its digits."""
+    x = checks.as_array(x, "records")
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"records have dtype {x.dtype}: real numbers are needed")
+    if not np.isfinite(x).all():
+        raise DataError("records have NaN or infinite values: finite numbers are needed")
     x = np.asarray(x, np.float64)
-    categories = np.empty((len(x), 0)) if categories is None else np.asarray(categories)
-    if x.ndim != 2 or categories.ndim != 2 or len(x) != len(categories) or not len(x):
+    categories = np.empty((*x.shape[:1], 0)) if categories is None else checks.as_array(categories, "categories")
+    if x.ndim != 2 or categories.ndim != 2 or len(x) != len(categories) or not x.size:
         raise DataError(
             f"records have numbers of shape {x.shape} and categories of shape {categories.shape}: "
             "two tables [rows, columns] of the same rows are needed"

@@ -25,10 +25,12 @@ class Zipped:
         sources: by name; other `Zipped` may be among them.
 
     Raises:
-        DataError: where there is no source.
+        DataError: where there is no source, or something else.
     """
 
     def __init__(self, sources: Mapping[str, Source | Zipped]):
+        if not isinstance(sources, Mapping) or not all(isinstance(s, (Source, Zipped)) for s in sources.values()):
+            raise DataError(f"Zipped got {type(sources).__name__} of other things: a mapping of sources is needed")
         if not sources:
             raise DataError("Zipped got no sources: at least one is needed")
         self.sources = dict(sources)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import counts
+
 # Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
 _MARGIN = 2.0**-14
 
@@ -54,6 +56,7 @@ class UniformDequantization:
 
 def require_levels(dequantization: Dequantization) -> None:
     """Refuses numbers of levels that do not fit in a byte."""
+    counts(2, levels=dequantization.levels)
     if not 2 <= dequantization.levels <= 256:
         kind = type(dequantization).__name__
         raise ValueError(f"{kind} needs between 2 and 256 levels, got {dequantization.levels}.")

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import counts
 from jaxgen.precision import at_least_float32
 
 
@@ -38,5 +39,10 @@ class Standard:
         return self._log_density(z).sum(tuple(range(1, z.ndim)))
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:
-        """n samples, [n, *event_shape]."""
+        """n samples, [n, *event_shape].
+
+        Raises:
+            ValueError: n is no whole number of at least one.
+        """
+        counts(n=n)
         return self._draw(key, (n, *self.event_shape))

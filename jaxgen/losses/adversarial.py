@@ -6,9 +6,9 @@ and the two batches may differ in size: each is averaged.
 
 from __future__ import annotations
 
-import chex
 import jax
 
+from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
 
 
@@ -22,12 +22,15 @@ def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1
             -E [l log D(x) + (1 - l) log(1 - D(x))]. Generated rows stay at zero: smoothed, they would hold the
             generator where it is wrong (Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.4).
     """
+    number("real_label", real_label, 0, 1)
+    real, fake = arrays("*", real=real, fake=fake)
     on_real = real_label * jax.nn.softplus(-real) + (1 - real_label) * jax.nn.softplus(real)
     return on_real.mean() + jax.nn.softplus(fake).mean()
 
 
 def non_saturating_generator(fake: Array) -> Array:
     """-E log D(G(z)): its gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
+    (fake,) = arrays("*", fake=fake)
     return jax.nn.softplus(-fake).mean()
 
 
@@ -36,6 +39,7 @@ def minimax_generator(fake: Array) -> Array:
 
     Goodfellow et al. 2014, equation 1.
     """
+    (fake,) = arrays("*", fake=fake)
     return -jax.nn.softplus(fake).mean()
 
 
@@ -48,11 +52,13 @@ def least_squares_critic(real: Array, fake: Array, a: float = 0.0, b: float = 1.
     Args:
         a, b: what generated and real rows are to be given.
     """
+    real, fake = arrays("*", real=real, fake=fake)
     return 0.5 * ((real - b) ** 2).mean() + 0.5 * ((fake - a) ** 2).mean()
 
 
 def least_squares_generator(fake: Array, c: float = 1.0) -> Array:
     """1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, equation 2)."""
+    (fake,) = arrays("*", fake=fake)
     return 0.5 * ((fake - c) ** 2).mean()
 
 
@@ -61,11 +67,13 @@ def hinge_critic(real: Array, fake: Array) -> Array:
 
     Lim & Ye 2017, "Geometric GAN"; Zhang et al. 2019, "Self-Attention Generative Adversarial Networks", equation 4.
     """
+    real, fake = arrays("*", real=real, fake=fake)
     return jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean()
 
 
 def hinge_generator(fake: Array) -> Array:
     """-E D(G(z)) (Zhang et al. 2019, equation 4)."""
+    (fake,) = arrays("*", fake=fake)
     return -fake.mean()
 
 
@@ -74,11 +82,13 @@ def wasserstein_critic(real: Array, fake: Array) -> Array:
 
     Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
     """
+    real, fake = arrays("*", real=real, fake=fake)
     return fake.mean() - real.mean()
 
 
 def wasserstein_generator(fake: Array) -> Array:
     """-E f(G(z)) (Arjovsky et al. 2017, equation 4)."""
+    (fake,) = arrays("*", fake=fake)
     return -fake.mean()
 
 
@@ -92,6 +102,7 @@ def importance_weights(logits: Array) -> Array:
     Args:
         logits: [B], of a batch, or [M, B], of M draws for each row.
     """
+    (logits,) = arrays("B *", logits=logits)
     return jax.nn.softmax(jax.lax.stop_gradient(logits), axis=0)
 
 
@@ -100,7 +111,7 @@ def importance_weighted_generator(fake: Array) -> Array:
 
     Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss stays as it is.
     """
-    chex.assert_rank(fake, 1)
+    (fake,) = arrays("B", fake=fake)
     return (importance_weights(fake) * jax.nn.softplus(-fake)).sum()
 
 
@@ -109,6 +120,7 @@ def boundary_seeking_generator(fake: Array) -> Array:
 
     It takes samples to the boundary, where the discriminator cannot decide (Hjelm et al. 2018, as their code has it).
     """
+    (fake,) = arrays("*", fake=fake)
     return (fake**2).mean()
 
 
@@ -121,6 +133,5 @@ def weighted_log_likelihood(logits: Array, log_probs: Array) -> Array:
         logits: [M, B], the discriminator's at M draws x_m ~ g(x|z) for each z.
         log_probs: [M, B], log g(x_m|z) in nats.
     """
-    chex.assert_rank([logits, log_probs], 2)
-    chex.assert_equal_shape([logits, log_probs])
+    logits, log_probs = arrays("M B", logits=logits, log_probs=log_probs)
     return -(importance_weights(logits) * log_probs).sum(0).mean()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgen.arguments import arrays, integers
 from jaxgen.contracts import Array
 from jaxgen.distributions.normal import Normal
 
@@ -24,7 +24,8 @@ def class_loss(logits: Array, labels: Array) -> Array:
         logits: [B, K].
         labels: [B], integers; of generated rows the classes that the generator was given.
     """
-    chex.assert_rank([logits, labels], [2, 1])
+    (logits,) = arrays("B K", logits=logits)
+    labels = integers("B", {"B": len(logits)}, labels=labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
@@ -37,7 +38,8 @@ def categorical_information(logits: Array, codes: Array) -> Array:
         logits: [B, ..., K], Q's on generated rows.
         codes: [B, ...], integers, what the rows were generated from; several variables are independent, and summed.
     """
-    chex.assert_rank(codes, logits.ndim - 1)
+    (logits,) = arrays("B *", logits=logits)
+    codes = integers("...", {"...": logits.shape[:-1]}, codes=codes)
     log_q = -optax.softmax_cross_entropy_with_integer_labels(logits, codes)
     return (log_q + math.log(logits.shape[-1])).sum(tuple(range(1, codes.ndim))).mean()
 
@@ -50,8 +52,7 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         codes: [B, D], what the rows were generated from.
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
-    chex.assert_rank([mean, log_variance, codes], 2)
-    chex.assert_equal_shape([mean, log_variance, codes])
+    mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
     normalised = (codes - mean) * jnp.exp(-log_variance / 2)
     log_q = Normal(codes.shape[1:]).log_prob(normalised) - log_variance.sum(1) / 2
     return log_q.mean() + entropy * codes.shape[1]
@@ -65,7 +66,7 @@ def feature_matching(real_features: Array, fake_features: Array) -> Array:
     Args:
         real_features, fake_features: [B, ...], f of one of the critic's layers; the batches may differ in size.
     """
-    chex.assert_equal_shape_suffix([real_features, fake_features], real_features.ndim - 1)
+    real_features, fake_features = arrays("B ...", "R ...", real_features=real_features, fake_features=fake_features)
     return ((real_features.mean(0) - fake_features.mean(0)) ** 2).sum()
 
 
@@ -79,7 +80,7 @@ def bottleneck(kl: Array, beta: Array, information: float) -> Array:
         beta: a scalar of `next_dual`; no gradient goes into it.
         information: I_c, in nats.
     """
-    chex.assert_rank(kl, 1)
+    (kl,) = arrays("B", kl=kl)
     return jax.lax.stop_gradient(beta) * (kl.mean() - information)
 
 
@@ -89,5 +90,5 @@ def next_dual(beta: Array, kl: Array, information: float, rate: float) -> Array:
     Args:
         kl: [B], as `bottleneck` has it.
     """
-    chex.assert_rank(kl, 1)
+    (kl,) = arrays("B", kl=kl)
     return jax.lax.stop_gradient(jnp.maximum(0.0, beta + rate * (kl.mean() - information)))

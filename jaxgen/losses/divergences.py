@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
+from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
 
 
@@ -23,9 +23,9 @@ def kl_between_full_normals(mean: Array, factor: Array, other_mean: Array, other
     Returns:
         [B].
     """
-    chex.assert_rank([mean, other_mean, factor, other_factor], [2, 2, 3, 3])
-    chex.assert_equal_shape([mean, other_mean])
-    chex.assert_shape([factor, other_factor], (*mean.shape, mean.shape[1]))
+    mean, factor, other_mean, other_factor = arrays(
+        "B D", "B D D", "B D", "B D D", mean=mean, factor=factor, other_mean=other_mean, other_factor=other_factor
+    )
     factor, other_factor = jnp.tril(factor), jnp.tril(other_factor)
     ratio = solve_triangular(other_factor, factor, lower=True)
     shift = solve_triangular(other_factor, (mean - other_mean)[..., None], lower=True)
@@ -47,7 +47,7 @@ def kl_between_categoricals(logits: Array, other_logits: Array) -> Array:
     Returns:
         [B].
     """
-    chex.assert_equal_shape([logits, other_logits])
+    logits, other_logits = arrays("B ...", logits=logits, other_logits=other_logits)
     log_p, other_log_p = jax.nn.log_softmax(logits), jax.nn.log_softmax(other_logits)
     p = jnp.exp(log_p)
     # the zero goes in before the product: 0 times infinity is not a number, nor is its gradient
@@ -69,8 +69,7 @@ def kl_by_samples(log_q: Array, log_p: Array, nonnegative: bool = False) -> Arra
     Returns:
         [B].
     """
-    chex.assert_rank([log_q, log_p], 2)
-    chex.assert_equal_shape([log_q, log_p])
+    log_q, log_p = arrays("K B", log_q=log_q, log_p=log_p)
     difference = log_q - log_p
     return (jnp.expm1(-difference) + difference if nonnegative else difference).mean(0)
 
@@ -85,5 +84,6 @@ def capacity(kl: Array, target: float | Array, weight: float = 1000.0) -> Array:
         kl: [B], in nats.
         target: C, in nats; `warm_up(step, steps, C_max)` is the paper's.
     """
-    chex.assert_rank(kl, 1)
+    number("weight", weight, 0)
+    (kl,) = arrays("B", kl=kl)
     return weight * jnp.abs(kl.mean() - target)

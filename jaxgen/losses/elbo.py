@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array, Step
 
 
@@ -22,8 +22,7 @@ def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Ar
     Returns:
         [B].
     """
-    chex.assert_rank([log_likelihood, kl], 1)
-    chex.assert_equal_shape([log_likelihood, kl])
+    log_likelihood, kl = arrays("B", log_likelihood=log_likelihood, kl=kl)
     return log_likelihood - kl_weight * kl
 
 
@@ -43,7 +42,7 @@ def importance_weighted_bound(log_weights: Array) -> Array:
     Returns:
         [B].
     """
-    chex.assert_rank(log_weights, 2)
+    (log_weights,) = arrays("K B", log_weights=log_weights)
     return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
 
 
@@ -58,7 +57,7 @@ def mean_log_weight(log_weights: Array) -> Array:
     Returns:
         [B].
     """
-    chex.assert_rank(log_weights, 2)
+    (log_weights,) = arrays("K B", log_weights=log_weights)
     return log_weights.mean(0)
 
 
@@ -80,7 +79,7 @@ def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) ->
     Returns:
         [B].
     """
-    chex.assert_equal_shape([log_weights, path_log_weights])
+    log_weights, path_log_weights = arrays("K B", log_weights=log_weights, path_log_weights=path_log_weights)
     shares = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
     # zero, and the path's gradient
     path = (shares**2 * (path_log_weights - jax.lax.stop_gradient(path_log_weights))).sum(0)
@@ -120,9 +119,13 @@ def kl_per_dimension(
     mean: Array, log_variance: Array, other_mean: Array | float = 0.0, other_log_variance: Array | float = 0.0
 ) -> Array:
     """The terms that `kl_between_normals` is the sum of, [B, ...]; the other is by default standard normal."""
-    zeros = jnp.zeros_like(mean)
-    other_mean, other_log_variance = zeros + other_mean, zeros + other_log_variance
-    chex.assert_equal_shape([mean, log_variance, other_mean, other_log_variance])
+    mean, log_variance = arrays("B ...", mean=mean, log_variance=log_variance)
+    others = arrays("*", other_mean=other_mean, other_log_variance=other_log_variance)
+    # a number counts for all
+    other_mean, other_log_variance = (other if other.ndim else jnp.full_like(mean, other) for other in others)
+    mean, log_variance, other_mean, other_log_variance = arrays(
+        "B ...", mean=mean, log_variance=log_variance, other_mean=other_mean, other_log_variance=other_log_variance
+    )
     ratio = log_variance - other_log_variance
     squared = (mean - other_mean) ** 2 * jnp.exp(-other_log_variance)
     # expm1, so that the divergence of nearly equal normals keeps its digits and its sign
@@ -138,7 +141,7 @@ def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
     Args:
         kl_per_dimension: [B, L], in nats.
     """
-    chex.assert_rank(kl_per_dimension, 2)
+    (kl_per_dimension,) = arrays("B L", kl_per_dimension=kl_per_dimension)
     return jnp.maximum(kl_per_dimension.mean(0), threshold).sum()
 
 
@@ -147,6 +150,7 @@ def warm_up(step: Step, steps: int, weight: float = 1.0) -> Array:
 
     `functools.partial(warm_up, steps=10_000)` is a `kl_weight`. Bowman et al. 2016; Sonderby et al. 2016.
     """
+    number("steps", steps, 1)
     return weight * jnp.minimum(step / steps, 1.0)
 
 
@@ -155,4 +159,6 @@ def cyclical(step: Step, steps: int, weight: float = 1.0, rising: float = 0.5) -
 
     Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", equation 6.
     """
+    number("steps", steps, 1)
+    number("rising", rising, 0, 1, above=True)
     return weight * jnp.minimum((step % steps) / (rising * steps), 1.0)

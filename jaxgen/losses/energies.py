@@ -6,10 +6,10 @@ its absolute values.
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
 
 
@@ -18,7 +18,7 @@ def energy_critic(real: Array, fake: Array, margin: float) -> Array:
 
     Zhao et al. 2017, "Energy-based Generative Adversarial Networks", section 2.1.
     """
-    chex.assert_rank([real, fake], 1)
+    real, fake = arrays("B", "R", real=real, fake=fake)
     return real.mean() + jax.nn.relu(margin - fake).mean()
 
 
@@ -27,7 +27,7 @@ def energy_generator(fake: Array) -> Array:
 
     The gradient goes through both places of G(z) in `|D(G(z)) - G(z)|`: as the target of the reconstruction too.
     """
-    chex.assert_rank(fake, 1)
+    (fake,) = arrays("B", fake=fake)
     return fake.mean()
 
 
@@ -42,10 +42,10 @@ def pulling_away(features: Array) -> Array:
     Raises:
         ValueError: fewer than two rows.
     """
-    chex.assert_rank(features, 2)
+    (features,) = arrays("N F", features=features)
     n = len(features)
     if n < 2:
-        raise ValueError(f"the pulling-away term is over pairs of rows: it needs at least two, got {n}")
+        raise ValueError(f"features: the pulling-away term is over pairs of rows, it needs at least two, got {n}")
     squared = (features**2).sum(1, keepdims=True)
     directions = features * jax.lax.rsqrt(jnp.where(squared == 0, 1.0, squared))
     cosines = jnp.matmul(directions, directions.T, precision="highest")
@@ -59,7 +59,7 @@ def equilibrium_critic(real: Array, fake: Array, k: Array) -> Array:
         real, fake: [B], the energies L.
         k: a scalar of `next_equilibrium`, zero at the start.
     """
-    chex.assert_rank([real, fake], 1)
+    real, fake = arrays("B", "R", real=real, fake=fake)
     return real.mean() - k * fake.mean()
 
 
@@ -72,7 +72,7 @@ def next_equilibrium(k: Array, real: Array, fake: Array, gamma: float = 0.5, rat
         real, fake: [B], the energies L.
         gamma: lower, the images are better and less diverse.
     """
-    chex.assert_rank([real, fake], 1)
+    real, fake = arrays("B", "R", real=real, fake=fake)
     return jax.lax.stop_gradient(jnp.clip(k + rate * (gamma * real.mean() - fake.mean()), 0, 1))
 
 
@@ -84,5 +84,5 @@ def convergence_measure(real: Array, fake: Array, gamma: float = 0.5) -> Array:
     Args:
         real, fake: [B], the energies L.
     """
-    chex.assert_rank([real, fake], 1)
+    real, fake = arrays("B", "R", real=real, fake=fake)
     return real.mean() + jnp.abs(gamma * real.mean() - fake.mean())

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
 
 _LOG_2 = math.log(2)
@@ -265,6 +266,7 @@ def f_gan_critic(real_v: Array, fake_v: Array, divergence: Divergence) -> Array:
     Args:
         real_v, fake_v: the critic's outputs on real and generated rows, any real numbers.
     """
+    real_v, fake_v = arrays("*", real_v=real_v, fake_v=fake_v)
     return divergence.conjugate_of_activation(fake_v).mean() - divergence.activation(real_v).mean()
 
 
@@ -275,6 +277,7 @@ def f_gan_generator(fake_v: Array, divergence: Divergence, alternative: bool = F
         alternative: -E_q g_f(v) instead, which does not saturate while the critic wins; of the divergence of the
             original GAN it is `non_saturating_generator` (Nowozin et al. 2016, section 3.2).
     """
+    (fake_v,) = arrays("*", fake_v=fake_v)
     if alternative:
         return -divergence.activation(fake_v).mean()
     return -divergence.conjugate_of_activation(fake_v).mean()

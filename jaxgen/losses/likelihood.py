@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-import chex
 import jax
+
+from jaxgen.arguments import arrays, number
 
 
 def negative_log_likelihood(log_prob: jax.Array) -> jax.Array:
@@ -17,7 +18,7 @@ def negative_log_likelihood(log_prob: jax.Array) -> jax.Array:
     Returns:
         A scalar.
     """
-    chex.assert_rank(log_prob, 1)
+    (log_prob,) = arrays("B", log_prob=log_prob)
     return -log_prob.mean()
 
 
@@ -35,5 +36,7 @@ def bits_per_dim(log_prob: jax.Array, dims: int, levels: int = 1) -> jax.Array:
 
     Source: Theis et al. 2016, "A note on the evaluation of generative models".
     """
-    chex.assert_type(log_prob, float)
+    number("dims", dims, 1)
+    number("levels", levels, 1)
+    (log_prob,) = arrays("*", log_prob=log_prob)
     return (-log_prob / dims + math.log(levels)) / math.log(2)

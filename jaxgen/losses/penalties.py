@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
 from jaxgen.precision import at_least_float32
@@ -18,7 +18,7 @@ Critic = Callable[[Array], Array]
 
 def interpolate(real: Array, fake: Array, key: Key) -> Array:
     """Points e x + (1 - e) x' on the lines between paired rows, one e uniform on [0, 1) a row: [B, ...]."""
-    chex.assert_equal_shape([real, fake])
+    real, fake = arrays("B ...", real=real, fake=fake)
     e = jax.random.uniform(key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
     return e * real + (1 - e) * fake
 
@@ -32,6 +32,7 @@ def dragan_points(real: Array, key: Key, shrink: bool = False) -> Array:
     Args:
         shrink: each row's noise is also multiplied by one number uniform on [0, 1), as some implementations do.
     """
+    (real,) = arrays("B *", real=real)
     noise_key, row_key = jax.random.split(key)
     noise = 0.5 * real.std() * jax.random.uniform(noise_key, real.shape, real.dtype)
     if shrink:
@@ -46,9 +47,14 @@ def squared_slopes(critic: Critic, x: Array) -> Array:
     def total(x):
         # rows do not meet in the critic, so the gradient of the sum is the gradient of each
         outputs = critic(x)
-        chex.assert_shape(outputs, (x.shape[0],))
+        if not hasattr(outputs, "shape") or outputs.shape != x.shape[:1]:
+            said = getattr(outputs, "shape", type(outputs).__name__)
+            raise ValueError(f"critic(x) has shape {said} at x of shape {x.shape}: one number a row, [B], is needed")
+        if not jnp.issubdtype(outputs.dtype, jnp.floating):
+            raise TypeError(f"critic(x) has dtype {outputs.dtype}, which has no slope: floats are needed")
         return outputs.sum()
 
+    (x,) = arrays("B *", x=x)
     gradient = jax.grad(total)(x)
     return (at_least_float32(gradient) ** 2).sum(tuple(range(1, x.ndim)))
 
@@ -70,7 +76,8 @@ def norm_penalty(norms: Array, target: float = 1.0, weight: float = 10.0, one_si
         one_sided: weight E max(0, norm - target)^2, which lets slopes be smaller (Gulrajani et al. 2017, section 4;
             Petzka et al. 2018, "On the Regularization of Wasserstein GANs").
     """
-    chex.assert_rank(norms, 1)
+    number("weight", weight, 0)
+    (norms,) = arrays("B", norms=norms)
     excess = norms - target
     return weight * ((jax.nn.relu(excess) if one_sided else excess) ** 2).mean()
 
@@ -104,6 +111,7 @@ def zero_centred_penalty(critic: Critic, x: Array, weight: float = 10.0) -> Arra
     Args:
         critic: [B, ...] to [B], of logits.
     """
+    number("weight", weight, 0)
     return weight / 2 * squared_slopes(critic, x).mean()
 
 
@@ -115,6 +123,8 @@ def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) ->
     Args:
         outputs, changed: [B, ...], the critic's on rows and on the same rows augmented.
     """
+    number("weight", weight, 0)
+    outputs, changed = arrays("B ...", outputs=outputs, changed=changed)
     return weight * squared_distance(outputs, changed)
 
 
@@ -126,7 +136,7 @@ def orthonormality(jacobian: Array) -> Array:
     Args:
         jacobian: [B, D, N], of the D values of a sample in the N coordinates of its latents.
     """
-    chex.assert_rank(jacobian, 3)
+    (jacobian,) = arrays("B D N", jacobian=jacobian)
     gram = jnp.einsum("bdn,bdm->bnm", jacobian, jacobian, precision="highest")
     return ((gram - jnp.eye(gram.shape[-1], dtype=gram.dtype)) ** 2).sum((1, 2)).mean()
 
@@ -140,4 +150,6 @@ def proximal(new: Array, old: Array, weight: float = 1.0) -> Array:
     Args:
         new, old: [B, ...], samples of both from the same latents.
     """
+    number("weight", weight, 0)
+    new, old = arrays("B ...", new=new, old=old)
     return weight * squared_distance(new, jax.lax.stop_gradient(old))

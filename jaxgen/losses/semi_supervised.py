@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
 from jaxgen.losses.auxiliary import class_loss
 
@@ -22,8 +22,7 @@ def marginal_bound(log_classes: Array, bounds: Array) -> Array:
     Returns:
         [B].
     """
-    chex.assert_rank([log_classes, bounds], 2)
-    chex.assert_equal_shape([log_classes, bounds])
+    log_classes, bounds = arrays("B K", log_classes=log_classes, bounds=bounds)
     return (jnp.exp(log_classes) * (bounds - log_classes)).sum(-1)
 
 
@@ -50,6 +49,6 @@ def k_plus_one_unlabelled(real_logits: Array, fake_logits: Array) -> Array:
     Args:
         real_logits, fake_logits: [B, K], of the real classes; the batches may differ in size.
     """
-    chex.assert_rank([real_logits, fake_logits], 2)
+    real_logits, fake_logits = arrays("B K", "R K", real_logits=real_logits, fake_logits=fake_logits)
     real, fake = jax.nn.logsumexp(real_logits, 1), jax.nn.logsumexp(fake_logits, 1)
     return 0.5 * jax.nn.softplus(-real).mean() + 0.5 * jax.nn.softplus(fake).mean()

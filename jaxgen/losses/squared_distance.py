@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import chex
-
+from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
 
 
 def squared_distance(a: Array, b: Array) -> Array:
     """E |a - b|^2, a scalar: summed over an event, the batch's mean, of [B, ...] each."""
-    chex.assert_equal_shape([a, b])
+    a, b = arrays("B ...", a=a, b=b)
     return ((a - b) ** 2).sum(tuple(range(1, a.ndim))).mean()

@@ -17,11 +17,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
 
 
@@ -49,8 +49,7 @@ def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
     Returns:
         [B, B, L], indexed [i, k, j].
     """
-    chex.assert_rank(z, 2)
-    chex.assert_equal_shape([z, mean, log_variance])
+    z, mean, log_variance = arrays("B L", z=z, mean=mean, log_variance=log_variance)
     squared = (z[:, None] - mean) ** 2 * jnp.exp(-log_variance)
     return -0.5 * (squared + log_variance + math.log(2 * math.pi))
 
@@ -69,6 +68,7 @@ def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:
     Raises:
         ValueError: a data set smaller than the batch.
     """
+    (log_density,) = arrays("B B L", log_density=log_density)
     batch = _batch(log_density, dataset_size)
     return _aggregate(log_density, np.full((batch, batch), -math.log(dataset_size * batch)))
 
@@ -88,6 +88,7 @@ def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
     Raises:
         ValueError: a batch of one row; a data set smaller than the batch.
     """
+    (log_density,) = arrays("B B L", log_density=log_density)
     batch = _batch(log_density, dataset_size)
     if batch < 2:
         raise ValueError("minibatch-stratified sampling needs at least two rows in a batch, got one")
@@ -105,10 +106,11 @@ def decompose(log_posterior: Array, aggregate: Aggregate, kl: Array) -> Decompos
         log_posterior: [B], log q(z_i|x_i): the sums of `pairwise_log_density`'s diagonal.
         kl: [B], KL(q(z|x_i) || p(z)), exact or as log q(z_i|x_i) - log p(z_i).
     """
-    chex.assert_rank([log_posterior, *aggregate, kl], [1, 1, 2, 1])
-    chex.assert_equal_shape([log_posterior, aggregate.joint, kl])
-    product = aggregate.marginals.sum(-1)
-    information, correlation = log_posterior - aggregate.joint, aggregate.joint - product
+    log_posterior, joint, marginals, kl = arrays(
+        "B", "B", "B L", "B", log_posterior=log_posterior, joint=aggregate.joint, marginals=aggregate.marginals, kl=kl
+    )
+    product = marginals.sum(-1)
+    information, correlation = log_posterior - joint, joint - product
     return Decomposition(information, correlation, kl - log_posterior + product)
 
 
@@ -122,15 +124,13 @@ def negative_decomposed_elbo(
     Args:
         log_likelihood: [B], log p(x|z) in nats.
     """
-    weighted = alpha * parts.mutual_information + beta * parts.total_correlation + gamma * parts.dimension_wise_kl
-    chex.assert_equal_shape([log_likelihood, weighted])
+    log_likelihood, *three = arrays("B", log_likelihood=log_likelihood, **parts._asdict())
+    weighted = sum(weight * part for weight, part in zip((alpha, beta, gamma), three, strict=True))
     return (weighted - log_likelihood).mean()
 
 
 def _batch(log_density: Array, dataset_size: int) -> int:
-    chex.assert_rank(log_density, 3)
     batch = len(log_density)
-    chex.assert_axis_dimension(log_density, 1, batch)
     if dataset_size < batch:
         raise ValueError(f"a data set of {dataset_size} rows cannot hold a batch of {batch}: give its number of rows")
     return batch

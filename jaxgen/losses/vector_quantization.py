@@ -7,17 +7,19 @@ what it returns instead of e would not move the codebook.
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import arrays, integers, number
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
 
 
 def nearest_codes(z_e: Array, codebook: Array) -> Array:
     """The index of the row of `codebook` [K, D] at the least Euclidean distance: [..., D] to int32 [...]."""
+    (codebook,), (z_e,) = arrays("K D", codebook=codebook), arrays("*", z_e=z_e)
+    _require_dimension(z_e, codebook.shape[1])
     # distances from the codebook's mean: far from the origin |e|^2 / 2 - z e would lose the digits that decide
     middle = codebook.mean(0)
     z, e = z_e - middle, codebook - middle
@@ -35,6 +37,7 @@ def codebook_loss(z_e: Array, e: Array) -> Array:
     Returns:
         A scalar.
     """
+    z_e, e = arrays("B ...", z_e=z_e, e=e)
     return squared_distance(lax.stop_gradient(z_e), e)
 
 
@@ -49,12 +52,13 @@ def commitment_loss(z_e: Array, e: Array) -> Array:
     Returns:
         A scalar.
     """
+    z_e, e = arrays("B ...", z_e=z_e, e=e)
     return squared_distance(z_e, lax.stop_gradient(e))
 
 
 def straight_through(z_e: Array, e: Array) -> Array:
     """e, exactly, with the gradient of z_e: what the decoder gets. Neither loss may be computed of it."""
-    chex.assert_equal_shape([z_e, e])
+    z_e, e = arrays("...", z_e=z_e, e=e)
     return lax.stop_gradient(e) + (z_e - lax.stop_gradient(z_e))
 
 
@@ -75,8 +79,10 @@ def update_averages(
     Returns:
         The new counts and sums.
     """
-    chex.assert_shape(sums, (len(counts), z_e.shape[-1]))
-    chex.assert_equal_shape_prefix([z_e, codes], codes.ndim)
+    number("decay", decay, 0, 1)
+    (counts, sums), (z_e,) = arrays("K", "K D", counts=counts, sums=sums), arrays("*", z_e=z_e)
+    _require_dimension(z_e, sums.shape[1])
+    codes = integers("...", {"...": z_e.shape[:-1]}, codes=codes)
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1]).astype(sums.dtype)
     member = jax.nn.one_hot(codes.reshape(-1), len(counts), dtype=sums.dtype)
     total = jnp.matmul(member.T, z, precision="highest")
@@ -88,6 +94,8 @@ def averaged_codebook(counts: Array, sums: Array, smoothing: float = 1e-5) -> Ar
 
     `N (N_k + s) / (N + K s)`, N the sum of the N_k, is what m_k is divided by, so that no code is divided by zero.
     """
+    number("smoothing", smoothing, 0)
+    counts, sums = arrays("K", "K D", counts=counts, sums=sums)
     total = counts.sum()
     smoothed = total * (counts + smoothing) / (total + len(counts) * smoothing)
     return sums / smoothed[:, None]
@@ -109,6 +117,8 @@ def restart_dead_codes(
     Returns:
         The new counts and sums.
     """
+    (counts, sums), (z_e,) = arrays("K", "K D", counts=counts, sums=sums), arrays("*", z_e=z_e)
+    _require_dimension(z_e, sums.shape[1])
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1])
     least = threshold * counts.mean()
     drawn = z[jax.random.choice(key, len(z), (len(counts),), replace=len(z) < len(counts))]
@@ -121,6 +131,8 @@ def k_means(key: Key, points: Array, k: int, iterations: int = 10) -> Array:
 
     A centre that no point is nearest to stays where it is; with fewer than k points some centres start as the same.
     """
+    number("k", k, 1)
+    (points,) = arrays("N D", points=points)
     start = points[jax.random.choice(key, len(points), (k,), replace=len(points) < k)]
 
     def move(_, centres):
@@ -137,6 +149,12 @@ def perplexity(counts: Array) -> Array:
 
     It grows with what is counted: that of a batch is at most the number of its positions. Count over a whole split.
     """
-    chex.assert_rank(counts, 1)
-    p = counts / counts.sum()
+    (counts,) = arrays("K", counts=counts)
+    total = counts.sum()
+    p = counts / jnp.where(total == 0, 1, total)  # nothing counted: one
     return jnp.exp(-jax.scipy.special.xlogy(p, p).sum())
+
+
+def _require_dimension(z_e: Array, dimension: int) -> None:
+    if z_e.ndim == 0 or z_e.shape[-1] != dimension:
+        raise ValueError(f"z_e has shape {z_e.shape}: [..., D] with the codebook's D={dimension} is needed")

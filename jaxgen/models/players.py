@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.arguments import OTHER_VARIABLES
 from jaxgen.contracts import Array, Collections, Key
 
 
@@ -18,11 +21,21 @@ def forward(
     Args:
         key: given, the network is training: batch statistics are the batch's, their averages move, dropout drops,
             spectral norms are approached.
+
+    Raises:
+        ValueError: inputs, a context among them, of other shapes than the network was initialised with.
     """
-    if key is None:
-        return network.apply(collections, x), {}
     moving = [name for name in ("batch_stats", "spectral") if name in collections]
-    return network.apply(collections, x, mutable=moving, rngs={"dropout": key})
+    try:
+        if key is None:
+            return network.apply(collections, x), {}
+        return network.apply(collections, x, mutable=moving, rngs={"dropout": key})
+    except OTHER_VARIABLES as error:
+        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(x))
+        raise ValueError(
+            f"a network was given x, and context where there is one, of shapes {shapes}: it was initialised with "
+            "others, or with and without a context"
+        ) from error
 
 
 def without_statistics(player: str, collections: Collections) -> Collections:

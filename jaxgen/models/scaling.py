@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from jaxgen.arguments import real
 from jaxgen.contracts import Array
 
 
@@ -13,14 +14,17 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
     Raises:
         ValueError: another event shape; integers without levels, or real data with them.
     """
-    if x.shape[1:] != event_shape:
-        raise ValueError(f"the model is of events of shape {event_shape}, the data's are {x.shape[1:]}")
-    real = jnp.issubdtype(x.dtype, jnp.floating)
-    if real and levels is not None:
+    x = real("x", x)
+    if x.ndim and not len(x):
+        raise ValueError(f"x has shape {x.shape}: at least one row is needed")
+    if x.shape[1:] != tuple(event_shape) or not x.ndim:
+        raise ValueError(f"the model is of events of shape {event_shape}, the data have shape {x.shape}")
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    if floating and levels is not None:
         raise ValueError(f"the model is of integers 0..{levels - 1}, the data are {x.dtype}: give it levels=None")
-    if not real and levels is None:
+    if not floating and levels is None:
         raise ValueError(f"the model is of real data, these are {x.dtype}: give it their number of levels")
-    return x if real else low + (high - low) / (levels - 1) * x.astype(jnp.float32)
+    return x if floating else low + (high - low) / (levels - 1) * x.astype(jnp.float32)
 
 
 def to_data(y: Array, levels: int | None, low: float = 0.0, high: float = 1.0) -> Array:

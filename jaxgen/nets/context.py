@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import real
+
 
 def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
     """Appends a conditioning array to the last axis of `x`; None appends nothing.
@@ -18,6 +20,9 @@ def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
     """
     if context is None:
         return x
+    context = real("context", context)
+    if context.ndim not in (2, x.ndim):
+        raise ValueError(f"context of shape {context.shape} does not fit data of shape {x.shape}: [B, D] is needed")
     if context.ndim == 2:
         context = context.reshape(context.shape[0], *(1,) * (x.ndim - 2), context.shape[1])
     try:

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxgen.contracts import Model, Variables
 
@@ -62,6 +63,7 @@ class Bound:
         @functools.wraps(method)
         def bound(*args: Any, **keywords: Any) -> Any:
             given = inspect.signature(method).bind(self.variables, *args, **keywords).arguments
+            given = {k: int(v) if isinstance(v, np.integer) else v for k, v in given.items()}
             fixed = tuple((k, v) for k, v in given.items() if v is None or isinstance(v, (bool, int, str)))
             traced = {k: v for k, v in given.items() if k not in dict(fixed)}
             return _call(Static(self.model), name, fixed, traced)

@@ -10,11 +10,14 @@ import dataclasses
 import functools
 import importlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from jaxgen.data.errors import one_line
 
 _ROOMS = ("bijectors", "convolution", "nets", "distributions", "losses", "metrics", "models")
 _PUBLIC = {"flax.linen": nn, "flax.linen.initializers": nn.initializers, "jax.nn": jax.nn, "jax.numpy": jnp}
@@ -68,32 +71,47 @@ def build(description: Any) -> Any:
     """The thing that `describe` described.
 
     Raises:
-        ValueError: a name outside the allowlist, or fields that its class does not have.
+        ValueError: a name outside the allowlist, fields that its class does not have, or an entry that `describe` does
+            not write.
     """
     if isinstance(description, list):
         return tuple(build(item) for item in description)
     if not isinstance(description, dict):
         return description
-    if "dict" in description:
-        return {build(k): build(v) for k, v in description["dict"]}
-    if "partial" in description:
-        keywords = {k: build(v) for k, v in description["keywords"].items()}
-        return functools.partial(build(description["partial"]), *build(description["args"]), **keywords)
-    if "function" in description:
-        return _look_up(description["function"])
-    if set(description) != {"class", "fields"}:
-        raise ValueError(f"a description has no entry of keys {sorted(description)}")
-    cls, fields = _look_up(description["class"]), description["fields"]
+    match description:
+        case {"dict": list(pairs)} if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            return _made("a dict", lambda: {build(k): build(v) for k, v in pairs})
+        case {"partial": dict(function), "args": list(args), "keywords": dict(keywords)}:
+            keywords = {k: build(v) for k, v in keywords.items()}
+            return _made("a partial", lambda: functools.partial(build(function), *build(args), **keywords))
+        case {"function": name}:
+            return _look_up(name)
+        case {"class": name, "fields": dict(fields)} if len(description) == 2:
+            return _instance(name, fields)
+    raise ValueError(f"a description has no entry {f'of keys {sorted(description)}':.200} with these values")
+
+
+def _instance(name: Any, fields: dict[str, Any]) -> Any:
+    cls = _look_up(name)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise ValueError(f"{description['class']!r} is not a class that a model is made of")
+        raise ValueError(f"{name!r} is not a class that a model is made of")
     if unknown := set(fields) - {f.name for f in dataclasses.fields(cls)}:
-        raise ValueError(f"{description['class']} has no field {sorted(unknown)}")
-    return cls(**{name: build(value) for name, value in fields.items()})
+        raise ValueError(f"{name} has no field {f'{sorted(unknown)}':.200}")
+    values = {field: build(value) for field, value in fields.items()}
+    return _made(name, lambda: cls(**values))
+
+
+def _made(what: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes of values of a file, which may be of any type."""
+    try:
+        return make()
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{what} cannot be made of its values: {one_line(error)}") from error
 
 
 def _look_up(name: Any) -> Any:
     """A class or function by its dotted name, from the allowlist alone."""
-    refusal = ValueError(f"{name!r} is not a class or function that a description may name")
+    refusal = ValueError(f"{name!r:.200} is not a class or function that a description may name")
     if not isinstance(name, str) or "__" in name:
         raise refusal
     module, _, leaf = name.rpartition(".")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.contracts import Model
+from jaxgen.data.errors import one_line
 from jaxgen.training.description import describe
 
 # What may differ between a run and its resumption: none of it changes what a step computes.
@@ -20,6 +21,10 @@ _FREE = (
     "steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "distributed", "coordinator",
     "process_id", "processes", "profile", "workers",
 )
+
+
+_SHOWN = 6
+"""Fields of a config that a message names: a run of another experiment differs in most."""
 
 
 class RunFolder:
@@ -38,7 +43,7 @@ class RunFolder:
             FileExistsError: the folder holds a run and neither `resume` nor `overwrite` was given, or it holds other
                 files, or it is a file.
             OSError: it cannot be written.
-            ValueError: resuming with a config that differs; the message names the fields.
+            ValueError: resuming with a config that differs, the message names the fields, or with one that is damaged.
         """
         config = json.loads(json.dumps(dict(config), default=str))
         file = self.path / "config.json"
@@ -54,7 +59,7 @@ class RunFolder:
                     "or name another folder"
                 )
             if resume:
-                self._compare(read(file), config)
+                self._compare(read_json(file), config)
                 self._write("config.json", config)
                 return True
             # the config stays to the last: without it what is left is no run's
@@ -72,7 +77,8 @@ class RunFolder:
         names = sorted((set(before) | set(now)) - set(_FREE))
         differ = [f"{n} ({before.get(n)!r} there, {now.get(n)!r} given)" for n in names if before.get(n) != now.get(n)]
         if differ:
-            raise ValueError(f"out={str(self.path)!r} holds a run whose config differs from this one's in {', '.join(differ)}")
+            shown = ", ".join(differ[:_SHOWN]) + (f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else "")
+            raise ValueError(f"out={str(self.path)!r} holds a run whose config differs from this one's in {shown}")
 
     def describe(self, model: Model, batch: Mapping[str, Any]) -> None:
         """Writes `model.json`: the model, and shapes and dtypes of one row. A model that has parts of the user's own
@@ -141,16 +147,19 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(f"{path} cannot be written: {reason}") from None
 
 
-def read(file: Path) -> Any:
-    """The value in a JSON file of a run's folder.
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file that a run wrote holds.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: it is damaged, or holds something else than a mapping.
     """
     try:
-        return json.loads(file.read_bytes())
-    except ValueError:
-        raise ValueError(f"{file} is damaged: it is not JSON") from None
+        value = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read as JSON: {one_line(error)}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{file} holds {type(value).__name__}, not a mapping as a run writes it")
+    return value
 
 
 def finite(value: Any) -> Any:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+from flax.errors import FlaxError
 
 from jaxgen.contracts import Model
+from jaxgen.data import checks
+from jaxgen.data.errors import one_line
 from jaxgen.training.bound import Bound
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.description import build
-from jaxgen.training.folder import read
+from jaxgen.training.folder import read_json
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "bfloat16", "float32", "float64")
+_LONGEST = 1 << 31
 
 
 def load(folder: str | Path, *, model: Model | None = None, which: Literal["best", "last"] = "best") -> Bound:
@@ -31,25 +35,32 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
 
     Raises:
         FileNotFoundError: no run there, or none that has saved yet.
-        ValueError: `model` is needed or does not match the run, or its checkpoints are damaged.
+        ValueError: `model` is needed or does not match the run; a damaged `model.json`, or damaged checkpoints.
     """
-    folder = Path(folder)
+    if which not in ("best", "last"):
+        raise ValueError(f"which={which!r} was given: 'best' or 'last' is needed")
+    folder = Path(checks.path("folder", folder))
     file = folder / "model.json"
     if not file.exists():
         seeds = sorted(path.parent.name for path in folder.glob(f"seed-*/{file.name}"))
         hint = f", but {', '.join(seeds)} are runs" if seeds else ""
         raise FileNotFoundError(f"folder={str(folder)!r} holds no run: there is no {file.name} in it{hint}")
-    description = read(file)
-    if model is None:
-        if description["model"] is None:
-            raise ValueError(f"the run in {str(folder)!r} has parts that are not this package's: pass its model=")
-        model = build(description["model"])
-    abstract = jax.eval_shape(model.init, jax.random.key(0), _batch(description["row"]))
+    description = read_json(file)
+    if missing := {"model", "row"} - set(description):
+        raise ValueError(f"{file} has no entry {sorted(missing)}, as a run writes it")
+    batch = _batch(description["row"], file)
+    if model is not None:
+        _require_model(model, "model")
+        abstract = jax.eval_shape(model.init, jax.random.key(0), batch)
+    elif description["model"] is None:
+        raise ValueError(f"the run in {str(folder)!r} has parts that are not this package's: pass its model=")
+    else:
+        model, abstract = _described(description["model"], batch, file)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     variables = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), abstract)
     unreadable = []
     for place in ("best", "checkpoints") if which == "best" else ("checkpoints",):
-        if (folder / place).exists():
+        if (folder / place).is_dir():
             try:
                 with Checkpoints(folder / place, read_only=True) as saved:
                     restored = saved.restore(lambda step: {"average": variables})
@@ -66,9 +77,27 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     raise FileNotFoundError(f"the run in {str(folder)!r} has not saved a checkpoint yet")
 
 
-def _batch(row: Any, rows: int = 2) -> Any:
-    """A batch of zeros of the rows that a run was trained on."""
+def _batch(row: Any, file: Path, rows: int = 2) -> Any:
+    """Shapes and dtypes of a batch of the rows that a run was trained on."""
     if isinstance(row, Mapping):
-        return {name: _batch(value, rows) for name, value in row.items()}
-    shape, dtype = row
-    return jnp.asarray(np.zeros((rows, *shape), dtype))
+        return {name: _batch(value, file, rows) for name, value in row.items()}
+    match row:
+        case [list(shape), str(dtype)] if dtype in _DTYPES and all(type(n) is int and 0 <= n < _LONGEST for n in shape):
+            return jax.ShapeDtypeStruct((rows, *shape), jax.dtypes.canonicalize_dtype(dtype))
+    raise ValueError(f"{file}: 'row' has {row!r:.80}, where a shape and the name of a dtype are needed")
+
+
+def _described(description: Any, batch: Any, file: Path) -> tuple[Model, Any]:
+    """The model of a description, and the shapes and dtypes of its variables."""
+    try:
+        model = build(description)
+        _require_model(model, "it")
+        return model, jax.eval_shape(model.init, jax.random.key(0), batch)
+    except (ArithmeticError, AttributeError, FlaxError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # parts that do not fit together may fail anywhere inside of them
+        raise ValueError(f"{file} describes no model of its rows: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _require_model(model: Any, what: str) -> None:
+    if isinstance(model, type) or not (hasattr(model, "init") and hasattr(model, "evaluate")):
+        raise ValueError(f"{what} is {type(model).__name__}: a model with its `init` and `evaluate` is needed")

@@ -25,9 +25,9 @@ def as_splits(data: Any) -> Splits:
     if isinstance(data, (np.ndarray, jax.Array, list)):
         data = {"x": data}
     if isinstance(data, Mapping):
-        arrays = {name: np.asarray(array) for name, array in data.items()}
-        x = arrays.get("x", np.zeros(0))
-        data = ArraySource(arrays, levels=256 if x.dtype == np.uint8 else None)
+        data = ArraySource(data, levels=256 if getattr(data.get("x"), "dtype", None) == np.uint8 else None)
+    if not hasattr(data, "batch_at"):
+        raise ValueError(f"data is {type(data).__name__}: an array, a mapping of arrays, a source or splits are needed")
     return Splits(data, None, None)
 
 

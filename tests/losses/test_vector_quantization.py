@@ -119,5 +119,5 @@ def test_perplexity_counts_codes_in_use():
     assert float(perplexity(jnp.array([0, 0, 7, 0]))) == pytest.approx(1)
     p = np.array([0.5, 0.25, 0.125, 0.125])
     assert float(perplexity(jnp.asarray(80 * p))) == pytest.approx(2 ** (-p @ np.log2(p)), rel=1e-5)
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError):
         perplexity(jnp.ones((2, 3)))

@@ -476,9 +476,9 @@ def test_lines_and_config_that_rotted(tmp_path):
     assert lines(tmp_path) == [whole[0], *whole[3:]]
     for name in ("config.json", "model.json"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-3])
-    with pytest.raises(ValueError, match="config.json is damaged"):
+    with pytest.raises(ValueError, match="config.json cannot be read as JSON"):
         fit(Exploding(10**6), splits(), SHORT, out=tmp_path, resume=True, progress=False)
-    with pytest.raises(ValueError, match="model.json is damaged"):
+    with pytest.raises(ValueError, match="model.json cannot be read as JSON"):
         load(tmp_path, model=Exploding(10**6))
 
 

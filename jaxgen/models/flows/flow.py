@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgen.arguments import real
 from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
@@ -146,6 +147,7 @@ class Flow:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents [B, *event] to data."""
+        z = real("z", z)
         self._check(z)
         y = self.bijector.apply(variables["flow"], z, _rows(context, len(z)), method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
@@ -159,18 +161,21 @@ class Flow:
         return math.prod(self.base.event_shape)
 
     def _check(self, x: Array) -> None:
-        if x.shape[1:] != tuple(self.base.event_shape):
-            raise ValueError(f"This flow is over events of shape {self.base.event_shape}, got {x.shape[1:]}.")
+        if not x.ndim or x.shape[1:] != tuple(self.base.event_shape):
+            got = x.shape[1:] if x.ndim else "a number"
+            raise ValueError(f"This flow is over events of shape {self.base.event_shape}, got {got}.")
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
         """What the bijector sees of the data, and the log-determinant of getting there."""
-        x = jnp.asarray(x)
+        x = real("x", x)
         self._check(x)
         if self.dequantization is None:
             x = at_least_float32(x)
             return x, zero_log_det(x)
         if key is None:
             raise ValueError("This flow dequantizes its data: pass a key for the noise.")
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"This flow is over integers, which it dequantizes, got {x.dtype}.")
         return self.dequantization.dequantize(key, x, variables.get("dequantizer"))
 
     def _figures(self, log_prob: Array) -> dict[str, Array]:
@@ -181,8 +186,9 @@ class Flow:
 
 def _rows(context: Array | None, n: int) -> Array | None:
     """A context of one row serves all n."""
-    if context is None or context.shape[0] == n:
+    context = None if context is None else real("context", context)
+    if context is None or context.ndim and context.shape[0] == n:
         return context
-    if context.shape[0] != 1:
+    if not context.ndim or context.shape[0] != 1:
         raise ValueError(f"A context needs one row or {n}, got shape {context.shape}.")
     return jnp.broadcast_to(context, (n, *context.shape[1:]))

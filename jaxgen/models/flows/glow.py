@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
     ActNorm,
     Affine,
@@ -58,6 +59,9 @@ def glow(
         transformer: what moves a coordinate; `AdditiveTransformer()` for the paper's additive couplings.
         gradient: "store", "rematerialize" or "reverse": what the backward pass keeps of the steps (see `Repeat`).
     """
+
+    shape(event_shape)
+    counts(scales=scales, depth=depth, width=width)
 
     def scale(remaining: int) -> Bijector:
         step = Chain((ActNorm(), permutation(), Coupling(transformer, ConvNet((width, width)))))

@@ -21,6 +21,7 @@ from typing import Any
 
 from flax import linen as nn
 
+from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
     ActNorm,
     AffineTransformer,
@@ -56,6 +57,7 @@ def maf(
         activation: of the hidden layers, an elementwise function.
         norm: makes the normalisation before each layer: `ActNorm` or `BatchNorm`.
     """
+    counts(features=features, depth=depth, widths=widths)
     return Flow(_stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm), Normal((features,)))
 
 
@@ -73,6 +75,7 @@ def iaf(
     Args:
         depth, widths, transformer, activation, norm: as of `maf`.
     """
+    counts(features=features, depth=depth, widths=widths)
     layer = Invert(MaskedAutoregressive(transformer, tuple(widths), activation))
     return Flow(_stack(layer, depth, norm), Normal((features,)))
 
@@ -96,6 +99,8 @@ def maf_image(
         alpha: the logit is of alpha + (1 - 2 alpha) x: 1e-6 for MNIST, 0.05 for CIFAR-10.
         depth, widths, transformer, activation, norm: as of `maf`.
     """
+    shape(event_shape)
+    counts(depth=depth, widths=widths)
     event_shape = tuple(event_shape)
     flat = Reshape(event_shape, (math.prod(event_shape),))
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jaxgen.arguments import counts
 from jaxgen.bijectors import (
     ActNorm,
     Bijector,
@@ -45,6 +46,8 @@ def neural_spline_coupling(
         bins, bound: of the splines; data should mostly lie within the bound.
         norm: makes the normalisation before each step.
     """
+    counts(width=width)
+    counts(0, blocks=blocks)
     network = ResidualMLP(width, blocks, dropout)
     return _vectors(features, Coupling(SplineTransformer(bins, bound), network), depth, norm)
 
@@ -66,6 +69,7 @@ def neural_spline_autoregressive(
         bins, bound: of the splines; data should mostly lie within the bound.
         norm: makes the normalisation before each step.
     """
+    counts(widths=widths)
     return _vectors(features, MaskedAutoregressive(SplineTransformer(bins, bound), tuple(widths)), depth, norm)
 
 
@@ -84,4 +88,5 @@ def neural_spline_image(
 
 
 def _vectors(features: int, spline: Bijector, depth: int, norm: Callable[[], Bijector]) -> Flow:
+    counts(features=features, depth=depth)
     return Flow(Repeat(Chain((norm(), InvertibleLinear(), spline)), depth), Normal((features,)))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import AdditiveTransformer, Chain, Coupling, Invert, Permute, Reshape, Scale
 from jaxgen.contracts import Array, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
@@ -46,6 +47,8 @@ def nice(
     Raises:
         ValueError: an odd number of coordinates.
     """
+    shape(event_shape)
+    counts(couplings=couplings, widths=widths)
     event_shape, size = tuple(event_shape), math.prod(event_shape)
     if size % 2:
         raise ValueError(f"NICE splits the event in halves: {event_shape} has an odd number of coordinates.")

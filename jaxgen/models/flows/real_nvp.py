@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
     ActNorm,
     AffineTransformer,
@@ -61,6 +62,7 @@ def real_nvp_vector(
         transformer: what moves a coordinate.
         norm: makes the normalisation before each pair: `ActNorm` or `BatchNorm`.
     """
+    counts(features=features, depth=depth, widths=widths)
     step = Chain((
         norm(),
         permutation(),
@@ -103,6 +105,10 @@ def real_nvp_image(
         transformer: what moves a coordinate.
         norm: makes the normalisation before each coupling: `ActNorm` or `BatchNorm`.
     """
+
+    shape(event_shape)
+    counts(scales=scales, depth=depth, width=width)
+    counts(0, blocks=blocks)
 
     def coupling(mask: Any, flip: bool) -> tuple[Bijector, ...]:
         mixed = (permutation(),) if mask is None and permutation is not None else ()

@@ -42,6 +42,7 @@ class ACGAN(GAN):
     generator_class_weight: float | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         if self.packing != 1:
             raise ValueError(f"packing={self.packing}: a class is of one row, so ACGAN packs none")
 

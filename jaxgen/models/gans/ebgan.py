@@ -64,6 +64,7 @@ class EBGAN(GAN):
     pulling_away: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         if self.decoder is None:
             raise ValueError("the critic is an autoencoder: give its decoder too")
         if isinstance(self.critic_condition, Projection):

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxgen.arguments import counts, rows, shape
 from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Play, Step, Variables, every
 from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.standard import Standard
@@ -87,6 +88,12 @@ class GAN:
     generator_optimizer: Optimizer = Adam()
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
+
+    def __post_init__(self):
+        shape(self.event_shape)
+        counts(latents=self.latents, packing=self.packing, critic_steps=self.critic_steps)
+        if self.levels is not None:
+            counts(2, levels=self.levels)
 
     @property
     def _generator(self) -> nn.Module:
@@ -197,6 +204,7 @@ class GAN:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """G(z) of given latents, in data units."""
+        z = rows("z", z)
         return to_data(self._generate(variables, z, context)[0], self.levels, -1.0, 1.0)
 
     def score(self, variables: Variables, x: Array, context: Array | None = None) -> Array:

@@ -54,6 +54,7 @@ class InfoGAN(GAN):
     shared: bool = True
 
     def __post_init__(self):
+        super().__post_init__()
         if self.packing != 1:
             raise ValueError(f"packing={self.packing}: codes are of one sample, so InfoGAN packs none")
         if not self.categories and not self.numbers:

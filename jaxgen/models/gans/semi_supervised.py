@@ -58,6 +58,7 @@ class SemiSupervisedGAN(GAN):
     monitor: tuple[str, str] = ("accuracy", "max")
 
     def __post_init__(self):
+        super().__post_init__()
         if self.packing != 1 or self.penalties or self.proximal is not None:
             raise ValueError("the semi-supervised GAN packs no rows and takes no penalties and no proximal term")
 

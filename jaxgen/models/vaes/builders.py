@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flax import linen as nn
 
+from jaxgen.arguments import counts, shape
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood
 from jaxgen.models.vaes.objectives import ELBO, Objective
 from jaxgen.models.vaes.vae import VAE
@@ -28,6 +29,7 @@ def dense_vae(
 
     `widths` run from the data to the latents, and back for the decoder.
     """
+    counts(widths=widths)
     encoder, decoder = MLP(widths, activation), MLP(widths[::-1], activation)
     return VAE(encoder, decoder, event_shape, latents, likelihood, levels, binarize, objective)
 
@@ -42,6 +44,8 @@ def conv_vae(
     objective: Objective = ELBO(),
 ) -> VAE:
     """Convolutional networks for images, halved while they are even and above 4 pixels, the channels doubling."""
+    shape(event_shape)
+    counts(width=width)
     stages = halvings(event_shape)
     widths = tuple(width * 2**i for i in range(stages))
     start = halved(event_shape, stages)
@@ -63,6 +67,9 @@ def residual_vae(
 
     `width` is of the lowest resolution, a quarter of it of each of the `blocks` residual blocks within.
     """
+    shape(event_shape)
+    counts(width=width)
+    counts(0, blocks=blocks)
     stages, hidden = min(2, halvings(event_shape)), max(1, width // 4)
     start = halved(event_shape, stages)
     encoder = ResidualEncoder(width, stages, blocks, hidden)

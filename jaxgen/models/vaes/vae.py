@@ -26,6 +26,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
+from jaxgen.arguments import counts, real, rows, shape
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood, OptimalGaussian
@@ -83,6 +84,10 @@ class VAE:
     prior: nn.Module | None = None
 
     def __post_init__(self):
+        shape(self.event_shape)
+        counts(latents=self.latents)
+        if self.levels is not None:
+            counts(2, levels=self.levels)
         if self.likelihood.levels not in (None, self.levels):
             raise ValueError(f"the likelihood counts {self.likelihood.levels} levels, the model {self.levels}")
 
@@ -206,6 +211,7 @@ class VAE:
 
     def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """z ~ p(z), or p(z|context): [n, latents]."""
+        counts(n=n)
         z = jax.random.normal(key, (n, self.latents))
         if self._has_flow_prior:
             return self.prior.apply(variables["prior"], z, context, method="inverse")
@@ -235,6 +241,7 @@ class VAE:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
+        z = rows("z", z)
         return self._data_units(self._generate(variables, z, context))
 
     def reconstruct(
@@ -293,6 +300,7 @@ class VAE:
 
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """Data as the encoder sees them, and as the likelihood rates them."""
+        x = real("x", x)
         seen = from_data(x, self.event_shape, self.levels)
         if self.binarize and isinstance(self.likelihood, Bernoulli) and key is not None:
             seen = jax.random.bernoulli(key, seen).astype(seen.dtype)

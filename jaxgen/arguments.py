@@ -1,0 +1,147 @@
+"""Arguments as arrays of the shapes that docstrings have, or a sentence that says which one is not.
+
+A mean over shapes that broadcast would be a number like any other: scores [B, 1] against [B] are B^2 differences.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import errors
+
+Array = jax.Array
+
+OTHER_VARIABLES = (
+    errors.ScopeParamShapeError, errors.ScopeParamNotFoundError, errors.ScopeVariableNotFoundError,
+    errors.ScopeCollectionNotFound,
+)  # fmt: skip
+"""What Flax says where a network is given other shapes than it was initialised with."""
+
+
+def arrays(*shapes: str, **given: Any) -> tuple[Array, ...]:
+    """The given values as arrays of floats, integers and booleans among them; those of floats keep their type.
+
+    `kl, target = arrays("B L", "B", kl=kl, target=target)`. Axes of one name are equally long; `...` are any axes, the
+    same in all, and `*` any axes; one shape serves all values.
+
+    Raises:
+        ValueError: naming the argument: another shape, or no element.
+        TypeError: naming the argument: no real numbers.
+    """
+    found = {name: _floats(name, value) for name, value in given.items()}
+    _require(shapes * len(found) if len(shapes) == 1 else shapes, found)
+    return tuple(found.values())
+
+
+def integers(shape: str, axes: dict[str, int] | None = None, **given: Any) -> Array:
+    """One value as an array of integers, of a shape as `arrays` has it, its named axes of these lengths.
+
+    Raises:
+        ValueError, TypeError: as `arrays`; numbers that are no integers.
+    """
+    ((name, value),) = given.items()
+    value = _array(name, value)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(f"{name} has dtype {value.dtype}: integers are needed")
+    _require((shape,), {name: value}, axes)
+    return jnp.asarray(value)
+
+
+def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, above: bool = False) -> None:
+    """Refuses a number that is not of `least` .. `most`; with `above`, `least` itself too. Arrays are not looked into.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if isinstance(value, (bool, int, float)) and not (least <= value <= most and (value > least or not above)):
+        bounds = f"{'above' if above else 'at least'} {least:g}" + (
+            "" if most == math.inf else f" and at most {most:g}"
+        )
+        raise ValueError(f"{name}={value} was given; it has to be {bounds}")
+
+
+def counts(least: int = 1, **given: Any) -> None:
+    """Refuses what is no whole number of at least `least`, or no sequence of such.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, value in given.items():
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, bool) or not isinstance(part, (int, np.integer)) or part < least:
+                raise ValueError(f"{name}={value!r:.80} was given; whole numbers of at least {least} are needed")
+
+
+def shape(event_shape: Any) -> None:
+    """Refuses what is no shape of an event.
+
+    Raises:
+        ValueError: naming `event_shape`.
+    """
+    if not isinstance(event_shape, (tuple, list)):
+        raise ValueError(f"event_shape={event_shape!r:.80} was given; a tuple of whole numbers is needed")
+    counts(event_shape=event_shape)
+
+
+def real(name: str, value: Any) -> Array:
+    """An array of real numbers, of integers too, in the type that it has.
+
+    Raises:
+        ValueError, TypeError: naming the argument: ragged, or no real numbers.
+    """
+    value = _array(name, value)
+    number = (
+        jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool
+    )
+    if not number:
+        raise TypeError(f"{name} has dtype {value.dtype}: real numbers are needed")
+    return jnp.asarray(value)
+
+
+def rows(name: str, value: Any) -> Array:
+    """`real`, [B, ...] of at least one row and one more axis.
+
+    Raises:
+        ValueError, TypeError: as `real`; naming the argument: no rows of features.
+    """
+    value = real(name, value)
+    if value.ndim < 2 or 0 in value.shape:
+        raise ValueError(f"{name} has shape {value.shape}: rows, at least one, of features, [B, ...], are needed")
+    return value
+
+
+def _array(name: str, value: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} is ragged: rows of one shape are needed") from None
+
+
+def _floats(name: str, value: Any) -> Array:
+    value = real(name, value)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
+
+
+def _require(shapes: tuple[str, ...], found: dict[str, Any], axes: dict[str, int] | None = None) -> None:
+    lengths: dict[str, Any] = dict(axes or {})
+    for (name, value), shape in zip(found.items(), shapes, strict=True):
+        if 0 in value.shape:
+            raise ValueError(f"{name} has shape {value.shape}: at least one row, and no axis of length zero, is needed")
+        *named, last = shape.split() or [""]
+        named = [axis for axis in (*named, last) if axis not in ("", "...", "*")]
+        rest, open_end = value.shape[len(named) :], last in ("...", "*")
+        fits = len(value.shape) >= len(named) and (open_end or not rest)
+        fits = fits and all(lengths.setdefault(a, n) == n for a, n in zip(named, value.shape, strict=False))
+        if not fits or (last == "..." and lengths.setdefault("...", rest) != rest):
+            known = ", ".join(f"{axis}={lengths[axis]}" for axis in shape.split() if axis in lengths)
+            raise ValueError(f"{name} has shape {value.shape}: [{', '.join(shape.split())}]{_here(known)} is needed")
+
+
+def _here(known: str) -> str:
+    return f" with {known}" if known else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.training.folder import writing
+from jaxgen.writing import writing
 
 ROWS = 1024
 """Rows that `samples` makes the most of: points of a scatter plot; a grid of images takes its first 64."""

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.training.devices import on_first_process
-from jaxgen.training.folder import writing
+from jaxgen.writing import writing
 
 DIGESTS = "digests.json"
 """By the path of each file of a checkpoint's pytrees and progress: its SHA-256."""

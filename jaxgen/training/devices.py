@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxgen.rows import divided_as
+from jaxgen.sharding import sharded_as
 from jaxgen.training.step import TrainStep
 
 AXIS = "data"
@@ -45,14 +45,14 @@ def jit_step(step: TrainStep, mesh: Mesh, axis: int = 0) -> TrainStep:
     training does not depend on the number of devices. The old state's memory is reused (donated).
     """
     whole = replicated(mesh)
-    step = divided_as(split(mesh))(step)
+    step = sharded_as(split(mesh))(step)
     return jax.jit(step, in_shardings=(whole, split(mesh, axis)), out_shardings=(whole, whole), donate_argnums=0)
 
 
 def jit_many(many: Callable, mesh: Mesh, axis: int = 1) -> Callable:
     """Compiles `many_steps` over a mesh: rows are gathered from replicated arrays, each device its part of the batch,
     along the axis `axis` of the indices."""
-    whole, many = replicated(mesh), divided_as(split(mesh))(many)
+    whole, many = replicated(mesh), sharded_as(split(mesh))(many)
     return jax.jit(
         many, in_shardings=(whole, whole, split(mesh, axis), whole), out_shardings=(whole, whole), donate_argnums=0
     )

@@ -6,15 +6,15 @@ import contextlib
 import json
 import math
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxgen.contracts import Model
 from jaxgen.data.errors import one_line
 from jaxgen.training.description import describe
+from jaxgen.writing import writing
 
 # What may differ between a run and its resumption: none of it changes what a step computes.
 _FREE = (
@@ -127,24 +127,6 @@ class RunFolder:
         with writing(file):
             beside.write_text(text)
             os.replace(beside, file)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What is done within writes a file or a folder.
-
-    Raises:
-        OSError: the system refused: a sentence of the path and its reason, in place of what was raised.
-    """
-    try:
-        yield
-    except Exception as error:
-        # TensorStore's errors are of other types and long; the system's reason is a number among them
-        code = re.search(r"os_error_code='(\d+)'", str(error))
-        if not (code or isinstance(error, OSError)):
-            raise
-        reason = os.strerror(int(code[1])) if code else error.strerror or error
-        raise OSError(f"{path} cannot be written: {reason}") from None
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.conditioning import Concatenate
 from jaxgen.nets.heads import ScalarHead
-from jaxgen.rows import rows
+from jaxgen.sharding import sharded
 
 COMPARED = 64
 """Rows whose distances each step reports: those of all would bring a great batch together on every device."""
@@ -196,7 +196,7 @@ class GAN:
 
     def noise(self, key: Key, n: int) -> Array:
         """Draws of z, [n, latents]."""
-        return rows((self.prior or Normal((self.latents,))).sample(key, n))
+        return sharded((self.prior or Normal((self.latents,))).sample(key, n))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """G(z) in data units."""

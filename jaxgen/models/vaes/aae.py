@@ -34,7 +34,7 @@ from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead
-from jaxgen.rows import rows
+from jaxgen.sharding import sharded
 
 
 class Prior(Protocol):
@@ -153,7 +153,7 @@ class AAE:
 
     def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """z ~ p(z): [n, latents]."""
-        return rows((self.prior or Normal((self.latents,))).sample(key, n))
+        return sharded((self.prior or Normal((self.latents,))).sample(key, n))
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """The code, [B, latents]: of a Gaussian encoder its mean, or with a key a draw. No context goes into it."""
@@ -200,7 +200,7 @@ class AAE:
             return self.sample_prior({}, key, len(batch["x"]))
         if "label" not in batch:
             raise ValueError(f"the model has {self.classes} classes, and the data no label: give one, or classes=0")
-        return rows(self.prior.sample(key, len(batch["x"]), batch["label"]))
+        return sharded(self.prior.sample(key, len(batch["x"]), batch["label"]))
 
     def _parameters(
         self, variables: Variables, z: Array, context: Array | None, key: Key | None = None

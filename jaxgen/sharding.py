@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import jax
 
-_sharding: contextvars.ContextVar[jax.sharding.Sharding | None] = contextvars.ContextVar("rows", default=None)
+_sharding: contextvars.ContextVar[jax.sharding.Sharding | None] = contextvars.ContextVar("sharding", default=None)
 
 
 @contextlib.contextmanager
-def divided_as(sharding: jax.sharding.Sharding) -> Iterator[None]:
-    """While this lasts, what is traced has its `rows` divided so."""
+def sharded_as(sharding: jax.sharding.Sharding) -> Iterator[None]:
+    """While this lasts, what is traced has its `sharded` rows divided so."""
     token = _sharding.set(sharding)
     try:
         yield
@@ -25,7 +25,7 @@ def divided_as(sharding: jax.sharding.Sharding) -> Iterator[None]:
         _sharding.reset(token)
 
 
-def rows(x: jax.Array) -> jax.Array:
+def sharded(x: jax.Array) -> jax.Array:
     """x, [B, ...], its first axis divided over devices where a step is compiled for several."""
     sharding = _sharding.get()
     return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)

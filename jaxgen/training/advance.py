@@ -42,8 +42,8 @@ class Resident:
     def _rows(self, step: int, n: int) -> Any:
         """Numbers of the rows of `n` steps, and of the last one again to fill the call."""
         settings = self.settings
-        steps = [step + min(i, n - 1) for i in range(settings.steps_per_call)]
-        rows = [self.data.indices_at(i, settings.batch_size, settings.seed) for i in steps]
+        rows = [self.data.indices_at(i, settings.batch_size, settings.seed) for i in range(step, step + n)]
+        rows += rows[-1:] * (settings.steps_per_call - n)
         return jax.tree.map(lambda *a: np.stack(a), *rows)
 
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, Metrics]:

@@ -33,7 +33,7 @@ from jaxgen.training.reporting import Reporter
 from jaxgen.training.run import Run, Signals
 
 ROWS = {
-    "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), 17), 128),
+    "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), 17, scales=1), 128),
     "gan of the plane": ("twenty_five_gaussians", lambda: dense_wgan_gp((2,), 16), 128),
 }
 
@@ -80,9 +80,7 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
 
     def reported(state, steps):
         run.ends = [steps]
-        with Signals() as signals, Reporter(folder, steps, progress=True, tensorboard=True) as run.report:
-            run.records[0].report = run.report
-            return run._phase(state, 0, signals)
+        return run._phase(state, 0, signals)
 
     def timed(way: Callable, steps: int) -> float:
         state = jax.block_until_ready(jax.tree.map(jnp.copy, start))
@@ -92,8 +90,11 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
 
     clock = time.process_time if config.processor else time.perf_counter
     ways, rounds = (compiled, bare, reported), {}
-    with _shown():
-        steps = max(5, round(config.seconds / timed(compiled, 5 * capacity) / capacity)) * capacity
+    # started once, as in a run
+    with _shown(), Signals() as signals, Reporter(folder, settings.steps, tensorboard=True) as run.report:
+        run.records[0].report = run.report
+        timed(compiled, capacity)
+        steps = max(1, round(config.seconds / timed(compiled, capacity) / capacity)) * capacity
         for way in ways:
             timed(way, steps)
         for i in range(config.rounds):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import jax
 import jax.monitoring
-import numpy as np
 
 from jaxgen import Settings, fit
 from jaxgen.data import ArraySource, Splits, source

@@ -52,10 +52,11 @@ class Resident:
     def _rows(self, step: int, n: int) -> Any:
         """Numbers of the rows of `n` steps, and of the last one again to fill the call."""
         settings = self.settings
-        steps = [step + min(i, n - 1) for i in range(settings.steps_per_call)]
-        return _together(
-            [_stacked([self.data.indices_at(i, settings.batch_size, seed) for i in steps]) for seed in self.seeds]
-        )
+        def of_seed(seed: int) -> Any:
+            rows = [self.data.indices_at(i, settings.batch_size, seed) for i in range(step, step + n)]
+            return _stacked(rows + rows[-1:] * (settings.steps_per_call - n))
+
+        return _together([of_seed(seed) for seed in self.seeds])
 
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         if self.arrays is None:

@@ -31,12 +31,16 @@ class Clock:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
 
-    def take(self, step: int, batch_size: int) -> dict[str, float]:
+    def take(self, step: int, batch_size: int, lines: int = 1) -> dict[str, float]:
         """`examples_per_second` over everything since the last call, `seconds/<part>`, and where the device says it,
-        `device_memory_peak` in MiB; starts anew."""
+        `device_memory_peak` in MiB; starts anew.
+
+        Args:
+            lines: how many share the seconds, those that one call has completed.
+        """
         now = time.monotonic()
         figures = {"examples_per_second": batch_size * (step - self._step) / max(now - self._began, 1e-9)}
-        figures |= {f"seconds/{name}": seconds for name, seconds in self._seconds.items()}
+        figures |= {f"seconds/{name}": seconds / lines for name, seconds in self._seconds.items()}
         memory = jax.local_devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in memory:
             figures["device_memory_peak"] = memory["peak_bytes_in_use"] / 2**20

@@ -32,8 +32,8 @@ class Sums:
                 if name not in ("played", "skipped") and played.any():
                     # one by one: the sum does not depend on how steps were cut into calls
                     pair = self.totals.setdefault(f"{play}/{name}", [0.0, 0])
-                    for v in value[played]:
-                        pair[0] += float(v)
+                    for v in value[played].tolist():
+                        pair[0] += v
                     pair[1] += int(played.sum())
 
     def take(self) -> dict[str, float]:
@@ -84,7 +84,8 @@ class Reporter:
                 said = TextColumn("{task.fields[said]}", table_column=whole)
                 left = TimeRemainingColumn(compact=True, table_column=whole)
                 columns = (BarColumn(bar_width=None), MofNCompleteColumn(table_column=whole), said, left)
-                self._bar = Progress(*columns, console=console, expand=True)
+                # no oftener than calls end: to draw it takes milliseconds
+                self._bar = Progress(*columns, console=console, expand=True, refresh_per_second=2)
                 self._bar.start()
                 self._task = self._bar.add_task("", total=self.steps, said="compiling")
         return self
@@ -120,8 +121,11 @@ class Reporter:
         if self.folder is not None:
             self.folder.append({"step": step, **figures})
         if self._events is not None:
-            for name, value in figures.items():
-                self._events.add_scalar(name, value, step)
+            from tensorboardX.proto.summary_pb2 import Summary
+
+            # one event for all: each goes through a queue to a thread
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]
+            self._events.file_writer.add_summary(Summary(value=values), step)
 
     def say(self, text: str) -> None:
         """Prints a sentence without breaking the bar."""

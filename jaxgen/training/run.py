@@ -194,7 +194,7 @@ class Run:
 
     def _phase(self, state: TrainState, i: int, signals: Signals) -> TrainState:
         settings, advance, end = self.settings, self.advance[i], self.ends[i]
-        every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
+        every = (settings.eval_every, settings.checkpoint_every)
         step, call = int(state.step), 1
         self.clock.start(step)
         compiled, trace = False, Trace(self.folder, settings.profile)
@@ -210,10 +210,6 @@ class Run:
             call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
             self._take_in(metrics, step, n)
             step += n
-            if step % settings.log_every == 0:
-                figures = {"steps_per_second": self.report.rate(), **self.clock.take(step, settings.batch_size)}
-                for record in self.records:
-                    record.report.line(step, record.sums.take() | figures)
             if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
                 for record in self.records:
                     record.evaluated = False
@@ -235,11 +231,10 @@ class Run:
                 record.evaluate(mine, between)
 
     def _take_in(self, metrics: Sequence[Metrics], step: int, n: int) -> None:
-        """What `n` steps from this one have reported, of each seed."""
-        losses, skipped = {}, 0
+        """What `n` steps from this one have reported, of each seed, and the lines that they complete."""
+        losses, skipped, every = {}, 0, self.settings.log_every
         for record, mine in zip(self.records, metrics, strict=True):
             _refuse_non_finite(mine, step, record)
-            record.sums.add(mine)
             skipped += sum(int(m["skipped"].sum()) for m in mine.values() if "skipped" in m)
             for play, m in mine.items():
                 if m["played"].any():
@@ -247,6 +242,18 @@ class Run:
         if skipped:
             self.report.say(f"skipped {skipped} moves without a finite loss and gradient by step {step + n}")
         self.report.advance(step + n, {play: sum(of_seeds) / len(of_seeds) for play, of_seeds in losses.items()})
+        complete = range(step - step % every + every, step + n + 1, every)
+        times = {}
+        if complete:
+            spent = self.clock.take(step + n, self.settings.batch_size, len(complete))
+            times = {"steps_per_second": self.report.rate(), **spent}
+        for record, mine in zip(self.records, metrics, strict=True):
+            done = step
+            for end in complete:
+                record.sums.add(_between(mine, done - step, end - step))
+                record.report.line(end, record.sums.take() | times)
+                done = end
+            record.sums.add(_between(mine, done - step, n))
 
     def _stop(self, state: TrainState, signals: Signals) -> TrainState:
         name, step = signal.Signals(signals.received).name, int(state.step)
@@ -258,6 +265,11 @@ class Run:
             record.wait()
         path = self.folder.path if len(self.records) == 1 else self.folder.path.parent
         raise Interrupted(f"{name}: saved at step {step} in {path}; go on with --resume", signals.received)
+
+
+def _between(metrics: Metrics, first: int, end: int) -> Metrics:
+    """Of some of the steps."""
+    return jax.tree.map(lambda a: a[first:end], metrics)
 
 
 def _refuse_non_finite(metrics: Mapping[str, Mapping[str, np.ndarray]], step: int, record: Record) -> None:

@@ -16,7 +16,9 @@ from experiments.benchmarks import (
     autoencoders,
     flows,
     peers,
+    reporting,
     scale,
+    soak,
     steps,
     streaming,
     turns,
@@ -349,3 +351,32 @@ def test_waiting_for_data_is_measured(monkeypatch):
     # four images of ten milliseconds each, one after another
     assert min(measured["folder", 0]["wait"]) >= 40 > 2 * max(measured["array_record", 0]["wait"])
     assert max(measured["folder", 0]["images_per_second"]) <= 100 < min(measured["folder", 4]["images_per_second"])
+
+
+def test_soak_compares_the_end_with_a_tenth():
+    seconds = tuple(float(i) for i in range(50)) + tuple(50.0 + 2 * i for i in range(50))
+    soaked = soak.Soaked(1000, (100.0,) * 20 + (110.0,) * 80, seconds, 5, 0)
+    assert soaked.growth == pytest.approx(0.1)
+    assert soaked.rate(1) == pytest.approx(10) and soaked.rate(9) == pytest.approx(5)
+
+
+@pytest.mark.slow
+def test_soak_notes_every_hundredth_and_counts_compilations(tmp_path):
+    soaked = soak.main(
+        soak.Soak(steps=200, log_every=20, eval_every=10, checkpoint_every=10, layers=1, width=4, out=tmp_path)
+    )
+    assert len(soaked.megabytes) == len(soaked.seconds) == 100 and min(soaked.megabytes) > 50
+    assert soaked.compilations > 3 and soaked.late_compilations == 0
+    assert json.loads((tmp_path / "soak.json").read_text())["steps"] == 200
+
+
+@pytest.mark.slow
+def test_reports_are_timed_in_turns(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="'chess'.*gan of the plane"):
+        reporting.main(reporting.Reporting(rows=("chess",)))
+    row = reporting.ROWS["gan of the plane"]
+    monkeypatch.setitem(reporting.ROWS, "gan of the plane", (*row[:2], 16))
+    measured = reporting.main(reporting.Reporting(("gan of the plane",), seconds=0.01, rounds=2, out=tmp_path))
+    rounds = measured["gan of the plane"]
+    assert {way: len(values) for way, values in rounds.items()} == {"compiled": 2, "bare": 2, "reported": 2}
+    assert reporting.cost({"bare": [1.0, 2.0, 9.0], "reported": [3.0, 2.5, 1.0]}) == pytest.approx(0.25)

@@ -67,7 +67,7 @@ SLOW = {
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
-    "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow",
+    "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}
@@ -127,19 +127,19 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
 
 def test_several_seeds_leave_a_run_each_and_their_means(tmp_path, monkeypatch, capsys):
     arguments, out = [*TINY, *RUNS["gans.wgan_gp"]], tmp_path / "run"
-    run("gans.wgan_gp", *arguments, "--seed", "4", "--seeds", "3", "--out", str(out), monkeypatch=monkeypatch)
+    run("gans.wgan_gp", *arguments, "--seed", "4", "--seeds", "2", "--out", str(out), monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     result = json.loads((out / "result.json").read_text())
-    each = [json.loads((out / f"seed-{seed}" / "result.json").read_text()) for seed in (4, 5, 6)]
-    assert [one["config"]["seed"] for one in each] == [4, 5, 6] and result["config"]["seeds"] == 3
-    assert len({one["test"]["sliced_wasserstein"] for one in each}) == 3
+    each = [json.loads((out / f"seed-{seed}" / "result.json").read_text()) for seed in (4, 5)]
+    assert [one["config"]["seed"] for one in each] == [4, 5] and result["config"]["seeds"] == 2
+    assert len({one["test"]["sliced_wasserstein"] for one in each}) == 2
     for name, mean in result["test"].items():
         values = [one["test"][name] for one in each]
         error = scipy.stats.sem(values)
         np.testing.assert_allclose([mean, result["standard_errors"][name]], [np.mean(values), error])
         assert f"{mean:.4f} ± {error:.4f}" in printed
-    assert (out / "seed-6" / "samples.png").stat().st_size > 0 and len(jaxgen.load(out / "seed-6").variables) == 2
-    with pytest.raises(FileNotFoundError, match="seed-4, seed-5, seed-6 are runs"):
+    assert (out / "seed-5" / "samples.png").stat().st_size > 0 and len(jaxgen.load(out / "seed-5").variables) == 2
+    with pytest.raises(FileNotFoundError, match="seed-4, seed-5 are runs"):
         jaxgen.load(out)
 
 

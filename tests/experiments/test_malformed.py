@@ -11,13 +11,13 @@ import pytest
 
 import experiments
 from experiments import shell
-from jaxgen.training import loop
+from jaxgen.training import record, run
 from tests.experiments.test_experiments import RUNS
 from tests.malformed import LONGEST, examples
 
 
 # a run's folder is opened, its checkpoints are not yet
-OPENED = (loop, "Checkpoints")
+OPENED = (record, "Checkpoints")
 
 
 class Taken(BaseException):
@@ -49,7 +49,7 @@ def taken(*_, **__):
     raise Taken
 
 
-def said(module, *words, until=(loop._Run, "go")):
+def said(module, *words, until=(run.Run, "go")):
     """What `python -m experiments.<module> <words>` says on stderr with status 2; None where it comes to `until`."""
     name = f"experiments.{module}"
     place = importlib.import_module(name)

@@ -363,6 +363,7 @@ def command_line(out, *arguments, monkeypatch):
     return stopped.value.code
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_said_before_anything_is_compiled(disk, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("a file")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

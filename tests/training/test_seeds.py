@@ -58,6 +58,7 @@ def test_each_seed_is_its_run_alone(kind, tmp_path):
     assert any(np.abs(np.asarray(a) - b).max() > 1e-3 for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_in_memory_streamed_and_without_validation():
     settings = replace(SETTINGS, ema=0.0)
     resident, streamed = (
@@ -101,6 +102,7 @@ def test_seeds_that_were_killed_go_on_together(tmp_path):
         assert lines(tmp_path / "killed" / f"seed-{i}") == lines(tmp_path / "undisturbed" / f"seed-{i}")
 
 
+@pytest.mark.slow
 def test_they_go_on_from_the_newest_step_that_all_have(tmp_path, capsys):
     arguments = {**run("gan"), "settings": replace(SETTINGS, steps=18)}
     fit_seeds(**arguments, seeds=(0, 1), out=tmp_path)

@@ -59,6 +59,7 @@ def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
     np.testing.assert_allclose(log_det, 4 * (log_scale.sum() + 2 * np.log(1e-3 + 0.999 / (1 + np.exp(-2)))), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_reversing_gives_the_gradient_of_storing():
     x = integers((4, 4, 4, 1), 17)
     flows = [glow((4, 4, 1), 17, 1, 3, 4, gradient=gradient) for gradient in ("store", "reverse")]

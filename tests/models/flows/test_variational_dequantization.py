@@ -70,6 +70,7 @@ def test_more_samples_tighten_the_bound_towards_the_probability():
     np.testing.assert_allclose(np.exp(bounds[2])[~edge], share[~edge], atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_loss_moves_the_noise():
     flow, variables = integers()
     x = jnp.asarray(np.random.default_rng(0).integers(0, 5, (64, 2)))

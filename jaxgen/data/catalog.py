@@ -42,7 +42,7 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
         splits = tfds.load(name.removeprefix("tfds:"), data_dir)
     elif name in NAMED:
         splits = NAMED[name]()
-    elif path.is_dir():
+    elif name and path.is_dir():
         splits = image_folder.load(path)
     else:
         raise DataError(

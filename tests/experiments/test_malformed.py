@@ -229,7 +229,7 @@ def test_data_of_another_kind_are_refused(files, module, data):
     [
         (["--data", "{}/few.npy", "--batch-size", "128"], "batch_size=128"),
         (["--data", "{}/file"], "file"),
-        (["--data", "{}"], "unknown"),
+        (["--data", "{}"], "holds no image"),
         (["--data", ""], "unknown"),
         (["--data", "{}/vectors.npy", "--conditional"], "label"),
         (["--data", "{}/identifiers.npz", "--conditional"], "classes"),

@@ -29,7 +29,7 @@ from jaxgen.training.step import Metrics
 
 INIT_ROWS = 512
 """Rows that data-dependent initialisation sees, whatever the number of devices."""
-_SECONDS_PER_CALL = 0.5  # short enough for a bar that moves and for signals, long enough to hide dispatch
+_SECONDS_PER_CALL = 2.0  # short enough for signals and a bar that moves; each call takes its memory anew
 
 
 class Phase(NamedTuple):

@@ -83,7 +83,8 @@ _ZERO = {
     "prior_blocks", "groups", "numbers", "held_out", "labels", "edits",
 }  # fmt: skip
 _SIGNED = {"a", "b", "c"}
-_SHARES = {"b1", "decay", "dropout", "prior_dropout", "word_dropout"}
+_SHARES = {"b1", "decay", "dropout", "prior_dropout"}
+_WHOLE_SHARES = {"word_dropout"}
 _MOST = 2**31 - 1
 
 
@@ -93,6 +94,8 @@ def _check_number(name: str, value: int | float) -> None:
         fits, needed = least <= value <= _MOST, f"at least {least} and at most {_MOST}"
     elif name in _SHARES:
         fits, needed = 0 <= value < 1, "at least 0 and below 1"
+    elif name in _WHOLE_SHARES:
+        fits, needed = 0 <= value <= 1, "at least 0 and at most 1"
     else:
         fits = math.isfinite(value) and (value >= 0 or name in _SIGNED)
         needed = "finite" if name in _SIGNED else "finite and at least 0"

@@ -7,8 +7,8 @@ divergence near zero and no active latents, and its bound is that of a model wit
 
 The data are by default rows of symbols, each from one of eight Markov chains, so that a latent of log 8 = 2.1 nats
 tells all that a row has in common; their exact log-density is the first row. What it tells is how a symbol follows
-another, so that word dropout, which hides the symbols before, takes from the latents too. Others: `--data FILE.txt` or
-images.
+another, so that word dropout, which hides the symbols before, takes from the latents too; and a convolution that sees
+nothing knows no place, and says the same at each. Others: `--data FILE.txt` or images.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Run:
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         whole = replicated(self.mesh)
         self.init = jax.jit(self._init, out_shardings=whole, compiler_options=options)
-        self.one = jax.jit(one, static_argnums=1, out_shardings=whole)
+        self.one = jax.jit(one, out_shardings=whole)
         # traces without computing: what does not fit together is said before anything is compiled
         self.abstract = jax.eval_shape(self.init, self.head)
         self.advance = [

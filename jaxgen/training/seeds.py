@@ -32,6 +32,6 @@ def stack(states: Sequence[TrainState]) -> TrainState:
     return together.replace(step=states[0].step)
 
 
-def one(state: TrainState, i: int) -> TrainState:
+def one(state: TrainState, i: int | jax.Array) -> TrainState:
     """That of one seed."""
     return jax.tree.map(lambda a: a[i], state.replace(step=None)).replace(step=state.step)

@@ -67,7 +67,7 @@ SLOW = {
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
-    "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp",
+    "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}
@@ -125,6 +125,7 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
     assert module in table.read_text() and str(tmp_path) not in table.read_text()
 
 
+@pytest.mark.slow
 def test_several_seeds_leave_a_run_each_and_their_means(tmp_path, monkeypatch, capsys):
     arguments, out = [*TINY, *RUNS["gans.wgan_gp"]], tmp_path / "run"
     run("gans.wgan_gp", *arguments, "--seed", "4", "--seeds", "2", "--out", str(out), monkeypatch=monkeypatch)

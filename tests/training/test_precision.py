@@ -107,7 +107,9 @@ def test_last_layers_are_float32():
     assert seen == [("bfloat16", "bfloat16"), ("float32", "float32")]
 
 
-@pytest.mark.parametrize("model, rows", [(FLOW, images), (VAE, images), (GAN, points)], ids=["flow", "vae", "gan"])
+@pytest.mark.parametrize("model, rows", [
+    (FLOW, images), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((VAE, images), (GAN, points)))
+], ids=["flow", "vae", "gan"])  # fmt: skip
 def test_a_step_in_bfloat16_moves_float32_parameters_as_one_in_float32_does(model, rows):
     batch, plays = {name: jnp.asarray(a) for name, a in rows(32, 0).items()}, model.plays()
     state = init_state(model, plays, KEY, batch)

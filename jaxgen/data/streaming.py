@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import Any
 
@@ -23,7 +22,7 @@ class Stream:
     def __init__(
         self, data: Source, size: Any, seed: int, process_index: int = 0, process_count: int = 1, *, workers: int
     ):
-        self.read = functools.partial(_read, data, (size, seed, process_index, process_count))
+        self.data, self.where = data, (size, seed, process_index, process_count)
         self.workers = workers
         self._batches: Any = None
         self._next = 0
@@ -48,10 +47,7 @@ class Stream:
 
     def peek(self, step: int) -> Any:
         """The batch of any step, read now. Raises as a call."""
-        batch = self.read(step)
-        if isinstance(batch, Exception):
-            raise batch
-        return batch
+        return self.data.batch_at(step, *self.where)
 
     def close(self) -> None:
         """Ends the threads, each when it has read its batch; a later call starts others."""
@@ -63,11 +59,10 @@ class Stream:
         import grain  # a second: not before it is needed
 
         options = grain.ReadOptions(num_threads=self.workers, prefetch_buffer_size=self.workers)
-        return iter(grain.MapDataset.range(step, sys.maxsize).map(self.read).to_iter_dataset(options))
+        return iter(grain.MapDataset.range(step, sys.maxsize).map(self._read).to_iter_dataset(options))
 
-
-def _read(data: Source, where: tuple[Any, ...], step: Any) -> Any:
-    try:
-        return data.batch_at(int(step), *where)
-    except Exception as error:  # raised where the batch is asked for: Grain would add to what it says
-        return error
+    def _read(self, step: Any) -> Any:
+        try:
+            return self.peek(int(step))
+        except Exception as error:  # raised where the batch is asked for: Grain would add to what it says
+            return error

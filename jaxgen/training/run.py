@@ -178,6 +178,8 @@ class Run:
         return next(i for i, end in enumerate(self.ends) if step <= end or end == self.ends[-1])
 
     def _save(self, state: TrainState) -> None:
+        if self.folder is None:
+            return
         for record, mine in self._of_each(state):
             record.save(mine)
 

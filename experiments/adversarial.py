@@ -32,7 +32,7 @@ from jaxgen.nets import (
 )
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.normalization import BatchNorm
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 COLUMNS = 10
 """Images in a row of a picture."""
@@ -139,7 +139,7 @@ def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: An
         fake = model.sample(variables, key, len(batch["x"]), batch.get("context"))
         return quick_figures(extractor.features_of(batch["x"]), extractor.features_of(fake), key)
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         rows = splits.test.head(config.measured)
         key = jax.random.key(config.seed)
         fake = bound.sample(key, len(rows["x"]), rows.get("context"))
@@ -155,7 +155,7 @@ def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: An
     return Experiment(model, pictures=pictures, draws=1, scheduled=scheduled, report=report, **more)
 
 
-def by_class(classes: int, bound: Bound) -> Any:
+def by_class(classes: int, bound: TrainedModel) -> Any:
     """A picture: a row of samples for each class, a column for each draw of the noise."""
     rows = {}
     for label in range(classes):

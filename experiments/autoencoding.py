@@ -20,7 +20,7 @@ from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gau
 from jaxgen.losses import kl_per_dimension
 from jaxgen.metrics import active_units, mutual_information
 from jaxgen.models.vaes import VAE, conv_vae, dense_vae, residual_vae
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 COLUMNS = 10
 """Images in a row of a picture."""
@@ -110,7 +110,7 @@ def experiment(
         )
         return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -bound.mean()}
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         # where a flow follows, the moments are of what it starts from: what units it leaves active is another matter
         if not hasattr(model, "posterior_moments") or model.posterior is not None:
             return {"active units": float(active_units(codes(bound, data.test, config.eval_batch)))}
@@ -119,7 +119,7 @@ def experiment(
         information = jax.jit(mutual_information)(mean[few], log_variance[few], key)
         return {"active units": float(active_units(mean)), "mutual information in nats": float(information)}
 
-    def map_of(bound: Bound) -> Any:
+    def map_of(bound: TrainedModel) -> Any:
         return latent_map(bound, data, config.eval_batch)
 
     pictures = {"latents": map_of}
@@ -142,7 +142,7 @@ def _has_divergences(model: Any, data: Splits) -> bool:
     return terms.kl_per_dimension is not None
 
 
-def divergences(bound: Bound, data: Splits, batch_size: int) -> Any:
+def divergences(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
     """What each latent costs: the mean over the test rows of its part of the divergence, the greatest first."""
     key = jax.random.key(0)
     parts = in_batches(lambda batch: bound.terms(batch, key)[0].kl_per_dimension, data.test, batch_size)
@@ -155,17 +155,17 @@ def in_batches(function: Any, source: Any, batch_size: int) -> Any:
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
 
 
-def codes(bound: Bound, source: Any, batch_size: int) -> Array:
+def codes(bound: TrainedModel, source: Any, batch_size: int) -> Array:
     """A whole split's codes, means where they are random: [rows, latents], or what else the model's codes are."""
     return in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), source, batch_size)
 
 
-def moments(bound: Bound, source: Any, batch_size: int) -> tuple[Array, Array]:
+def moments(bound: TrainedModel, source: Any, batch_size: int) -> tuple[Array, Array]:
     """Means and log-variances of a whole split's posteriors, each [rows, latents]."""
     return in_batches(lambda batch: bound.posterior_moments(batch["x"], batch.get("context")), source, batch_size)
 
 
-def latent_map(bound: Bound, data: Splits, batch_size: int) -> Any:
+def latent_map(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
     """Where the test rows lie: their posterior means, in the plane of the two directions in which they vary the most."""
     z = np.asarray(codes(bound, data.test, batch_size))
     z = z - z.mean(0)
@@ -176,7 +176,7 @@ def latent_map(bound: Bound, data: Splits, batch_size: int) -> Any:
     return plotting.points(z, data.test.head(len(z)).get("label"), "posterior means")
 
 
-def interpolations(bound: Bound, data: Splits, pairs: int = 5) -> Any:
+def interpolations(bound: TrainedModel, data: Splits, pairs: int = 5) -> Any:
     """Between the posterior means of pairs of test rows, along lines."""
     head = data.test.head(2 * pairs)
     z, context = bound.encode(head["x"], None, head.get("context")), head.get("context")
@@ -190,7 +190,7 @@ def interpolations(bound: Bound, data: Splits, pairs: int = 5) -> Any:
     return plotting.rows(rows, "from data to data by their latents")
 
 
-def traversals(bound: Bound, data: Splits, batch_size: int) -> Any:
+def traversals(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
     """What the latents of greatest divergence, or variance, do, each from -3 to 3, the others as the first row has them."""
     head = data.test.head(1)
     if hasattr(bound.model, "posterior_moments"):

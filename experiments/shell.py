@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+import optax
 
 from experiments.spread import mean_and_error
 from jaxgen import plotting
 from jaxgen.contracts import Model, Play
 from jaxgen.data import Splits, source
-from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
-from jaxgen.training.evaluation import Figures
+from jaxgen.training import TrainedModel, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
+from jaxgen.training.evaluation import ValidationMetrics
 from jaxgen.training.folder import RunFolder
 
 TEST_DRAWS = 16
@@ -79,11 +80,11 @@ class Config(Settings):
 
 # What is a count may be none of these, or a setting off; what is real may be of either sign; shares of one.
 _ZERO = {
-    "seed", "profile", "workers", "process_id", "warmup", "heads", "blocks", "hidden_layers", "prior_steps",
+    "seed", "profile", "workers", "process_id", "warmup", "heads", "blocks", "hidden_layers",
     "prior_blocks", "groups", "numbers", "held_out", "labels", "edits",
 }  # fmt: skip
 _SIGNED = {"a", "b", "c"}
-_SHARES = {"b1", "decay", "dropout", "prior_dropout"}
+_SHARES = {"b1", "decay", "dropout", "prior_dropout", "prior_fraction"}
 _WHOLE_SHARES = {"word_dropout"}
 _MOST = 2**31 - 1
 
@@ -118,6 +119,7 @@ class Experiment(NamedTuple):
         model: the model.
         plays: a game other than the model's own.
         phases: several games one after another.
+        optimizers: by play, in place of the plays' own.
         baselines: figures of simple methods on the same test split, by name.
         figures: of the test split, beside those of `Model.evaluate`.
         scheduled: of the validation split, beside those of `Model.evaluate`, whenever that is evaluated: the model may
@@ -131,11 +133,12 @@ class Experiment(NamedTuple):
     model: Model
     plays: Mapping[str, Play] | None = None
     phases: tuple[Phase, ...] | None = None
+    optimizers: Mapping[str, optax.GradientTransformation] = {}
     baselines: Mapping[str, float] = {}
-    figures: Figures | None = None
-    scheduled: Figures | None = None
-    report: Callable[[Bound], Mapping[str, float]] | None = None
-    pictures: Mapping[str, Callable[[Bound], Any]] = {}
+    figures: ValidationMetrics | None = None
+    scheduled: ValidationMetrics | None = None
+    report: Callable[[TrainedModel], Mapping[str, float]] | None = None
+    pictures: Mapping[str, Callable[[TrainedModel], Any]] = {}
     draws: int | None = None
     data: Splits | None = None
 
@@ -249,12 +252,12 @@ def run(
 
 def _trained(
     config: C, experiment: Experiment, splits: Splits, build: Callable[[C, Splits], Experiment], progress: bool
-) -> list[tuple[C, Experiment, Bound]]:
+) -> list[tuple[C, Experiment, TrainedModel]]:
     """The run, or that of each seed with a config and an experiment of its own, for its report and its pictures."""
     data = splits if experiment.data is None else experiment.data
     train = functools.partial(
         fit if config.seeds == 1 else fit_seeds, experiment.model, data, config, plays=experiment.plays,
-        phases=experiment.phases, figures=experiment.scheduled, out=config.out, resume=config.resume,
+        phases=experiment.phases, optimizers=experiment.optimizers, metrics=experiment.scheduled, out=config.out, resume=config.resume,
         overwrite=config.overwrite, progress=progress,
     )  # fmt: skip
     if config.seeds == 1:
@@ -265,7 +268,7 @@ def _trained(
 
 
 def _finished(
-    config: Config, experiment: Experiment, splits: Splits, bound: Bound, folder: RunFolder
+    config: Config, experiment: Experiment, splits: Splits, bound: TrainedModel, folder: RunFolder
 ) -> tuple[dict[str, float], list[Path]]:
     """A trained model's figures on the test split, and the pictures that it left."""
     data = (splits if experiment.data is None else experiment.data).test
@@ -273,7 +276,7 @@ def _finished(
     size, draws = config.eval_batch, experiment.draws or TEST_DRAWS
     test = evaluate(experiment.model, bound.variables, data, key, batch_size=size, draws=draws)
     if experiment.figures is not None:
-        test |= evaluate(experiment.model, bound.variables, data, key, batch_size=size, figures=experiment.figures)
+        test |= evaluate(experiment.model, bound.variables, data, key, batch_size=size, metrics=experiment.figures)
     if experiment.report is not None:
         test |= experiment.report(bound)
     pictures = _pictures(bound, data, key, folder)
@@ -282,7 +285,7 @@ def _finished(
     return test, pictures
 
 
-def _pictures(bound: Bound, test: Any, key: jax.Array, folder: RunFolder) -> list[Path]:
+def _pictures(bound: TrainedModel, test: Any, key: jax.Array, folder: RunFolder) -> list[Path]:
     written = [plotting.save(plotting.curves(folder.lines()), folder.path / "curves.png")]
     real = test.head(plotting.ROWS)
     if plotting.drawable(real["x"]) and hasattr(bound, "sample"):

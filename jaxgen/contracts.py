@@ -1,4 +1,4 @@
-"""What the whole package agrees on: variables, plays of a game, a loss's output, a model.
+"""What the whole package agrees on: variables, plays of a game, a loss's output, phases of a run, a model.
 
 A *player* is a named set of parameters; a *play* is one move of the game, which trains some players by one loss.
 A flow or a VAE is a game of one play, a GAN has two, and one train step serves them all (`jaxgen.training.step`).
@@ -13,10 +13,13 @@ import jax
 import optax
 from flax import struct
 
+__all__ = [
+    "Array", "Batch", "Clock", "Collections", "Every", "Key", "LossOutput", "Model", "Phase", "Play", "Variables",
+    "model_phases",
+]  # fmt: skip
+
 Array = jax.Array
 Key = jax.Array
-Step = jax.Array
-"""int32 scalar: the number of batches seen before this one."""
 Collections = Mapping[str, Any]
 """One player's variables by collection: `params`, and where it has them `batch_stats`, `constants`, ..."""
 Variables = Mapping[str, Collections]
@@ -24,81 +27,136 @@ Variables = Mapping[str, Collections]
 Batch = Mapping[str, Any]
 """Arrays that share their first axis: `"x"` the data, and where there are any `"label"` (integers) and `"context"`.
 
-Several sources give a mapping of batches, one entry a source, each with its own first axis.
+Several sources give a mapping of batches, one entry per source, each with its own first axis.
 """
+
+
+class Clock(NamedTuple):
+    """Counters that losses and schedules may depend on, int32 scalars; `Clock()` is a run's first step.
+
+    Attributes:
+        step: batches seen by the run before this one.
+        phase_step: batches seen by the phase before this one.
+        moves: moves that this play has made before this one.
+    """
+
+    step: Array | int = 0
+    phase_step: Array | int = 0
+    moves: Array | int = 0
 
 
 @struct.dataclass
 class LossOutput:
     """What a play's loss returns.
 
+    `statistics` and `memory` are `{player: {collection: new value}}`, collections updated without gradients; each
+    replaces those collections and leaves the others.
+
     Attributes:
-        value: scalar, what the play's players minimise.
+        value: scalar that the play's players minimise.
         metrics: scalars to report beside it.
-        state: what learns without a gradient, `{player: {collection: new value}}`; it replaces those collections and
-            leaves the others. Batch statistics, an equilibrium variable, a codebook's averages.
+        statistics: batch statistics and the like: averaged over devices and by the moving averages of the variables.
+        memory: image pools, earlier parameters, equilibrium and dual variables: never averaged.
     """
 
     value: Array
     metrics: Mapping[str, Array] = struct.field(default_factory=dict)
-    state: Mapping[str, Mapping[str, Any]] = struct.field(default_factory=dict)
+    statistics: Mapping[str, Mapping[str, Any]] = struct.field(default_factory=dict)
+    memory: Mapping[str, Mapping[str, Any]] = struct.field(default_factory=dict)
 
 
-def always(step: Step) -> bool:
-    """A play that moves at each step."""
-    return True
+class Every(NamedTuple):
+    """Runs a play every `n` steps of a phase from `start` until `stop` (exclusive), on the last of each `n`.
 
-
-class every(NamedTuple):
-    """A play that moves on the last of each `n` steps, from step `start` on and before step `stop`.
-
-    `every(5)` moves at steps 4, 9, 14, ...: after five moves of the plays that move always.
+    `Every(5)` runs at steps 4, 9, 14, ...: after five moves of the plays that run at each step.
     """
 
     n: int = 1
     start: int = 0
     stop: int | None = None
 
-    def __call__(self, step: Step) -> Array:
+    def __call__(self, clock: Clock) -> Array:
+        step = clock.phase_step
         on = (step >= self.start) & ((step - self.start) % self.n == self.n - 1)
         return on if self.stop is None else on & (step < self.stop)
 
 
 class Play(NamedTuple):
-    """One move of the game: whose parameters move, down which loss, by which optimizer, at which steps.
+    """One move of the game.
 
-    `loss(variables, batch, key, step)` sees every player's variables; only the parameters of `players` are
-    differentiated. `mean_over_rows` says that it is a mean over the rows of a batch, so that the gradient of a batch is
-    the mean of its parts' gradients; it is none where rows meet: in pairs, packs, estimates of a batch's moments.
+    Attributes:
+        players: whose parameters move; only these are differentiated.
+        loss: `(variables, batch, key, clock) -> LossOutput`, of every player's variables.
+        optimizer: the paper's; `fit(optimizers={name: ...})` replaces it.
+        when: `clock -> bool`, whether the play runs at a step: `Every(5)`; None: at each step.
+        accumulates: whether the loss is a mean over examples, so that the gradient of a batch is the mean of its parts'
+            gradients. False if examples interact (pairs, packing, batch moments) or if that is not proven.
     """
 
     players: tuple[str, ...]
-    loss: Callable[[Variables, Batch, Key, Step], LossOutput]
+    loss: Callable[[Variables, Batch, Key, Clock], LossOutput]
     optimizer: optax.GradientTransformation
-    when: Callable[[Step], Any] = always
-    mean_over_rows: bool = True
+    when: Callable[[Clock], Array] | None = None
+    accumulates: bool = False
+
+
+class Phase(NamedTuple):
+    """A part of a run. A run is a sequence of phases on one state: variables and averages go on from one to the next.
+
+    Attributes:
+        plays: the game of this phase.
+        steps: batches that it trains on.
+        data: a source; None: the run's.
+        batch_size: None: the run's.
+        enter: `(variables, batch, key) -> variables` of the same structure, applied once at the start of the phase, to
+            the variables and to their averages. `batch` is the first examples of the phase's data.
+        monitor: the metric that chooses the best variables of this phase, and its direction; None: the model's.
+        fresh_optimizers: whether optimizers and move counters start anew. If False, plays that the phase before had
+            under the same name go on with theirs.
+    """
+
+    plays: Mapping[str, Play]
+    steps: int
+    data: Any = None
+    batch_size: Any = None
+    enter: Callable[[Variables, Batch, Key], Variables] | None = None
+    monitor: tuple[str, str] | None = None
+    fresh_optimizers: bool = True
 
 
 @runtime_checkable
 class Model(Protocol):
     """An immutable description of networks, losses and what can be done with them; its variables live outside.
 
-    Whatever else a model offers has the same name everywhere: `log_prob`, `sample_and_log_prob`, `encode`, `decode`,
-    `reconstruct`, `translate`, `anomaly_score`; each takes the variables first.
+    Optional methods have the same name in every model and take the variables first: `sample(variables, key, n,
+    context=None)`, `log_prob`, `sample_and_log_prob`, `encode`, `decode`, `reconstruct`, `translate`, `anomaly_score`;
+    runs of models without `sample` write no samples. `phases(steps)`, optional too, returns the paper's schedule
+    (`model_phases`).
     """
 
     @property
     def monitor(self) -> tuple[str, str]:
-        """The figure of `evaluate` that says which checkpoint is best, and its direction: `"min"` or `"max"`."""
+        """The metric of `evaluate` that chooses the best checkpoint, and its direction: `"min"` or `"max"`."""
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """Draws every player's variables; layers that look at data look at `batch`."""
+        """Draws every player's variables; data-dependent layers are initialised from `batch`."""
 
     def plays(self) -> Mapping[str, Play]:
         """The paper's game with the paper's optimizers, in playing order."""
 
-    def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
-        """`n` samples in data units. A model that generates nothing has no such method, and a run of it no pictures."""
-
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """The model's honest figures on a batch: scalars, means over its rows."""
+        """Evaluation metrics on a batch: scalars, means over its examples."""
+
+
+def model_phases(model: Model, steps: int) -> tuple[Phase, ...]:
+    """The phases of a run of `steps` steps: `model.phases(steps)`, or one phase of `model.plays()`.
+
+    Raises:
+        ValueError: the model's phases do not add up to `steps`.
+    """
+    if not hasattr(model, "phases"):
+        return (Phase(model.plays(), steps),)
+    phases = tuple(model.phases(steps))
+    if (total := sum(phase.steps for phase in phases)) != steps:
+        raise ValueError(f"`{type(model).__name__}.phases` must add up to steps={steps}, got {total}")
+    return phases

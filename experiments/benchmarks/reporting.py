@@ -63,7 +63,7 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
     settings = Settings(batch_size=batch_size, tensorboard=True)
     capacity = settings.steps_per_call
     folder.open(dataclasses.asdict(settings))
-    run = Run(model, (Phase(model.plays(), train, settings.steps),), None, (settings,), (folder.path,), None, False)
+    run = Run(model, (Phase(model.plays(), settings.steps, train),), None, (settings,), (folder.path,))
     start, advance = run.init(run.head), run.advance[0]
     advance(jax.tree.map(jnp.copy, start), 0, 1)
     chosen = [jax.device_put(advance._rows(step, capacity)) for step in range(0, 10 * capacity, capacity)]

@@ -25,7 +25,7 @@ import jax
 import jax.extend
 import numpy as np
 
-from jaxgen.contracts import Model, Play, always
+from jaxgen.contracts import Model, Play
 from jaxgen.models.flows.glow import glow
 from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
 from jaxgen.models.gans.wgan_gp import residual_networks
@@ -156,7 +156,7 @@ def measure(name: str, game: Game, config: Scale) -> Iterator[Measured]:
     batch = {"x": jax.ShapeDtypeStruct((rows, *game.image), np.uint8, sharding=split(mesh))}
     alone = {"x": jax.ShapeDtypeStruct((game.batch, *game.image), np.uint8)}
     for play, moves in game.model.plays().items():
-        plays: dict[str, Play] = {play: moves._replace(when=always)}
+        plays: dict[str, Play] = {play: moves._replace(when=None)}
         state = jax.eval_shape(lambda b, plays=plays: init_state(game.model, plays, jax.random.key(0), b), alone)
         whole = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(mesh)), state)
         step = make_train_step(plays)

@@ -22,7 +22,7 @@ from experiments.shell import Experiment, main
 from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.models.flows import latents
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 CLASSIFIER_ROWS = 10_000
 """Training images that the classifier and the attribute vectors see at the most."""
@@ -83,12 +83,12 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
     shown = [int(np.flatnonzero((own == c) & (aim == (c + 1) % classes))[0]) for c in np.unique(own)]
     between = [f"{own[i]} to {aim[i]}" for i in shown]
 
-    def vectors(bound: Bound) -> jax.Array:
+    def vectors(bound: TrainedModel) -> jax.Array:
         """The attribute vector of each row of x."""
         means = jnp.stack([latents.mean_latent(bound, images, key) for images in of_class])
         return means[aim] - means[own]
 
-    def report(bound: Bound) -> Mapping[str, float]:
+    def report(bound: TrainedModel) -> Mapping[str, float]:
         if config.conditional:
             edited = latents.transfer(bound, bound, x, key, one_hot[own], one_hot[aim])
             label = np.arange(SAMPLES) % classes
@@ -107,7 +107,7 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
             figures |= judge.figures(f"edits of pixels, strength {strength}", pixels, aim)
         return figures
 
-    def edits(bound: Bound) -> Any:
+    def edits(bound: TrainedModel) -> Any:
         if config.conditional:
             names, title = [str(own[i]) for i in shown], "the first image's latents under every class"
             a, context = x[shown], one_hot[own[shown]]
@@ -118,14 +118,14 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
             columns = [latents.edit(bound, x[shown], along, s, key) for s in np.linspace(0, 1.5, COLUMNS)]
         return plotting.rows(dict(zip(names, np.stack(columns, 1), strict=True)), title)
 
-    def interpolations(bound: Bound) -> Any:
+    def interpolations(bound: TrainedModel) -> Any:
         a = x[shown]
         # a conditional flow goes on with the class of the first image
         context = one_hot[own[shown]] if config.conditional else None
         path = latents.interpolate(bound, a, np.roll(a, -1, 0), COLUMNS, key, context)
         return plotting.rows(dict(zip(between, np.swapaxes(path, 0, 1), strict=True)), "on the line between two latents")
 
-    def temperatures(bound: Bound) -> Any:
+    def temperatures(bound: TrainedModel) -> Any:
         n = 2 * classes
         context = one_hot[np.arange(n) % classes] if config.conditional else None
         drawn = {str(t): bound.sample(key, n, context, t) for t in TEMPERATURES}

@@ -25,7 +25,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
 from jaxgen.data.images import low_resolution
 from jaxgen.metrics import psnr
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 TEMPERATURES = (0.0, 0.7, 1.0)
 DRAWS = 16
@@ -80,7 +80,7 @@ def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
         weights = np.linalg.lstsq(inputs(rows["context"]), rows["x"].reshape(len(rows["x"]), -1), rcond=None)[0]
         return lambda low: np.clip(inputs(low) @ weights, 0, peak).reshape(-1, *shape)
 
-    def picture(bound: Bound) -> Any:
+    def picture(bound: TrainedModel) -> Any:
         test, key = data.test.head(COLUMNS), jax.random.key(config.seed)
         low = test["context"]
         rows = {

@@ -12,7 +12,7 @@ import numpy as np
 
 import jaxgen
 from jaxgen.contracts import Array, Variables
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 ROWS = 1024
 """Rows that are in the network at a time."""
@@ -29,7 +29,7 @@ class Extractor:
         sha256: of its variables, in hexadecimal digits.
     """
 
-    bound: Bound
+    bound: TrainedModel
     folder: str
     sha256: str
 
@@ -68,7 +68,7 @@ def load_extractor(folder: str | Path) -> Extractor:
     return Extractor(bound, folder.resolve().name, found)
 
 
-def seal(folder: str | Path, bound: Bound) -> None:
+def seal(folder: str | Path, bound: TrainedModel) -> None:
     """Writes the hash of a trained classifier beside it."""
     (Path(folder) / SEAL).write_text(sha256(bound.variables) + "\n")
 

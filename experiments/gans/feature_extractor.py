@@ -15,7 +15,7 @@ from experiments.shell import Config, Experiment, main
 from jaxgen.data import Splits
 from jaxgen.models.classifier import Classifier
 from jaxgen.nets.features import ConvFeatures
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
     model = Classifier(network, train.event_shape, train.classes, train.levels)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
-    def sealed(bound: Bound) -> dict[str, float]:
+    def sealed(bound: TrainedModel) -> dict[str, float]:
         if jax.process_index() == 0:
             seal(config.out, bound)
         return {}

@@ -20,7 +20,7 @@ from jaxgen import plotting
 from jaxgen.data import Source, Splits
 from jaxgen.models.gans import InfoGAN
 from jaxgen.nets import MLP
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 PUBLISHED = {
     data: Published("category error", 0.05, "Chen et al. 2016, section 7.2") for data in ("tfds:mnist", "mnist.npz")
@@ -53,11 +53,11 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
     )  # fmt: skip
     made = experiment(config, data, model)
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         figures = {} if made.report is None else made.report(bound)
         return {**figures, **(category_error(bound, data) if data.train.classes else {})}
 
-    def codes(bound: Bound) -> Any:
+    def codes(bound: TrainedModel) -> Any:
         noise = np.asarray(bound.model.noise(jax.random.key(0), 1))[:, : config.latents]
         rows = {}
         for value in range(config.values):
@@ -71,7 +71,7 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
     return made._replace(report=report, pictures={**made.pictures, **({"codes": codes} if drawable else {})})
 
 
-def category_error(bound: Bound, data: Splits) -> dict[str, float]:
+def category_error(bound: TrainedModel, data: Splits) -> dict[str, float]:
     """The share of test rows whose most likely category is of another class, each category being of the class that it
     is seen with most often on validation rows."""
 

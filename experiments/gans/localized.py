@@ -17,7 +17,7 @@ from jaxgen import plotting
 from jaxgen.data import Source, Splits
 from jaxgen.models.gans import LocalizedGAN
 from jaxgen.models.scaling import from_data
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def build(config: LocalizedConfig, data: Splits) -> Experiment:
     model = LocalizedGAN(*networks(config, data), **fields(config, data), origin_weight=config.origin_weight)
     model = replace(model, orthonormality_weight=config.orthonormality_weight)
 
-    def charts(bound: Bound) -> Any:
+    def charts(bound: TrainedModel) -> Any:
         some, steps = data.test.head(COLUMNS), np.linspace(-3, 3, COLUMNS)
         z = np.zeros((COLUMNS, config.latents), np.float32)
         z[:, 0] = steps

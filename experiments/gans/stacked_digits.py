@@ -20,7 +20,7 @@ from jaxgen.data import ArraySource, Source, Splits
 from jaxgen.metrics import stacked_modes
 from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
 from jaxgen.nets.normalization import BatchNorm
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 PUBLISHED = {
     data: Published("modes", 78.9, "Lin et al. 2018, table 2, DCGAN; 1,000 packed by two")
@@ -62,7 +62,7 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
         )  # fmt: skip
     made = experiment(replace(config, extractor=None, conditional=False), stacks, model, data=stacks)
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         keys = jax.random.split(jax.random.key(config.seed), -(-config.counted // CALL))
         seen = np.concatenate([digits(extractor, np.asarray(bound.sample(key, CALL))) for key in keys])
         return {name: float(v) for name, v in stacked_modes(seen[: config.counted], classes=data.train.classes).items()}

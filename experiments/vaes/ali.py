@@ -18,7 +18,7 @@ from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import ALI
 from jaxgen.nets import MLP, Joint
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 PUBLISHED = {
     data: Published("nearest neighbour's accuracy", 0.9739, "Donahue et al. 2016, table 1: BiGAN, without geometry")
@@ -50,13 +50,13 @@ def build(config: ALIConfig, data: Splits) -> Experiment:
     plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
     base = experiment(config, data, model, plays)
 
-    def report(bound: Bound) -> Mapping[str, float]:
+    def report(bound: TrainedModel) -> Mapping[str, float]:
         return base.report(bound) | nearest_neighbour(bound, data, config.eval_batch)
 
     return base._replace(report=report, baselines=nearest_neighbour(None, data, config.eval_batch))
 
 
-def nearest_neighbour(bound: Bound | None, data: Splits, batch_size: int) -> dict[str, float]:
+def nearest_neighbour(bound: TrainedModel | None, data: Splits, batch_size: int) -> dict[str, float]:
     """The share of test rows whose nearest training row, by codes or without a model by pixels, is of their class."""
     from sklearn.neighbors import KNeighborsClassifier
 

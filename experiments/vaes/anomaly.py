@@ -38,7 +38,7 @@ from jaxgen.data import ArraySource, Source, Splits
 from jaxgen.data.tables import Columns
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.metrics import average_precision, best_f1_threshold, precision_recall, roc_auc, roc_curve
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 METHODS = ("reconstruction", "elbo", "log_prob")
 """Of `VAE.anomaly_score`."""
@@ -84,26 +84,26 @@ def build(config: AnomalyConfig, data: Splits) -> Experiment:
     base = experiment(config, normal, model)
 
     @functools.cache
-    def scored(bound: Bound) -> dict[str, tuple[Array, Array]]:
+    def scored(bound: TrainedModel) -> dict[str, tuple[Array, Array]]:
         """By method, the scores of the validation and of the test rows."""
         return {by: tuple(_scores(config, bound, split, by) for split in (data.valid, data.test)) for by in METHODS}
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         found = dict(base.report(bound))
         for by, scores in scored(bound).items():
             found |= detection(by, *scores, valid, test)
         return found
 
-    def histograms(bound: Bound) -> Any:
+    def histograms(bound: TrainedModel) -> Any:
         groups = {by: {"normal": s[~test], "anomalous": s[test]} for by, (_, s) in scored(bound).items()}
         thresholds = {by: float(best_f1_threshold(s, valid)) for by, (s, _) in scored(bound).items()}
         return plotting.histograms(groups, "score in nats", thresholds)
 
-    def roc(bound: Bound) -> Any:
+    def roc(bound: TrainedModel) -> Any:
         curves = {by: roc_curve(s, test) for by, (_, s) in scored(bound).items()}
         return plotting.lines(curves, "share of normal rows called anomalous", "share of anomalies found", whole=True)
 
-    def latents(bound: Bound) -> Any:
+    def latents(bound: TrainedModel) -> Any:
         return latent_map(bound, data, config.eval_batch)
 
     pictures = {**base.pictures, "latents": latents, "scores": histograms, "roc": roc}
@@ -152,7 +152,7 @@ def _one_scale(config: AnomalyConfig, data: Splits, held_out: int) -> Splits:
     return Splits(*(scaled(split, table) for split, table in zip(data, tables, strict=True)))
 
 
-def _scores(config: AnomalyConfig, bound: Bound, source: Source, by: str) -> Array:
+def _scores(config: AnomalyConfig, bound: TrainedModel, source: Source, by: str) -> Array:
     """[rows], a fresh key for each batch of them."""
     keys = iter(jax.random.split(jax.random.key(config.seed), -(-len(source) // config.eval_batch)))
 

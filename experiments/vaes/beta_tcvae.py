@@ -19,7 +19,7 @@ from experiments.shell import Experiment, main
 from jaxgen.data import Splits
 from jaxgen.metrics import total_correlation
 from jaxgen.models.vaes import TotalCorrelation
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def build(config: BetaTCVAEConfig, data: Splits) -> Experiment:
     objective = TotalCorrelation(len(data.train), config.alpha, config.beta, config.gamma, stratified)
     shared = experiment(config, data, dataclasses.replace(autoencoder(config, data), objective=objective))
 
-    def report(bound: Bound) -> dict[str, float]:
+    def report(bound: TrainedModel) -> dict[str, float]:
         mean, log_variance = (a[:INFORMED_ROWS] for a in moments(bound, data.test, config.eval_batch))
         correlation = jax.jit(total_correlation)(mean, log_variance, jax.random.key(config.seed))
         return {**shared.report(bound), "total correlation in nats": float(correlation)}

@@ -23,7 +23,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, attributes
 from jaxgen.data.sources import Arrays
 from jaxgen.models.vaes import conditional_vae
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 INK_ROWS = 10_000
 """Training rows that the mean and the deviation of the ink are of."""
@@ -81,7 +81,7 @@ def build(config: CVAEConfig, data: Splits) -> Experiment:
     return shared._replace(data=data, figures=figures, pictures=pictures)
 
 
-def of_every_class(bound: Bound, data: Splits, first: int, key: Key) -> Any:
+def of_every_class(bound: TrainedModel, data: Splits, first: int, key: Key) -> Any:
     """Every class's images of the same noise, one draw a column; other attributes are at their mean.
 
     Args:

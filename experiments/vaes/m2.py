@@ -21,7 +21,7 @@ from jaxgen import plotting
 from jaxgen.data import Source, Splits, Zipped
 from jaxgen.models.vaes import M2
 from jaxgen.nets import MLP
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 PUBLISHED = {
     data: Published("accuracy", 0.8803, "Kingma et al. 2014, table 1: M2, 100 labels, an error of 11.97 %")
@@ -49,7 +49,7 @@ def build(config: M2Config, data: Splits) -> Experiment:
     model = M2(vae, classifier, data.train.classes, config.labels / len(data.train), config.alpha)
     plays = {name: play._replace(optimizer=optax.adam(config.learning_rate)) for name, play in model.plays().items()}
 
-    def analogies(bound: Bound) -> Any:
+    def analogies(bound: TrainedModel) -> Any:
         x = data.test.head(COLUMNS)["x"]
         z, each = np.asarray(bound.encode(x)), np.eye(model.classes, dtype=np.float32)
         rows = [np.asarray(bound.decode(np.repeat(z[i : i + 1], model.classes, 0), each)) for i in range(len(x))]

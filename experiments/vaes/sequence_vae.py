@@ -24,7 +24,7 @@ from jaxgen.data.text import TextSource
 from jaxgen.distributions import Bernoulli, Categorical, Gaussian
 from jaxgen.models.vaes import QuantizedSequenceVAE, SequenceVAE, extended
 from jaxgen.nets import MLP, CausalDecoder, RecurrentDecoder, RecurrentEncoder
-from jaxgen.training import Bound
+from jaxgen.training import TrainedModel
 
 TEXTS = 8
 """Texts of a kind in a picture."""
@@ -77,7 +77,7 @@ def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
     return experiment._replace(pictures={**experiment.pictures, "texts": lambda bound: texts(bound, data, config.seed)})
 
 
-def texts(bound: Bound, data: Splits, seed: int) -> Any:
+def texts(bound: TrainedModel, data: Splits, seed: int) -> Any:
     """Rows of the test text, what the latents keep of them, texts between two of them, and draws."""
     source, head = data.test, data.test.head(TEXTS)
     z, context = bound.encode(head["x"], None, head.get("context")), head.get("context")

@@ -155,7 +155,7 @@ def _result(cell: Cell, train: ArraySource, test: ArraySource, config: Table) ->
 
     nll, active = [], []
     for seed, bound in enumerate(bounds):
-        nll.append(evaluate(model, bound.variables, few, key, batch_size=BATCH, figures=figures)["nll"])
+        nll.append(evaluate(model, bound.variables, few, key, batch_size=BATCH, metrics=figures)["nll"])
         active.append(int(active_units(moments(bound, test, 1000)[0])))
         print(f"{cell.name}: seed {seed}, -log p(x) {nll[-1]:.2f}, active units {active[-1]}", flush=True)
     return {"nll": nll, "active": active, "training_seconds": round(trained), "seconds": round(time.monotonic() - began)}

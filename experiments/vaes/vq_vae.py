@@ -3,7 +3,7 @@
 An autoencoder whose latents are a grid of codes from a learned codebook, then a gated PixelCNN as the prior of these
 codes, in a phase of its own. The paper's set-up (arXiv:1711.00937) on CIFAR-10, 8x8 places, is `--codes 512 --width 256
 --hidden 256 --commitment 0.25 --codebook gradient --batch-size 128 --learning-rate 2e-4 --steps 250000`. Its figure is
-compared with `bits_per_dim_uniform`, a bound with independent codes, which needs no prior: `--prior-steps 0`. The
+compared with `bits_per_dim_uniform`, a bound with independent codes, which needs no prior: `--prior-fraction 0`. The
 defaults are those of a first run on 8x8 digits, 4x4 places: codes that are moving averages, the hardly used restarted.
 
 Perplexity and usage are of the codes of the whole test split: those of a batch depend on its size.
@@ -25,7 +25,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
 from jaxgen.losses import perplexity
 from jaxgen.models.vaes import residual_vq_vae
-from jaxgen.training import Bound, Phase
+from jaxgen.training import TrainedModel
 
 PUBLISHED = {
     data: Published("bits_per_dim_uniform", 4.67, "van den Oord et al. 2017, section 4.1")
@@ -36,10 +36,10 @@ SAMPLES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAEConfig(Config):
-    steps: int = 800
-    """Batches that encoder, decoder and codebook are trained on."""
-    prior_steps: int = 500
-    """Batches that the prior is trained on afterwards; 0: the codes' prior is uniform."""
+    steps: int = 1300
+    """Batches to train on, first the autoencoder, then the prior."""
+    prior_fraction: float = 0.4
+    """Fraction of the steps that train the prior; 0: a uniform prior over codes."""
     ema: float = 0.0
     """Decay of the variables' moving averages; the prior learns codes of the variables themselves, not of averages."""
     eval_every: int = 200
@@ -80,35 +80,31 @@ def build(config: VQVAEConfig, data: Splits) -> Experiment:
         data.train.event_shape, config.codes, config.dimension, config.width, config.blocks, config.hidden,
         likelihood(config, data), levels, config.commitment,
         decay=config.decay if config.codebook == "averages" else None,
-        prior_width=config.prior_width if config.prior_steps else None,
-        prior_blocks=config.prior_blocks, prior_dropout=config.prior_dropout,
+        prior_width=config.prior_width if config.prior_fraction else None,
+        prior_blocks=config.prior_blocks, prior_dropout=config.prior_dropout, prior_fraction=config.prior_fraction,
     )
     rates = {"autoencoder": config.learning_rate, "prior": config.prior_learning_rate}
-    steps = {"autoencoder": config.steps, "prior": config.prior_steps}
-    phases = tuple(
-        Phase({name: play._replace(optimizer=optax.adam(rates[name]))}, data.train, steps[name])
-        for name, play in model.plays().items()
-    )
+    optimizers = {name: optax.adam(rates[name]) for name in model.plays()}
 
     def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         error = model.squared_error(variables, batch["x"], batch.get("context")).mean()
         scaled = {} if levels is None else {"squared error of [0, 1]": error / (levels - 1) ** 2}
         return {"squared error": error, **scaled}
 
-    def report(bound: Bound) -> Mapping[str, float]:
+    def report(bound: TrainedModel) -> Mapping[str, float]:
         found = codes(bound, data.test, config.eval_batch)
         counts = np.bincount(np.asarray(found).ravel(), minlength=config.codes)
         varied, used = perplexity(jnp.asarray(counts)), (counts > 0).mean()
         return {"perplexity": float(varied), "share of codes in use": float(used)}
 
-    def means(bound: Bound) -> Any:
+    def means(bound: TrainedModel) -> Any:
         real = data.test.head(SAMPLES)
         x = bound.sample(jax.random.key(config.seed), len(real["x"]), real.get("context"), True)
         return plotting.samples(x, real["x"], "means of codes from the prior")
 
     pictures = {"means": means} if plotting.drawable(data.test.head(1)["x"]) else {}
     # nothing in an evaluation is drawn
-    return Experiment(model, phases=phases, figures=figures, report=report, pictures=pictures, draws=1)
+    return Experiment(model, optimizers=optimizers, figures=figures, report=report, pictures=pictures, draws=1)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ from jaxgen.precision import at_least_float32
 class Likelihood(Protocol):
     """Attributes:
     n: parameters per coordinate.
+    accumulates: whether the mean of `log_prob` over a batch is a mean over examples (`jaxgen.contracts.Play`).
     levels: integer data 0..levels-1 are rated as they are; None: data are real (Bernoulli's in [0, 1]).
     """
+
+    accumulates: bool
 
     @property
     def n(self) -> int: ...
@@ -64,6 +67,7 @@ class Bernoulli:
     A grey value x in [0, 1] is rated by the cross-entropy, the expectation over pixels drawn with probability x.
     """
 
+    accumulates: ClassVar[bool] = True
     n: ClassVar[int] = 1
     levels: ClassVar[None] = None
 
@@ -92,6 +96,7 @@ class Gaussian:
 
     std: float | None = None
     floor: float = 1e-3
+    accumulates: ClassVar[bool] = True
     levels: ClassVar[None] = None
 
     @property
@@ -136,6 +141,7 @@ class OptimalGaussian:
 
     floor: float = 2.5e-3
     n: ClassVar[int] = 1
+    accumulates: ClassVar[bool] = False
     levels: ClassVar[None] = None
 
     def __post_init__(self):
@@ -168,6 +174,7 @@ class Categorical:
     For colours of a palette, tokens, or attributes, one variable a coordinate.
     """
 
+    accumulates: ClassVar[bool] = True
     levels: int = 256
 
     def __post_init__(self):
@@ -205,6 +212,7 @@ class DiscretizedLogistic:
         floor: of the scale, in those units.
     """
 
+    accumulates: ClassVar[bool] = True
     levels: int = 256
     floor: float = 1e-3
     n: ClassVar[int] = 2
@@ -237,6 +245,7 @@ class DiscretizedLogisticMixture:
         floor: of the scales, in units in which the levels span [-1, 1].
     """
 
+    accumulates: ClassVar[bool] = True
     levels: int = 256
     components: int = 5
     floor: float = 1e-3

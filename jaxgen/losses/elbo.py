@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, number
-from jaxgen.contracts import Array, Step
+from jaxgen.contracts import Array
 
 
 def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
@@ -145,7 +145,7 @@ def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
     return jnp.maximum(kl_per_dimension.mean(0), threshold).sum()
 
 
-def warm_up(step: Step, steps: int, weight: float = 1.0) -> Array:
+def warm_up(step: Array, steps: int, weight: float = 1.0) -> Array:
     """A weight that grows linearly from 0 to `weight` over the first `steps` steps.
 
     `functools.partial(warm_up, steps=10_000)` is a `kl_weight`. Bowman et al. 2016; Sonderby et al. 2016.
@@ -154,7 +154,7 @@ def warm_up(step: Step, steps: int, weight: float = 1.0) -> Array:
     return weight * jnp.minimum(step / steps, 1.0)
 
 
-def cyclical(step: Step, steps: int, weight: float = 1.0, rising: float = 0.5) -> Array:
+def cyclical(step: Array, steps: int, weight: float = 1.0, rising: float = 0.5) -> Array:
     """A weight that grows linearly from 0 to `weight` over the share `rising` of each `steps` steps, and stays for the rest.
 
     Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", equation 6.

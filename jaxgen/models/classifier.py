@@ -9,7 +9,7 @@ from typing import ClassVar
 import optax
 from flax import linen as nn
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data
@@ -48,11 +48,11 @@ class Classifier:
         return {"classifier": self._headed.init(key, self._seen(batch["x"]))}
 
     def plays(self) -> Mapping[str, Play]:
-        return {"classifier": Play(("classifier",), self.loss, optax.adam(1e-3))}
+        return {"classifier": Play(("classifier",), self.loss, optax.adam(1e-3), accumulates=True)}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The mean cross-entropy in nats; the metric is the accuracy on the batch, with dropout."""
-        logits, state = forward(self._headed, variables["classifier"], self._seen(batch["x"]), key)
+        logits, state = forward(self._headed, variables["classifier"], self._seen(batch["x"]), key=key)
         figures = _figures(logits, batch["label"])
         return LossOutput(figures["cross_entropy"], {"accuracy": figures["accuracy"]}, {"classifier": state})
 

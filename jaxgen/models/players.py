@@ -1,4 +1,4 @@
-"""Running one player's network."""
+"""Running a player's network."""
 
 from __future__ import annotations
 
@@ -10,32 +10,47 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.arguments import OTHER_VARIABLES
-from jaxgen.contracts import Array, Collections, Key
+from jaxgen.contracts import Collections, Key
+
+
+STREAMS = ("dropout", "noise")
+"""Random streams that networks may draw from: `dropout` only in training, `noise` wherever there is a key."""
+_UPDATED = ("batch_stats", "spectral")
 
 
 def forward(
-    network: nn.Module, collections: Collections, x: Array, key: Key | None = None
+    network: nn.Module,
+    collections: Collections,
+    *inputs: Any,
+    train: bool | None = None,
+    key: Key | None = None,
+    method: str | None = None,
 ) -> tuple[Any, Mapping[str, Any]]:
-    """The network's output, and the collections that changed on the way.
+    """A network's output, and the statistics that the pass updated: the one way that models run networks.
 
     Args:
-        key: given, the network is training: batch statistics are the batch's, their averages move, dropout drops,
-            spectral norms are approached.
+        inputs: what the network is called with.
+        train: training mode: batch statistics, dropout and power iteration are active. None: True if there is a key.
+        key: the streams `dropout` (in training) and `noise` are folded from it.
+        method: of the network; None: its `__call__`.
 
     Raises:
         ValueError: inputs, a context among them, of other shapes than the network was initialised with.
     """
-    moving = [name for name in ("batch_stats", "spectral") if name in collections]
+    train = key is not None if train is None else train
+    streams = {} if key is None else {name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS)}
+    if not train:
+        streams.pop("dropout", None)
+    updated = [name for name in _UPDATED if train and name in collections]
     try:
-        if key is None:
-            return network.apply(collections, x), {}
-        return network.apply(collections, x, mutable=moving, rngs={"dropout": key})
+        output = network.apply(collections, *inputs, rngs=streams, mutable=updated or False, method=method)
     except OTHER_VARIABLES as error:
-        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(x))
+        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(inputs))
         raise ValueError(
-            f"a network was given x, and context where there is one, of shapes {shapes}: it was initialised with "
-            "others, or with and without a context"
+            f"a network got inputs (x, and the context if there is one) of shapes {shapes}; it was initialised with "
+            "other shapes, or with and without a context"
         ) from error
+    return output if updated else (output, {})
 
 
 def without_statistics(player: str, collections: Collections) -> Collections:

@@ -1,17 +1,19 @@
 """State, step, loop, devices, checkpoints, reporting: knows no model, only their contract."""
 
-from jaxgen.training.bound import Bound
+from jaxgen.contracts import Phase
 from jaxgen.training.devices import jit_step, make_mesh, pmap_step
 from jaxgen.training.evaluation import evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.load import load
 from jaxgen.training.loop import fit, fit_seeds, seed_folder
-from jaxgen.training.run import Interrupted, NonFiniteLoss, Phase
+from jaxgen.training.run import Interrupted, NonFiniteLoss
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
 from jaxgen.training.step import make_train_step, many_steps
+from jaxgen.training.trained import TrainedModel
 
 __all__ = [
-    "Bound", "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "enter_phase", "evaluate", "fit",
-    "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps", "pmap_step", "seed_folder",
-]
+    "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "TrainedModel", "enter_phase",
+    "evaluate", "fit", "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps",
+    "pmap_step", "seed_folder",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxgen.contracts import Play
 from jaxgen.data import Source
 from jaxgen.data.streaming import Stream
-from jaxgen.training.clock import Clock
+from jaxgen.training.timing import Timer
 from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
 from jaxgen.training.seeds import over_seeds
 from jaxgen.training.settings import Settings
@@ -40,9 +40,10 @@ class Resident:
     """All rows are on each device; a call takes their numbers, up to `steps_per_call` steps of them."""
 
     def __init__(
-        self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
-    ):
-        self.data, self.settings, self.mesh, self.clock, self.seeds = data, settings, mesh, clock, seeds
+        self, step: TrainStep, data: Source, settings: Settings, size: Any, mesh: Mesh, timer: Timer,
+        seeds: tuple[int, ...],
+    ):  # fmt: skip
+        self.data, self.settings, self.size, self.mesh, self.timer, self.seeds = data, settings, size, mesh, timer, seeds
         self.arrays: Any = None
         run, self.axis = many_steps(step, settings.steps_per_call), 1
         if len(seeds) > 1:
@@ -53,7 +54,7 @@ class Resident:
         """Numbers of the rows of `n` steps, and of the last one again to fill the call."""
         settings = self.settings
         def of_seed(seed: int) -> Any:
-            rows = [self.data.indices_at(i, settings.batch_size, seed) for i in range(step, step + n)]
+            rows = [self.data.indices_at(i, self.size, seed) for i in range(step, step + n)]
             return _stacked(rows + rows[-1:] * (settings.steps_per_call - n))
 
         return _together([of_seed(seed) for seed in self.seeds])
@@ -61,7 +62,7 @@ class Resident:
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         if self.arrays is None:
             self.arrays = jax.device_put(self.data.arrays, replicated(self.mesh))
-        with self.clock.part("data"):
+        with self.timer.part("data"):
             rows = jax.device_put(self._rows(step, n), split(self.mesh, self.axis))
         state, metrics = self.run(state, self.arrays, rows, np.int32(n))
         return state, [jax.tree.map(lambda a: a[:n], mine) for mine in _by_seed(jax.device_get(metrics), self.seeds)]
@@ -77,9 +78,10 @@ class Streamed:
     """Batches come from the host, one a step; each process brings its own part of them, ahead where it is on disk."""
 
     def __init__(
-        self, step: TrainStep, data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
-    ):
-        self.mesh, self.clock, self.seeds = mesh, clock, seeds
+        self, step: TrainStep, data: Source, settings: Settings, size: Any, mesh: Mesh, timer: Timer,
+        seeds: tuple[int, ...],
+    ):  # fmt: skip
+        self.mesh, self.timer, self.seeds = mesh, timer, seeds
         self.per_device, self.axis = settings.parallel == "pmap", 0
         if self.per_device:
             self.run = pmap_step(step, mesh.size)
@@ -90,7 +92,7 @@ class Streamed:
         # without workers, a stream reads when it is asked
         workers = 0 if data.resident else settings.workers
         part = jax.process_index(), jax.process_count()
-        self.streams = [Stream(data, settings.batch_size, seed, *part, workers=workers) for seed in seeds]
+        self.streams = [Stream(data, size, seed, *part, workers=workers) for seed in seeds]
 
     def _batch(self, batches: Sequence[Any]) -> Any:
         mine = _together(batches)
@@ -99,7 +101,7 @@ class Streamed:
     def __call__(self, state: TrainState, step: int, n: int) -> tuple[TrainState, list[Metrics]]:
         metrics, in_flight = [], deque()
         for i in range(step, step + n):
-            with self.clock.part("data"):
+            with self.timer.part("data"):
                 batch = self._batch([stream(i) for stream in self.streams])
             state, m = self.run(state, batch)
             metrics.append(m)
@@ -132,16 +134,20 @@ def _by_seed(tree: Any, seeds: tuple[int, ...]) -> list[Any]:
 
 
 def make_advance(
-    plays: Mapping[str, Play], data: Source, settings: Settings, mesh: Mesh, clock: Clock, seeds: tuple[int, ...]
-) -> Advance:
-    """The way that suits the data and the settings: in one call where the rows are resident and the view is global.
+    plays: Mapping[str, Play], data: Source, settings: Settings, size: Any, mesh: Mesh, timer: Timer,
+    seeds: tuple[int, ...],
+) -> Advance:  # fmt: skip
+    """`Resident` where the examples are in memory and the view is global, else `Streamed`.
 
-    Of several seeds the state has an axis (`jaxgen.training.seeds`), and each has batches of its own.
+    With several seeds the state has an axis of them (`jaxgen.training.seeds`), and each has its own batches.
+
+    Args:
+        size: the batch size, or one for each part of the data.
     """
     per_device = settings.parallel == "pmap"
     precision = None if settings.precision == "float32" else settings.precision
     step = make_train_step(
         plays, settings.ema, AXIS if per_device else None, settings.accumulate, settings.on_nan == "skip", precision
     )
-    way = Resident if data.resident and not per_device else Streamed
-    return way(step, data, settings, mesh, clock, seeds)
+    kind = Resident if data.resident and not per_device else Streamed
+    return kind(step, data, settings, size, mesh, timer, seeds)

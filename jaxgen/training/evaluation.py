@@ -1,4 +1,4 @@
-"""A model's honest figures on a whole split."""
+"""Evaluation metrics on a whole split."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from jax import lax
 
 from jaxgen.contracts import Array, Batch, Key, Model, Variables
 from jaxgen.data import Source
-from jaxgen.training.bound import Static
+from jaxgen.training.trained import HashableStatic, TrainedModel
 
 
-Figures = Callable[[Variables, Batch, Key], Mapping[str, Array]]
-"""What `Model.evaluate` is: scalars, means over a batch's rows."""
+ValidationMetrics = Callable[[Variables, Batch, Key], Mapping[str, Array]]
+"""The signature of `Model.evaluate`: scalars, means over a batch's examples; compiled."""
+HostMetrics = Callable[[TrainedModel], Mapping[str, float]]
+"""Metrics of a trained model that are computed on the host, such as BLEU."""
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _figures(model: Static, other: Static, variables: Variables, batch: Batch, keys: Key):
-    figures = model.value.evaluate if other.value is None else other.value
+def _batch_metrics(model: HashableStatic, other: HashableStatic, variables: Variables, batch: Batch, keys: Key):
+    metrics = model.value.evaluate if other.value is None else other.value
     # one draw after another: as much memory as one
-    drawn = lax.map(lambda key: dict(figures(variables, batch, key)), keys)
+    drawn = lax.map(lambda key: dict(metrics(variables, batch, key)), keys)
     return jax.tree.map(lambda a: jnp.mean(a, 0), drawn)
 
 
@@ -34,19 +36,19 @@ def evaluate(
     *,
     batch_size: int = 512,
     draws: int = 1,
-    figures: Figures | None = None,
+    metrics: ValidationMetrics | None = None,
     between: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """The figures of `model.evaluate`, averaged over a split's rows and over draws of the model's noise.
+    """The metrics of `model.evaluate`, averaged over a split's examples and over draws of the model's noise.
 
     Args:
-        data: gone through once, in order, its last batch as short as it comes.
+        data: read once, in order; the last batch may be shorter.
         draws: how often each batch is evaluated, each time with another key.
-        figures: others than the model's own.
+        metrics: in place of the model's own.
         between: called before each batch; what it raises ends the evaluation.
 
     Returns:
-        By name, the mean over rows: each batch counts by its number of rows.
+        By name, the mean over examples: each batch is weighted by its number of examples.
     """
     total, rows = {}, 0
     for i, batch in enumerate(data.batches(batch_size)):
@@ -54,7 +56,8 @@ def evaluate(
             between()
         size = len(jax.tree.leaves(batch)[0])
         keys = jax.random.split(jax.random.fold_in(key, i), draws)
-        for name, value in jax.device_get(_figures(Static(model), Static(figures), variables, batch, keys)).items():
+        values = _batch_metrics(HashableStatic(model), HashableStatic(metrics), variables, batch, keys)
+        for name, value in jax.device_get(values).items():
             total[name] = total.get(name, 0.0) + size * float(value)
         rows += size
     return {name: value / rows for name, value in total.items()}

@@ -13,7 +13,7 @@ from flax.errors import FlaxError
 from jaxgen.contracts import Model
 from jaxgen.data import checks
 from jaxgen.data.errors import one_line
-from jaxgen.training.bound import Bound
+from jaxgen.training.trained import TrainedModel
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.description import build
 from jaxgen.training.folder import read_json
@@ -22,7 +22,7 @@ _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "bf
 _LONGEST = 1 << 31
 
 
-def load(folder: str | Path, *, model: Model | None = None, which: Literal["best", "last"] = "best") -> Bound:
+def load(folder: str | Path, *, model: Model | None = None, which: Literal["best", "last"] = "best") -> TrainedModel:
     """The model of a run, bound to its trained variables: `load("runs/x").sample(key, 16)`.
 
     Args:
@@ -71,7 +71,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
                 if unreadable:
                     last = folder / place / str(restored[0])
                     warnings.warn(f"{unreadable[0]}; took {last} in place of the best variables", stacklevel=2)
-                return Bound(model, restored[1]["average"])
+                return TrainedModel(model, restored[1]["average"])
     if unreadable:
         raise ValueError("; ".join(unreadable))
     raise FileNotFoundError(f"the run in {str(folder)!r} has not saved a checkpoint yet")

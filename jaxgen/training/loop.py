@@ -9,13 +9,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
-from jaxgen.contracts import Model, Play
+from jaxgen.contracts import Model, Phase, Play, Variables, model_phases
 from jaxgen.data import ArraySource, Splits
-from jaxgen.training.bound import Bound
-from jaxgen.training.evaluation import Figures
-from jaxgen.training.run import Phase, Run
+from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
+from jaxgen.training.run import Run
 from jaxgen.training.settings import Settings
+from jaxgen.training.trained import TrainedModel
 
 
 def as_splits(data: Any) -> Splits:
@@ -27,7 +28,7 @@ def as_splits(data: Any) -> Splits:
     if isinstance(data, Mapping):
         data = ArraySource(data, levels=256 if getattr(data.get("x"), "dtype", None) == np.uint8 else None)
     if not hasattr(data, "batch_at"):
-        raise ValueError(f"data is {type(data).__name__}: an array, a mapping of arrays, a source or splits are needed")
+        raise ValueError(f"`data` must be an array, a mapping of arrays, a source or splits, got {type(data).__name__}")
     return Splits(data, None, None)
 
 
@@ -38,39 +39,47 @@ def fit(
     *,
     steps: int | None = None,
     plays: Mapping[str, Play] | None = None,
-    phases: tuple[Phase, ...] | None = None,
-    figures: Figures | None = None,
+    phases: Sequence[Phase] | None = None,
+    optimizers: Mapping[str, optax.GradientTransformation] | None = None,
+    start: Variables | None = None,
+    metrics: ValidationMetrics | None = None,
+    host_metrics: HostMetrics | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
-) -> Bound:
+) -> TrainedModel:
     """Trains a model: `fit(model, x, steps=1000)`.
 
     Args:
-        data: an array, a mapping of arrays (`"x"`, and `"label"`, `"context"`), a source, or splits of which the
-            validation split chooses the best variables.
+        data: an array, a mapping of arrays (`"x"`, and `"label"`, `"context"`), a source, or splits, whose validation
+            split chooses the best variables.
         settings: batch size, seed, averages, how often to evaluate and save, devices.
-        steps: in place of `settings.steps`.
-        plays: another game than the model's own.
-        phases: several games one after another, in place of `plays`; their data may differ. Validation is on `data`.
-        figures: others of the validation split beside the model's own; the model may monitor one of them.
+        steps: replaces `settings.steps`.
+        plays: a game that replaces the model's own, in one phase.
+        phases: replace the model's own (`jaxgen.contracts.model_phases`); their steps add up to the run's.
+        optimizers: by play, in place of the plays' own: `{"critic": optax.adam(1e-4)}`.
+        start: variables to begin from, by player, in place of fresh ones: fine-tuning, transfer, pretrained networks.
+            A resumed run goes on from its checkpoint instead.
+        metrics: of the validation split, compiled, beside the model's own; `monitor` may name one of them.
+        host_metrics: of the trained model so far, computed on the host at each evaluation.
         out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory.
-        resume: go on with the run in `out` where there is one, bit for bit as if it had not stopped.
+        resume: continue the run in `out` if there is one; the result is the same bit for bit as without interruption.
         overwrite: replace the run in `out`.
         progress: show a bar.
 
     Returns:
-        The model bound to its best variables by the model's `monitor` on the validation split, or to its last ones
-        where there is no such split; averages in both cases, unless `settings.ema` is 0.
+        The model with its best variables by `monitor` on the validation split, or with the last ones if there is no
+        such split; averages in both cases, unless `settings.ema` is 0.
 
     Raises:
-        ValueError, FileExistsError: something given does not fit, before anything is compiled.
+        ValueError, FileExistsError: an argument does not fit, before anything is compiled.
         NonFiniteLoss: with the step, the play and its metrics.
-        Interrupted: by a signal, after saving; without a folder, what was trained so far is returned instead.
+        Interrupted: by a signal, after saving; without a folder, the variables so far are returned instead.
     """
-    settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
-    run = Run(model, phases, valid, (settings,), (None if out is None else Path(out),), figures, progress)
+    settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
+    folders = (None if out is None else Path(out),)
+    run = Run(model, phases, valid, (settings,), folders, metrics, host_metrics, start, progress)
     return run.go(resume=resume, overwrite=overwrite)[0]
 
 
@@ -82,22 +91,25 @@ def fit_seeds(
     seeds: Sequence[int],
     steps: int | None = None,
     plays: Mapping[str, Play] | None = None,
-    phases: tuple[Phase, ...] | None = None,
-    figures: Figures | None = None,
+    phases: Sequence[Phase] | None = None,
+    optimizers: Mapping[str, optax.GradientTransformation] | None = None,
+    start: Variables | None = None,
+    metrics: ValidationMetrics | None = None,
+    host_metrics: HostMetrics | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
-) -> tuple[Bound, ...]:
+) -> tuple[TrainedModel, ...]:
     """Trains a model once for each seed, side by side in one compiled program: `fit_seeds(model, x, seeds=range(10))`.
 
-    Each run equals, up to round-off, the one that `fit` makes with its seed: the same start, noise and order of the
-    rows. Arguments as of `fit`; `settings.seed` does not count.
+    Each run equals, up to round-off, the run of `fit` with its seed: the same initialisation, noise and data order.
+    Arguments as in `fit`; `settings.seed` is ignored.
 
     Args:
-        seeds: their numbers.
-        out: each run has a folder of its own in this one, `seed-0`, `seed-1`, ..., which `load` takes; they resume
-            together, from the newest step that all have saved.
+        seeds: distinct integers.
+        out: the folder of the runs' folders `seed-0`, `seed-1`, ..., which `load` takes; they resume together, from the
+            newest step that all have saved.
 
     Returns:
         As `fit`, one for each seed.
@@ -106,17 +118,17 @@ def fit_seeds(
         ValueError: no seed, or one twice; `parallel="pmap"`.
         FileExistsError: `out` holds a run of one seed.
     """
-    settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
+    settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
     seeds = tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={seeds} were given; one or more are needed, each once")
+        raise ValueError(f"`seeds` must be one or more distinct integers, got {seeds}")
     if settings.parallel == "pmap":
         raise ValueError('seeds side by side need parallel="jit", got "pmap"')
     if out is not None and (Path(out) / "config.json").exists():
         raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
     each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
     folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
-    run = Run(model, phases, valid, each, folders, figures, progress)
+    run = Run(model, phases, valid, each, folders, metrics, host_metrics, start, progress)
     return run.go(resume=resume, overwrite=overwrite)
 
 
@@ -125,11 +137,13 @@ def seed_folder(out: str | Path, seed: int) -> Path:
     return Path(out) / f"seed-{seed}"
 
 
-def _understood(
-    model: Model, data: Any, settings: Settings | None, steps: int | None,
-    plays: Mapping[str, Play] | None, phases: tuple[Phase, ...] | None,
+def _resolve(
+    model: Model, data: Any, settings: Settings | None, steps: int | None, plays: Mapping[str, Play] | None,
+    phases: Sequence[Phase] | None, optimizers: Mapping[str, optax.GradientTransformation] | None,
 ) -> tuple[Settings, tuple[Phase, ...], Any]:  # fmt: skip
-    """What was given, checked: settings, phases, and the validation split."""
+    """The settings, the phases with their data and optimizers, and the validation split; checked."""
+    if phases is not None and (steps is not None or plays is not None):
+        raise ValueError("`phases` have their own steps and plays: `steps` and `plays` must be None")
     settings = settings or Settings()
     if phases is not None:
         settings = dataclasses.replace(settings, steps=sum(phase.steps for phase in phases))
@@ -138,5 +152,14 @@ def _understood(
     settings.check()
     splits = as_splits(data)
     if phases is None:
-        phases = (Phase(model.plays() if plays is None else plays, splits.train, settings.steps),)
-    return settings, phases, splits.valid
+        phases = model_phases(model, settings.steps) if plays is None else (Phase(plays, settings.steps),)
+    optimizers = dict(optimizers or {})
+    if unknown := set(optimizers) - {name for phase in phases for name in phase.plays}:
+        known = sorted({name for phase in phases for name in phase.plays})
+        raise ValueError(f"`optimizers` must be of the plays {known}, got {sorted(unknown)}")
+
+    def resolved(phase: Phase) -> Phase:
+        replaced = {n: p._replace(optimizer=optimizers.get(n, p.optimizer)) for n, p in phase.plays.items()}
+        return phase._replace(plays=replaced, data=splits.train if phase.data is None else phase.data)
+
+    return settings, tuple(map(resolved, phases)), splits.valid

@@ -14,17 +14,17 @@ import numpy as np
 
 from jaxgen.contracts import Model, Variables
 from jaxgen.data import Source
-from jaxgen.training.bound import Bound
+from jaxgen.training.trained import TrainedModel
 from jaxgen.training.checkpoints import Checkpoints
 from jaxgen.training.devices import on_first_process
-from jaxgen.training.evaluation import Figures, evaluate
+from jaxgen.training.evaluation import HostMetrics, ValidationMetrics, evaluate
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.reporting import Reporter, Sums
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState
 
 
-class Cut(Exception):
+class EvaluationCut(Exception):
     """An evaluation is cut short, between two batches."""
 
 
@@ -34,7 +34,8 @@ class Record:
     Args:
         settings: with this seed.
         folder: where it is kept; None keeps the best variables in memory, and nothing else.
-        figures: others of the validation split beside the model's own.
+        metrics: of the validation split, beside the model's own.
+        host_metrics: of the trained model, at each evaluation.
         progress: show a bar; `steps` are the run's.
 
     Attributes:
@@ -43,9 +44,10 @@ class Record:
 
     def __init__(
         self, model: Model, valid: Source | None, settings: Settings, folder: RunFolder | None,
-        figures: Figures | None, steps: int, progress: bool,
+        metrics: ValidationMetrics | None, host_metrics: HostMetrics | None, steps: int, progress: bool,
     ):  # fmt: skip
-        self.model, self.valid, self.settings, self.folder, self.figures = model, valid, settings, folder, figures
+        self.model, self.valid, self.settings, self.folder = model, valid, settings, folder
+        self.metrics, self.host_metrics = metrics, host_metrics
         self.report = Reporter(folder, steps, progress=progress, tensorboard=settings.tensorboard)
         self.sums = Sums()
         self.evaluated = True
@@ -102,10 +104,16 @@ class Record:
         if self._saved is not None:
             self._saved.close()
 
-    def evaluate(self, state: TrainState, between: Callable[[], None] | None = None) -> None:
-        """Figures and samples of the averages; keeps them where they are the best so far.
+    def evaluate(
+        self, state: TrainState, monitor: tuple[str, str] | None, between: Callable[[], None] | None = None
+    ) -> None:
+        """Metrics and samples of the averages, which are kept if they are the best so far.
 
-        Where `between`, called before each batch, raises `Cut`, it is left for the run that goes on.
+        Where `between`, called before each batch, raises `EvaluationCut`, a resumed run evaluates again.
+
+        Args:
+            monitor: the metric that chooses the best, and its direction; None: the model's. The best by another metric,
+                as of an earlier phase, is replaced.
         """
         settings, step = self.settings, int(state.step)
         key = jax.random.fold_in(jax.random.key(settings.seed), 1)
@@ -115,15 +123,16 @@ class Record:
             if settings.eval_raw and settings.ema:
                 raw = self._figures(state.variables, key, between)
                 line |= {f"raw/{name}": value for name, value in raw.items()}
-        except Cut:
+        except EvaluationCut:
             return
         self.evaluated = True
         self.report.line(step, line)
-        name, direction = self.model.monitor
+        name, direction = monitor or self.model.monitor
         if name not in figures:
-            raise ValueError(f"the model monitors {name!r}, but the figures are {sorted(figures)}")
+            raise ValueError(f"`monitor` must be one of the metrics {sorted(figures)}, got {name!r}")
         value, sign = figures[name], {"min": -1, "max": 1}[direction]
-        if math.isfinite(value) and (self._best is None or sign * (value - self._best["value"]) > 0):
+        best = self._best if self._best and self._best["name"] == name else None
+        if math.isfinite(value) and (best is None or sign * (value - best["value"]) > 0):
             self._best = {"step": step, "name": name, "value": value}
             if self.folder is None:
                 self._best_variables = jax.tree.map(jnp.copy, state.average)
@@ -135,11 +144,13 @@ class Record:
     def _figures(
         self, variables: Variables, key: jax.Array, between: Callable[[], None] | None
     ) -> dict[str, float]:
-        """Of the validation split: the model's own, and those that were asked for beside them."""
+        """The model's own metrics of the validation split, and those of `fit`'s arguments."""
         given = {"batch_size": self.settings.eval_batch, "between": between}
         figures = evaluate(self.model, variables, self.valid, key, draws=self.settings.eval_draws, **given)
-        if self.figures is not None:
-            figures |= evaluate(self.model, variables, self.valid, key, figures=self.figures, **given)
+        if self.metrics is not None:
+            figures |= evaluate(self.model, variables, self.valid, key, metrics=self.metrics, **given)
+        if self.host_metrics is not None:
+            figures |= {k: float(v) for k, v in self.host_metrics(TrainedModel(self.model, variables)).items()}
         return figures
 
     def _picture(self, variables: Variables, key: jax.Array, step: int) -> None:
@@ -148,14 +159,14 @@ class Record:
         real = self.valid.head(plotting.ROWS)
         if "x" not in real or not plotting.drawable(real["x"]) or not hasattr(self.model, "sample"):
             return
-        samples = Bound(self.model, variables).sample(key, len(real["x"]), real.get("context"))
+        samples = TrainedModel(self.model, variables).sample(key, len(real["x"]), real.get("context"))
         if jax.process_index() == 0:
             plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
 
-    def bound(self, state: TrainState) -> Bound:
+    def bound(self, state: TrainState) -> TrainedModel:
         """The model with its best variables, or with the last averages where nothing was evaluated. After closing."""
         if self.folder is None:
-            return Bound(self.model, state.average if self._best_variables is None else self._best_variables)
+            return TrainedModel(self.model, state.average if self._best_variables is None else self._best_variables)
         from jaxgen.training.load import load
 
         return load(self.folder.path, model=self.model)

@@ -8,20 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.contracts import Model, Play
+from jaxgen.contracts import Model, Phase, Variables
 from jaxgen.training.advance import Advance, make_advance
-from jaxgen.training.bound import Bound
-from jaxgen.training.clock import Clock, Trace
+from jaxgen.training.trained import TrainedModel
+from jaxgen.training.timing import Timer, Trace
 from jaxgen.training.devices import make_mesh, replicated
-from jaxgen.training.evaluation import Figures
+from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
 from jaxgen.training.folder import RunFolder
-from jaxgen.training.record import Cut, Record
+from jaxgen.training.record import EvaluationCut, Record
 from jaxgen.training.seeds import AXES, one, over_seeds, stack
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState, enter_phase, init_state
@@ -30,17 +30,6 @@ from jaxgen.training.step import Metrics
 INIT_ROWS = 512
 """Rows that data-dependent initialisation sees, whatever the number of devices."""
 _SECONDS_PER_CALL = 2.0  # short enough for signals and a bar that moves; each call takes its memory anew
-
-
-class Phase(NamedTuple):
-    """A part of a run: its game, its data and its length. A run is a sequence of phases on one state.
-
-    Entering a phase starts its plays' optimizers and counters; variables and averages go on.
-    """
-
-    plays: Mapping[str, Play]
-    data: Any
-    steps: int
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -63,64 +52,85 @@ class Run:
     """What the loop holds between steps: of one seed, or of several with a state that has an axis of them.
 
     Args:
+        phases: with their data.
         each: the settings, which differ in their seeds.
         folders: of each seed.
+        start: variables to begin from (`init_state`).
     """
 
     def __init__(
         self, model: Model, phases: tuple[Phase, ...], valid: Any, each: tuple[Settings, ...],
-        folders: tuple[Path | None, ...], figures: Figures | None, progress: bool,
+        folders: tuple[Path | None, ...], metrics: ValidationMetrics | None = None,
+        host_metrics: HostMetrics | None = None, start: Variables | None = None, progress: bool = False,
     ):  # fmt: skip
-        self.model, self.phases, self.valid, self.settings = model, phases, valid, each[0]
+        self.model, self.phases, self.valid, self.settings, self.start = model, phases, valid, each[0], start
         self.seeds = tuple(settings.seed for settings in each)
         self.mesh = make_mesh(self.settings.devices)
         self.ends = [sum(phase.steps for phase in phases[: i + 1]) for i in range(len(phases))]
         self.records = [
-            Record(model, valid, settings, folder and RunFolder(folder), figures, self.ends[-1], progress and i == 0)
+            Record(
+                model, valid, settings, folder and RunFolder(folder), metrics, host_metrics, self.ends[-1],
+                progress and i == 0,
+            )  # fmt: skip
             for i, (settings, folder) in enumerate(zip(each, folders, strict=True))
         ]
-        self.folder, self.report, self.clock = self.records[0].folder, self.records[0].report, Clock()
+        self.folder, self.report, self.timer = self.records[0].folder, self.records[0].report, Timer()
         self.head = phases[0].data.head(INIT_ROWS)
-        self._check_sizes()
+        self.sizes = [self._batch_size(phase) for phase in phases]
         # it runs once: on a CPU, where LLVM optimises for seconds, quick to compile is better than quick to run
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         whole = replicated(self.mesh)
         self.init = jax.jit(self._init, out_shardings=whole, compiler_options=options)
         self.one = jax.jit(one, out_shardings=whole)
         # traces without computing: what does not fit together is said before anything is compiled
-        self.abstract = jax.eval_shape(self.init, self.head)
+        self.abstract = [jax.eval_shape(self.init, self.head, start)]
+        for i in range(1, len(phases)):
+            self.abstract.append(jax.eval_shape(self._enter(i), self.abstract[-1], self._head(i)))
         self.advance = [
-            make_advance(phase.plays, phase.data, self.settings, self.mesh, self.clock, self.seeds) for phase in phases
+            make_advance(phase.plays, phase.data, self.settings, size, self.mesh, self.timer, self.seeds)
+            for phase, size in zip(phases, self.sizes, strict=True)
         ]
-        for i, advance in enumerate(self.advance):
-            self._check(self._placed(jax.eval_shape(self._enter(i), self.abstract)), advance)
+        for abstract, advance in zip(self.abstract, self.advance, strict=True):
+            self._check(self._placed(abstract), advance)
+        if self.settings.profile and self.folder is None:
+            raise ValueError(f"profile={self.settings.profile}: a trace is written into the run's folder, give out=")
 
-    def _check_sizes(self) -> None:
-        settings, devices = self.settings, self.mesh.size
-        if settings.batch_size % (devices * settings.accumulate):
-            parts = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
-            raise ValueError(f"batch_size={settings.batch_size} cannot be divided over {devices} devices{parts}")
-        if settings.profile and self.folder is None:
-            raise ValueError(f"profile={settings.profile}: a trace is written into the run's folder, give out=")
-        for phase in self.phases:
-            if settings.batch_size > len(phase.data):
-                raise ValueError(
-                    f"batch_size={settings.batch_size} is more than the {len(phase.data)} rows of {phase.data.name}"
-                )
+    def _batch_size(self, phase: Phase) -> Any:
+        """The batch size of a phase, or one for each part of its data."""
+        settings, data = self.settings, phase.data
+        size = settings.batch_size if phase.batch_size is None else phase.batch_size
+        parts = getattr(data, "sources", {})
+        if settings.batch_sizes and phase.batch_size is None:
+            if unknown := set(settings.batch_sizes) - set(parts):
+                raise ValueError(f"`batch_sizes` must name parts of the data, {sorted(parts)}, got {sorted(unknown)}")
+            size = {name: settings.batch_sizes.get(name, settings.batch_size) for name in parts}
+        divisor = self.mesh.size * settings.accumulate
+        for name, n in size.items() if isinstance(size, Mapping) else ((None, size),):
+            source = data if name is None else parts[name]
+            if n % divisor:
+                split = f", in accumulate={settings.accumulate} parts" if settings.accumulate > 1 else ""
+                raise ValueError(f"batch_size={n} cannot be divided over {self.mesh.size} devices{split}")
+            if n > len(source):
+                raise ValueError(f"batch_size={n} is more than the {len(source)} examples of {source.name}")
+        return size
 
-    def _init(self, head: Any) -> TrainState:
+    def _head(self, phase: int) -> Any:
+        """The first examples of a phase's data, where its `enter` looks at them."""
+        return self.phases[phase].data.head(INIT_ROWS) if self.phases[phase].enter else None
+
+    def _init(self, head: Any, start: Variables | None) -> TrainState:
         def fresh(key):
-            return init_state(self.model, self.phases[0].plays, key, head)
+            return enter_phase(init_state(self.model, {}, key, head, start), self.phases[0], head)
 
         if len(self.seeds) == 1:
             return fresh(jax.random.key(self.seeds[0]))
         return jax.vmap(fresh, out_axes=AXES)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
 
-    def _enter(self, phase: int) -> Callable[[TrainState], TrainState]:
-        def enter(state: TrainState) -> TrainState:
-            return enter_phase(state, self.phases[phase].plays)
+    def _enter(self, phase: int) -> Callable[[TrainState, Any], TrainState]:
+        def enter(state: TrainState, head: Any) -> TrainState:
+            return enter_phase(state, self.phases[phase], head, phase)
 
-        return enter if len(self.seeds) == 1 else over_seeds(enter)
+        return enter if len(self.seeds) == 1 else over_seeds(enter, None)
 
     def _placed(self, state: TrainState) -> TrainState:
         whole = replicated(self.mesh)
@@ -128,8 +138,8 @@ class Run:
 
     def _abstract_in(self, phase: int) -> TrainState:
         """The shapes of one seed's state."""
-        alone = self.abstract if len(self.seeds) == 1 else jax.eval_shape(lambda s: one(s, 0), self.abstract)
-        return self._placed(jax.eval_shape(lambda s: enter_phase(s, self.phases[phase].plays), alone))
+        state = self.abstract[phase]
+        return self._placed(state if len(self.seeds) == 1 else jax.eval_shape(lambda s: one(s, 0), state))
 
     def _check(self, state: TrainState, advance: Advance) -> None:
         before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, advance.shapes(state)[0]))
@@ -141,7 +151,7 @@ class Run:
         for i, record in enumerate(self.records):
             yield record, state if len(self.records) == 1 else self.one(state, i)
 
-    def go(self, *, resume: bool, overwrite: bool) -> tuple[Bound, ...]:
+    def go(self, *, resume: bool, overwrite: bool) -> tuple[TrainedModel, ...]:
         resuming = [record.open(self.head, resume=resume, overwrite=overwrite) for record in self.records]
         with contextlib.ExitStack() as stack:
             for record in self.records:
@@ -149,7 +159,7 @@ class Run:
             signals = stack.enter_context(Signals())
             state = self._restored() if all(resuming) else None
             if state is None:
-                state = self.init(self.head)
+                state = self.init(self.head, self.start)
                 for record in self.records:
                     record.go_on(0, None)
             elif not all(record.evaluated for record in self.records):
@@ -187,7 +197,7 @@ class Run:
         now = self._phase_of(int(state.step))
         for i in range(now, len(self.phases)):
             if i > now:
-                state = jax.jit(self._enter(i), donate_argnums=0)(state)
+                state = jax.jit(self._enter(i), donate_argnums=0)(state, self._head(i))
             with contextlib.closing(self.advance[i]):
                 state = self._phase(state, i, signals)
             if signals.received:
@@ -198,29 +208,31 @@ class Run:
         settings, advance, end = self.settings, self.advance[i], self.ends[i]
         every = (settings.eval_every, settings.checkpoint_every)
         step, call = int(state.step), 1
-        self.clock.start(step)
+        size = self.sizes[i]
+        examples = sum(size.values()) if isinstance(size, Mapping) else size
+        self.timer.start(step)
         compiled, trace = False, Trace(self.folder, settings.profile)
         while step < end:
             n = min(call, end - step, *(e - step % e for e in every))
             began = time.monotonic()
             if compiled:
                 trace.begin(step)
-            with contextlib.nullcontext() if compiled else self.clock.part("first_call"):
+            with contextlib.nullcontext() if compiled else self.timer.part("first_call"):
                 state, metrics = advance(state, step, n)
             compiled = True
             trace.end(step + n, step + n == end)
             call = max(1, min(settings.steps_per_call, int(n * _SECONDS_PER_CALL / (time.monotonic() - began))))
-            self._take_in(metrics, step, n)
+            self._take_in(metrics, step, n, examples)
             step += n
             if self.valid is not None and (step % settings.eval_every == 0 or step == self.ends[-1]):
                 for record in self.records:
                     record.evaluated = False
-                with self.clock.part("evaluation"):
+                with self.timer.part("evaluation"):
                     self._evaluate(state, signals)
             if signals.received:
                 return self._stop(state, signals)
             if step % settings.checkpoint_every == 0 or step == end:
-                with self.clock.part("checkpoints"):
+                with self.timer.part("checkpoints"):
                     self._save(state)
         return state
 
@@ -230,9 +242,9 @@ class Run:
         between = signals.check if jax.process_count() == 1 else None
         for record, mine in self._of_each(state):
             if not record.evaluated:
-                record.evaluate(mine, between)
+                record.evaluate(mine, self.phases[self._phase_of(int(state.step))].monitor, between)
 
-    def _take_in(self, metrics: Sequence[Metrics], step: int, n: int) -> None:
+    def _take_in(self, metrics: Sequence[Metrics], step: int, n: int, examples: int) -> None:
         """What `n` steps from this one have reported, of each seed, and the lines that they complete."""
         losses, skipped, every = {}, 0, self.settings.log_every
         for record, mine in zip(self.records, metrics, strict=True):
@@ -247,7 +259,7 @@ class Run:
         complete = range(step - step % every + every, step + n + 1, every)
         times = {}
         if complete:
-            spent = self.clock.take(step + n, self.settings.batch_size, len(complete))
+            spent = self.timer.take(step + n, examples, len(complete))
             times = {"steps_per_second": self.report.rate(), **spent}
         for record, mine in zip(self.records, metrics, strict=True):
             done = step
@@ -307,9 +319,9 @@ class Signals:
             signal.signal(signum, handler)
 
     def check(self) -> None:
-        """Raises `Cut` where a signal was received."""
+        """Raises `EvaluationCut` where a signal was received."""
         if self.received is not None:
-            raise Cut
+            raise EvaluationCut
 
     def _note(self, signum: int, frame: Any) -> None:
         if self.received is not None and signum == signal.SIGINT:

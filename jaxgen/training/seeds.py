@@ -1,6 +1,6 @@
-"""Seeds side by side in one compiled program: a state whose leaves, but the step's, have a leading axis of seeds.
+"""Seeds side by side in one compiled program: a state whose leaves, except its steps, have a leading axis of seeds.
 
-The step is not among them, so that a play that rests is not computed.
+Steps have no such axis, so that a play that rests is not computed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxgen.training.state import TrainState
 
-AXES = TrainState(step=None, key=0, params=0, state=0, average=0, moves=0, opt_state=0)
+AXES = TrainState(step=None, phase_step=None, key=0, params=0, collections=0, average=0, moves=0, opt_state=0)
 """Of a state, for `jax.vmap`."""
 
 
@@ -29,9 +29,10 @@ def over_seeds(function: Callable, *others: int | None, gives: tuple = ()) -> Ca
 def stack(states: Sequence[TrainState]) -> TrainState:
     """One state of many, all at the same step."""
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    return together.replace(step=states[0].step)
+    return together.replace(step=states[0].step, phase_step=states[0].phase_step)
 
 
 def one(state: TrainState, i: int | jax.Array) -> TrainState:
     """That of one seed."""
-    return jax.tree.map(lambda a: a[i], state.replace(step=None)).replace(step=state.step)
+    each = jax.tree.map(lambda a: a[i], state.replace(step=None, phase_step=None))
+    return each.replace(step=state.step, phase_step=state.phase_step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -13,7 +13,9 @@ class Settings:
     steps: int = 10_000
     """Batches to train on."""
     batch_size: int = 128
-    """Rows of a batch, over all devices."""
+    """Examples in a batch, over all devices."""
+    batch_sizes: dict[str, int] = field(default_factory=dict)
+    """Examples in a batch from parts of the data, by name, such as `labelled 100`; other parts have `batch_size`."""
     seed: int = 0
     """Of the initial variables, of the noise and of the order of the data."""
     ema: float = 0.999

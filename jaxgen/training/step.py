@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, Play
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play
 from jaxgen.precision import networks_in
 from jaxgen.training.state import TrainState, join
 
@@ -19,17 +20,8 @@ Metrics = Mapping[str, Mapping[str, Array]]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def _average(old: Any, new: Any, decay: Array) -> Any:
-    """Moves averages of floating leaves towards the new values; others are taken over as they are."""
-
-    def blend(o, n):
-        return jnp.asarray(decay * o + (1 - decay) * n, n.dtype) if jnp.issubdtype(n.dtype, jnp.floating) else n
-
-    return jax.tree.map(blend, old, new)
-
-
-class Way(NamedTuple):
-    """How a play moves, whichever it is: see `make_train_step`."""
+class StepOptions(NamedTuple):
+    """What `make_train_step` is asked for, the same for all plays."""
 
     ema: float
     axis_name: str | None
@@ -37,86 +29,108 @@ class Way(NamedTuple):
     skip_non_finite: bool
 
 
-def _gradient(s: TrainState, batch: Batch, key: Key, play: Play) -> tuple[Any, dict[str, Array], Mapping[str, Any]]:
-    """Of a play's own players; its metrics; the state that it leaves without a gradient."""
+def _average(old: Any, new: Any, decay: Array) -> Any:
+    """Moves averages of floating leaves towards the new values; other leaves are replaced."""
 
-    def loss(mine):
-        out = play.loss(join({**s.params, **mine}, s.state), batch, key, s.step)
+    def blend(o, n):
+        return jnp.asarray(decay * o + (1 - decay) * n, n.dtype) if jnp.issubdtype(n.dtype, jnp.floating) else n
+
+    return jax.tree.map(blend, old, new)
+
+
+def _merge(variables: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Replaces the collections of players that `changed` has."""
+    return {player: {**collections, **changed.get(player, {})} for player, collections in variables.items()}
+
+
+def _gradient(state: TrainState, batch: Batch, key: Key, name: str, play: Play) -> tuple[Any, LossOutput]:
+    """The gradient by the play's players, and the loss's output."""
+
+    def loss(params):
+        clock = Clock(state.step, state.phase_step, state.moves[name])
+        out = play.loss(join({**state.params, **params}, state.collections), batch, key, clock)
         return out.value, out
 
-    grads, out = jax.grad(loss, has_aux=True)({player: s.params[player] for player in play.players})
-    return grads, {"loss": out.value, **out.metrics}, out.state
+    return jax.grad(loss, has_aux=True)({player: state.params[player] for player in play.players})
 
 
 def _accumulated(
-    s: TrainState, batch: Batch, key: Key, name: str, play: Play, parts: int
-) -> tuple[Any, dict[str, Array], Mapping[str, Any]]:
-    """`_gradient` as the mean over parts of the batch, one after another, each with noise of its own."""
-    if not play.mean_over_rows:
+    state: TrainState, batch: Batch, key: Key, name: str, play: Play, parts: int
+) -> tuple[Any, LossOutput]:
+    """`_gradient` as the mean over parts of the batch, computed one after another, each with its own noise."""
+    if not play.accumulates:
         raise ValueError(
-            f"accumulate={parts}: the loss of play {name!r} is no mean over rows, so that the gradient of a batch is not "
-            "the mean of its parts'"
+            f"accumulate={parts}: the loss of play {name!r} is not a mean over examples (`Play.accumulates`), so the "
+            "gradient of a batch is not the mean of its parts'"
         )
 
     def part(a: Array) -> Array:
         if a.shape[0] % parts:
-            raise ValueError(f"a batch of {a.shape[0]} rows cannot be divided into accumulate={parts} parts")
-        # every parts-th row: where the batch is split over devices, each keeps its own
+            raise ValueError(f"`accumulate` must divide the batch of {a.shape[0]} examples, got {parts}")
+        # every parts-th example: where the batch is split over devices, each keeps its own
         return jnp.asarray(a).reshape(a.shape[0] // parts, parts, *a.shape[1:]).swapaxes(0, 1)
 
     divided, keys = jax.tree.map(part, batch), jax.random.split(key, parts)
 
-    def of(i):
-        return _gradient(s, jax.tree.map(lambda a: a[i], divided), keys[i], play)
+    def gradient(i):
+        grads, out = _gradient(state, jax.tree.map(lambda a: a[i], divided), keys[i], name, play)
+        if jax.tree.leaves((out.statistics, out.memory)):
+            raise ValueError(
+                f"accumulate={parts}: play {name!r} updates collections without gradients, for example batch statistics, "
+                "which depend on the whole batch"
+            )
+        return grads, out
 
-    shapes = jax.eval_shape(of, 0)
-    if jax.tree.leaves(shapes[2]):
-        raise ValueError(
-            f"accumulate={parts}: play {name!r} changes state without a gradient, batch statistics for one, which is of a "
-            "whole batch"
-        )
-    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes[:2])
-    total = lax.fori_loop(0, parts, lambda i, sums: jax.tree.map(jnp.add, sums, of(i)[:2]), empty)
-    return *jax.tree.map(lambda a: a / parts, total), {}
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(gradient, 0))
+    total = lax.fori_loop(0, parts, lambda i, sums: jax.tree.map(jnp.add, sums, gradient(i)), empty)
+    return jax.tree.map(lambda a: a / parts, total)
 
 
-def _move(s: TrainState, batch: Batch, key: Key, name: str, play: Play, way: Way):
-    """One play moves: gradient, optimizer, state without gradients, averages."""
-    before, axis_name = s, way.axis_name
-    mine = {player: s.params[player] for player in play.players}
-    if way.accumulate == 1:
-        grads, metrics, changed = _gradient(s, batch, key, play)
+def _move(
+    state: TrainState, batch: Batch, key: Key, name: str, play: Play, options: StepOptions
+) -> tuple[TrainState, dict[str, Array]]:
+    """One play moves: gradient, optimizer, collections without gradients, averages."""
+    before, axis_name = state, options.axis_name
+    if options.accumulate == 1:
+        grads, out = _gradient(state, batch, key, name, play)
     else:
-        grads, metrics, changed = _accumulated(s, batch, key, name, play, way.accumulate)
+        grads, out = _accumulated(state, batch, key, name, play, options.accumulate)
+    metrics, statistics = {"loss": out.value, **out.metrics}, out.statistics
     if axis_name is not None:
+        if jax.tree.leaves(out.memory):
+            raise ValueError(
+                f"play {name!r} keeps memory, which would differ between devices that see examples of their own: use "
+                "parallel='jit'"
+            )
         grads, metrics = lax.pmean((grads, metrics), axis_name)
-        changed = jax.tree.map(
-            lambda a: lax.pmean(a, axis_name) if jnp.issubdtype(a.dtype, jnp.floating) else a, changed
+        statistics = jax.tree.map(
+            lambda a: lax.pmean(a, axis_name) if jnp.issubdtype(a.dtype, jnp.floating) else a, statistics
         )
-    updates, opt_state = play.optimizer.update(grads, s.opt_state[name], mine)
-    params = {**s.params, **optax.apply_updates(mine, updates)}
-    state = {player: {**collections, **changed.get(player, {})} for player, collections in s.state.items()}
+    params = {player: state.params[player] for player in play.players}
+    updates, opt_state = play.optimizer.update(grads, state.opt_state[name], params)
+    params = optax.apply_updates(params, updates)
     # Young averages follow closely: their memory is a tenth of the moves so far until it reaches the full one.
-    moves = s.moves[name] + 1
-    decay = jnp.minimum(way.ema, moves / (moves + 9.0))
-    touched = {player: v for player, v in join(params, state).items() if player in mine or player in changed}
-    average = {**s.average, **_average({p: s.average[p] for p in touched}, touched, decay)}
-    s = s.replace(
-        params=params,
-        state=state,
-        average=average,
-        moves={**s.moves, name: moves},
-        opt_state={**s.opt_state, name: opt_state},
+    moves = state.moves[name] + 1
+    decay = jnp.minimum(options.ema, moves / (moves + 9.0))
+    moved = {p: {**({"params": params[p]} if p in params else {}), **statistics.get(p, {})} for p in state.params}
+    old = {p: {c: state.average[p][c] for c in collections} for p, collections in moved.items()}
+    state = state.replace(
+        params={**state.params, **params},
+        collections=_merge(_merge(state.collections, statistics), out.memory),
+        average=_merge(_merge(state.average, _average(old, moved, decay)), out.memory),
+        moves={**state.moves, name: moves},
+        opt_state={**state.opt_state, name: opt_state},
     )
     metrics = {**metrics, "grad_norm": optax.tree.norm(grads), "played": jnp.int32(1)}
-    if way.skip_non_finite:
+    if options.skip_non_finite:
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
-        s = jax.tree.map(lambda new, old: jnp.where(good, new, old), s.replace(step=None), before.replace(step=None))
-        s = s.replace(step=before.step)
-        # of a move that was not made nothing is reported but that
+        steps = {"step": None, "phase_step": None}
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), state.replace(**steps), before.replace(**steps))
+        state = kept.replace(step=before.step, phase_step=before.phase_step)
+        # a move that was left out reports nothing else
         metrics = {name: jnp.where(good, value, jnp.zeros_like(value)) for name, value in metrics.items()}
         metrics["skipped"] = jnp.int32(~good)
-    return s, metrics
+    return state, metrics
 
 
 def make_train_step(
@@ -131,24 +145,24 @@ def make_train_step(
 
     Args:
         plays: by name; a model's own are `model.plays()`.
-        ema: decay of the averages a move; 0 keeps none (they equal the variables).
-        axis_name: for the per-device view of `jax.pmap`: gradients, metrics and floating state are averaged over it,
-            and each device draws noise of its own. None is the global view: the batch is the whole batch.
-        accumulate: parts of a batch whose gradients are taken one after another, in as much memory as one, and averaged.
-        skip_non_finite: a move whose loss or gradient is not finite leaves the play's players, state, optimizer and
-            averages as they were, and counts as `skipped` in place of `played`.
-        precision: the dtype that networks compute in, jnp.bfloat16 for one (`jaxgen.precision`); None for their own.
+        ema: decay of the averages per move; 0 keeps none (they equal the variables). Memory is not averaged.
+        axis_name: for the per-device view of `jax.pmap`: gradients, metrics and floating statistics are averaged over
+            it, and each device draws its own noise. None is the global view: the batch is the whole batch.
+        accumulate: parts of a batch whose gradients are computed one after another and averaged.
+        skip_non_finite: a move whose loss or gradient is not finite leaves the play's players, collections, optimizer
+            and averages as they were, and counts as `skipped` instead of `played`.
+        precision: the dtype that networks compute in, for example jnp.bfloat16 (`jaxgen.precision`); None: their own.
 
     Returns:
-        A pure function. The key of step `i` is `fold_in(state.key, i)`, that of its play `j` `fold_in(that, j)`. A play
-        that does not move leaves its optimizer as it was and reports zeros with `played` 0.
+        A pure function. The key of step `i` is `fold_in(state.key, i)`, that of its play `name` is folded from that by
+        a hash of the name, so that adding a play leaves the others' noise as it was. A play that does not move leaves
+        its optimizer as it was and reports zeros with `played` 0.
 
     Raises:
-        ValueError: when traced, with `accumulate`: a play whose loss is no mean over rows, or that changes state without
-            a gradient; a batch that cannot be divided.
+        ValueError: when traced, with `accumulate`: a play whose loss is not a mean over examples or that updates
+            collections without gradients, or a batch that cannot be divided; with `axis_name`: a play with memory.
     """
-
-    way = Way(ema, axis_name, accumulate, skip_non_finite)
+    options = StepOptions(ema, axis_name, accumulate, skip_non_finite)
 
     @networks_in(precision)
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -156,22 +170,22 @@ def make_train_step(
         if axis_name is not None:
             step_key = jax.random.fold_in(step_key, lax.axis_index(axis_name))
         metrics = {}
-        for i, (name, play) in enumerate(plays.items()):
-            key = jax.random.fold_in(step_key, i)
+        for name, play in plays.items():
+            key = jax.random.fold_in(step_key, zlib.crc32(name.encode()))
 
             def move(s, name=name, play=play, key=key):
-                return _move(s, batch, key, name, play, way)
+                return _move(s, batch, key, name, play, options)
 
             def rest(s, move=move):
                 shapes = jax.eval_shape(move, s)[1]
                 return s, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
-            on = play.when(state.step)
-            if on is True:
+            if play.when is None:
                 state, metrics[name] = move(state)
             else:
+                on = play.when(Clock(state.step, state.phase_step, state.moves[name]))
                 state, metrics[name] = lax.cond(on, move, rest, state)
-        return state.replace(step=state.step + 1), metrics
+        return state.replace(step=state.step + 1, phase_step=state.phase_step + 1), metrics
 
     return train_step
 

@@ -13,6 +13,7 @@ from jaxgen.bijectors import (
     ActNorm, Affine, AffineTransformer, Bijector, Chain, Checkerboard, Coupling, Elementwise, Invert,
     InvertibleLinear, OnHalf, Permute, Repeat, Squeeze, factor_out, reconstruction_error, reverses,
 )
+from jaxgen.contracts import Clock
 from jaxgen.convolution import Conv
 from jaxgen.data import source
 from jaxgen.distributions import Normal, UniformDequantization
@@ -255,7 +256,7 @@ def test_gradient_in_float32_at_depth_64_after_two_thousand_steps():
 
     def gradient(way):
         def loss(params):
-            return flow(way).loss({"flow": {**variables, "params": params}}, batch, key, 0).value
+            return flow(way).loss({"flow": {**variables, "params": params}}, batch, key, Clock()).value
 
         return jax.jit(jax.grad(loss))(variables["params"])
 

@@ -38,7 +38,7 @@ RUNS = {
     "vaes.avb": ["--width", "8", "--latents", "2", "--basis", "2", "--basis-width", "4", "--importance-samples", "4"],
     "vaes.aavae": ["--width", "8", "--latents", "2", "--share", "0.5", "--importance-samples", "4"],
     "vaes.m2": ["--width", "8", "--latents", "2", "--batch-size", "20", "--labels", "20"],
-    "vaes.vq_vae": ["--prior-steps", "3", "--codes", "8", "--width", "4", "--hidden", "2", "--prior-blocks", "1"],
+    "vaes.vq_vae": ["--prior-fraction", "0.5", "--codes", "8", "--width", "4", "--hidden", "2", "--prior-blocks", "1"],
     "vaes.sequence_vae": ["--width", "4", "--latents", "2", "--importance-samples", "2", "--eval-batch", "2000"],
     "vaes.anomaly": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--held-out", "4"],
     "gans.gan": ["--width", "8", "--eval-batch", "500", "--criterion", "minimax", "--proximal", "1", "--packing", "2"],

@@ -5,7 +5,7 @@ import pytest
 from jaxgen.losses import bits_per_dim, negative_log_likelihood
 
 
-def test_negative_log_likelihood_is_the_mean_over_rows():
+def test_negative_log_likelihood_is_the_accumulates():
     assert negative_log_likelihood(jnp.asarray([-1.0, -2.0, 6.0])) == -1.0
     with pytest.raises(ValueError):
         negative_log_likelihood(jnp.zeros((2, 3)))

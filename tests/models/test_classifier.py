@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from jaxgen.contracts import Clock
 from jaxgen.models.classifier import Classifier
 from jaxgen.nets import MLP, BatchNorm
 from jaxgen.nets.features import ConvFeatures
@@ -35,7 +36,7 @@ def test_logits_features_and_figures_by_hand():
     figures = {name: float(value) for name, value in jax.jit(DENSE.evaluate)(variables, batch, KEY).items()}
     assert figures == pytest.approx(expected, rel=1e-5)
     # without dropout the loss is the figure
-    loss = jax.jit(DENSE.loss)(variables, batch, KEY, 0)
+    loss = jax.jit(DENSE.loss)(variables, batch, KEY, Clock())
     assert float(loss.value) == pytest.approx(expected["cross_entropy"], rel=1e-5)
     assert float(loss.metrics["accuracy"]) == pytest.approx(expected["accuracy"])
 
@@ -44,7 +45,7 @@ def test_units_drop_in_training_alone():
     batch = labelled(IMAGES)
     variables = drawn(IMAGES, batch)
     keys = jax.random.split(KEY)
-    dropped = jax.jit(jax.vmap(lambda key: IMAGES.loss(variables, batch, key, 0).value))(keys)
+    dropped = jax.jit(jax.vmap(lambda key: IMAGES.loss(variables, batch, key, Clock()).value))(keys)
     whole = jax.jit(jax.vmap(lambda key: IMAGES.evaluate(variables, batch, key)["cross_entropy"]))(keys)
     assert dropped[0] != dropped[1] and whole[0] == whole[1]
     features, logits = jax.jit(lambda x: (IMAGES.features(variables, x), IMAGES.logits(variables, x)))(batch["x"])
@@ -74,7 +75,7 @@ def test_batch_statistics_belong_to_the_features():
     model = Classifier(BatchNorm(), (4,), 3)
     batch = labelled(model)
     variables = drawn(model, batch)
-    moved = model.loss(variables, batch, KEY, 0).state["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
+    moved = model.loss(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
     before = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(moved, 0.9 * before + 0.1 * batch["x"].mean(0), rtol=1e-4, atol=1e-5)
     statistics = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.contracts import Clock
 from jaxgen.models.flows.glow import glow
 from jaxgen.models.flows.maf import iaf, maf, maf_image
 from jaxgen.models.flows.neural_spline import neural_spline_autoregressive, neural_spline_coupling
@@ -16,7 +17,7 @@ from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import GAN
 from jaxgen.models.vaes import conv_vae, dense_vae, residual_vae
 from jaxgen.nets import MLP
-from jaxgen.training.bound import Bound
+from jaxgen.training.trained import TrainedModel
 from tests.malformed import examples, outcome, refused
 
 KEY = jax.random.key(0)
@@ -89,7 +90,7 @@ def test_samples_are_at_least_one(name, conditional, n):
 @hypothesis.given(any_model)
 def test_numbers_of_numpy_are_numbers(name):
     model, variables, _ = ready(name, False)
-    found = jax.eval_shape(lambda v: Bound(model, v).sample(KEY, np.int64(2)), variables)
+    found = jax.eval_shape(lambda v: TrainedModel(model, v).sample(KEY, np.int64(2)), variables)
     assert found.shape == (2, *MODELS[name][1])
 
 
@@ -115,7 +116,7 @@ def test_a_context_that_does_not_fit_is_refused(name, conditional, kind, in_a_ba
 
     def losses(v):
         given = {**batch, "context": context}
-        return [play.loss(v, given, KEY, jnp.int32(0)).value for play in model.plays().values()]
+        return [play.loss(v, given, KEY, Clock()).value for play in model.plays().values()]
 
     call = losses if in_a_batch else lambda v: model.sample(v, KEY, 4, context)
     refused(lambda: jax.eval_shape(call, variables), "context")

@@ -91,18 +91,18 @@ class Regression:
     def init(self, key, batch):
         return {"critic": self.network.init(key, batch["x"])}
 
-    def loss(self, variables, batch, key, step):
-        y, state = forward(self.network, variables["critic"], batch["x"], key)
-        return LossOutput(((y - 1) ** 2).mean(), state={"critic": state})
+    def loss(self, variables, batch, key, clock):
+        y, state = forward(self.network, variables["critic"], batch["x"], key=key)
+        return LossOutput(((y - 1) ** 2).mean(), statistics={"critic": state})
 
 
 def test_training_moves_the_directions_and_use_does_not():
     model, batch = Regression(), {"x": jax.random.normal(KEY, (8, 3))}
     plays = {"fit": Play(("critic",), model.loss, optax.sgd(0.1))}
     state = jax.jit(lambda: init_state(model, plays, KEY, batch))()
-    assert set(state.state["critic"]) == {"spectral"}
+    assert set(state.collections["critic"]) == {"spectral"}
     new, _ = jax.jit(make_train_step(plays))(state, batch)
-    for tree in (lambda s: s.state["critic"]["spectral"], lambda s: s.average["critic"]["spectral"]):
+    for tree in (lambda s: s.collections["critic"]["spectral"], lambda s: s.average["critic"]["spectral"]):
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 0, tree(state), tree(new))
         # of one output there is but one direction, +-1
         assert jax.tree.leaves(moved)[0] and jax.tree.structure(tree(state)) == jax.tree.structure(tree(new))

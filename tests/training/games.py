@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.contracts import LossOutput, Play, every
+from jaxgen.contracts import Every, LossOutput, Play
 
 
 class Net(nn.Module):
@@ -50,15 +50,15 @@ class Duel:
     def _critic(self, variables, x):
         return self.critic.apply({"params": variables["critic"]["params"]}, x)[:, 0]
 
-    def critic_loss(self, variables, batch, key, step):
+    def critic_loss(self, variables, batch, key, clock):
         fake, _ = self._fake(variables, key, batch["x"])
         real, fake = self._critic(variables, batch["x"]), self._critic(variables, fake)
         k = variables["critic"]["equilibrium"]["k"]
         loss = (fake - real).mean() + (real**2 + fake**2).mean() + 0.1 * k * real.mean()
         new = jax.lax.stop_gradient(jnp.clip(k + 0.01 * (real - fake).mean(), -1, 1))
-        return LossOutput(loss, {"k": new}, {"critic": {"equilibrium": {"k": new}}})
+        return LossOutput(loss, {"k": new}, memory={"critic": {"equilibrium": {"k": new}}})
 
-    def generator_loss(self, variables, batch, key, step):
+    def generator_loss(self, variables, batch, key, clock):
         fake, changed = self._fake(variables, key, batch["x"])
         return LossOutput(-self._critic(variables, fake).mean() + (fake**2).mean(), {}, {"generator": changed})
 
@@ -66,7 +66,7 @@ class Duel:
         make = {"adam": optax.adam, "sgd": optax.sgd}[self.optimizer]
         return {
             "critic": Play(("critic",), self.critic_loss, make(1e-2)),
-            "generator": Play(("generator",), self.generator_loss, make(1e-2), every(3)),
+            "generator": Play(("generator",), self.generator_loss, make(1e-2), Every(3)),
         }
 
     def sample(self, variables, key, n, context=None):
@@ -88,9 +88,9 @@ class Exploding:
     def init(self, key, batch):
         return {"only": {"params": {"w": jnp.zeros(2)}}}
 
-    def loss(self, variables, batch, key, step):
+    def loss(self, variables, batch, key, clock):
         w = variables["only"]["params"]["w"]
-        return LossOutput(((w - batch["x"]) ** 2).mean() + jnp.where(step >= self.at, jnp.nan, 0.0))
+        return LossOutput(((w - batch["x"]) ** 2).mean() + jnp.where(clock.step >= self.at, jnp.nan, 0.0))
 
     def plays(self):
         return {"descend": Play(("only",), self.loss, optax.sgd(0.1))}

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import optax
 
-from jaxgen.contracts import always
 from jaxgen.data import ArraySource, Splits
 from jaxgen.models.flows.real_nvp import real_nvp_image
 from jaxgen.models.gans import dense_wgan_gp
@@ -59,8 +58,8 @@ def game(kind: str):
     if kind == "gan":
         return replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), data, None
     model = Duel()
-    alone = {"generator": model.plays()["generator"]._replace(when=always, optimizer=optax.adam(1e-2))}
-    return model, data, (Phase(alone, data.train, 10), Phase(model.plays(), data.train, STEPS - 10))
+    alone = {"generator": model.plays()["generator"]._replace(when=None, optimizer=optax.adam(1e-2))}
+    return model, data, (Phase(alone, 10), Phase(model.plays(), STEPS - 10))
 
 
 def train(kind: str, folder: Path, *, kill_at: int | None = None, resume: bool = False):

@@ -51,8 +51,8 @@ def splits(source=ArraySource):
 
 def state(folder, settings, model, data):
     """Everything the last checkpoint holds, as arrays."""
-    phases = (Phase(model.plays(), data.train, settings.steps),)
-    run = Run(model, phases, data.valid, (settings,), (None,), None, False)
+    phases = (Phase(model.plays(), settings.steps, data.train),)
+    run = Run(model, phases, data.valid, (settings,), (None,))
     with Checkpoints(folder / "checkpoints", read_only=True) as saved:
         step, trees, progress = saved.restore(lambda step: _trees(run.abstract))
     return step, jax.tree.map(lambda a: jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a, trees), progress
@@ -551,7 +551,7 @@ class Spiking(Exploding):
         super().__init__(10**6)
         object.__setattr__(self, "height", height)
 
-    def loss(self, variables, batch, key, step):
+    def loss(self, variables, batch, key, clock):
         w = variables["only"]["params"]["w"]
         return LossOutput(((w - batch["x"]) ** 2).mean() + jnp.where(step == 6, self.height, 0.0) * w.sum())
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_read_stops_the_run_with_its_sentence_at_its_step(tmp_pat
 
 def test_zipped_sources():
     class Pair(Exploding):
-        def loss(self, variables, batch, key, step):
+        def loss(self, variables, batch, key, clock):
             w = variables["only"]["params"]["w"]
             return LossOutput(((w - batch["a"]["x"].mean(0) - batch["b"]["x"].mean(0)) ** 2).mean())
 
@@ -113,7 +113,7 @@ def test_the_best_variables_are_kept(tmp_path):
     """The loss descends to 1 and then, its target moved far away, grows: the best are those of the turn."""
 
     class Turning(Exploding):
-        def loss(self, variables, batch, key, step):
+        def loss(self, variables, batch, key, clock):
             target = jax.numpy.where(step < 8, 0.0, 50.0)
             w = variables["only"]["params"]["w"]
             return LossOutput(((w - target - batch["x"]) ** 2).mean())
@@ -224,7 +224,7 @@ def test_figures_of_ones_own_are_monitored_and_the_variables_themselves_are_eval
         monitor = ("height", "min")
 
     settings = Settings(**vars(SHORT) | {"eval_raw": True})
-    bound = fit(Climber(10**6), splits(), settings, figures=furthest, out=tmp_path, progress=False)
+    bound = fit(Climber(10**6), splits(), settings, metrics=furthest, out=tmp_path, progress=False)
     lines = [line for line in RunFolder(tmp_path).lines() if "valid/height" in line]
     assert [line["step"] for line in lines] == [4, 8, 12]
     averages, raw = ([line[f"{kind}/height"] for line in lines] for kind in ("valid", "raw"))
@@ -261,7 +261,7 @@ def test_a_folder_is_never_overwritten_in_part(tmp_path):
         (dict(data=X, settings=Settings(devices=99)), "devices=99"),
         (dict(data=X, settings=Settings(accumulate=0)), "accumulate=0"),
         (dict(data=X, settings=Settings(batch_size=16, accumulate=3)), "in accumulate=3 parts"),
-        (dict(data=X[:5], steps=5), "batch_size=128 is more than the 5 rows"),
+        (dict(data=X[:5], steps=5), "batch_size=128 is more than the 5 examples"),
         (dict(data=np.full((200, 2), np.nan, np.float32), steps=5), "x"),
         (dict(data={"y": X}, steps=5), "x"),
         (dict(data=np.array([["a", "b"]] * 200), steps=5), "x"),

@@ -23,8 +23,8 @@ CLOCK = ("steps_per_second", "examples_per_second", "seconds/", "device_memory")
 def final_state(kind: str, folder: Path):
     """Everything the last checkpoint holds."""
     model, data, phases = game(kind)
-    phases = phases or (Phase(model.plays(), data.train, STEPS),)
-    run = Run(model, phases, data.valid, (SETTINGS,), (folder,), None, False)
+    phases = [p._replace(data=data.train) for p in phases or (Phase(model.plays(), STEPS),)]
+    run = Run(model, phases, data.valid, (SETTINGS,), (folder,))
     with run.records[0] as record:
         state, known = record.restore(lambda step: run._abstract_in(run._phase_of(step)))
     assert state.step == STEPS

@@ -75,9 +75,9 @@ def test_a_play_that_rests_is_not_computed():
     called = []
 
     class Counting(Duel):
-        def generator_loss(self, variables, batch, key, step):
+        def generator_loss(self, variables, batch, key, clock):
             jax.debug.callback(lambda: called.append(1))
-            return super().generator_loss(variables, batch, key, step)
+            return super().generator_loss(variables, batch, key, clock)
 
     fit_seeds(Counting(), points(96, 0), replace(SETTINGS, steps=6), seeds=(0, 1), progress=False)
     jax.effects_barrier()
@@ -121,15 +121,15 @@ class Unlucky(Exploding):
     def init(self, key, batch):
         return {"only": {"params": {"w": jnp.zeros(2)}, "constants": {"luck": jax.random.normal(key)}}}
 
-    def loss(self, variables, batch, key, step):
-        out = super().loss(variables, batch, key, step)
+    def loss(self, variables, batch, key, clock):
+        out = super().loss(variables, batch, key, clock)
         fine = LossOutput(((variables["only"]["params"]["w"] - batch["x"]) ** 2).mean())
         return jax.tree.map(lambda a, b: jnp.where(variables["only"]["constants"]["luck"] > 0, a, b), fine, out)
 
 
 def test_a_seed_that_explodes_is_told_by_its_folder(tmp_path):
     model, rows = Unlucky(4), points(96, 0)
-    luck = {seed: float(init_state(model, {}, jax.random.key(seed), rows).state["only"]["constants"]["luck"]) for seed in range(9)}
+    luck = {seed: float(init_state(model, {}, jax.random.key(seed), rows).collections["only"]["constants"]["luck"]) for seed in range(9)}
     good, bad = max(luck, key=luck.get), min(luck, key=luck.get)
     assert luck[good] > 0 > luck[bad]
     settings = Settings(steps=8, batch_size=16)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.contracts import LossOutput, Play, always, every
+from jaxgen.contracts import Clock, Every, LossOutput, Phase, Play
 from jaxgen.training import enter_phase, init_state, make_train_step, many_steps
 from tests.training.games import Duel
 
@@ -45,21 +45,20 @@ def test_plays_move_when_they_should(duel):
 @pytest.mark.parametrize(
     ("when", "steps"),
     [
-        (every(5), [4, 9, 14]),
-        (every(1, start=3, stop=6), [3, 4, 5]),
-        (every(2, start=3), [4, 6, 8, 10, 12, 14]),
-        (always, list(range(16))),
+        (Every(5), [4, 9, 14]),
+        (Every(1, start=3, stop=6), [3, 4, 5]),
+        (Every(2, start=3), [4, 6, 8, 10, 12, 14]),
     ],
 )
-def test_when(when, steps):
-    assert [i for i in range(16) if when(jnp.int32(i))] == steps
+def test_every_counts_the_steps_of_the_phase(when, steps):
+    assert [i for i in range(16) if when(Clock(step=i + 100, phase_step=i, moves=7))] == steps
 
 
 def test_state_without_gradients_replaces_only_its_collections(duel):
     states, _ = duel
-    ks = [float(s.state["critic"]["equilibrium"]["k"]) for s in states]
+    ks = [float(s.collections["critic"]["equilibrium"]["k"]) for s in states]
     assert len(set(ks)) == len(ks)
-    means = [np.asarray(s.state["generator"]["batch_stats"]["BatchNorm_0"]["mean"]) for s in states]
+    means = [np.asarray(s.collections["generator"]["batch_stats"]["BatchNorm_0"]["mean"]) for s in states]
     assert (means[2] == means[0]).all() and (means[3] != means[2]).any()
 
 
@@ -67,7 +66,6 @@ def test_averages_follow_every_floating_variable(duel):
     states, _ = duel
     for play, pick in (
         ("critic", lambda v: v["critic"]["params"]["layers_0"]["kernel"]),
-        ("critic", lambda v: v["critic"]["equilibrium"]["k"]),
         ("generator", lambda v: v["generator"]["params"]["Dense_0"]["kernel"]),
         ("generator", lambda v: v["generator"]["batch_stats"]["BatchNorm_0"]["mean"]),
     ):
@@ -80,8 +78,13 @@ def test_averages_follow_every_floating_variable(duel):
         np.testing.assert_allclose(pick(states[-1].average), average, rtol=2e-6, atol=1e-7)
 
 
+def test_memory_is_never_averaged(duel):
+    for state in duel[0]:
+        assert float(state.average["critic"]["equilibrium"]["k"]) == float(state.collections["critic"]["equilibrium"]["k"])
+
+
 def test_each_step_and_play_has_its_own_key():
-    def loss(variables, batch, key, step):
+    def loss(variables, batch, key, clock):
         return LossOutput(jnp.float32(0), {"noise": jax.random.normal(key), "key": jax.random.key_data(key)[1]})
 
     plays = {name: Play(("p",), loss, optax.sgd(0.1)) for name in ("a", "b")}
@@ -92,18 +95,17 @@ def test_each_step_and_play_has_its_own_key():
 
     step = jax.jit(make_train_step(plays))
     state, noise = init_state(Still(), plays, jax.random.key(3), BATCH), []
-    run_key = state.key
     for i in range(3):
         state, metrics = step(state, BATCH)
         noise += [float(metrics["a"]["noise"]), float(metrics["b"]["noise"])]
-        expected = jax.random.normal(jax.random.fold_in(jax.random.fold_in(run_key, i), 1))
-        assert float(metrics["b"]["noise"]) == float(expected)
+        alone = make_train_step({"b": plays["b"]})(state.replace(step=state.step - 1), BATCH)[1]
+        assert float(metrics["b"]["noise"]) == float(alone["b"]["noise"]), "a play's noise does not depend on the others"
     assert len(set(noise)) == 6
 
 
 def test_a_play_may_move_two_players_and_plays_may_share_one():
     def toward(target):
-        def loss(variables, batch, key, step):
+        def loss(variables, batch, key, clock):
             return LossOutput(sum(((variables[p]["params"]["w"] - target) ** 2).sum() for p in "ab"))
 
         return loss
@@ -149,10 +151,10 @@ def test_entering_a_phase_keeps_variables_and_starts_optimizers():
     model = Duel()
     state = init_state(model, model.plays(), jax.random.key(0), BATCH)
     state, _ = jax.jit(make_train_step(model.plays()))(state, BATCH)
-    alone = {"generator": model.plays()["generator"]._replace(when=always)}
-    entered = enter_phase(state, alone)
+    alone = {"generator": model.plays()["generator"]._replace(when=None)}
+    entered = enter_phase(state, Phase(alone, 1))
     assert set(entered.opt_state) == set(entered.moves) == {"generator"}
-    assert int(entered.step) == 1 and int(entered.moves["generator"]) == 0
+    assert int(entered.step) == 1 and int(entered.phase_step) == 0 and int(entered.moves["generator"]) == 0
     chex.assert_trees_all_equal(entered.params, state.params)
 
 
@@ -170,11 +172,11 @@ def regression(parameter=2):
         def init(self, key, batch):
             return {"only": {"params": {"w": jax.random.normal(key, (parameter,))}}}
 
-    def loss(variables, batch, key, step):
+    def loss(variables, batch, key, clock):
         error = batch["x"] @ variables["only"]["params"]["w"] - batch["y"]
         return LossOutput((error**2).mean(), {"bias": error.mean()})
 
-    plays = {"fit": Play(("only",), loss, optax.sgd(0.1))}
+    plays = {"fit": Play(("only",), loss, optax.sgd(0.1), accumulates=True)}
     batch = {"x": X[:24], "y": np.float32(np.random.default_rng(1).normal(size=24))}
     return plays, batch, init_state(Regression(), plays, jax.random.key(0), batch)
 
@@ -194,7 +196,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch():
 def test_each_part_of_a_batch_has_noise_of_its_own():
     plays, batch, state = regression()
 
-    def noise(variables, batch, key, step):
+    def noise(variables, batch, key, clock):
         drawn = jax.random.normal(key, (len(batch["x"]),))
         return LossOutput(0 * variables["only"]["params"]["w"].sum(), {"first": drawn[0], "square": drawn[0] ** 2})
 
@@ -205,13 +207,16 @@ def test_each_part_of_a_batch_has_noise_of_its_own():
 
 def test_what_parts_cannot_give_is_refused_with_the_reason():
     plays, batch, state = regression()
-    with pytest.raises(ValueError, match="'fit' is no mean over rows"):
-        make_train_step({"fit": plays["fit"]._replace(mean_over_rows=False)}, accumulate=2)(state, batch)
-    with pytest.raises(ValueError, match="24 rows cannot be divided into accumulate=5"):
+    with pytest.raises(ValueError, match="'fit' is not a mean over examples"):
+        make_train_step({"fit": plays["fit"]._replace(accumulates=False)}, accumulate=2)(state, batch)
+    with pytest.raises(ValueError, match="divide the batch of 24 examples, got 5"):
         make_train_step(plays, accumulate=5)(state, batch)
     model = Duel()
     state = init_state(model, model.plays(), jax.random.key(0), BATCH)
-    with pytest.raises(ValueError, match="'critic' changes state without a gradient"):
+    means = {name: play._replace(accumulates=True) for name, play in model.plays().items()}
+    with pytest.raises(ValueError, match="'critic' updates collections without gradients"):
+        make_train_step(means, accumulate=2)(state, BATCH)
+    with pytest.raises(ValueError, match="'critic' is not a mean over examples"):  # unless a play says so
         make_train_step(model.plays(), accumulate=2)(state, BATCH)
 
 
@@ -221,17 +226,17 @@ def test_a_move_that_is_not_finite_is_left_out_whole(where):
     model = Duel()
     spike = {"loss": lambda w: jnp.inf, "gradient": lambda w: jnp.sqrt(jnp.abs(0 * w)).sum()}[where]
 
-    def broken(variables, batch, key, step):
-        out = model.critic_loss(variables, batch, key, step)
+    def broken(variables, batch, key, clock):
+        out = model.critic_loss(variables, batch, key, clock)
         kernel = variables["critic"]["params"]["layers_0"]["kernel"]
-        return out.replace(value=out.value + jax.lax.cond(step == 1, spike, lambda w: 0.0, kernel))
+        return out.replace(value=out.value + jax.lax.cond(clock.step == 1, spike, lambda w: 0.0, kernel))
 
     plays = {"critic": model.plays()["critic"]._replace(loss=broken)}
-    plays["generator"] = model.plays()["generator"]._replace(when=always)
+    plays["generator"] = model.plays()["generator"]._replace(when=None)
     step = jax.jit(make_train_step(plays, skip_non_finite=True))
     first, good = step(init_state(model, plays, jax.random.key(0), BATCH), BATCH)
     second, bad = step(first, BATCH)
-    kept = ("params", "state", "average")
+    kept = ("params", "collections", "average")
     for name in kept:
         before, after = getattr(first, name), getattr(second, name)
         chex.assert_trees_all_equal(before["critic"], after["critic"])

@@ -14,10 +14,11 @@ from jaxgen.arguments import real
 from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.dequantization import Dequantization, quantize
 from jaxgen.distributions.standard import Standard
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
+from jaxgen.models.players import forward
 from jaxgen.precision import at_least_float32
 
 
@@ -61,19 +62,17 @@ class Flow:
     def plays(self) -> Mapping[str, Play]:
         """One play: maximum likelihood by Adam, its gradients clipped to norm 50 (a likelihood sums over the event)."""
         players = ("dequantizer", "flow") if self._learns_noise else ("flow",)
-        return {"flow": Play(players, self.loss, optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3)))}
+        optimizer = optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3))
+        return {"flow": Play(players, self.loss, optimizer, accumulates=True)}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
-        """The negative log-likelihood in nats; in training mode: batch statistics move, dropout drops.
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
+        """The negative log-likelihood in nats; in training mode (`jaxgen.models.players.forward`).
 
         A flow that rebuilds its inputs for the gradient reports what that loses, `reconstruction_error` of two rows.
         """
-        noise_key, dropout_key = jax.random.split(key)
+        noise_key, flow_key = jax.random.split(key)
         y, data_log_det = self._continuous(variables, batch["x"], noise_key)
-        mutable = ["batch_stats"] if "batch_stats" in variables["flow"] else []
-        (z, log_det), state = self.bijector.apply(
-            variables["flow"], y, batch.get("context"), rngs={"dropout": dropout_key}, mutable=mutable
-        )
+        (z, log_det), statistics = forward(self.bijector, variables["flow"], y, batch.get("context"), key=flow_key)
         log_prob = self.base.log_prob(z) + log_det + data_log_det
         metrics = {**self._figures(log_prob), "log_det": log_det.mean()}
         if reverses(self.bijector):
@@ -81,7 +80,7 @@ class Flow:
             metrics["reconstruction_error"] = reconstruction_error(
                 self.bijector, variables["flow"], few, None if context is None else context[:2]
             )
-        return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": state} if state else {})
+        return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": statistics} if statistics else {})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`log_prob` in nats, and `bits_per_dim` of integers or `negative_log_likelihood` (nats) of continuous data."""
@@ -102,7 +101,7 @@ class Flow:
 
         def one(key: Key | None) -> Array:
             y, data_log_det = self._continuous(variables, x, key)
-            z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, len(y)))
+            (z, log_det), _ = forward(self.bijector, variables["flow"], y, _rows(context, len(y)))
             return self.base.log_prob(z) + log_det + data_log_det
 
         if self.dequantization is None or key is None or samples == 1:
@@ -131,9 +130,7 @@ class Flow:
         if self._learns_noise:
             raise ValueError("A flow whose dequantization is learned has `sample` and `log_prob`, not both in one pass.")
         z = self.base.sample(key, n)
-        y, log_det = self.bijector.apply(
-            variables["flow"], z, _rows(context, n), method="inverse_and_log_det"
-        )
+        (y, log_det), _ = forward(self.bijector, variables["flow"], z, _rows(context, n), method="inverse_and_log_det")
         log_prob = self.base.log_prob(z) - log_det
         if self.dequantization is None:
             return y, log_prob
@@ -143,13 +140,13 @@ class Flow:
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """Data to latents [B, *event]; raises as `log_prob` does."""
         y, _ = self._continuous(variables, x, key)
-        return self.bijector.apply(variables["flow"], y, _rows(context, len(y)), method="forward")
+        return forward(self.bijector, variables["flow"], y, _rows(context, len(y)), method="forward")[0]
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents [B, *event] to data."""
         z = real("z", z)
         self._check(z)
-        y = self.bijector.apply(variables["flow"], z, _rows(context, len(z)), method="inverse")
+        y, _ = forward(self.bijector, variables["flow"], z, _rows(context, len(z)), method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
 
     @property

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.targets import Target
 from jaxgen.models.flows.flow import Flow
 
@@ -58,9 +58,10 @@ class ReverseKL:
 
     def plays(self) -> Mapping[str, Play]:
         """One play: reverse KL by Adam, its gradients clipped to norm 10."""
-        return {"reverse_kl": Play(("flow",), self.loss, optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3)))}
+        optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3))
+        return {"reverse_kl": Play(("flow",), self.loss, optimizer, accumulates=True)}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """`E_q[log q(x) - log f(x)]` in nats, the free energy: KL(q || p) - log Z."""
         x, log_q = self.flow.sample_and_log_prob(variables, key, len(batch["x"]))
         if self.path_derivative:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.losses.energies import convergence_measure, equilibrium_critic, next_equilibrium
 from jaxgen.models.gans.ebgan import EBGAN
 from jaxgen.models.gans.optimizers import Adam, Optimizer
@@ -51,12 +51,12 @@ class BEGAN(EBGAN):
         variables = super().init(key, batch)
         return {**variables, "critic": {**variables["critic"], "equilibrium": {"k": jnp.zeros(())}}}
 
-    def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: `k`, and `convergence`, M."""
         game_key, seen_key, critic_key = jax.random.split(key, 3)
-        out = super().generator_loss(variables, batch, game_key, step)
+        out = super().generator_loss(variables, batch, game_key, clock)
         # as the critic sees them in training, as it did the samples
-        real, context = self._seen(self._scaled(batch["x"]), seen_key, step), pack(batch.get("context"), self.packing)
+        real, context = self._seen(self._scaled(batch["x"]), seen_key, clock), pack(batch.get("context"), self.packing)
         on_real = self._judge(variables["critic"], real, context, critic_key)[0].score
         on_fake = out.metrics["score"][None]
         k = variables["critic"]["equilibrium"]["k"]
@@ -64,7 +64,7 @@ class BEGAN(EBGAN):
         convergence = convergence_measure(on_real, on_fake, self.gamma)
         return out.replace(
             metrics={**out.metrics, "k": k, "convergence": convergence},
-            state={**out.state, "critic": {"equilibrium": {"k": after}}},
+            memory={**out.memory, "critic": {"equilibrium": {"k": after}}},
         )
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:

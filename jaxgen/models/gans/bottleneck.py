@@ -32,7 +32,7 @@ class BottleneckCritic(nn.Module):
     """An event to a score, by way of a code, and to the code's KL in nats, [B].
 
     Attributes:
-        drawn: with a `dropout` stream the code is drawn; without one, or where this is False, it is its mean.
+        drawn: with a `noise` stream the code is drawn; without one, or where this is False, it is its mean.
     """
 
     network: nn.Module
@@ -46,8 +46,8 @@ class BottleneckCritic(nn.Module):
         h = self.network(told(self.condition, x, context))
         mean, log_variance, _ = GaussianHead(self.codes, name="code")(h)
         code = mean
-        if self.drawn and self.has_rng("dropout"):
-            code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("dropout"), mean.shape)
+        if self.drawn and self.has_rng("noise"):
+            code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("noise"), mean.shape)
         score = scored(self.condition, ScalarHead(name="head")(code), code, context)
         return Judgement(score, kl_to_standard_normal(mean, log_variance))
 
@@ -81,9 +81,10 @@ class BottleneckGAN(GAN):
         kl = jnp.concatenate([on_real.features, on_fake.features])
         after = next_dual(beta, kl, self.information, self.dual_rate)
         return LossOutput(
-            bottleneck(kl, beta, self.information), {"kl": kl.mean(), "beta": beta}, {"dual": {"beta": after}}
-        )
+            bottleneck(kl, beta, self.information), {"kl": kl.mean(), "beta": beta},
+            memory={"critic": {"dual": {"beta": after}}},
+        )  # fmt: skip
 
     def _judge_for_generator(self, critic: Collections, x: Array, context: Array | None, key: Key) -> Judgement:
         # in all but the code as in training: batch statistics are the batch's
-        return forward(dataclasses.replace(self._critic, drawn=False), critic, (x, context), key)[0]
+        return forward(dataclasses.replace(self._critic, drawn=False), critic, (x, context), key=key)[0]

@@ -16,10 +16,10 @@ class Criterion(Protocol):
     """Both methods return a scalar to be minimised, from scores [B]: logits, or a critic's real numbers.
 
     Attributes:
-        mean_over_rows: whether both are means over rows.
+        accumulates: whether both are means over examples (`jaxgen.contracts.Play`).
     """
 
-    mean_over_rows: bool
+    accumulates: bool
 
     def critic(self, real: Array, fake: Array) -> Array: ...
 
@@ -34,7 +34,7 @@ class NonSaturating:
         real_label: below one, 0.9 say, smooths the labels of real rows.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     real_label: float = 1.0
 
@@ -57,7 +57,7 @@ class Minimax(NonSaturating):
 class ImportanceWeighted(NonSaturating):
     """Hu et al. 2018, equation 16: samples weighted by their density ratios p/q over the batch."""
 
-    mean_over_rows: ClassVar = False
+    accumulates: ClassVar = False
 
     def generator(self, fake: Array) -> Array:
         return adversarial.importance_weighted_generator(fake)
@@ -80,7 +80,7 @@ class LeastSquares:
         c: what the generator wants its rows to be given. (-1, 1, 0) descends Pearson's chi^2.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     a: float = 0.0
     b: float = 1.0
@@ -97,7 +97,7 @@ class LeastSquares:
 class Hinge:
     """Lim & Ye 2017; the criterion of SAGAN."""
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.hinge_critic(real, fake)
@@ -110,7 +110,7 @@ class Hinge:
 class Wasserstein:
     """Arjovsky et al. 2017; the critic's slope is for weight clipping or a penalty to bound."""
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.wasserstein_critic(real, fake)
@@ -128,7 +128,7 @@ class FDivergence:
         alternative: the generator's loss of section 3.2, which does not saturate.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     divergence: f_divergences.Divergence
     alternative: bool = False
@@ -148,7 +148,7 @@ class Energy:
         margin: what the critic gives generated rows at the least.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     margin: float = 1.0
 

@@ -79,8 +79,8 @@ class EBGAN(GAN):
     def plays(self) -> Mapping[str, Play]:
         plays = super().plays()
         # the pulling-away term is of pairs
-        alone = plays["generator"].mean_over_rows and not self.pulling_away
-        return {**plays, "generator": plays["generator"]._replace(mean_over_rows=alone)}
+        alone = plays["generator"].accumulates and not self.pulling_away
+        return {**plays, "generator": plays["generator"]._replace(accumulates=alone)}
 
     def _generator_term(
         self, variables: Variables, on_fake: Judgement, z: Array, context: Array | None

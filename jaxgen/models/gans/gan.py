@@ -22,7 +22,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgen.arguments import counts, rows, shape
-from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Play, Step, Variables, every
+from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Play, Variables
 from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.standard import Standard
 from jaxgen.metrics.collapse import distance_ratio
@@ -41,8 +41,8 @@ from jaxgen.sharding import sharded
 
 COMPARED = 64
 """Rows whose distances each step reports: those of all would bring a great batch together on every device."""
-Transform = Callable[[Array, Key, Step], Array]
-"""What the critic is given in place of data and samples: instance noise, augmentations."""
+Transform = Callable[[Array, Key, Array], Array]
+"""`(x, key, step) -> x`, what the critic sees of data and samples: instance noise, augmentations; the phase's step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,17 +123,17 @@ class GAN:
 
     def plays(self) -> dict[str, Play]:
         alone = self.packing == 1
-        by_rows = alone and all(penalty.mean_over_rows for penalty in self.penalties)
-        turn = every(self.critic_steps)
+        by_rows = alone and all(penalty.accumulates for penalty in self.penalties)
+        turn = None if self.critic_steps == 1 else Every(self.critic_steps)
         return {
-            "critic": Play(("critic",), self.critic_loss, self.critic_optimizer(), mean_over_rows=by_rows),
+            "critic": Play(("critic",), self.critic_loss, self.critic_optimizer(), accumulates=by_rows),
             "generator": Play(
                 ("generator",), self.generator_loss, self.generator_optimizer(), turn,
-                alone and self.criterion.mean_over_rows,
+                alone and self.criterion.accumulates,
             ),
         }  # fmt: skip
 
-    def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, the `penalty`, and `distance_ratio`, the mean distance between
         the first samples over that between rows of data, as the critic sees them: it falls when the generator collapses.
 
@@ -146,37 +146,37 @@ class GAN:
         real, context = self._scaled(batch["x"]), batch.get("context")
         z = self.noise(z_key, len(real))
         fake, _ = self._generate(variables, z, context, generator_key)
-        real, fake = self._seen(real, real_key, step), self._seen(lax.stop_gradient(fake), fake_key, step)
+        real, fake = self._seen(real, real_key, clock), self._seen(lax.stop_gradient(fake), fake_key, clock)
         packed = pack(context, self.packing)
         on_real, state = self._judge(variables["critic"], real, packed, on_real_key)
         on_fake, state = self._judge({**variables["critic"], **state}, fake, packed, on_fake_key)
         term = self._critic_term(variables, on_real, on_fake, z, context)
-        penalty = self._penalty(variables, real, fake, packed, penalty_key, step)
+        penalty = self._penalty(variables, real, fake, packed, penalty_key, clock)
         figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
         figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if len(real) > 1 else {}
         figures |= {"penalty": penalty} if self.penalties else {}
         return LossOutput(
             self._contest(variables, on_real, on_fake) + penalty + term.value,
-            {**figures, **term.metrics}, {"critic": {**state, **term.state}},
+            {**figures, **term.metrics}, {"critic": state}, term.memory,
         )  # fmt: skip
 
-    def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
         z, context = self.noise(z_key, len(batch["x"])), batch.get("context")
         fake, state = self._generate(variables, z, context, generator_key)
         judged = self._judge_for_generator(
-            variables["critic"], self._seen(fake, seen_key, step), pack(context, self.packing), critic_key
+            variables["critic"], self._seen(fake, seen_key, clock), pack(context, self.packing), critic_key
         )
         term = self._generator_term(variables, judged, z, context)
         value = self.criterion.generator(judged.score) + term.value
-        figures = {"score": judged.score.mean(), **term.metrics}
+        figures, memory = {"score": judged.score.mean(), **term.metrics}, {}
         if self.proximal is not None:
             mine = variables["generator"]
-            previous = self.proximal.refresh(mine["previous"], mine["params"], step // self.critic_steps)
+            previous = self.proximal.refresh(mine["previous"], mine["params"], clock.moves)
             before, _ = self._generate({"generator": {**mine, "params": previous}}, z, context, generator_key)
             figures["proximal"] = self.proximal.penalty(fake, before)
-            value, state = value + figures["proximal"], {**state, "previous": previous}
-        return LossOutput(value, figures, {"generator": state})
+            value, memory = value + figures["proximal"], {"generator": {"previous": previous}}
+        return LossOutput(value, figures, {"generator": state}, memory)
 
     def _contest(self, variables: Variables, on_real: Judgement, on_fake: Judgement) -> Array:
         """The critic's loss of the scores."""
@@ -185,7 +185,7 @@ class GAN:
     def _critic_term(
         self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
     ) -> LossOutput:
-        """What a variant adds to the critic's loss; its state is of the critic's collections."""
+        """What a variant adds to the critic's loss."""
         return LossOutput(jnp.zeros(()))
 
     def _generator_term(
@@ -223,10 +223,10 @@ class GAN:
     def _scaled(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
 
-    def _seen(self, x: Array, key: Key, step: Step) -> Array:
+    def _seen(self, x: Array, key: Key, clock: Clock) -> Array:
         """Rows as the critic sees them in training."""
         for i, transform in enumerate(self.transforms):
-            x = transform(x, jax.random.fold_in(key, i), step)
+            x = transform(x, jax.random.fold_in(key, i), clock.phase_step)
         return pack(x, self.packing)
 
     def _generate(
@@ -234,24 +234,24 @@ class GAN:
     ) -> tuple[Array, Mapping[str, Any]]:
         """G(z) on the networks' scale, and the state that a training pass leaves."""
         mine = {name: value for name, value in variables["generator"].items() if name != "previous"}
-        return forward(self._generator, mine, (z, context), key)
+        return forward(self._generator, mine, (z, context), key=key)
 
     def _judge(
         self, critic: Collections, x: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Judgement, Mapping[str, Any]]:
         """On what the critic sees, and the state that a training pass leaves."""
-        return forward(self._critic, critic, (x, context), key)
+        return forward(self._critic, critic, (x, context), key=key)
 
     def _judge_for_generator(self, critic: Collections, x: Array, context: Array | None, key: Key) -> Judgement:
         return self._judge(critic, x, context, key)[0]
 
     def _penalty(
-        self, variables: Variables, real: Array, fake: Array, context: Array | None, key: Key, step: Step
+        self, variables: Variables, real: Array, fake: Array, context: Array | None, key: Key, clock: Clock
     ) -> Array:
         judge_key, *keys = jax.random.split(key, len(self.penalties) + 1)
 
         def critic(x: Array) -> Array:
             return self._judge(variables["critic"], x, context, judge_key)[0].score
 
-        penalties = (penalty(critic, real, fake, k, step) for penalty, k in zip(self.penalties, keys, strict=True))
+        penalties = (penalty(critic, real, fake, k, clock) for penalty, k in zip(self.penalties, keys, strict=True))
         return sum(penalties, start=jnp.zeros(()))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.contracts import Array, Step
+from jaxgen.contracts import Array
 from jaxgen.losses.penalties import proximal
 
 
@@ -27,7 +27,7 @@ class Proximal:
     every: int = 10
     decay: float = 0.0
 
-    def refresh(self, previous: dict, present: dict, move: Step) -> dict:
+    def refresh(self, previous: dict, present: dict, move: Array) -> dict:
         """The earlier parameters that move number `move` is held to."""
         present = lax.stop_gradient(present)
         keep = self.decay if self.decay else jnp.where(move % self.every == 0, 0.0, 1.0)

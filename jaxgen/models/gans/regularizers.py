@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxgen.contracts import Array, Key, Step, every
+from jaxgen.contracts import Array, Clock, Key
 from jaxgen.losses.penalties import (
     Critic,
     consistency_penalty,
@@ -22,10 +22,10 @@ from jaxgen.losses.penalties import (
 
 
 class Penalty(Protocol):
-    mean_over_rows: bool
-    """Whether it is one: what DRAGAN's points are depends on the batch."""
+    accumulates: bool
+    """Whether it is a mean over examples (`jaxgen.contracts.Play`); DRAGAN's points depend on the batch."""
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         """A scalar to be minimised by the critic.
 
         Args:
@@ -42,13 +42,13 @@ class GradientPenalty:
         one_sided: slopes of at most `target`.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     weight: float = 10.0
     target: float = 1.0
     one_sided: bool = False
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         return gradient_penalty(critic, real, fake, key, self.target, self.weight, self.one_sided)
 
 
@@ -60,12 +60,12 @@ class DRAGAN:
         shrink: as in `jaxgen.losses.dragan_points`.
     """
 
-    mean_over_rows: ClassVar = False
+    accumulates: ClassVar = False
 
     weight: float = 10.0
     shrink: bool = False
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         points = dragan_points(real, key, self.shrink)
         return norm_penalty(gradient_norm(critic, points), weight=self.weight)
 
@@ -74,11 +74,11 @@ class DRAGAN:
 class R1:
     """Mescheder et al. 2018: slopes of zero at the real rows; the weight is their gamma, halved in the loss."""
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     weight: float = 10.0
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         return zero_centred_penalty(critic, real, self.weight)
 
 
@@ -86,11 +86,11 @@ class R1:
 class R2:
     """Mescheder et al. 2018: slopes of zero at the generated rows; the weight is their gamma, halved in the loss."""
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     weight: float = 10.0
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         return zero_centred_penalty(critic, fake, self.weight)
 
 
@@ -103,36 +103,36 @@ class Consistency:
         transform: `(x, key, step) -> x`, the augmentation.
     """
 
-    mean_over_rows: ClassVar = True
+    accumulates: ClassVar = True
 
     weight: float
-    transform: Callable[[Array, Key, Step], Array]
+    transform: Callable[[Array, Key, Array], Array]
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
-        return consistency_penalty(critic(real), critic(self.transform(real, key, step)), self.weight)
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
+        return consistency_penalty(critic(real), critic(self.transform(real, key, clock.phase_step)), self.weight)
 
 
 @dataclasses.dataclass(frozen=True)
 class Lazy:
-    """Another penalty, computed on the last of each n steps alone and n times as strong there.
+    """Another penalty, computed only on the last of each n moves of the critic, n times as strong there.
 
     Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1: the penalty of R1 each 16
-    steps. At other steps the value is zero, and costs nothing.
+    steps. At other moves the value is zero, and costs nothing.
 
     Attributes:
-        every: n, in steps of the run. Where the critic does not move at each, a multiple of the steps between its moves.
+        every: n, in moves of the critic.
     """
 
     penalty: Penalty
     every: int
 
     @property
-    def mean_over_rows(self) -> bool:
-        return self.penalty.mean_over_rows
+    def accumulates(self) -> bool:
+        return self.penalty.accumulates
 
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, step: Step) -> Array:
+    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key, clock: Clock) -> Array:
         def computed() -> Array:
-            return self.every * self.penalty(critic, real, fake, key, step)
+            return self.every * self.penalty(critic, real, fake, key, clock)
 
         dtype = jax.eval_shape(computed).dtype
-        return jax.lax.cond(every(self.every)(step), computed, lambda: jnp.zeros((), dtype))
+        return jax.lax.cond(clock.moves % self.every == self.every - 1, computed, lambda: jnp.zeros((), dtype))

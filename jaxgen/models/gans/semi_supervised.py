@@ -17,7 +17,7 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import feature_matching
 from jaxgen.losses.semi_supervised import k_plus_one_labelled, k_plus_one_unlabelled
 from jaxgen.models.gans.gan import GAN
@@ -76,19 +76,19 @@ class SemiSupervisedGAN(GAN):
 
     def plays(self) -> Mapping[str, Play]:
         plays = super().plays()
-        return {**plays, "generator": plays["generator"]._replace(mean_over_rows=False)}
+        return {**plays, "generator": plays["generator"]._replace(accumulates=False)}
 
-    def critic_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: its parts, and `labelled_accuracy`, on the labelled rows."""
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 7)
         labelled, real = batch["labelled"], self._scaled(batch["unlabelled"]["x"])
         fake, _ = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
         (logits, _), state = self._classified(variables["critic"], self._scaled(labelled["x"]), keys[0])
         (on_real, _), state = self._classified(
-            {**variables["critic"], **state}, self._seen(real, real_key, step), keys[1]
+            {**variables["critic"], **state}, self._seen(real, real_key, clock), keys[1]
         )
         (on_fake, _), state = self._classified(
-            {**variables["critic"], **state}, self._seen(lax.stop_gradient(fake), fake_key, step), keys[2]
+            {**variables["critic"], **state}, self._seen(lax.stop_gradient(fake), fake_key, clock), keys[2]
         )
         supervised = k_plus_one_labelled(logits, labelled["label"])
         unsupervised = k_plus_one_unlabelled(on_real, on_fake)
@@ -96,13 +96,13 @@ class SemiSupervisedGAN(GAN):
         figures = {"supervised": supervised, "unsupervised": unsupervised, "labelled_accuracy": accuracy}
         return LossOutput(supervised + self.unlabelled_weight * unsupervised, figures, {"critic": state})
 
-    def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 6)
         real = self._scaled(batch["unlabelled"]["x"])
         fake, state = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
-        (_, of_real), _ = self._classified(variables["critic"], self._seen(real, real_key, step), keys[0])
-        (_, of_fake), _ = self._classified(variables["critic"], self._seen(fake, fake_key, step), keys[1])
-        return LossOutput(feature_matching(of_real, of_fake), state={"generator": state})
+        (_, of_real), _ = self._classified(variables["critic"], self._seen(real, real_key, clock), keys[0])
+        (_, of_fake), _ = self._classified(variables["critic"], self._seen(fake, fake_key, clock), keys[1])
+        return LossOutput(feature_matching(of_real, of_fake), statistics={"generator": state})
 
     def classify(self, variables: Variables, x: Array) -> Array:
         """log p(c|x, x is data) of rows in data units, [B, classes]."""
@@ -114,7 +114,7 @@ class SemiSupervisedGAN(GAN):
         return {"accuracy": accuracy, **super().evaluate(variables, {"x": batch["x"]}, key)}
 
     def _classified(self, critic: Mapping, x: Array, key: Key | None = None) -> tuple[tuple[Array, Array], Mapping]:
-        return forward(self._critic, critic, (x, None), key)
+        return forward(self._critic, critic, (x, None), key=key)
 
     def _judge(
         self, critic: Mapping, x: Array, context: Array | None, key: Key | None = None

@@ -25,7 +25,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.distributions.normal import Normal
 from jaxgen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
@@ -114,14 +114,14 @@ class AAE:
             "regularisation": Play(("encoder",), self.regularisation_loss, optax.adam(2e-4, b1=0.5)),
         }
 
-    def reconstruction_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def reconstruction_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """In nats."""
         z_key, encoder_key, decoder_key = jax.random.split(key, 3)
         z, encoder_state = self._code(variables, self._observe(batch["x"]), z_key, encoder_key)
         log_likelihood, decoder_state = self._rate(variables, z, batch, decoder_key)
-        return LossOutput(-log_likelihood.mean(), state={"encoder": encoder_state, "decoder": decoder_state})
+        return LossOutput(-log_likelihood.mean(), statistics={"encoder": encoder_state, "decoder": decoder_state})
 
-    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the logits."""
         prior_key, z_key, encoder_key, *keys = jax.random.split(key, 5)
         seen = self._observe(batch["x"])
@@ -131,7 +131,7 @@ class AAE:
         figures = {"real": on_real.mean(), "fake": on_fake.mean()}
         return LossOutput(non_saturating_discriminator(on_real, on_fake), figures)
 
-    def regularisation_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def regularisation_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         z_key, encoder_key, discriminator_key = jax.random.split(key, 3)
         seen = self._observe(batch["x"])
         # statistics of the encoder's batches moved with the reconstruction already
@@ -186,7 +186,7 @@ class AAE:
         self, variables: Variables, seen: Array, z_key: Key | None, key: Key | None = None
     ) -> tuple[Array, Mapping[str, Any]]:
         """Codes [B, L], without `z_key` their means, and what the pass changed; with a key the encoder is training."""
-        outputs, state = forward(self._encoder, variables["encoder"], seen, key)
+        outputs, state = forward(self._encoder, variables["encoder"], seen, key=key)
         if not self.stochastic:
             return outputs[..., 0], state
         mean, log_variance, _ = outputs
@@ -205,7 +205,7 @@ class AAE:
     def _parameters(
         self, variables: Variables, z: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Array, Mapping[str, Any]]:
-        return forward(self._decoder, variables["decoder"], concatenate_context(z, context), key)
+        return forward(self._decoder, variables["decoder"], concatenate_context(z, context), key=key)
 
     def _rate(
         self, variables: Variables, z: Array, batch: Batch, key: Key | None = None
@@ -221,4 +221,4 @@ class AAE:
 
     def _judge(self, variables: Variables, seen: Array, z: Array, batch: Batch, key: Key | None = None) -> Array:
         """Logits [B] of the prior's side."""
-        return forward(self._discriminator, variables["discriminator"], self._judged(seen, z, batch), key)[0]
+        return forward(self._discriminator, variables["discriminator"], self._judged(seen, z, batch), key=key)[0]

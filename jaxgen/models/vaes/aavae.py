@@ -24,7 +24,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.scaling import from_data
@@ -61,7 +61,7 @@ class AAVAE(VAE):
         discriminator = Play(("discriminator",), self.discriminator_loss, optax.adam(1e-4))
         return {"discriminator": discriminator, **super().plays()}
 
-    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the weights."""
         pair_key, *keys = jax.random.split(key, 3)
         pair = self._pair(variables, batch, pair_key)
@@ -69,14 +69,14 @@ class AAVAE(VAE):
         real, fake = (jax.nn.sigmoid(a).mean() for a in logits)
         return LossOutput(non_saturating_discriminator(*logits), {"real": real, "fake": fake})
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The weighted objective, in nats; the metrics are the plain bound of real rows, its parts, and the weights."""
         pair_key, real_key, fake_key = jax.random.split(key, 3)
         real, fake = self._pair(variables, batch, pair_key)
         terms, state = self.terms(variables, real, real_key, training=True)
         generated, _ = self.terms(variables, fake, fake_key, training=True)
         on_real, on_fake = (lax.stop_gradient(jax.nn.sigmoid(self._judge(variables, rows))) for rows in (real, fake))
-        value = self.objective(weighted(terms, on_real), step) + self.objective(weighted(generated, on_fake), step)
+        value = self.objective(weighted(terms, on_real), clock) + self.objective(weighted(generated, on_fake), clock)
         weights = {"real": on_real.mean(), "fake": on_fake.mean()}
         return LossOutput(value, {**self._figures(terms), **weights}, state)
 
@@ -92,7 +92,7 @@ class AAVAE(VAE):
 
     def _judge(self, variables: Variables, batch: Batch, key: Key | None = None) -> Array:
         """Logits [B] of the real side."""
-        return forward(self._discriminator, variables["discriminator"], self._judged(batch), key)[0]
+        return forward(self._discriminator, variables["discriminator"], self._judged(batch), key=key)[0]
 
 
 def weighted(terms: Terms, weights: Array) -> Terms:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.metrics.distances import sliced_wasserstein
 from jaxgen.models.vaes.aae import AAE
@@ -55,16 +55,16 @@ class ALI(AAE):
             "autoencoder": Play(("encoder", "decoder"), self.autoencoder_loss, adam()),
         }
 
-    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the logits."""
         (on_real, on_fake), _ = self._logits(variables, batch, key, fixed=True)
         figures = {"real": on_real.mean(), "fake": on_fake.mean()}
         return LossOutput(non_saturating_discriminator(on_real, on_fake), figures)
 
-    def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         (on_real, on_fake), state = self._logits(variables, batch, key)
         # the discriminator's loss with the labels exchanged, so that no gradient vanishes while it wins
-        return LossOutput(non_saturating_discriminator(on_fake, on_real), state=state)
+        return LossOutput(non_saturating_discriminator(on_fake, on_real), statistics=state)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`pairs`, the sliced Wasserstein distance of (x, E(x)) from as many (G(z), z); `squared_error` of G(E(x)),

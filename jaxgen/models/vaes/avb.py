@@ -30,7 +30,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.vaes.objectives import Terms
@@ -112,12 +112,12 @@ class AVB(VAE):
             "adversary": Play(("adversary",), self.adversary_loss, optax.adam(2e-4)),
         }
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The objective, in nats, its divergence by the adversary; the metrics are that bound and its parts."""
         terms, state = self.adversarial_terms(variables, batch, key, training=True)
-        return LossOutput(self.objective(terms, step), self._figures(terms), state)
+        return LossOutput(self.objective(terms, clock), self._figures(terms), state)
 
-    def adversary_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def adversary_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the logits."""
         x_key, z_key, contrast_key, encoder_key, *keys = jax.random.split(key, 6)
         (seen, _), context = self._observe(batch["x"], x_key), batch.get("context")
@@ -140,7 +140,7 @@ class AVB(VAE):
         judged, remainder = self._contrast(q, z)
         kl = self._judge(variables, seen, judged, context, adversary_key) + remainder
         params, decoder_state = forward(
-            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), decoder_key
+            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), key=decoder_key
         )
         terms = Terms(self.likelihood.log_prob(params, target), kl, None, z, q.mean, q.log_variance)
         return terms, {"encoder": encoder_state, "decoder": decoder_state}
@@ -167,7 +167,7 @@ class AVB(VAE):
         self, variables: Variables, seen: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Posterior, Mapping[str, Any]]:
         """The posterior's moments, and as its features the location and scales that `mix` wants."""
-        mixture, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key)
+        mixture, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key=key)
         values = self._basis.apply(variables["basis"], self._noise(jax.random.key(0), MOMENT_DRAWS))
         mean, variance = mixed_moments(*mixture, values)
         return Posterior(mean, jnp.log(variance + FLOOR), mixture), state
@@ -189,4 +189,4 @@ class AVB(VAE):
     ) -> Array:
         """T, [B]."""
         pair = (concatenate_context(seen, context), z)
-        return forward(self._adversary, variables["adversary"], pair, key)[0]
+        return forward(self._adversary, variables["adversary"], pair, key=key)[0]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jaxgen.contracts import Array, Step
+from jaxgen.contracts import Array, Clock
 from jaxgen.losses.total_correlation import (
     decompose,
     minibatch_stratified,
@@ -34,7 +34,7 @@ class TotalCorrelation:
         stratified: estimate by minibatch-stratified instead of minibatch-weighted sampling (the paper's choice).
     """
 
-    mean_over_rows: ClassVar = False
+    accumulates: ClassVar = False
 
     dataset_size: int
     alpha: float = 1.0
@@ -42,7 +42,7 @@ class TotalCorrelation:
     gamma: float = 1.0
     stratified: bool = False
 
-    def __call__(self, terms: Terms, step: Step) -> Array:
+    def __call__(self, terms: Terms, clock: Clock) -> Array:
         """Raises:
         ValueError: a posterior or a prior that is a flow; a data set smaller than the batch.
         """

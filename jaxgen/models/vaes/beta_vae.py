@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from jaxgen.contracts import Array, Step
+from jaxgen.contracts import Array, Clock
 from jaxgen.losses.divergences import capacity
 from jaxgen.losses.elbo import warm_up
 from jaxgen.models.vaes.objectives import Terms
@@ -27,12 +27,12 @@ class Capacity:
     weight: float = 1000.0
     steps: int = 100_000
     monitor: ClassVar = ("reconstruction", "max")
-    mean_over_rows: ClassVar = False
+    accumulates: ClassVar = False
 
     def __post_init__(self):
         if self.steps < 1:
             raise ValueError(f"Capacity grows over at least one step, not over {self.steps}")
 
-    def __call__(self, terms: Terms, step: Step) -> Array:
-        target = warm_up(step, self.steps, self.nats)
+    def __call__(self, terms: Terms, clock: Clock) -> Array:
+        target = warm_up(clock.phase_step, self.steps, self.nats)
         return capacity(terms.kl, target, self.weight) - terms.log_likelihood.mean()

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli
 from jaxgen.losses.elbo import doubly_reparameterized_bound, importance_weighted_bound
 from jaxgen.models.players import forward
@@ -91,9 +91,9 @@ class IWAE(VAE):
         return variables
 
     def plays(self) -> Mapping[str, Play]:
-        return {"bound": Play(self.players, self.loss, optax.adam(1e-3, eps=1e-4))}
+        return {"bound": Play(self.players, self.loss, optax.adam(1e-3, eps=1e-4), accumulates=self.accumulates)}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Minus the bound, in nats; the metrics are the bound and, of the same draws, the evidence lower bound."""
         x_key, z_key, encoder_key, decoder_key = jax.random.split(key, 4)
         (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
@@ -136,7 +136,7 @@ class IWAE(VAE):
 
         def log_joint(variables: Variables, z: Array) -> tuple[Array, Mapping[str, Any]]:
             inputs = self._decoder_inputs(z, context, target)
-            params, state = forward(self._decoder, variables["decoder"], inputs, decoder_key)
+            params, state = forward(self._decoder, variables["decoder"], inputs, key=decoder_key)
             return self.likelihood.log_prob(params, target) + self._log_prior(variables, z, context), state
 
         held = lax.stop_gradient

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.semi_supervised import marginal_bound
 from jaxgen.models.players import forward
@@ -81,7 +81,7 @@ class M2:
     def plays(self) -> Mapping[str, Play]:
         return {"elbo": Play((*self.vae.players, "classifier"), self.loss, optax.adam(3e-4))}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """In nats; the metrics are both bounds, and the classifier's cross-entropy and accuracy on labelled rows."""
         x_key, *keys = jax.random.split(key, 3)
         label, rows = batch["labelled"]["label"], len(batch["labelled"]["x"])
@@ -156,7 +156,7 @@ class M2:
         self, variables: Variables, x: Array, key: Key | None = None
     ) -> tuple[Array, Mapping[str, Any]]:
         """log q(y|x) [B, K], and what the pass changed."""
-        logits, state = forward(self._classifier, variables["classifier"], self._seen(x), key)
+        logits, state = forward(self._classifier, variables["classifier"], self._seen(x), key=key)
         return jax.nn.log_softmax(logits[..., 0]), state
 
     def _enumerate(self, x: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What a variational autoencoder minimises, as a value: a function of a pass's terms and of the step."""
+"""What a variational autoencoder minimises, as a value: a function of a pass's terms and of the clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from jaxgen.contracts import Array, Step
+from jaxgen.contracts import Array, Clock
 from jaxgen.losses.elbo import free_bits, negative_elbo
 
 
@@ -30,10 +30,10 @@ class Terms(NamedTuple):
 
 
 class Objective(Protocol):
-    mean_over_rows: bool
-    """Whether it is one, so that the gradient of a batch is the mean of its parts'."""
+    accumulates: bool
+    """Whether it is a mean over examples (`jaxgen.contracts.Play`)."""
 
-    def __call__(self, terms: Terms, step: Step) -> Array:
+    def __call__(self, terms: Terms, clock: Clock) -> Array:
         """A scalar in nats, to be minimised; the mean over the batch."""
 
 
@@ -42,20 +42,20 @@ class ELBO:
     """Minus the evidence lower bound, its divergence weighted: w = 1 for the VAE, w > 1 for the beta-VAE.
 
     Attributes:
-        kl_weight: w, or a function of the step: `functools.partial(warm_up, steps=10_000)`.
+        kl_weight: w, or a function of the phase's step: `functools.partial(warm_up, steps=10_000)`.
         free_bits: the nats below which a dimension's divergence, the batch's mean, costs no less (Kingma et al. 2016,
             section C.8); where the divergence is not exact by dimension, the threshold is on their sum.
     """
 
-    kl_weight: float | Callable[[Step], Array] = 1.0
+    kl_weight: float | Callable[[Array], Array] = 1.0
     free_bits: float = 0.0
 
     @property
-    def mean_over_rows(self) -> bool:
+    def accumulates(self) -> bool:
         return not self.free_bits
 
-    def __call__(self, terms: Terms, step: Step) -> Array:
-        weight = self.kl_weight(step) if callable(self.kl_weight) else self.kl_weight
+    def __call__(self, terms: Terms, clock: Clock) -> Array:
+        weight = self.kl_weight(clock.phase_step) if callable(self.kl_weight) else self.kl_weight
         if not self.free_bits:
             return negative_elbo(terms.log_likelihood, terms.kl, weight)
         parts, threshold = terms.kl_per_dimension, self.free_bits

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.distributions.likelihoods import Categorical, Gaussian, Likelihood
 from jaxgen.losses.vector_quantization import codebook_loss, commitment_loss, k_means, nearest_codes, straight_through
 from jaxgen.models.players import forward
@@ -147,12 +147,12 @@ class QuantizedSequenceVAE(SequenceVAE):
         z_e = self._infer(variables, self._observe(batch["x"], x_key)[0], batch.get("context"))[0].mean
         return {**variables, "codebook": {"params": {"codes": k_means(codes_key, self._vectors(z_e), self.codes)}}}
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The objective, in nats, and the codebook's losses, in squared units of the codes."""
         terms, state = self.terms(variables, batch, key, training=True)
         e = self._codes(variables, terms.mean)
         quantization = codebook_loss(terms.mean, e) + self.commitment * commitment_loss(terms.mean, e)
-        return LossOutput(self.objective(terms, step) + quantization, self._figures(terms), state)
+        return LossOutput(self.objective(terms, clock) + quantization, self._figures(terms), state)
 
     def posterior_moments(self, variables: Variables, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """The codes [B, latents], and log-variances as low as they get."""
@@ -176,7 +176,7 @@ class QuantizedSequenceVAE(SequenceVAE):
     def _infer(
         self, variables: Variables, seen: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Posterior, Mapping[str, Any]]:
-        z_e, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key)
+        z_e, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key=key)
         return Posterior(z_e, jnp.full_like(z_e, -LOG_VARIANCE_BOUND), None), state
 
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:

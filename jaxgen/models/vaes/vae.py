@@ -28,8 +28,8 @@ from jax import lax
 
 from jaxgen.arguments import counts, real, rows, shape
 from jaxgen.bijectors.bijector import Bijector
-from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Step, Variables, every
-from jaxgen.distributions.likelihoods import Bernoulli, Likelihood, OptimalGaussian
+from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Play, Variables
+from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.distributions.normal import Normal
 from jaxgen.losses.elbo import elbo, importance_weighted_bound, kl_per_dimension
 from jaxgen.losses.likelihood import bits_per_dim
@@ -147,17 +147,17 @@ class VAE:
         return ("encoder", "decoder", *(name for name, part in learned.items() if part is not None))
 
     def plays(self) -> Mapping[str, Play]:
-        return {"elbo": Play(self.players, self.loss, optax.adam(1e-3), mean_over_rows=self.mean_over_rows)}
+        return {"elbo": Play(self.players, self.loss, optax.adam(1e-3), accumulates=self.accumulates)}
 
     @property
-    def mean_over_rows(self) -> bool:
-        """Whether the loss is one: the optimal variance of a Gaussian is the batch's."""
-        return self.objective.mean_over_rows and not isinstance(self.likelihood, OptimalGaussian)
+    def accumulates(self) -> bool:
+        """Whether the loss is a mean over examples: the optimal variance of a Gaussian is the batch's."""
+        return self.objective.accumulates and self.likelihood.accumulates
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The objective, in nats; the metrics are the plain bound and its parts."""
         terms, state = self.terms(variables, batch, key, training=True)
-        return LossOutput(self.objective(terms, step), self._figures(terms), state)
+        return LossOutput(self.objective(terms, clock), self._figures(terms), state)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """In nats: `elbo` and its parts, `reconstruction` - `kl`; `bits_per_dim` where the likelihood counts levels."""
@@ -285,7 +285,7 @@ class VAE:
         q, encoder_state = self._infer(variables, seen, context, encoder_key)
         z, log_q = self._draw(variables, q, jax.random.normal(z_key, q.mean.shape))
         params, decoder_state = forward(
-            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), decoder_key
+            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), key=decoder_key
         )
         parts = self._kl_per_dimension(variables, q, context)
         kl = log_q - self._log_prior(variables, z, context) if parts is None else parts.sum(-1)
@@ -313,7 +313,7 @@ class VAE:
         self, variables: Variables, seen: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Posterior, Mapping[str, Any]]:
         """The posterior, and what the encoder's pass changed; with a key it is training."""
-        outputs, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key)
+        outputs, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key=key)
         return Posterior(*outputs), state
 
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
@@ -381,6 +381,6 @@ def lagging_inference(model: VAE, encoder_steps: int, optimizer: optax.GradientT
     inference = tuple(player for player in model.players if player in ("encoder", "posterior"))
     generation = tuple(player for player in model.players if player not in inference)
     return {
-        "inference": Play(inference, model.loss, optimizer, mean_over_rows=model.mean_over_rows),
-        "generation": Play(generation, model.loss, optimizer, every(encoder_steps), model.mean_over_rows),
+        "inference": Play(inference, model.loss, optimizer, accumulates=model.accumulates),
+        "generation": Play(generation, model.loss, optimizer, Every(encoder_steps), model.accumulates),
     }

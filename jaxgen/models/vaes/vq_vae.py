@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Play, Step, Variables
+from jaxgen.contracts import Array, Batch, Clock, Collections, Key, LossOutput, Phase, Play, Variables
 from jaxgen.distributions.likelihoods import DiscretizedLogistic, Likelihood
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
@@ -60,8 +60,8 @@ class Quantized(NamedTuple):
 class VQVAE:
     """Players `encoder`, `codebook`, `decoder` and `prior`.
 
-    The play `autoencoder` moves the first three, the play `prior` the last, on the codes as they are, without a
-    gradient to what they come from. The paper has the second in a phase of its own, after the first.
+    The play `autoencoder` moves the first three, the play `prior` the last, on the codes, without a gradient to the
+    encoder. As in the paper, the second has a phase of its own, after the first.
 
     Attributes:
         encoder: any network from images (and context, concatenated) to features [B, h, w, C]; the model adds a 1x1
@@ -79,6 +79,7 @@ class VQVAE:
         restart: codes used less than this share of the mean usage are put on vectors of the batch, where `decay` is
             given; 0: never.
         prior: of the codes, given the context if there is one; None: uniform.
+        prior_fraction: the fraction of a run's steps that train the prior.
     """
 
     encoder: nn.Module
@@ -92,11 +93,14 @@ class VQVAE:
     decay: float | None = None
     restart: float = 0.05
     prior: PixelCNN | None = None
+    prior_fraction: float = 0.4
     monitor: ClassVar = ("elbo", "max")
 
     def __post_init__(self):
         if self.likelihood.levels not in (None, self.levels):
             raise ValueError(f"the likelihood counts {self.likelihood.levels} levels, the model {self.levels}")
+        if not 0 <= self.prior_fraction < 1:
+            raise ValueError(f"`prior_fraction` must be at least 0 and below 1, got {self.prior_fraction}")
         if self.prior is not None and self.prior.codes != self.codes:
             raise ValueError(f"the prior is of {self.prior.codes} codes, the codebook has {self.codes}")
 
@@ -133,17 +137,26 @@ class VQVAE:
 
     def plays(self) -> Mapping[str, Play]:
         learned = () if self.decay is not None else ("codebook",)
-        plays = {"autoencoder": Play(("encoder", *learned, "decoder"), self.loss, optax.adam(2e-4))}
+        plays = {"autoencoder": Play(
+            ("encoder", *learned, "decoder"), self.loss, optax.adam(2e-4), accumulates=self.likelihood.accumulates
+        )}
         if self.prior is not None:
-            plays["prior"] = Play(("prior",), self.prior_loss, optax.adam(3e-4))
+            plays["prior"] = Play(("prior",), self.prior_loss, optax.adam(3e-4), accumulates=True)
         return plays
 
-    def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def phases(self, steps: int) -> tuple[Phase, ...]:
+        """The autoencoder's phase, then the prior's."""
+        plays = self.plays()
+        prior_steps = int(self.prior_fraction * steps) if self.prior is not None else 0
+        lengths = {"autoencoder": steps - prior_steps, "prior": prior_steps}
+        return tuple(Phase({name: plays[name]}, n) for name, n in lengths.items() if n)
+
+    def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The metrics are its terms and the perplexity of the batch's codes, which depends on the batch's size."""
         encoder_key, decoder_key, restart_key = jax.random.split(key, 3)
         (seen, target), context = self._observe(batch["x"]), batch.get("context")
         z_e, encoder_state = forward(
-            self._encoder, variables["encoder"], concatenate_context(seen, context), encoder_key
+            self._encoder, variables["encoder"], concatenate_context(seen, context), key=encoder_key
         )
         q = self._quantize(variables, z_e)
         commitment = commitment_loss(z_e, q.e)
@@ -155,7 +168,7 @@ class VQVAE:
             state["codebook"] = {"averages": self._averages(variables["codebook"], q, restart_key)}
         z_q = straight_through(z_e, q.e)
         params, state["decoder"] = forward(
-            self._decoder, variables["decoder"], concatenate_context(z_q, context), decoder_key
+            self._decoder, variables["decoder"], concatenate_context(z_q, context), key=decoder_key
         )
         reconstruction = self.likelihood.log_prob(params, target).mean()
         metrics = {
@@ -165,7 +178,7 @@ class VQVAE:
         }
         return LossOutput(quantization - reconstruction, metrics, state)
 
-    def prior_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
+    def prior_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """-log p(codes), in nats, summed over the grid; the metric is of one code, in bits."""
         context = batch.get("context")
         codes = self.encode(variables, batch["x"], context=context)
@@ -308,6 +321,7 @@ def residual_vq_vae(
     prior_width: int | None = 64,
     prior_blocks: int = 5,
     prior_dropout: float = 0.0,
+    prior_fraction: float = 0.4,
 ) -> VQVAE:
     """The paper's networks for images: halved twice (8x8 places for 32x32), or as often as they leave 4 pixels.
 
@@ -315,11 +329,13 @@ def residual_vq_vae(
         width: channels at the lowest resolution; half of them at the next.
         blocks, hidden: residual blocks of encoder and decoder, and the channels within one.
         prior_width: channels of the gated PixelCNN; None: no prior but the uniform one.
-        prior_blocks, prior_dropout: its layers, and the share of its units that drop.
+        prior_blocks, prior_dropout: its layers, and its dropout rate.
+        prior_fraction: the fraction of a run's steps that train it.
     """
     stages = min(2, halvings(event_shape))
     prior = None if prior_width is None else PixelCNN(codes, prior_width, prior_blocks, dropout=prior_dropout)
     encoder, decoder = (network(width, stages, blocks, hidden) for network in (ResidualEncoder, ResidualDecoder))
     return VQVAE(
-        encoder, decoder, event_shape, codes, dimension, likelihood, levels, commitment, decay, prior=prior
-    )
+        encoder, decoder, event_shape, codes, dimension, likelihood, levels, commitment, decay, prior=prior,
+        prior_fraction=prior_fraction,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import Affine, AffineTransformer, Chain, Coupling, LearnedPrior, Logit
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Normal, UniformDequantization
 from jaxgen.models.flows import Flow, real_nvp_vector
 from tests.bijectors.tools import random_variables
@@ -94,10 +94,10 @@ def test_figures_agree_with_each_other(images):
     np.testing.assert_allclose(
         figures["log_prob"], images.log_prob({"flow": {}}, batch["x"], KEY).mean(), rtol=1e-6
     )
-    loss = images.loss({"flow": {}}, batch, KEY, 0)
+    loss = images.loss({"flow": {}}, batch, KEY, Clock())
     np.testing.assert_allclose(loss.value, -figures["log_prob"], rtol=1e-3)
     np.testing.assert_allclose(loss.metrics["bits_per_dim"], loss.value / 16 / np.log(2), rtol=1e-6)
-    assert loss.metrics["log_det"] == 0.0 and loss.state == {}
+    assert loss.metrics["log_det"] == 0.0 and loss.statistics == {}
 
 
 def test_probabilities_of_integers_sum_to_at_most_one_and_to_one_on_average():
@@ -121,7 +121,7 @@ def test_continuous_data_are_judged_in_nats():
     assert set(figures) == {"negative_log_likelihood", "log_prob"}
     assert flow.monitor == ("negative_log_likelihood", "min")
     assert figures["negative_log_likelihood"] == -figures["log_prob"]
-    np.testing.assert_allclose(flow.loss(variables, batch, KEY, 0).value, -figures["log_prob"], rtol=1e-5)
+    np.testing.assert_allclose(flow.loss(variables, batch, KEY, Clock()).value, -figures["log_prob"], rtol=1e-5)
 
 
 def test_the_play_learns():
@@ -131,7 +131,7 @@ def test_the_play_learns():
     assert name == "flow" and play.players == ("flow",)
 
     def value(variables):
-        return play.loss(variables, {"x": x}, KEY, jnp.zeros((), jnp.int32)).value
+        return play.loss(variables, {"x": x}, KEY, Clock()).value
 
     @jax.jit
     def move(variables, optimizer):
@@ -160,9 +160,9 @@ def test_the_loss_trains_statistics_and_drops_and_the_rest_does_neither():
     x = jnp.asarray(np.random.default_rng(0).normal(2.0, size=(8, 2)), jnp.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     keys = jax.random.split(KEY)
-    first, second = (flow.loss(variables, {"x": x}, key, 0) for key in keys)
-    assert set(first.state) == {"flow"} and set(first.state["flow"]) == {"batch_stats"}
-    np.testing.assert_allclose(jax.tree.leaves(first.state)[0], x[:, :1].mean(0), rtol=1e-6)
+    first, second = (flow.loss(variables, {"x": x}, key, Clock()) for key in keys)
+    assert set(first.statistics) == {"flow"} and set(first.statistics["flow"]) == {"batch_stats"}
+    np.testing.assert_allclose(jax.tree.leaves(first.statistics)[0], x[:, :1].mean(0), rtol=1e-6)
     assert first.value != second.value
     a, b = (flow.evaluate(variables, {"x": x}, key)["log_prob"] for key in keys)
     assert a == b

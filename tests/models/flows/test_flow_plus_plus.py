@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.models.flows import flow_plus_plus
 from tests.bijectors.tools import quick, random_variables
 
@@ -23,7 +24,7 @@ def test_images_come_back_and_both_players_learn():
 
     def value(params):
         together = {name: {**variables[name], "params": params[name]} for name in variables}
-        return flow.loss(together, {"x": x}, KEY, 0).value
+        return flow.loss(together, {"x": x}, KEY, Clock()).value
 
     gradient = quick(jax.grad(value))({name: variables[name]["params"] for name in variables})
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
@@ -39,6 +40,6 @@ def test_dropout_is_of_training_alone():
         "dequantizer": random_variables(flow.dequantization.bijector, 0, x, jnp.zeros(x.shape), scale=0.1),
         "flow": random_variables(flow.bijector, 1, jnp.zeros(x.shape), scale=0.1),
     }
-    jaxpr = str(jax.make_jaxpr(lambda key: flow.loss(variables, {"x": x}, key, 0).value)(KEY))
+    jaxpr = str(jax.make_jaxpr(lambda key: flow.loss(variables, {"x": x}, key, Clock()).value)(KEY))
     evaluated = str(jax.make_jaxpr(lambda key: flow.log_prob(variables, x, key))(KEY))
     assert jaxpr.count("random_bits") > evaluated.count("random_bits")

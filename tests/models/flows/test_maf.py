@@ -5,6 +5,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import AdditiveTransformer, BatchNorm
+from jaxgen.contracts import Clock
 from jaxgen.models.flows import iaf, maf, maf_image
 from tests.bijectors.tools import quick, random_variables
 
@@ -56,11 +57,11 @@ def test_every_parameter_that_is_connected_is_moved_by_the_loss(make):
     variables = variables_of(flow, x)
 
     def value(parameters):
-        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, 0).value
+        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
 
     for leaf in jax.tree.leaves(quick(jax.grad(value))(variables["flow"]["params"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
-    state = jax.eval_shape(lambda: flow.loss(variables, {"x": x}, KEY, 0)).state
+    state = jax.eval_shape(lambda: flow.loss(variables, {"x": x}, KEY, Clock())).statistics
     assert jax.tree.structure(state["flow"]["batch_stats"]) == jax.tree.structure(variables["flow"]["batch_stats"])
 
 

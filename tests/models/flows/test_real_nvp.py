@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgen.bijectors import BatchNorm, InvertibleLinear
+from jaxgen.contracts import Clock
 from jaxgen.models.flows import real_nvp_image, real_nvp_vector
 from tests.bijectors.tools import quick, random_variables
 
@@ -52,7 +53,7 @@ def test_every_parameter_of_a_vector_flow_is_moved_by_its_loss():
     variables = {"flow": random_variables(flow.bijector, 0, x)}
 
     def value(parameters):
-        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, 0).value
+        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["flow"]["params"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0

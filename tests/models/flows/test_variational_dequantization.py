@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.bijectors import AffineTransformer, Chain, Coupling, LearnedPrior, Logit, Scale
+from jaxgen.contracts import Clock
 from jaxgen.distributions import Normal, UniformDequantization
 from jaxgen.models.flows import Flow, VariationalDequantization
 from jaxgen.nets import MLP
@@ -76,7 +77,7 @@ def test_the_loss_moves_the_noise():
     x = jnp.asarray(np.random.default_rng(0).integers(0, 5, (64, 2)))
 
     def value(dequantizer):
-        return flow.loss({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, 0).value
+        return flow.loss({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, Clock()).value
 
     for leaf in jax.tree.leaves(jax.grad(value)(variables["dequantizer"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.contracts import Clock
 from jaxgen.distributions.standard import Standard
 from jaxgen.nets import MLP
 from tests.models.parameters import KEY
@@ -33,7 +34,7 @@ def linear(params, x):
     return x @ layer["kernel"] + layer["bias"]
 
 
-def as_written(play, variables, batch, expected, step=0):
+def as_written(play, variables, batch, expected, clock=Clock()):
     """The play's loss and its gradients, of the parameters of its own players, are those of `expected(params)`.
 
     Returns:
@@ -43,7 +44,7 @@ def as_written(play, variables, batch, expected, step=0):
 
     def loss(mine):
         whole = {**variables, **{player: {**variables[player], "params": mine[player]} for player in mine}}
-        out = play.loss(whole, batch, KEY, step)
+        out = play.loss(whole, batch, KEY, clock)
         return out.value, out
 
     @jax.jit

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.models.gans import BEGAN, Adam
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
@@ -39,11 +40,11 @@ def test_the_players_minimise_the_errors_of_the_paper():
 
     plays = GAME.plays()
     out = as_written(plays["critic"], VARIABLES, BATCH, critic)
-    assert set(out.state["critic"]) == set()
+    assert set(out.statistics["critic"]) == set()
     out = as_written(plays["generator"], VARIABLES, BATCH, generator)
     params = {player: v["params"] for player, v in VARIABLES.items()}
     on_real, on_fake = (float(error(params["critic"], x)) for x in (BATCH["x"], samples(params)))
-    k = out.state["critic"]["equilibrium"]["k"]
+    k = out.memory["critic"]["equilibrium"]["k"]
     assert 0.3 != pytest.approx(float(k)) == 0.3 + 0.4 * (0.6 * on_real - on_fake)
     assert float(out.metrics["k"]) == pytest.approx(0.3)
     convergence = on_real + abs(0.6 * on_real - on_fake)
@@ -54,7 +55,7 @@ def test_the_players_minimise_the_errors_of_the_paper():
 def test_k_stays_between_zero_and_one():
     def after(gamma, k):
         model = dataclasses.replace(GAME, gamma=gamma, rate=100.0)
-        return model.generator_loss(with_k(VARIABLES, k), BATCH, KEY, 0).state["critic"]["equilibrium"]["k"]
+        return model.generator_loss(with_k(VARIABLES, k), BATCH, KEY, Clock()).memory["critic"]["equilibrium"]["k"]
 
     assert jax.jit(lambda: (after(50.0, 0.3), after(0.0, 0.3)))() == (1, 0)
     assert GAME.init(KEY, BATCH)["critic"]["equilibrium"]["k"] == 0
@@ -76,7 +77,7 @@ def test_k_follows_the_game():
         # and k moves by the critic that has just moved
         real, fake = float(error(state.params["critic"], BATCH["x"])), figures["generator"]["score"]
         k = min(max(k + 0.4 * (2.0 * real - fake), 0), 1)
-        assert float(state.state["critic"]["equilibrium"]["k"]) == pytest.approx(k, rel=1e-4)
+        assert float(state.collections["critic"]["equilibrium"]["k"]) == pytest.approx(k, rel=1e-4)
         ks.append(k)
     assert 0 < ks[0] < 1
 
@@ -95,9 +96,9 @@ def doubled(x, key, step):
 
 def test_data_and_samples_are_balanced_as_the_critic_sees_them():
     model = dataclasses.replace(GAME, transforms=(doubled,))
-    out = jax.jit(model.generator_loss)(VARIABLES, BATCH, KEY, 0)
+    out = jax.jit(model.generator_loss)(VARIABLES, BATCH, KEY, Clock())
     critic, fake = VARIABLES["critic"]["params"], linear(VARIABLES["generator"]["params"], np.asarray(Z))
     on_real, on_fake = (float(error(critic, 2 * x)) for x in (BATCH["x"], fake))
     k = 0.3 + 0.4 * (0.6 * on_real - on_fake)
-    assert float(out.state["critic"]["equilibrium"]["k"]) == pytest.approx(k, rel=1e-4)
+    assert float(out.memory["critic"]["equilibrium"]["k"]) == pytest.approx(k, rel=1e-4)
     assert float(out.metrics["convergence"]) == pytest.approx(on_real + abs(0.6 * on_real - on_fake), rel=1e-4)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.models.gans import BottleneckGAN
 from jaxgen.nets import MLP
 from jaxgen.nets.normalization import BatchNorm
@@ -38,7 +39,7 @@ def of_means(params, x):
 def test_the_critic_pays_for_what_its_codes_carry():
     def plain(params):
         whole = {player: {**v, "params": params[player]} for player, v in with_beta(START, 0).items()}
-        return GAME.critic_loss(whole, BATCH, KEY, 0).value
+        return GAME.critic_loss(whole, BATCH, KEY, Clock()).value
 
     def expected(params):
         kl = (divergences(params, BATCH["x"]).mean() + divergences(params, samples(params)).mean()) / 2
@@ -49,7 +50,7 @@ def test_the_critic_pays_for_what_its_codes_carry():
     kl = float((divergences(params, BATCH["x"]).mean() + divergences(params, samples(params)).mean()) / 2)
     assert abs(kl - 0.4) > 0.05
     assert float(out.metrics["kl"]) == pytest.approx(kl, rel=1e-4) and float(out.metrics["beta"]) == 2.5
-    assert float(out.state["critic"]["dual"]["beta"]) == pytest.approx(2.5 + 0.05 * (kl - 0.4), rel=1e-5)
+    assert float(out.memory["critic"]["dual"]["beta"]) == pytest.approx(2.5 + 0.05 * (kl - 0.4), rel=1e-5)
 
 
 def test_beta_rises_with_too_much_information_and_stops_at_zero():
@@ -58,7 +59,7 @@ def test_beta_rises_with_too_much_information_and_stops_at_zero():
     @jax.jit
     def after(variables):
         models = (dataclasses.replace(GAME, information=much, dual_rate=3.0) for much in (0.0, 100.0))
-        return [model.critic_loss(variables, BATCH, KEY, 0).state["critic"]["dual"]["beta"] for model in models]
+        return [model.critic_loss(variables, BATCH, KEY, Clock()).memory["critic"]["dual"]["beta"] for model in models]
 
     params = {player: v["params"] for player, v in START.items()}
     kl = jnp.concatenate([divergences(params, x) for x in (BATCH["x"], samples(params))]).mean()
@@ -83,7 +84,7 @@ def test_the_critic_scores_draws_of_the_code_and_the_generator_is_judged_by_mean
     critic["head"]["out"] = {"kernel": np.float32([[1], [0], [0]]), "bias": np.zeros(1, np.float32)}
     critic["code"]["log_variance"]["kernel"][:] = 0
     critic["code"]["log_variance"]["bias"][:] = 14 * np.arctanh(3 / 14)
-    figures = jax.jit(jax.vmap(lambda key: GAME.critic_loss(variables, BATCH, key, 0).metrics))
+    figures = jax.jit(jax.vmap(lambda key: GAME.critic_loss(variables, BATCH, key, Clock()).metrics))
     found = figures(jax.random.split(KEY, 4000))
     mean = linear(critic["code"]["mean"], BATCH["x"])[:, 0].mean()
     # of the mean of six rows, each with noise of its own
@@ -101,6 +102,6 @@ def test_the_generator_is_judged_by_the_statistics_of_its_batch():
     h = linear(variables["generator"]["params"], np.asarray(Z)) @ critic["network"]["Dense_0"]["kernel"]
     affine = critic["network"]["BatchNorm_0"]["BatchNorm_0"]
     h = np.maximum(0, (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5) * affine["scale"] + affine["bias"])
-    score = jax.jit(model.generator_loss)(variables, BATCH, KEY, 0).metrics["score"]
+    score = jax.jit(model.generator_loss)(variables, BATCH, KEY, Clock()).metrics["score"]
     expected = of_means({"critic": critic}, h).mean()
     assert float(score) == pytest.approx(float(expected), rel=1e-4)

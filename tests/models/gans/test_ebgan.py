@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.models.gans import EBGAN, Energy
 from jaxgen.nets import MLP, Projection
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
@@ -50,7 +51,7 @@ def test_codes_are_what_is_pulled_apart():
     model = dataclasses.replace(GAME, critic=MLP((3,), jnp.sin))
     variables = drawn(model, BATCH)
     out, plain = jax.jit(
-        lambda v: [m.generator_loss(v, BATCH, KEY, 0) for m in (model, dataclasses.replace(model, pulling_away=0.0))]
+        lambda v: [m.generator_loss(v, BATCH, KEY, Clock()) for m in (model, dataclasses.replace(model, pulling_away=0.0))]
     )(variables)
     x = linear(variables["generator"]["params"], np.asarray(Z))
     codes = np.sin(linear(variables["critic"]["params"]["encoder"]["Dense_0"], x))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.losses import f_divergences
 from jaxgen.models.gans import (
     ACGAN,
@@ -118,7 +118,7 @@ def test_no_play_leads_a_gradient_into_another_player(name):
     for play_name, play in model.plays().items():
         def loss(params, play=play):
             whole = {player: {**v, "params": params[player]} for player, v in variables.items()}
-            return play.loss(whole, batch, KEY, 0).value
+            return play.loss(whole, batch, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(loss))({player: v["params"] for player, v in variables.items()})
         sizes = {player: max(float(np.abs(g).max()) for g in jax.tree.leaves(mine)) for player, mine in grads.items()}
@@ -129,7 +129,7 @@ def test_no_play_leads_a_gradient_into_another_player(name):
 
 def test_a_game_says_where_rows_meet():
     """Only of losses that are means over rows may a batch's gradient be taken in parts."""
-    apart = {name: tuple(play.mean_over_rows for play in game.plays().values()) for name, game in GAMES.items()}
+    apart = {name: tuple(play.accumulates for play in game.plays().values()) for name, game in GAMES.items()}
     meeting = {
         "minimax": (False, False), "wgan-gp": (False, False),  # packed
         "least squares": (False, True),  # DRAGAN's points are as far as the batch's spread
@@ -149,4 +149,4 @@ def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason(
 def test_rows_that_cannot_be_packed_are_refused():
     model = dataclasses.replace(DENSE, packing=4)
     with pytest.raises(ValueError, match="packed by 4"):
-        model.critic_loss(drawn(model, batch_for(model)), batch_for(model), KEY, 0)
+        model.critic_loss(drawn(model, batch_for(model)), batch_for(model), KEY, Clock())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxgen.contracts import Clock
 from jaxgen.models.gans import GAN, Adam, Proximal, packing
 from jaxgen.nets import MLP, Concatenate, Hadamard, Projection, SpectralDense
 from jaxgen.nets.normalization import BatchNorm
@@ -97,8 +98,8 @@ def test_the_proximal_term_is_the_distance_from_an_earlier_generator(decay):
         return softplus(-score).mean() + 0.7 * distance(params["generator"], anchor)
 
     # the generator's second move
-    out = as_written(model.plays()["generator"], variables, BATCH, expected, step=3)
-    held = out.state["generator"]["previous"]
+    out = as_written(model.plays()["generator"], variables, BATCH, expected, Clock(step=3, phase_step=3, moves=1))
+    held = out.memory["generator"]["previous"]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), held, anchor)
     assert float(out.metrics["proximal"]) == pytest.approx(0.7 * float(distance(present, anchor)), rel=1e-4)
 
@@ -109,7 +110,7 @@ def test_an_earlier_self_of_the_present_does_nothing():
     plain = GAME.plays()["generator"].loss
     as_written(
         model.plays()["generator"], variables, BATCH,
-        lambda params: plain({player: {"params": p} for player, p in params.items()}, BATCH, KEY, 2).value, step=2,
+        lambda params: plain({player: {"params": p} for player, p in params.items()}, BATCH, KEY, Clock()).value, Clock(2, 2, 2),
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_the_earlier_self_is_renewed_by_the_generators_own_moves():
     def follow(state, _):
         state, metrics = step(state, BATCH)
         kept = state.params["generator"]["head"]["out"]["kernel"]
-        return state, (kept, state.state["generator"]["previous"]["head"]["out"]["kernel"], metrics["generator"])
+        return state, (kept, state.collections["generator"]["previous"]["head"]["out"]["kernel"], metrics["generator"])
 
     kernels, previous, metrics = jax.jit(lambda state: jax.lax.scan(follow, state, length=16))(first)[1]
     start = first.params["generator"]["head"]["out"]["kernel"]
@@ -192,7 +193,7 @@ def test_transforms_draw_for_themselves():
     @jax.jit
     def figures(key):
         one, two = (
-            dataclasses.replace(GAME, transforms=t).critic_loss(variables, alike, key, 0).metrics
+            dataclasses.replace(GAME, transforms=t).critic_loss(variables, alike, key, Clock()).metrics
             for t in ((noise_instead,), (noise_beside, noise_before))
         )
         return one["real"] - one["fake"], two["real"]
@@ -251,19 +252,19 @@ def test_the_critics_statistics_move_on_data_and_then_on_samples():
     expected = {"mean": statistics(critic)["mean"], "var": statistics(critic)["var"]}
     for h in hidden:
         expected = {name: 0.9 * old + 0.1 * getattr(h, name)(0) for name, old in expected.items()}
-    out = critic_loss(variables, BATCH, KEY, 0)
+    out = critic_loss(variables, BATCH, KEY, Clock())
     for name, value in expected.items():
-        np.testing.assert_allclose(statistics(out.state["critic"])[name], value, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(statistics(out.statistics["critic"])[name], value, rtol=1e-4, atol=1e-6)
     # each batch is normalised by itself, in either play
     affine = critic["params"]["network"]["BatchNorm_0"]["BatchNorm_0"]
     scores = [
         linear(critic["params"], np.maximum(0, (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5) * affine["scale"] + affine["bias"]))
         for h in hidden
     ]
-    theirs = generator_loss(variables, BATCH, KEY, 0)
+    theirs = generator_loss(variables, BATCH, KEY, Clock())
     for value, score in zip((out.metrics["real"], out.metrics["fake"], theirs.metrics["score"]), (*scores, scores[1]), strict=True):
         assert float(value) == pytest.approx(float(score.mean()), rel=1e-4)
-    assert theirs.state == {"generator": {}}
+    assert theirs.statistics == {"generator": {}}
 
 
 def test_spectral_norms_are_approached_in_the_critics_play_alone():
@@ -277,9 +278,9 @@ def test_spectral_norms_are_approached_in_the_critics_play_alone():
         return right / np.linalg.norm(right)
 
     start = variables["critic"]["spectral"]["network"]["layers_0"]["SpectralNorm_0"]["u"]
-    out = jax.jit(model.critic_loss)(variables, BATCH, KEY, 0)
-    found = out.state["critic"]["spectral"]["network"]["layers_0"]["SpectralNorm_0"]["u"]
+    out = jax.jit(model.critic_loss)(variables, BATCH, KEY, Clock())
+    found = out.statistics["critic"]["spectral"]["network"]["layers_0"]["SpectralNorm_0"]["u"]
     # once on data, once on samples
     np.testing.assert_allclose(found, after(after(start)), rtol=1e-4, atol=1e-6)
     assert np.abs(found - after(start)).max() > 1e-4
-    assert jax.eval_shape(model.generator_loss, variables, BATCH, KEY, 0).state == {"generator": {}}
+    assert jax.eval_shape(model.generator_loss, variables, BATCH, KEY, Clock()).statistics == {"generator": {}}

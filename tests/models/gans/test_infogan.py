@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxgen.contracts import Clock
 from jaxgen.models.gans import InfoGAN, NonSaturating
 from jaxgen.nets import MLP
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
@@ -110,7 +111,7 @@ def test_shared_layers_learn_to_tell_codes():
 
         def of(params):
             critic = {**variables["critic"], "params": params}
-            return loss({**variables, "critic": critic}, batch, KEY, 0).value
+            return loss({**variables, "critic": critic}, batch, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(of))(variables["critic"]["params"])
         return float(np.abs(grads["network"]["Dense_0"]["kernel"]).max())
@@ -151,4 +152,4 @@ def test_games_without_codes_or_with_packs_are_refused():
     # numbers alone are codes
     numbers = dataclasses.replace(GAME, categories=(), numbers=2)
     assert jax.eval_shape(lambda: numbers.codes(KEY, 3)).shape == (3, 2)
-    assert jax.eval_shape(numbers.generator_loss, drawn(numbers, BATCH), BATCH, KEY, 0).value.shape == ()
+    assert jax.eval_shape(numbers.generator_loss, drawn(numbers, BATCH), BATCH, KEY, Clock()).value.shape == ()

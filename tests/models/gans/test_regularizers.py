@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxgen.contracts import Clock
 from jaxgen.losses.penalties import dragan_points, interpolate
 from jaxgen.models.gans.regularizers import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
 from jaxgen.training.description import build, describe
@@ -48,7 +49,7 @@ CASES = {
 def test_penalties_are_the_means_over_their_rows(name):
     penalty, rows = CASES[name]
     assert rows.std() > 1e-3
-    assert float(penalty(critic, REAL, FAKE, KEY, 2)) == pytest.approx(rows.mean(), rel=1e-4)
+    assert float(penalty(critic, REAL, FAKE, KEY, Clock(2, 2, 2))) == pytest.approx(rows.mean(), rel=1e-4)
 
 
 def test_lazy_penalties_are_as_strong_on_average_and_are_not_computed_between():
@@ -59,7 +60,7 @@ def test_lazy_penalties_are_as_strong_on_average_and_are_not_computed_between():
         return critic(x)
 
     lazy = Lazy(R1(4.0), every=3)
-    step = jax.jit(lambda step: lazy(counted, REAL, FAKE, KEY, step))
+    step = jax.jit(lambda move: lazy(counted, REAL, FAKE, KEY, Clock(moves=move)))
     values = [float(step(i)) for i in range(6)]
     jax.effects_barrier()
     np.testing.assert_array_equal(np.flatnonzero(values), [2, 5])
@@ -68,15 +69,15 @@ def test_lazy_penalties_are_as_strong_on_average_and_are_not_computed_between():
 
 
 def test_lazy_penalties_have_the_gradients_of_their_own():
-    def of_weight(a, step):
-        return Lazy(GradientPenalty(), every=4)(lambda x: a * critic(x), REAL, FAKE, KEY, step)
+    def of_weight(a, move):
+        return Lazy(GradientPenalty(), every=4)(lambda x: a * critic(x), REAL, FAKE, KEY, Clock(moves=move))
 
     gradient = jax.jit(jax.grad(of_weight))
-    expected = jax.grad(lambda a: GradientPenalty()(lambda x: a * critic(x), REAL, FAKE, KEY, 0))(1.5)
+    expected = jax.grad(lambda a: GradientPenalty()(lambda x: a * critic(x), REAL, FAKE, KEY, Clock()))(1.5)
     assert float(gradient(1.5, 3)) == pytest.approx(4 * float(expected), rel=1e-5)
     assert float(gradient(1.5, 4)) == 0
     with jax.enable_x64(True):
-        assert Lazy(R1(), 2)(critic, jnp.ones((2, 2, 3), float), None, KEY, 0).dtype == jnp.float64
+        assert Lazy(R1(), 2)(critic, jnp.ones((2, 2, 3), float), None, KEY, Clock()).dtype == jnp.float64
 
 
 def test_penalties_are_values_that_can_be_written_down():

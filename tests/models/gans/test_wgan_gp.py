@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein, dense_wgan_gp, residual_wgan_gp
 from jaxgen.nets.mlp import MLP
 from jaxgen.training.state import init_state
@@ -37,13 +37,13 @@ def test_a_linear_game_is_worth_what_it_should():
     real, fake = float((batch["x"].reshape(6, -1) @ w).mean() + c), float(b @ w + c)
     slope = float(np.linalg.norm(w))
     penalty = 3 * (slope - 1) ** 2
-    critic = jax.jit(model.critic_loss)(variables, batch, KEY, 0)
+    critic = jax.jit(model.critic_loss)(variables, batch, KEY, Clock())
     metrics = {name: float(value) for name, value in critic.metrics.items()}
     # all samples are one point
     expected = {"real": real, "fake": fake, "penalty": penalty, "distance_ratio": 0}
     assert metrics == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert float(critic.value) == pytest.approx(fake - real + penalty, rel=1e-4)
-    assert float(jax.jit(model.generator_loss)(variables, batch, KEY, 0).value) == pytest.approx(-fake, rel=1e-4)
+    assert float(jax.jit(model.generator_loss)(variables, batch, KEY, Clock()).value) == pytest.approx(-fake, rel=1e-4)
     figures = jax.jit(model.evaluate)(variables, batch, KEY)
     assert float(figures["score_gap"]) == pytest.approx(real - fake, rel=1e-4)
 
@@ -51,7 +51,7 @@ def test_a_linear_game_is_worth_what_it_should():
 def test_integers_play_on_minus_one_to_one():
     model, variables, w, c, b = linear_game((1, 3, 1), levels=9)
     batch = {"x": np.array([0, 4, 8], np.uint8).reshape(1, 1, 3, 1)}
-    metrics = jax.jit(model.critic_loss)(variables, batch, KEY, 0).metrics
+    metrics = jax.jit(model.critic_loss)(variables, batch, KEY, Clock()).metrics
     assert float(metrics["real"]) == pytest.approx(float(np.array([-1, 0, 1]) @ w + c), rel=1e-5)
     assert float(metrics["fake"]) == pytest.approx(float(np.tanh(b) @ w + c), rel=1e-5)
     samples = jax.jit(model.sample, static_argnums=2)(variables, KEY, 5)
@@ -105,8 +105,8 @@ def test_the_generators_statistics_move_with_it_and_decide_afterwards():
     batch = batch_for(model)
     variables = drawn(model, batch)
     before = variables["generator"]["batch_stats"]
-    assert jax.eval_shape(model.critic_loss, variables, batch, KEY, 0).state == {"critic": {}}
-    after = jax.jit(model.generator_loss)(variables, batch, KEY, 0).state["generator"]["batch_stats"]
+    assert jax.eval_shape(model.critic_loss, variables, batch, KEY, Clock()).statistics == {"critic": {}}
+    after = jax.jit(model.generator_loss)(variables, batch, KEY, Clock()).statistics["generator"]["batch_stats"]
     assert jax.tree.structure(before) == jax.tree.structure(after)
     assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
     # in use, a sample does not depend on the others of its batch
@@ -122,10 +122,10 @@ def test_a_context_reaches_generator_and_critic():
     @jax.jit
     def results(context):
         conditioned = {**batch, "context": context}
-        metrics = model.critic_loss(variables, conditioned, KEY, 0).metrics
+        metrics = model.critic_loss(variables, conditioned, KEY, Clock()).metrics
         return {
             **metrics,
-            "generator": model.generator_loss(variables, conditioned, KEY, 0).value,
+            "generator": model.generator_loss(variables, conditioned, KEY, Clock()).value,
             "sample": model.sample(variables, KEY, 6, context).astype(jnp.float32),
             "score_gap": model.evaluate(variables, conditioned, KEY)["score_gap"],
         }
@@ -168,7 +168,7 @@ def test_the_convolutional_builder_fits_the_usual_images(shape):
     samples = jax.eval_shape(functools.partial(model.sample, n=5), variables, KEY)
     assert samples.shape == (5, *shape) and samples.dtype == jnp.uint8
     for play in model.plays().values():
-        assert jax.eval_shape(play.loss, variables, batch, KEY, 0).value.shape == ()
+        assert jax.eval_shape(play.loss, variables, batch, KEY, Clock()).value.shape == ()
     assert variables["generator"]["params"]["head"]["out"]["kernel"].shape == (3, 3, 16, shape[-1])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Petals
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.models.vaes import AAE, AAVAE, ALI, AVB
@@ -68,7 +68,7 @@ def test_each_play_moves_its_own_players_and_the_model_answers_in_data_units(mod
     @jax.jit
     def everything(variables):
         def gradient(play):
-            return jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+            return jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
 
         grads = {name: gradient(play) for name, play in plays.items()}
         samples, again = model.sample(variables, KEY, 300), model.reconstruct(variables, batch["x"], KEY)
@@ -108,15 +108,15 @@ def test_the_prior_is_the_real_side_of_an_adversarial_autoencoder():
     codes = np.asarray(jax.jit(model.encode)(variables, batch["x"]))
     real = logits_of(model, variables, np.asarray(Petals(3, 6.0, 0.0, 0.0).sample(KEY, 3, jnp.arange(3)))).mean()
     fake = logits_of(model, variables, codes)
-    value = jax.jit(model.discriminator_loss)(variables, batch, KEY, 0)
+    value = jax.jit(model.discriminator_loss)(variables, batch, KEY, Clock())
     assert float(value.metrics["real"]) == pytest.approx(real, abs=0.02)
     assert float(value.metrics["fake"]) == pytest.approx(fake.mean(), rel=1e-4)
     on_real = softplus(-logits_of(model, variables, np.asarray(model.prior.sample(KEY, 5000)))).mean()
     assert float(value.value) == pytest.approx(on_real + softplus(fake).mean(), abs=0.02)
     assert abs(on_real - softplus(fake).mean()) > 0.1
-    regularised = jax.jit(model.regularisation_loss)(variables, batch, KEY, 0).value
+    regularised = jax.jit(model.regularisation_loss)(variables, batch, KEY, Clock()).value
     assert float(regularised) == pytest.approx(softplus(-fake).mean(), rel=1e-4)
-    reconstructed = jax.jit(model.reconstruction_loss)(variables, batch, KEY, 0).value
+    reconstructed = jax.jit(model.reconstruction_loss)(variables, batch, KEY, Clock()).value
     means = np.asarray(jax.jit(model.decode)(variables, codes))
     squares = ((batch["x"] - means) ** 2).sum(-1).mean() / (2 * 0.5**2) + np.log(2 * np.pi * 0.5**2)
     assert float(reconstructed) == pytest.approx(squares, rel=1e-4)
@@ -142,7 +142,7 @@ def test_classes_have_components_of_their_own_and_the_discriminator_sees_which()
     angles = np.arctan2(real[:, 1], real[:, 0]) / (np.pi / 2)
     np.testing.assert_array_equal(np.round(angles).astype(int) % 4, batch["label"])
     losses = [
-        jax.jit(model.regularisation_loss)(variables, {**batch, "label": label}, KEY, 0).value
+        jax.jit(model.regularisation_loss)(variables, {**batch, "label": label}, KEY, Clock()).value
         for label in (batch["label"], np.roll(batch["label"], 1))
     ]
     assert abs(losses[0] - losses[1]) > 1e-4
@@ -184,14 +184,14 @@ def test_both_sides_of_ali_are_told_apart_and_both_are_moved():
     on_real = np.concatenate([batch["x"], batch["x"] @ e + e0], -1) @ w + c
     z = np.random.default_rng(0).normal(size=(4000, 2))
     on_fake = np.concatenate([z @ g + g0, z], -1) @ w + c
-    found = jax.jit(model.discriminator_loss)(variables, batch, KEY, 0)
+    found = jax.jit(model.discriminator_loss)(variables, batch, KEY, Clock())
     assert float(found.metrics["real"]) == pytest.approx(on_real.mean(), rel=1e-4)
     assert float(found.metrics["fake"]) == pytest.approx(on_fake.mean(), abs=0.05)
     assert float(found.value) == pytest.approx(softplus(-on_real).mean() + softplus(on_fake).mean(), abs=0.03)
-    value = jax.jit(model.autoencoder_loss)(variables, batch, KEY, 0).value
+    value = jax.jit(model.autoencoder_loss)(variables, batch, KEY, Clock()).value
     assert float(value) == pytest.approx(softplus(on_real).mean() + softplus(-on_fake).mean(), abs=0.03)
     # the encoder's gradient is that of the first term, which an implementation without it leaves at zero
-    grads = jax.jit(jax.grad(lambda v: model.autoencoder_loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.autoencoder_loss(v, batch, KEY, Clock()).value))(variables)
     push = (1 / (1 + np.exp(-on_real)))[:, None] * w[2:]
     by_encoder = grads["encoder"]["params"]["head"]["out"]
     np.testing.assert_allclose(by_encoder["kernel"], batch["x"].T @ push / 4000, atol=1e-5)
@@ -253,14 +253,14 @@ def test_with_the_optimal_adversary_the_loss_of_avb_is_the_bound(adaptive):
     case, model, variables = known_avb(1.0, adaptive)
     x = np.float32(case.marginal.rvs(50, random_state=0))
     # of the exact posterior every draw gives log p(x)
-    out = jax.jit(model.loss)(variables, {"x": x}, KEY, 0)
+    out = jax.jit(model.loss)(variables, {"x": x}, KEY, Clock())
     assert float(out.value) == pytest.approx(-case.marginal.logpdf(x).mean(), rel=1e-4)
     figures = jax.jit(model.evaluate)(variables, {"x": x}, KEY)
     assert float(figures["adversarial_elbo"]) == pytest.approx(case.marginal.logpdf(x).mean(), rel=1e-4)
     # of one too wide by 1.5 in both dimensions the bound, short by 1.5^2 - 1 - 2 log 1.5
     case, model, variables = known_avb(1.5, adaptive)
     x = np.float32(case.marginal.rvs(40_000, random_state=0))
-    value = jax.jit(model.loss)(variables, {"x": x}, KEY, 0).value
+    value = jax.jit(model.loss)(variables, {"x": x}, KEY, Clock()).value
     assert float(-value) == pytest.approx(case.marginal.logpdf(x).mean() - (1.25 - 2 * np.log(1.5)), abs=0.06)
 
 
@@ -275,7 +275,7 @@ def test_avb_has_the_bounds_gradient_and_its_adversary_rests_at_the_optimum(adap
     known = dataclasses.replace(model.adversary, slope=((0.0, 0.0),) * 5, shift=tuple(m.tolist()), parent=None)
     model = dataclasses.replace(model, adversary=known)
     autoencoder, adversary = (
-        jax.jit(jax.grad(lambda v, play=play: play.loss(v, {"x": x}, KEY, 0).value))(variables)
+        jax.jit(jax.grad(lambda v, play=play: play.loss(v, {"x": x}, KEY, Clock()).value))(variables)
         for play in model.plays().values()
     )
     std = 1.5 * np.sqrt(case.variance)
@@ -288,7 +288,7 @@ def test_avb_has_the_bounds_gradient_and_its_adversary_rests_at_the_optimum(adap
     at_optimum = adversary["adversary"]["params"]["head"]["out"]
     assert abs(float(at_optimum["bias"][0])) < 0.01 and abs(float(at_optimum["kernel"][0, 0])) < 0.01
     turned = {**variables, "adversary": jax.tree.map(lambda a: -a, variables["adversary"])}
-    worse, best = (jax.jit(model.adversary_loss)(v, {"x": x}, KEY, 0).value for v in (turned, variables))
+    worse, best = (jax.jit(model.adversary_loss)(v, {"x": x}, KEY, Clock()).value for v in (turned, variables))
     assert worse - best > (0.001 if adaptive else 0.5)
 
 
@@ -298,7 +298,7 @@ def test_an_adversary_that_is_not_optimal_pushes_the_posterior_through_normalise
     batch = batch_of(model)
     variables = drawn(model, batch)
     silent = {**variables, "adversary": jax.tree.map(jnp.zeros_like, variables["adversary"])}
-    gradient = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))
+    gradient = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))
     pushed, rested = (
         gradient(v)["encoder"]["params"]["head"]["location"]["bias"] for v in (variables, silent)
     )
@@ -330,13 +330,13 @@ def test_an_aavae_weighs_real_and_generated_rows_by_the_discriminator():
         return {**variables, "discriminator": judged}
 
     loss = jax.jit(model.loss)
-    of_real, of_all = (loss(with_logit(0.0, bias), batch, KEY, 0) for bias in (-1.0, 40.0))
+    of_real, of_all = (loss(with_logit(0.0, bias), batch, KEY, Clock()) for bias in (-1.0, 40.0))
     # a constant weight scales both bounds alike; of 1, the loss is that of real and generated rows together
     assert float(of_real.value) == pytest.approx(float(of_all.value) / (1 + np.e), rel=1e-4)
     assert float(of_all.value) > -1.5 * float(of_all.metrics["elbo"])
     # by hand, on the rows that this key gives
     judged = with_logit(3.0, 0.5)
-    out = loss(judged, batch, KEY, 0)
+    out = loss(judged, batch, KEY, Clock())
     pair_key, *keys = jax.random.split(KEY, 3)
     total, logits = 0.0, []
     for rows, key in zip(model._pair(judged, batch, pair_key), keys, strict=True):
@@ -347,10 +347,10 @@ def test_an_aavae_weighs_real_and_generated_rows_by_the_discriminator():
         total -= (weights * np.asarray(terms.log_likelihood - terms.kl)).mean()
     assert float(out.value) == pytest.approx(total, rel=1e-4)
     # with the same key the discriminator sees the same rows, real ones to be called so
-    game = jax.jit(model.discriminator_loss)(judged, batch, KEY, 0).value
+    game = jax.jit(model.discriminator_loss)(judged, batch, KEY, Clock()).value
     assert float(game) == pytest.approx(softplus(-logits[0]).mean() + softplus(logits[1]).mean(), rel=1e-4)
     # weights are no way to a better loss
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(judged)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(judged)
     assert squared(grads["discriminator"]) == 0 and squared(grads["encoder"]) > 0
 
 
@@ -363,7 +363,7 @@ def test_a_perfect_discriminator_leaves_the_vae():
     batch = {"x": 1000 + np.abs(batch_of(model, 50)["x"])}
     variables = drawn(model, batch)
     variables["discriminator"] = {"params": {"head": {"out": {"kernel": jnp.full((1, 1), 60.0), "bias": jnp.zeros(1)}}}}
-    out = jax.jit(model.loss)(variables, batch, KEY, 0)
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
     assert float(out.value) == pytest.approx(-float(out.metrics["elbo"]), rel=1e-6)
     assert (float(out.metrics["real"]), float(out.metrics["fake"])) == pytest.approx((1, 0), abs=1e-6)
 
@@ -397,7 +397,7 @@ def test_statistics_move_with_who_has_them_and_a_judge_may_have_none():
         model = dataclasses.replace(SMALL[name], encoder=Normalised(), decoder=Normalised())
         batch = batch_of(model)
         variables = jax.jit(model.init)(KEY, batch)
-        moved = [jax.eval_shape(play.loss, variables, batch, KEY, 0).state for play in model.plays().values()]
+        moved = [jax.eval_shape(play.loss, variables, batch, KEY, Clock()).statistics for play in model.plays().values()]
         assert [set(state) for state in moved if state] == [VAE_PLAYERS], name
 
 
@@ -423,7 +423,7 @@ def test_a_context_reaches_all_who_should_have_it():
             # an adversarial autoencoder's codes know nothing of it
             if name == "AAE" and "decoder" not in play.players:
                 continue
-            values = [jax.jit(play.loss)(variables, b, KEY, 0).value for b in (batch, other)]
+            values = [jax.jit(play.loss)(variables, b, KEY, Clock()).value for b in (batch, other)]
             assert abs(values[0] - values[1]) > 1e-6, (name, play.players)
         samples = [jax.jit(model.sample, static_argnums=2)(variables, KEY, 6, b["context"]) for b in (batch, other)]
         assert np.abs(np.float32(samples[0]) - np.float32(samples[1])).max() > 0

@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from jaxgen.bijectors import AffineTransformer, Invert, LearnedPrior, MaskedAutoregressive
+from jaxgen.contracts import Clock
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.vaes import ELBO, TotalCorrelation, dense_vae
 from jaxgen.nets.mlp import MLP
@@ -28,8 +29,8 @@ def test_with_weights_of_one_it_is_the_bound(stratified, prior):
     batch = {**batch_for(model), "context": np.eye(6, 2, dtype=np.float32)}
     terms = terms_of(model, batch)
     same = TotalCorrelation(50, 1.0, 1.0, 1.0, stratified)
-    assert float(same(terms, 0)) == pytest.approx(float(ELBO()(terms, 0)), rel=1e-5)
-    assert abs(float(dataclasses.replace(same, beta=2.0)(terms, 0) - same(terms, 0))) > 0.01
+    assert float(same(terms, Clock())) == pytest.approx(float(ELBO()(terms, Clock())), rel=1e-5)
+    assert abs(float(dataclasses.replace(same, beta=2.0)(terms, Clock()) - same(terms, Clock()))) > 0.01
 
 
 @pytest.mark.parametrize("stratified", [False, True])
@@ -48,7 +49,7 @@ def test_weights_are_of_the_parts_at_the_data_sets_size(stratified):
     posterior = stats.norm(mean, np.exp(log_variance / 2)).logpdf(z).sum(-1)
     information, correlation = posterior - q, q - q_j
     rest = np.asarray(terms.kl) - information - correlation
-    value = TotalCorrelation(n, 2.0, 3.0, 5.0, stratified)(terms, 0)
+    value = TotalCorrelation(n, 2.0, 3.0, 5.0, stratified)(terms, Clock())
     expected = (2 * information + 3 * correlation + 5 * rest - np.asarray(terms.log_likelihood)).mean()
     assert float(value) == pytest.approx(expected, rel=1e-5)
 
@@ -57,7 +58,7 @@ def test_all_gradients_flow_and_the_model_is_written_down():
     model = dataclasses.replace(MODEL, objective=TotalCorrelation(50, stratified=True))
     batch = batch_for(model)
     variables = drawn(model, batch)
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     for leaf in jax.tree.leaves(grads):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
     assert build(describe(model)) == model
@@ -69,7 +70,7 @@ def test_flows_are_refused(part):
     model = dataclasses.replace(MODEL, objective=TotalCorrelation(50), **{part: flow})
     batch = {"x": jnp.zeros((6, 4))}
     with pytest.raises(ValueError, match="one of the two is a flow, so give posterior=None"):
-        jax.eval_shape(model.loss, jax.eval_shape(model.init, KEY, batch), batch, KEY, 0)
+        jax.eval_shape(model.loss, jax.eval_shape(model.init, KEY, batch), batch, KEY, Clock())
 
 
 def test_a_data_set_smaller_than_its_batch_is_refused():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.models.vaes import Capacity, Terms, dense_vae
 from jaxgen.training.description import build, describe
 from tests.models.parameters import KEY, batch_for, drawn
@@ -15,7 +16,7 @@ TERMS = Terms(jnp.array([-10.0, -20.0]), jnp.array([1.0, 5.0]), None, *jnp.zeros
 def test_the_capacity_grows_and_holds_the_divergence_from_both_sides():
     objective = Capacity(8.0, 100.0, steps=20)
     for step, target in ((0, 0.0), (5, 2.0), (10, 4.0), (20, 8.0), (1000, 8.0)):
-        assert float(objective(TERMS, jnp.int32(step))) == pytest.approx(15 + 100 * abs(3 - target), rel=1e-6)
+        assert float(objective(TERMS, Clock(phase_step=step))) == pytest.approx(15 + 100 * abs(3 - target), rel=1e-6)
 
 
 def test_the_defaults_are_the_papers():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.contracts import Clock
 from jaxgen.data import attributes
 from jaxgen.distributions.likelihoods import DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, kl_to_standard_normal
@@ -72,7 +73,7 @@ def test_each_attribute_reaches_each_network(name, conditional):
 @pytest.mark.parametrize("name", PLAIN)
 def test_all_players_learn(name):
     model, batch, variables = case(name, True)
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     for leaf in jax.tree.leaves(grads):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
 

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.special import logit
 
 from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, MaskedAutoregressive
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.losses.elbo import mean_log_weight
 from jaxgen.models.vaes.iwae import IWAE, importance_weighted
@@ -36,7 +36,7 @@ def test_the_bound_is_below_log_p_and_rises_to_it():
     gaps, errors = {}, {}
     for k in (1, 8, 64):
         loss = linear(k).loss
-        value = jax.jit(jax.vmap(lambda x, key, loss=loss: loss(case.variables(1.5), {"x": x}, key, 0).value))
+        value = jax.jit(jax.vmap(lambda x, key, loss=loss: loss(case.variables(1.5), {"x": x}, key, Clock()).value))
         gap = truth + value(x, jax.random.split(KEY, blocks))
         gaps[k], errors[k] = gap.mean(), gap.std(ddof=1) / blocks**0.5
     # one draw: the divergence. Many: half of the weights' variance over k, here prod_d s^2 / sqrt(2 s^2 - 1) - 1
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_finite_differences(model):
         at, unravel = ravel_pytree(jax.tree.map(np.float64, drawn(model, {"x": x})))
 
         def value(at):
-            return model.loss(unravel(at), {"x": x}, KEY, 0).value
+            return model.loss(unravel(at), {"x": x}, KEY, Clock()).value
 
         @jax.jit
         def both(at):
@@ -78,7 +78,7 @@ def gradients(model, variables, x, draws):
     """Of the loss on one row, for each of many draws: the encoder's [draws, 24], the decoder's [draws, 15]."""
 
     def one(key):
-        grads = jax.grad(lambda v: model.loss(v, {"x": x[None]}, key, 0).value)(variables)
+        grads = jax.grad(lambda v: model.loss(v, {"x": x[None]}, key, Clock()).value)(variables)
         return ravel_pytree(grads["encoder"])[0], ravel_pytree(grads["decoder"])[0]
 
     return (np.asarray(grads, np.float64) for grads in jax.jit(jax.vmap(one))(jax.random.split(KEY, draws)))
@@ -125,7 +125,7 @@ def test_the_doubly_reparameterized_gradient_vanishes_at_the_posterior_draw_by_d
 def test_the_doubly_reparameterized_loss_is_the_bound():
     batch = {"x": np.float32(LinearGaussian.marginal.rvs(6, random_state=0))}
     variables = LinearGaussian().variables(1.5)
-    plain, doubly = (jax.jit(linear(4, doubly_reparameterized=on).loss)(variables, batch, KEY, 0) for on in (False, True))
+    plain, doubly = (jax.jit(linear(4, doubly_reparameterized=on).loss)(variables, batch, KEY, Clock()) for on in (False, True))
     assert float(doubly.value) == pytest.approx(float(plain.value), rel=1e-6)
     assert float(doubly.metrics["bound"]) == -float(doubly.value) > float(doubly.metrics["elbo"])
 
@@ -138,7 +138,7 @@ def dense(samples, chunk, **more):
 def test_chunks_change_memory_alone(doubly_reparameterized):
     def gradient(samples, chunk):
         model = dense(samples, chunk, doubly_reparameterized=doubly_reparameterized)
-        return jax.jit(jax.value_and_grad(lambda v, batch: model.loss(v, batch, KEY, 0).value))
+        return jax.jit(jax.value_and_grad(lambda v, batch: model.loss(v, batch, KEY, Clock()).value))
 
     batch = batch_for(dense(1, 1), 16)
     variables = drawn(dense(1, 1), batch)
@@ -164,7 +164,7 @@ def test_draws_belong_to_their_rows():
     features = variables["encoder"]["params"]["head"]["features"]
     variables |= case.variables(3.0)
     variables["encoder"]["params"]["head"]["features"] = features
-    bound = jax.jit(flow.loss)(variables, {"x": x}, KEY, 0).metrics["bound"]
+    bound = jax.jit(flow.loss)(variables, {"x": x}, KEY, Clock()).metrics["bound"]
     assert float(bound) == pytest.approx(case.marginal.logpdf(x).mean(), abs=0.05)
 
     model = IWAE(MLP((5,)), MLP((5,)), (2,), 2, Gaussian(), prior=MLP((4,)), samples=2000, chunk=500)
@@ -172,9 +172,9 @@ def test_draws_belong_to_their_rows():
     variables = drawn(model, batch)
     log_prob = jax.jit(model.log_prob, static_argnames=("samples", "chunk"))
     exact = float(log_prob(variables, batch["x"], KEY, batch["context"], samples=2000, chunk=100).mean())
-    assert float(jax.jit(model.loss)(variables, batch, KEY, 0).metrics["bound"]) == pytest.approx(exact, abs=0.02)
+    assert float(jax.jit(model.loss)(variables, batch, KEY, Clock()).metrics["bound"]) == pytest.approx(exact, abs=0.02)
     other = {**batch, "context": np.roll(batch["context"], 1, 0)}
-    assert abs(float(jax.jit(model.loss)(variables, other, KEY, 0).metrics["bound"]) - exact) > 0.1
+    assert abs(float(jax.jit(model.loss)(variables, other, KEY, Clock()).metrics["bound"]) - exact) > 0.1
 
 
 def test_a_model_learns_and_says_how_well():
@@ -188,7 +188,7 @@ def test_a_model_learns_and_says_how_well():
 
     @jax.jit
     def everything(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         return grads, model.evaluate(variables, batch, KEY), by_draws.evaluate(variables, batch, KEY)
 
     grads, figures, others = everything(variables)
@@ -208,7 +208,7 @@ def test_batch_statistics_move(chunk):
     model = IWAE(Normalised(), Normalised(), (3,), 2, Gaussian(), samples=4, chunk=chunk)
     batch = batch_for(model)
     variables = jax.jit(model.init)(KEY, batch)
-    state = jax.jit(model.loss)(variables, batch, KEY, 0).state
+    state = jax.jit(model.loss)(variables, batch, KEY, Clock()).statistics
     for player in ("encoder", "decoder"):
         before, after = variables[player]["batch_stats"], state[player]["batch_stats"]
         assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)

@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy.special import log_softmax
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.losses.semi_supervised import marginal_bound
 from jaxgen.models.vaes import M2, dense_vae
@@ -82,7 +82,7 @@ def test_the_loss_is_the_papers_by_enumeration(share, alpha):
     # posteriors so narrow that a draw is the mean, their divergence still by the class
     head = variables["encoder"]["params"]["head"]["log_variance"]
     head["bias"] = head["bias"] * 0 - 60.0
-    out = jax.jit(model.loss)(variables, batch, KEY, 0)
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
     eye, k = np.eye(4), model.classes
 
     def bound(x, label):
@@ -128,7 +128,7 @@ def test_one_play_moves_all_and_the_model_answers_in_data_units(model):
 
     @jax.jit
     def everything(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         answers = model.sample(variables, KEY, 300), model.reconstruct(variables, x, KEY)
         return grads, answers, model.evaluate(variables, batch["labelled"], KEY)
 
@@ -143,10 +143,10 @@ def test_unlabelled_rows_teach_the_classifier_by_their_bound_alone():
     model = dataclasses.replace(POINTS, alpha=0.0)
     batch = batch_for(model)
     variables = drawn(model, batch)
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads["classifier"]))
     only = dataclasses.replace(model, labelled_share=1.0)
-    grads = jax.jit(jax.grad(lambda v: only.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: only.loss(v, batch, KEY, Clock()).value))(variables)
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(grads["classifier"]))
 
 
@@ -161,7 +161,7 @@ def test_a_row_has_the_same_pixels_under_every_class():
 
     @jax.jit
     def bounds(key):
-        in_training = model.loss(variables, batch, key, 0).metrics["unlabelled_bound"]
+        in_training = model.loss(variables, batch, key, Clock()).metrics["unlabelled_bound"]
         return in_training, model.evaluate(variables, rows, key)["elbo"]
 
     found = np.array([bounds(key) for key in jax.random.split(KEY, 8)])

@@ -9,7 +9,7 @@ import optax
 import pytest
 from scipy import stats
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
 from jaxgen.models.vaes.objectives import ELBO
 from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, SequenceVAE, recurrent_vae
@@ -135,7 +135,7 @@ def test_small_models_learn_and_answer_in_data_units(model):
 
     @jax.jit
     def results(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         draws, again = model.sample(variables, KEY, 7), model.reconstruct(variables, batch["x"])
         return grads, model.evaluate(variables, batch, KEY), draws, again
 
@@ -161,7 +161,7 @@ def test_words_drop_while_learning_and_only_then():
     model = dataclasses.replace(SMALL["symbols"], word_dropout=0.9)
     batch, whole = batch_for(model, 50), SMALL["symbols"]
     variables = variables_of(model)
-    ours, theirs = (jax.jit(m.loss)(variables, batch, KEY, 0) for m in (model, whole))
+    ours, theirs = (jax.jit(m.loss)(variables, batch, KEY, Clock()) for m in (model, whole))
     assert abs(float(ours.value - theirs.value)) > 0.01 and float(ours.metrics["kl"]) == float(theirs.metrics["kl"])
     ours, theirs = (jax.jit(m.evaluate)(variables, batch, KEY) for m in (model, whole))
     assert ours == theirs
@@ -213,7 +213,7 @@ def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
     variables = variables_of(model)
     z_e = np.asarray(model._infer(variables, model._observe(jnp.asarray(batch["x"]), None)[0], None)[0].mean)
     z = np.asarray(jax.jit(model.encode)(variables, batch["x"]))
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     codebook = np.asarray(variables["codebook"]["params"]["codes"])
     nearest = ((z.reshape(-1, 1, 2) - codebook) ** 2).sum(-1).argmin(-1)
     expected = np.zeros_like(codebook)
@@ -260,7 +260,7 @@ def test_objectives_and_games_of_the_vae_are_at_hand(model):
     batch = batch_for(model, 30)
     variables = drawn(model, batch)
     weighted = (dataclasses.replace(model, objective=ELBO(weight)) for weight in (1.0, 2.0))
-    one, two = (jax.jit(m.loss)(variables, batch, KEY, 0) for m in weighted)
+    one, two = (jax.jit(m.loss)(variables, batch, KEY, Clock()) for m in weighted)
     assert float(two.value - one.value) == pytest.approx(float(one.metrics["kl"]), rel=1e-4)
     assert (model is CODES) == (abs(float(one.value + one.metrics["elbo"])) > 1e-3)
     plays = lagging_inference(model, 2, optax.sgd(0.1))

@@ -10,7 +10,7 @@ from flax import linen as nn
 from scipy import stats
 
 from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, LearnedPrior, MaskedAutoregressive
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, warm_up
 from jaxgen.models.vaes import ELBO, VAE, conv_vae, dense_vae, lagging_inference, residual_vae
@@ -55,7 +55,7 @@ def test_the_loss_has_the_gradient_of_the_expected_bound():
     x = np.float32(np.tile(case.marginal.rvs(1, random_state=0), (rows, 1)))
     m = np.array([0.3, -0.4])
     variables = case.variables_at(m, 1.5)
-    value = lambda v: case.model.loss(v, {"x": x}, KEY, 0).value  # noqa: E731
+    value = lambda v: case.model.loss(v, {"x": x}, KEY, Clock()).value  # noqa: E731
     grads = jax.jit(jax.grad(value))(variables)
     by_mean, by_log_variance, by_bias = case.gradient_at(x[0], m, 1.5)
     head = grads["encoder"]["params"]["head"]
@@ -133,7 +133,7 @@ def test_a_posterior_flow_keeps_the_estimate_of_log_p():
     assert np.abs(z - jax.jit(model.encode)(variables, x)).max() > 0.01
     (play,) = model.plays().values()
     assert play.players == ("encoder", "decoder", "posterior") and set(play.players) == set(variables)
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, {"x": x}, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, {"x": x}, KEY, Clock()).value))(variables)
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads["posterior"]))
 
 
@@ -166,9 +166,9 @@ def test_free_bits_cost_no_less_than_their_threshold():
     parts = np.asarray(terms.kl_per_dimension).mean(0)
     assert parts.min() < 0.1 < parts.max()
     expected = 2 * np.maximum(parts, 0.1).sum() - np.asarray(terms.log_likelihood).mean()
-    assert float(model.objective(terms, 0)) == pytest.approx(expected, rel=1e-5)
+    assert float(model.objective(terms, Clock())) == pytest.approx(expected, rel=1e-5)
     # without its parts, the divergence as a whole has the threshold of all dimensions
-    assert float(model.objective(terms._replace(kl_per_dimension=None), 0)) == pytest.approx(
+    assert float(model.objective(terms._replace(kl_per_dimension=None), Clock())) == pytest.approx(
         2 * max(np.asarray(terms.kl).mean(), 0.2) - np.asarray(terms.log_likelihood).mean(), rel=1e-5
     )
 
@@ -191,7 +191,7 @@ def test_small_models_learn_and_answer_in_data_units(model):
 
     @jax.jit
     def everything(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, 0).value)(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         draws, means = (model.sample(variables, KEY, 500, means=means) for means in (False, True))
         return grads, model.evaluate(variables, batch, KEY), draws, means, model.reconstruct(variables, batch["x"])
 
@@ -284,7 +284,7 @@ def test_a_context_reaches_encoder_and_decoder():
             "decode": model.decode(variables, z, context).astype(jnp.float32),
             "log_prob": model.log_prob(variables, batch["x"], KEY, context, samples=2),
             "elbo": model.evaluate(variables, {**batch, "context": context}, KEY)["elbo"],
-            "loss": model.loss(variables, {**batch, "context": context}, KEY, 0).value,
+            "loss": model.loss(variables, {**batch, "context": context}, KEY, Clock()).value,
             "sample": model.sample(variables, KEY, 6, context).astype(jnp.float32),
         }
 
@@ -299,11 +299,11 @@ def test_the_divergences_weight_may_follow_the_step():
     variables = drawn(model, batch)
     loss = jax.jit(model.loss)
     for step, weight in ((0, 0.0), (5, 0.5), (30, 1.0)):
-        out = loss(variables, batch, KEY, step)
+        out = loss(variables, batch, KEY, Clock(phase_step=step))
         m = {name: float(value) for name, value in out.metrics.items()}
         assert float(out.value) == pytest.approx(weight * m["kl"] - m["reconstruction"], rel=1e-5)
         assert m["elbo"] == pytest.approx(m["reconstruction"] - m["kl"], rel=1e-5)
-    fixed = jax.jit(dataclasses.replace(model, objective=ELBO(4.0)).loss)(variables, batch, KEY, 0)
+    fixed = jax.jit(dataclasses.replace(model, objective=ELBO(4.0)).loss)(variables, batch, KEY, Clock())
     assert float(fixed.value) == pytest.approx(4 * m["kl"] - m["reconstruction"], rel=1e-5)
 
 
@@ -317,14 +317,14 @@ def test_batch_statistics_move_in_training_and_decide_afterwards():
     model = VAE(Normalised(), Normalised(), (3,), 2, Gaussian())
     batch = batch_for(model)
     variables = jax.jit(model.init)(KEY, batch)
-    state = jax.jit(model.loss)(variables, batch, KEY, 0).state
+    state = jax.jit(model.loss)(variables, batch, KEY, Clock()).statistics
     for player in ("encoder", "decoder"):
         before, after = variables[player]["batch_stats"], state[player]["batch_stats"]
         assert jax.tree.structure(before) == jax.tree.structure(after)
         assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
     # the averages decide when evaluated, and only then
     moved = {p: {**v, "batch_stats": jax.tree.map(lambda a: a + 1, v["batch_stats"])} for p, v in variables.items()}
-    losses = [jax.jit(model.loss)(v, batch, KEY, 0).value for v in (variables, moved)]
+    losses = [jax.jit(model.loss)(v, batch, KEY, Clock()).value for v in (variables, moved)]
     figures = [jax.jit(model.evaluate)(v, batch, KEY)["elbo"] for v in (variables, moved)]
     assert losses[0] == losses[1] and figures[0] != figures[1]
     # so that a row does not depend on the others, nor on what dropout would drop
@@ -340,7 +340,7 @@ def test_the_convolutional_builders_fit_the_usual_images(builder, shape):
     variables = jax.eval_shape(model.init, KEY, batch)
     samples = jax.eval_shape(functools.partial(model.sample, n=5), variables, KEY)
     assert samples.shape == (5, *shape) and samples.dtype == jnp.uint8
-    assert jax.eval_shape(model.loss, variables, batch, KEY, 0).value.shape == ()
+    assert jax.eval_shape(model.loss, variables, batch, KEY, Clock()).value.shape == ()
     # the image comes out of a convolution
     assert variables["decoder"]["params"]["head"]["out"]["kernel"].shape[:2] == (3, 3)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.contracts import Model
+from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import DiscretizedLogistic, Gaussian
 from jaxgen.losses.vector_quantization import averaged_codebook, nearest_codes, update_averages
 from jaxgen.models.vaes.vq_vae import VQVAE, residual_vq_vae
@@ -117,7 +117,7 @@ def test_each_term_moves_whom_it_should():
     batch = batch_for(model)
     variables = variables_of(model, batch)
     codebook = variables["codebook"]["params"]["codes"]
-    out = jax.jit(model.loss)(variables, batch, KEY, 0)
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
     z_e = vectors(model, variables, batch)
     codes = nearest_codes(z_e, codebook)
     e = codebook[codes]
@@ -125,7 +125,7 @@ def test_each_term_moves_whom_it_should():
     log_likelihood = float(jax.jit(model.evaluate)(variables, batch, KEY)["reconstruction"])
     assert float(out.value) == pytest.approx(1.3 * distance - log_likelihood, rel=1e-4)
     assert float(out.metrics["commitment"]) == pytest.approx(distance, rel=1e-4)
-    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     # the codebook: its own loss with weight one, and nothing from the decoder
     towards = np.zeros_like(codebook)
     np.add.at(towards, np.asarray(codes).ravel(), 2 * np.asarray(e - z_e).reshape(-1, 3) / 6)
@@ -142,7 +142,7 @@ def test_each_term_moves_whom_it_should():
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves((grads["encoder"], grads["decoder"])))
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(grads["prior"]))
     # and the prior's loss moves the prior alone
-    grads = jax.jit(jax.grad(lambda v: model.prior_loss(v, batch, KEY, 0).value))(variables)
+    grads = jax.jit(jax.grad(lambda v: model.prior_loss(v, batch, KEY, Clock()).value))(variables)
     moved = {player for player, g in grads.items() if any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(g))}
     assert moved == {"prior"}
 
@@ -157,8 +157,8 @@ def test_averaged_codes_follow_the_encoder_without_a_loss():
     z_e, averages = vectors(model, variables, batch), variables["codebook"]["averages"]
     codes = nearest_codes(z_e, averaged_codebook(**averages))
     counts, sums = update_averages(**averages, z_e=z_e, codes=codes, decay=0.9)
-    out = jax.jit(model.loss)(variables, batch, KEY, 0)
-    new = out.state["codebook"]["averages"]
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
+    new = out.statistics["codebook"]["averages"]
     np.testing.assert_allclose(new["counts"], counts, rtol=1e-5)
     np.testing.assert_allclose(new["sums"], sums, rtol=1e-4, atol=1e-5)
     # the codebook's loss is left out, the commitment's is not
@@ -167,7 +167,7 @@ def test_averaged_codes_follow_the_encoder_without_a_loss():
     assert float(out.value) == pytest.approx(0.25 * distance - reconstruction, rel=1e-4)
     # with a threshold those out of use are among the batch's vectors
     eager = dataclasses.replace(model, restart=0.5)
-    restarted = jax.jit(eager.loss)(variables, batch, KEY, 0).state["codebook"]["averages"]
+    restarted = jax.jit(eager.loss)(variables, batch, KEY, Clock()).statistics["codebook"]["averages"]
     dead = np.asarray(counts < 0.5 * counts.mean())
     assert 0 < dead.sum() < 6
     placed = np.asarray(restarted["sums"] / restarted["counts"][:, None])[dead]
@@ -232,8 +232,8 @@ def test_a_context_reaches_encoder_decoder_and_prior():
             "decode": model.decode(variables, codes, context).astype(jnp.float32),
             "prior": model.sample_prior(variables, KEY, 6, context).astype(jnp.float32),
             "log_prob": model.log_prob(variables, batch["x"], context=context),
-            "loss": model.loss(variables, given, KEY, 0).value,
-            "prior_loss": model.prior_loss(variables, given, KEY, 0).value,
+            "loss": model.loss(variables, given, KEY, Clock()).value,
+            "prior_loss": model.prior_loss(variables, given, KEY, Clock()).value,
         }
 
     ours, others = results(batch["context"]), results(other)

@@ -11,7 +11,7 @@ import jax
 from jaxgen.training.folder import RunFolder
 
 
-class Clock:
+class Timer:
     """Seconds spent in named parts since the last line of figures."""
 
     def __init__(self):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxgen.contracts import Model, Variables
 
 
-class Static:
+class HashableStatic:
     """A static argument of `jax.jit`: compared by value, or by identity where its value has no hash.
 
     A model with `nn.Sequential([...])` in it has none, because of the list.
@@ -29,12 +29,12 @@ class Static:
         return id(self.value) if self._hash is None else self._hash
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Static):
+        if not isinstance(other, HashableStatic):
             return NotImplemented
         return self.value is other.value or (self._hash is not None and self.value == other.value)
 
 
-class Bound:
+class TrainedModel:
     """A model bound to variables: its methods without their first argument, compiled once for each shape.
 
     `bound.sample(key, 16)`, `bound.log_prob(x, key)`, and whatever else the model offers: `encode`, `reconstruct`, ...
@@ -51,7 +51,7 @@ class Bound:
         self.variables = variables
 
     def __repr__(self) -> str:
-        return f"Bound({type(self.model).__name__}, players={sorted(self.variables)})"
+        return f"TrainedModel({type(self.model).__name__}, players={sorted(self.variables)})"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -66,11 +66,11 @@ class Bound:
             given = {k: int(v) if isinstance(v, np.integer) else v for k, v in given.items()}
             fixed = tuple((k, v) for k, v in given.items() if v is None or isinstance(v, (bool, int, str)))
             traced = {k: v for k, v in given.items() if k not in dict(fixed)}
-            return _call(Static(self.model), name, fixed, traced)
+            return _call(HashableStatic(self.model), name, fixed, traced)
 
         return bound
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _call(model: Static, method: str, fixed: tuple[tuple[str, Any], ...], traced: dict[str, Any]) -> Any:
+def _call(model: HashableStatic, method: str, fixed: tuple[tuple[str, Any], ...], traced: dict[str, Any]) -> Any:
     return getattr(model.value, method)(**dict(fixed), **traced)

@@ -10,8 +10,8 @@ from jaxgen.data.errors import DataError
 from jaxgen.data.records import RecordSource
 from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits, carve
-from jaxgen.data.zipped import Zipped
+from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
-    "NAMED", "ArraySource", "DataError", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve", "source",
+    "NAMED", "ArraySource", "DataError", "Paired", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve", "source",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Several sources side by side: two domains, or labelled rows with unlabelled ones."""
+"""Several sources side by side: two domains, pairs, or labelled examples with unlabelled ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,28 @@ Sizes = int | Mapping[str, int]
 
 
 class Zipped:
-    """A mapping of sources, each with its own number of rows, its own batch size and its own permutation.
+    """Named sources, each with its own number of examples, batch size and permutation.
 
-    Everything a source answers, this answers with a mapping of the sources' answers. Two equal sources are not aligned:
-    each draws from a seed of its own.
+    Properties and methods of a source return a mapping of the sources' answers. Two equal sources are not aligned:
+    each is permuted by its own seed.
 
     Args:
         sources: by name; other `Zipped` may be among them.
 
     Raises:
-        DataError: where there is no source, or something else.
+        DataError: no source, or something else.
     """
 
     def __init__(self, sources: Mapping[str, Source | Zipped]):
         if not isinstance(sources, Mapping) or not all(isinstance(s, (Source, Zipped)) for s in sources.values()):
-            raise DataError(f"Zipped got {type(sources).__name__} of other things: a mapping of sources is needed")
+            raise DataError(f"`sources` of Zipped must be a mapping of sources, got {sources!r:.80}")
         if not sources:
-            raise DataError("Zipped got no sources: at least one is needed")
+            raise DataError("`sources` of Zipped must be at least one source, got none")
         self.sources = dict(sources)
         self.name = "+".join(source.name for source in self.sources.values())
 
     def __len__(self) -> int:
-        """The rows of the shortest source."""
+        """The number of examples of the shortest source."""
         return min(map(len, self.sources.values()))
 
     @property
@@ -46,30 +46,52 @@ class Zipped:
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """The arrays of each source; only where all are resident."""
-        return {key: source.arrays for key, source in self.sources.items()}
+        """Only where all sources are resident."""
+        return self._each(lambda source: source.arrays)
 
     @property
     def event_shape(self) -> dict[str, Any]:
-        return {key: source.event_shape for key, source in self.sources.items()}
+        return self._each(lambda source: source.event_shape)
+
+    @property
+    def levels(self) -> dict[str, Any]:
+        return self._each(lambda source: source.levels)
+
+    @property
+    def classes(self) -> dict[str, Any]:
+        return self._each(lambda source: source.classes)
 
     @property
     def nbytes(self) -> int:
         return sum(source.nbytes for source in self.sources.values())
 
+    def subset(self, indices: Mapping[str, Any]) -> Zipped:
+        """Sources of these examples alone, by name; sources that `indices` does not name are whole."""
+        if not isinstance(indices, Mapping) or not set(indices) <= set(self.sources):
+            raise DataError(f"`indices` must be a mapping with keys among {sorted(self.sources)}, got {indices!r:.80}")
+        return type(self)({k: s.subset(indices[k]) if k in indices else s for k, s in self.sources.items()})
+
+    def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Zipped:
+        """Each source with `"context"`, which `make` computes from its arrays."""
+        return type(self)(self._each(lambda source: source.with_context(make)))
+
+    def conditional(self) -> Zipped:
+        """Each source with its one-hot labels as `"context"`. Raises as `Source.conditional`."""
+        return type(self)(self._each(lambda source: source.conditional()))
+
     def indices_at(self, step: int, size: Sizes, seed: int) -> dict[str, Any]:
-        """What each source's `indices_at` gives, with its own size and seed."""
+        """Each source's `indices_at`, with its own size and seed."""
         sizes, seeds = self._sizes(size), self._seeds(seed)
         return {key: source.indices_at(step, sizes[key], seeds[key]) for key, source in self.sources.items()}
 
     def take(self, indices: Mapping[str, Any]) -> dict[str, Any]:
-        """The rows of these numbers, by source."""
+        """The examples with these indices, by source."""
         return {key: source.take(indices[key]) for key, source in self.sources.items()}
 
     def batch_at(
         self, step: int, size: Sizes, seed: int, process_index: int = 0, process_count: int = 1
     ) -> dict[str, Any]:
-        """What each source's `batch_at` gives, with its own size and seed."""
+        """Each source's `batch_at`, with its own size and seed."""
         sizes, seeds = self._sizes(size), self._seeds(seed)
         return {
             key: source.batch_at(step, sizes[key], seeds[key], process_index, process_count)
@@ -77,27 +99,65 @@ class Zipped:
         }
 
     def head(self, n: Sizes) -> dict[str, Any]:
-        """The first `n` rows of each source, or all where there are fewer."""
+        """The first `n` examples of each source, or all where there are fewer."""
         sizes = self._sizes(n)
         return {key: source.head(sizes[key]) for key, source in self.sources.items()}
 
-    def batches(self, size: Sizes) -> Iterator[dict[str, Arrays]]:
-        """Each source in order, until the shortest is through."""
-        sizes = self._sizes(size)
-        parts = [source.batches(sizes[key]) for key, source in self.sources.items()]
-        return (dict(zip(self.sources, batches, strict=True)) for batches in zip(*parts, strict=False))
+    def batches(self, size: int) -> Iterator[dict[str, Any]]:
+        """All sources in order, up to the length of the shortest, with equally many examples of each in a batch, so
+        that a mean over a batch has the same weight for each source. For evaluation.
+        """
+        for i in range(0, len(self), whole("size", size, 1)):
+            yield self.take(self._range(i, min(i + size, len(self))))
+
+    def _range(self, start: int, stop: int) -> dict[str, Any]:
+        return self._each(
+            lambda source: source._range(start, stop) if isinstance(source, Zipped) else np.arange(start, stop)
+        )
+
+    def _each(self, function: Callable[[Any], Any]) -> dict[str, Any]:
+        return {key: function(source) for key, source in self.sources.items()}
 
     def _sizes(self, size: Sizes) -> Mapping[str, int]:
         if not isinstance(size, Mapping):
             return dict.fromkeys(self.sources, size)
         if set(size) != set(self.sources):
-            raise DataError(f"size has entries {sorted(size)}: one for each of {sorted(self.sources)} is needed")
+            raise DataError(f"`size` must have an entry for each of {sorted(self.sources)}, got {sorted(size)}")
         return size
 
     def _seeds(self, seed: int) -> dict[str, int]:
-        """A seed for each position: with one for all, equal sources would show the same rows together."""
+        """A seed for each position: with one for all, equal sources would show the same examples together."""
         words = np.random.SeedSequence(whole("seed", seed)).generate_state(len(self.sources), np.uint64)
         return dict(zip(self.sources, map(int, words), strict=True))
 
     def __repr__(self) -> str:
-        return f"Zipped({self.sources!r})"
+        return f"{type(self).__name__}({self.sources!r})"
+
+
+class Paired(Zipped):
+    """Sources of equal length whose examples belong together, such as photographs and their edges.
+
+    A batch has the same indices of each source: example `i` of every part is one pair.
+
+    Raises:
+        DataError: as `Zipped`; sources of other lengths, or sources that are not permuted as one: `Zipped` among them.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]):
+        super().__init__(sources)
+        lengths = {name: len(source) for name, source in self.sources.items()}
+        if len(set(lengths.values())) > 1 or any(type(source) is Zipped for source in self.sources.values()):
+            raise DataError(f"`sources` of pairs must be equally long, each permuted as a whole, got {lengths}")
+
+    def subset(self, indices: Any) -> Paired:
+        """The pairs with these indices."""
+        return type(self)(self._each(lambda source: source.subset(indices)))
+
+    def _sizes(self, size: Sizes) -> Mapping[str, int]:
+        sizes = super()._sizes(size)
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"`size` must be the same for each part of a pair, got {dict(sizes)}")
+        return sizes
+
+    def _seeds(self, seed: int) -> dict[str, int]:
+        return dict.fromkeys(self.sources, seed)

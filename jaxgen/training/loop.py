@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxgen.contracts import Model, Phase, Play, Variables, model_phases
-from jaxgen.data import ArraySource, Splits
+from jaxgen.data import ArraySource, Splits, Zipped
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
 from jaxgen.training.run import Run
 from jaxgen.training.settings import Settings
@@ -20,16 +20,22 @@ from jaxgen.training.trained import TrainedModel
 
 
 def as_splits(data: Any) -> Splits:
-    """Splits of whatever was given: splits, a source, an array, or a mapping of arrays with an `"x"`."""
+    """Splits of splits, a source, an array, a mapping of arrays with an `"x"`, or a mapping of such mappings (`Zipped`)."""
     if isinstance(data, Splits):
         return data
     if isinstance(data, (np.ndarray, jax.Array, list)):
         data = {"x": data}
     if isinstance(data, Mapping):
-        data = ArraySource(data, levels=256 if getattr(data.get("x"), "dtype", None) == np.uint8 else None)
+        data = _source(data)
     if not hasattr(data, "batch_at"):
         raise ValueError(f"`data` must be an array, a mapping of arrays, a source or splits, got {type(data).__name__}")
     return Splits(data, None, None)
+
+
+def _source(arrays: Mapping[str, Any]) -> Any:
+    if arrays and all(isinstance(part, Mapping) for part in arrays.values()):
+        return Zipped({name: _source(part) for name, part in arrays.items()})
+    return ArraySource(arrays, levels=256 if getattr(arrays.get("x"), "dtype", None) == np.uint8 else None)
 
 
 def fit(
@@ -52,8 +58,8 @@ def fit(
     """Trains a model: `fit(model, x, steps=1000)`.
 
     Args:
-        data: an array, a mapping of arrays (`"x"`, and `"label"`, `"context"`), a source, or splits, whose validation
-            split chooses the best variables.
+        data: an array, a mapping of arrays (`"x"`, and `"label"`, `"context"`), a mapping of such mappings for
+            several domains, a source, or splits, whose validation split chooses the best variables.
         settings: batch size, seed, averages, how often to evaluate and save, devices.
         steps: replaces `settings.steps`.
         plays: a game that replaces the model's own, in one phase.

@@ -294,8 +294,7 @@ def test_equal_sources_are_not_aligned():
 def test_zipped_evaluation_ends_with_the_shortest():
     zipped = Zipped({"long": labelled(23), "short": labelled(7)})
     met = [(len(batch["long"]["x"]), len(batch["short"]["x"])) for batch in zipped.batches(3)]
-    assert met == [(3, 3), (3, 3), (3, 1)]
-    assert len(list(zipped.batches({"long": 20, "short": 1}))) == 2
+    assert met == [(3, 3), (3, 3), (1, 1)]  # equally many of each: a batch's mean has one weight
 
 
 def test_zipped_arrays_are_nested_and_zips_nest():
@@ -309,9 +308,9 @@ def test_zipped_arrays_are_nested_and_zips_nest():
 
 
 def test_wrong_zips_are_refused_by_name():
-    with pytest.raises(DataError, match="no sources"):
+    with pytest.raises(DataError, match="at least one source, got none"):
         Zipped({})
-    with pytest.raises(DataError, match=r"size has entries \['a'\]: one for each of \['a', 'b'\]"):
+    with pytest.raises(DataError, match=r"an entry for each of \['a', 'b'\], got \['a'\]"):
         Zipped({"a": labelled(), "b": labelled()}).batch_at(0, {"a": 2}, 0)
     with pytest.raises(DataError, match="size is 12: toy has 11 rows"):
         Zipped({"a": labelled(), "b": labelled(11)}).batch_at(0, 12, 0)

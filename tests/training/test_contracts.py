@@ -88,7 +88,7 @@ def test_a_pool_is_memory_that_averages_leave_as_it_is():
 
 def test_two_domains_of_batch_sizes_of_their_own_train_in_the_one_loop():
     settings = Settings(steps=200, batch_size=8, batch_sizes={"b": 4}, ema=0.0, log_every=50)
-    trained = fit(Translation(), domains(), settings, progress=False)
+    trained = fit(Translation(), {name: {"x": x} for name, x in DOMAINS.items()}, settings, progress=False)
     assert trained.variables["critic"]["pool"]["x"].shape == (8, 1)
     start = abs(DOMAINS["a"].mean() - DOMAINS["b"].mean())
     assert abs(float(trained.translate(DOMAINS["a"]).mean()) - DOMAINS["b"].mean()) < 0.5 * start

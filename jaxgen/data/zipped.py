@@ -29,10 +29,13 @@ class Zipped:
     """
 
     def __init__(self, sources: Mapping[str, Source | Zipped]):
-        if not isinstance(sources, Mapping) or not all(isinstance(s, (Source, Zipped)) for s in sources.values()):
-            raise DataError(f"`sources` of Zipped must be a mapping of sources, got {sources!r:.80}")
+        if not isinstance(sources, Mapping):
+            raise DataError(f"`sources` of Zipped must be a mapping of sources, got {type(sources).__name__}")
         if not sources:
             raise DataError("`sources` of Zipped must be at least one source, got none")
+        for name, source in sources.items():
+            if not isinstance(source, (Source, Zipped)):
+                raise DataError(f"`sources` of Zipped must be sources, got {type(source).__name__} as {name!r}")
         self.sources = dict(sources)
         self.name = "+".join(source.name for source in self.sources.values())
 

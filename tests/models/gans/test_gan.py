@@ -173,8 +173,8 @@ def test_the_critic_is_given_transformed_rows_in_training_alone():
         return softplus(-seen(params, linear(params["generator"], Z))).mean()
 
     plays = model.plays()
-    as_written(plays["critic"], variables, BATCH, critic, step=3)
-    as_written(plays["generator"], variables, BATCH, generator, step=3)
+    as_written(plays["critic"], variables, BATCH, critic, Clock(3, 3, 3))
+    as_written(plays["generator"], variables, BATCH, generator, Clock(3, 3, 3))
 
     @jax.jit
     def in_use(variables):

@@ -21,14 +21,14 @@ def test_the_capacity_grows_and_holds_the_divergence_from_both_sides():
 
 def test_the_defaults_are_the_papers():
     for step, target in ((0, 0.0), (50_000, 12.5), (100_000, 25.0)):
-        assert float(Capacity()(TERMS, jnp.int32(step))) == pytest.approx(15 + 1000 * abs(3 - target), rel=1e-6)
+        assert float(Capacity()(TERMS, Clock(phase_step=step))) == pytest.approx(15 + 1000 * abs(3 - target), rel=1e-6)
 
 
 def test_a_model_with_a_capacity_learns_and_is_written_down():
     model = dataclasses.replace(dense_vae((3, 3, 1), 2, (5,), levels=9), objective=Capacity(2.0, 10.0, 4))
     batch = batch_for(model)
     variables = drawn(model, batch)
-    out = jax.jit(model.loss)(variables, batch, KEY, 3)
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock(phase_step=3))
     m = {name: float(value) for name, value in out.metrics.items()}
     assert float(out.value) == pytest.approx(10 * abs(m["kl"] - 1.5) - m["reconstruction"], rel=1e-5)
     assert build(describe(model)) == model

@@ -114,6 +114,29 @@ def rows(name: str, value: Any) -> Array:
     return value
 
 
+def check_values(name: str, value: Any, least: float, most: float, whole: bool = False) -> None:
+    """Raises unless all elements are in [least, most], and integers if `whole`; reals may exceed it by rounding.
+
+    Only concrete values are looked into: not those of a trace (`jit`, `grad`), nor arrays of other processes.
+
+    Raises:
+        ValueError: naming the argument and the first such element.
+    """
+    if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
+        return
+    if jnp.issubdtype(value.dtype, jnp.integer):
+        limits = jnp.iinfo(value.dtype)
+        if least <= limits.min and limits.max <= most:
+            return
+    value, margin = np.asarray(value), 0.0 if whole else 1e-6 * (most - least)
+    fits = (value >= least - margin) & (value <= most + margin)
+    if whole:
+        fits = fits & (value == np.floor(value))
+    if not fits.all():
+        wanted = f"integers from {least} to {most}" if whole else f"in [{least:g}, {most:g}]"
+        raise ValueError(f"`{name}` must be {wanted}, got {value[~fits][0]}")
+
+
 def _array(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value

@@ -48,9 +48,8 @@ def modules_imported_by(file: Path) -> set[str]:
 
 def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
-    everyone = tuple(
-        f"jaxgen.{name}" for name in ("arguments", "contracts", "convolution", "distributions", "precision", "sharding")
-    )
+    shared = ("arguments", "contracts", "convolution", "distributions", "moments", "precision", "sharding")
+    everyone = tuple(f"jaxgen.{name}" for name in shared)
     room = file.relative_to(ROOT / "jaxgen").parts[0]
     if room in GROUND:
         return (*everyone, f"jaxgen.{room}")

@@ -50,9 +50,10 @@ def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
         raise ValueError(f"attributes={config.attributes}: data={config.data!r} has no labels of a known number of classes")
     classes = {name: data.train.classes if name == "label" else None for name in config.attributes}
     some = ink(data.train.head(INK_ROWS))
+    scale = some.std() if np.ptp(some) else 1.0
 
     def make(rows: Arrays) -> np.ndarray:
-        return attributes({**rows, "ink": (ink(rows) - some.mean()) / some.std()}, classes)
+        return attributes({**rows, "ink": (ink(rows) - some.mean()) / scale}, classes)
 
     return data.with_context(make)
 

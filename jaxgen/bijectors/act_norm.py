@@ -8,29 +8,24 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.moments import channel_moments
 from jaxgen.precision import at_least_float32
-
 
 class ActNorm(Bijector):
     """`z = (x + shift) exp(log_scale)` for each channel of the last axis (Kingma and Dhariwal 2018, section 3.1).
 
     `init` sets both parameters so that the output of the direction that it runs has mean 0 and standard deviation 1 in
-    each channel of its batch; inside `Repeat` each repetition sees the output of the one before.
-
-    Attributes:
-        min_std: floor of the standard deviations measured by `init`: a channel that was constant there is scaled up
-            by no more than its reciprocal.
+    each channel of its batch; inside `Repeat` each repetition sees the output of the one before. Constant channels and
+    batches of few examples, whose standard deviations say little, are scaled by that of the batch (`channel_moments`).
     """
-
-    min_std: float = 1e-3
 
     @nn.compact
     def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
         x = at_least_float32(x)
 
         def initial(_):
-            axes = tuple(range(x.ndim - 1))
-            mean, std = x.mean(axes), jnp.maximum(x.std(axes), self.min_std)
+            mean, variance = channel_moments(x)
+            std = jnp.sqrt(variance)
             shift, scale = (mean / std, std) if inverse else (-mean, 1 / std)
             return {"shift": shift.astype(jnp.float32), "log_scale": jnp.log(scale).astype(jnp.float32)}
 

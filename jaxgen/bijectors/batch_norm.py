@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
+from jaxgen.moments import channel_moments
 from jaxgen.precision import at_least_float32
 
 
@@ -21,13 +22,15 @@ class BatchNorm(Bijector):
     running ones and leaves them as they are: in training it does not undo `forward`.
 
     `init` sets the running statistics so that the output of the direction that it runs has mean 0 and variance 1 in
-    each channel of its batch; inside `Repeat` each repetition sees the output of the one before.
+    each channel of its batch; inside `Repeat` each repetition sees the output of the one before. A channel that is
+    constant in a batch has the variance of the batch, also in training; `init` takes it for few examples too
+    (`channel_moments`).
 
     Sources: Dinh et al. 2017, section 3.7 and appendix E; Papamakarios et al. 2017, appendix B.
 
     Attributes:
         momentum: what a running statistic keeps of itself in a step; the batch gives the rest.
-        epsilon: keeps the scale of a channel finite where it is constant.
+        epsilon: keeps the scale of a channel finite whose variance is small.
     """
 
     momentum: float = 0.9
@@ -36,10 +39,9 @@ class BatchNorm(Bijector):
     @nn.compact
     def _both(self, x: Array, inverse: bool) -> ValueAndLogDet:
         x = at_least_float32(x)
-        axes = tuple(range(x.ndim - 1))
 
         def initial():
-            mean, var = x.mean(axes), x.var(axes)
+            mean, var = channel_moments(x)
             if inverse:
                 var = jnp.maximum(1 / (var + self.epsilon) - self.epsilon, 0)
                 mean = -mean * jnp.sqrt(var + self.epsilon)
@@ -50,7 +52,7 @@ class BatchNorm(Bijector):
         beta = self.param("beta", nn.initializers.zeros, x.shape[-1:]).astype(x.dtype)
         mean, var = (running.value[name].astype(x.dtype) for name in ("mean", "var"))
         if self.is_mutable_collection("batch_stats") and not (self.is_initializing() or inverse):
-            mean, var = x.mean(axes), x.var(axes)
+            mean, var = channel_moments(x, enough=1)
             batch = lax.stop_gradient({"mean": mean.astype(jnp.float32), "var": var.astype(jnp.float32)})
             running.value = jax.tree.map(
                 lambda old, new: self.momentum * old + (1 - self.momentum) * new, running.value, batch

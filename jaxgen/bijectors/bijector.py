@@ -65,6 +65,12 @@ class Bijector(nn.Module):
     Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; arithmetic on coordinates
     is at least in float32. `init` may run either direction.
 
+    Where a coordinate of the input lies outside of a direction's domain, the log-determinant is -inf, the value that of
+    the nearest edge and the gradient zero: a density is -inf outside of its support, and integrates to one if the base
+    has no mass outside of the bijector's image. The edges of a domain belong to it, and so do points beyond the edges
+    of an interval by rounding (4 machine epsilons); they have the finite value and log-determinant of the nearest
+    point, one epsilon inside.
+
     Raises:
         ValueError: no rows, a context of other rows, or variables that are of another event or context.
         TypeError: no real numbers.

@@ -1,7 +1,7 @@
 """Fixed monotone functions of single coordinates.
 
-Each clips its argument before the mathematics, so that values and gradients stay finite on the edges of its domain
-and far out on the line.
+Each clips its argument before the mathematics, so that values and gradients stay finite on the edges of its domain,
+outside of it, and far out on the line. Outside of the domain the log-derivative is then -inf (`Bijector`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Elementwise(Bijector):
-    """A bijector that acts on each coordinate alone: a subclass gives values and log-derivatives, both of x's shape."""
+    """A bijector that acts on each coordinate alone: a subclass gives values and log-derivatives, both of x's shape.
+
+    Outside of its domain a direction gives the log-derivative -inf, and a finite value.
+    """
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         raise NotImplementedError
@@ -38,15 +41,16 @@ class Elementwise(Bijector):
         return x, sum_over_event(log_derivative)
 
 
-def _inside_unit_interval(y: Array) -> Array:
+def _clip(y: Array, low: float, high: float) -> tuple[Array, Array]:
+    """y on [low + eps, high - eps], and where it lies outside of [low, high] by more than rounding, 4 eps."""
     eps = jnp.finfo(y.dtype).eps
-    return jnp.clip(y, eps, 1 - eps)
+    return jnp.clip(y, low + eps, high - eps), (y < low - 4 * eps) | (y > high + 4 * eps)
 
 
 def _logit(y: Array) -> ValueAndLogDet:
-    y = _inside_unit_interval(y)
+    y, outside = _clip(y, 0, 1)
     log_y, log_rest = jnp.log(y), jnp.log1p(-y)
-    return log_y - log_rest, -log_y - log_rest
+    return log_y - log_rest, jnp.where(outside, -jnp.inf, -log_y - log_rest)
 
 
 def _sigmoid(x: Array) -> ValueAndLogDet:
@@ -88,7 +92,8 @@ class Affine(Elementwise):
 class Logit(Elementwise):
     """From (0, 1) to the line: `z = logit(alpha + (1 - 2 alpha) x)` (Dinh et al. 2017, section 4.1).
 
-    With `alpha` > 0 the edges 0 and 1 map to finite points, and the inverse reaches a little beyond them.
+    With `alpha` > 0 the edges 0 and 1 map to finite points, and the domain reaches a little beyond them, from
+    -alpha / (1 - 2 alpha) to (1 - alpha) / (1 - 2 alpha).
     """
 
     alpha: float = 0.0
@@ -121,8 +126,9 @@ class Probit(Elementwise):
     """From (0, 1) to the line by the normal quantile function, so that uniform becomes standard normal."""
 
     def _forward(self, x: Array) -> ValueAndLogDet:
-        z = ndtri(_inside_unit_interval(x))
-        return z, 0.5 * z**2 + _HALF_LOG_2PI
+        x, outside = _clip(x, 0, 1)
+        z = ndtri(x)
+        return z, jnp.where(outside, -jnp.inf, 0.5 * z**2 + _HALF_LOG_2PI)
 
     def _inverse(self, z: Array) -> ValueAndLogDet:
         return ndtr(z), -0.5 * z**2 - _HALF_LOG_2PI
@@ -135,10 +141,10 @@ class Softplus(Elementwise):
         return jax.nn.softplus(x), jax.nn.log_sigmoid(x)
 
     def _inverse(self, z: Array) -> ValueAndLogDet:
-        z = jnp.maximum(z, jnp.finfo(z.dtype).tiny)
+        outside, z = z < 0, jnp.maximum(z, jnp.finfo(z.dtype).tiny)
         # log(exp(z) - 1) = z + log(1 - exp(-z)), which neither overflows nor cancels
         log_derivative = -jnp.log(-jnp.expm1(-z))
-        return z - log_derivative, log_derivative
+        return z - log_derivative, jnp.where(outside, -jnp.inf, log_derivative)
 
 
 class Tanh(Elementwise):
@@ -149,10 +155,9 @@ class Tanh(Elementwise):
         return jnp.tanh(x), 2 * (math.log(2) - x - jax.nn.softplus(-2 * x))
 
     def _inverse(self, z: Array) -> ValueAndLogDet:
-        eps = jnp.finfo(z.dtype).eps
-        z = jnp.clip(z, -1 + eps, 1 - eps)
+        z, outside = _clip(z, -1, 1)
         upper, lower = jnp.log1p(z), jnp.log1p(-z)
-        return 0.5 * (upper - lower), -upper - lower
+        return 0.5 * (upper - lower), jnp.where(outside, -jnp.inf, -upper - lower)
 
 
 class LeakyReLU(Elementwise):

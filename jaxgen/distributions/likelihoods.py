@@ -2,17 +2,22 @@
 
 Parameters come straight out of a network, [..., n] for data of shape [...]: any real number is allowed. Computations
 are at least float32 whatever the network computed in.
+
+Data outside of a likelihood's support raise ValueError where their values are known. Under `jit` they are not: there
+values that are not one of 0..levels-1 have log-probability -inf, with gradient zero.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import check_values
 from jaxgen.contracts import Array, Key
 from jaxgen.precision import at_least_float32
 
@@ -33,7 +38,11 @@ class Likelihood(Protocol):
     def levels(self) -> int | None: ...
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        """log p(x | params) in nats, summed over the event: params [B, ..., n], x [B, ...] to [B]."""
+        """log p(x | params) in nats, summed over the event: params [B, ..., n], x [B, ...] to [B].
+
+        Raises:
+            ValueError: other shapes, or concrete data outside of the support.
+        """
 
     def mean(self, params: Array) -> Array:
         """E[x | params]: [..., n] to [...]."""
@@ -48,7 +57,15 @@ def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Ar
             f"{type(likelihood).__name__} rates data of shape {x.shape} with parameters of shape "
             f"{(*x.shape, likelihood.n)}, not {params.shape}"
         )
+    if likelihood.levels is not None:
+        check_values("x", x, 0, likelihood.levels - 1, whole=True)
     return at_least_float32(params), at_least_float32(x)
+
+
+def _sum_levels(log_mass: Callable[[Array], Array], x: Array, levels: int) -> Array:
+    """The event's sum of log_mass(x), -inf where x is not one of 0..levels-1; there it is computed at 0."""
+    inside = (x >= 0) & (x <= levels - 1) & (x == jnp.floor(x))
+    return _sum_event(jnp.where(inside, log_mass(jnp.where(inside, x, 0)), -jnp.inf))
 
 
 def _sum_event(a: Array) -> Array:
@@ -64,7 +81,8 @@ def _spread(raw: Array, floor: float) -> Array:
 class Bernoulli:
     """Pixels that are on or off; the parameter is the logit l: log p(x) = x l - softplus(l).
 
-    A grey value x in [0, 1] is rated by the cross-entropy, the expectation over pixels drawn with probability x.
+    A grey value x in [0, 1] is rated by the cross-entropy, the expectation over pixels drawn with probability x. Under
+    `jit` the formula goes on outside of [0, 1], where it is not a log-probability.
     """
 
     accumulates: ClassVar[bool] = True
@@ -73,6 +91,7 @@ class Bernoulli:
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
+        check_values("x", x, 0, 1)
         # rows as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
         logits, x = params.reshape(len(params), -1), x.reshape(len(x), -1)
         return (x * logits - jax.nn.softplus(logits)).sum(-1)
@@ -188,7 +207,11 @@ class Categorical:
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
         log_p = jax.nn.log_softmax(params)
-        return _sum_event(jnp.take_along_axis(log_p, x.astype(jnp.int32)[..., None], axis=-1)[..., 0])
+
+        def log_mass(x):
+            return jnp.take_along_axis(log_p, x.astype(jnp.int32)[..., None], axis=-1)[..., 0]
+
+        return _sum_levels(log_mass, x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """sum_k k P(k): of use where the integers have an order after all."""
@@ -223,7 +246,8 @@ class DiscretizedLogistic:
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
-        return _sum_event(_log_mass(x, *_location_and_scale(params, self.levels, self.floor), self.levels))
+        location, scale = _location_and_scale(params, self.levels, self.floor)
+        return _sum_levels(lambda x: _log_mass(x, location, scale, self.levels), x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""
@@ -269,8 +293,12 @@ class DiscretizedLogisticMixture:
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
         logits, location, scale = self._components(params)
-        log_mass = _log_mass(x[..., None], location, scale, self.levels)
-        return _sum_event(jax.nn.logsumexp(jax.nn.log_softmax(logits) + log_mass, axis=-1))
+        log_weights = jax.nn.log_softmax(logits)
+
+        def log_mass(x):
+            return jax.nn.logsumexp(log_weights + _log_mass(x[..., None], location, scale, self.levels), axis=-1)
+
+        return _sum_levels(log_mass, x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""

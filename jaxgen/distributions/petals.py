@@ -8,6 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import check_values
+
 
 @dataclasses.dataclass(frozen=True)
 class Petals:
@@ -34,10 +36,17 @@ class Petals:
         return ray, jnp.stack([-ray[:, 1], ray[:, 0]], -1)
 
     def sample(self, key: jax.Array, n: int, label: jax.Array | None = None) -> jax.Array:
-        """n points, [n, 2], of the components that `label` [n] names, or of any."""
+        """n points, [n, 2], of the components that `label` [n] names, or of any.
+
+        Raises:
+            ValueError: concrete labels other than 0 ... components - 1; traced ones get the nearest component.
+        """
         label_key, along_key, across_key = jax.random.split(key, 3)
         if label is None:
             label = jax.random.randint(label_key, (n,), 0, self.components)
+        label = jnp.asarray(label)
+        check_values("label", label, 0, self.components - 1, whole=True)
+        label = jnp.clip(label, 0, self.components - 1)
         ray, normal = (vectors[label] for vectors in self._rays())
         far = self.radius + self.along * jax.random.normal(along_key, (n, 1))
         return far * ray + self.across * jax.random.normal(across_key, (n, 1)) * normal

@@ -13,10 +13,14 @@ from jaxgen.distributions.standard import Standard
 
 @dataclasses.dataclass(frozen=True)
 class Uniform(Standard):
-    """Independent coordinates, uniform on [-1, 1): `log p(z) = -log 2` there."""
+    """Independent coordinates, uniform on [-1, 1]: `log p(z) = -log 2` there, edges included, and -inf outside.
+
+    A bijector onto (-1, 1) rounds to the edges far out: there too its flow has a finite density.
+    """
 
     def _log_density(self, z: jax.Array) -> jax.Array:
-        return jnp.where((z >= -1) & (z < 1), -math.log(2), -jnp.inf)
+        density = jnp.where(jnp.abs(z) > 1, -jnp.inf, -math.log(2)).astype(z.dtype)
+        return jnp.where(jnp.isnan(z), z, density)
 
     def _draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)

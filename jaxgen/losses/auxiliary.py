@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.arguments import arrays, integers
+from jaxgen.arguments import arrays, check_values, integers
 from jaxgen.contracts import Array
 from jaxgen.distributions.normal import Normal
 
@@ -22,11 +22,15 @@ def class_loss(logits: Array, labels: Array) -> Array:
 
     Args:
         logits: [B, K].
-        labels: [B], integers; of generated rows the classes that the generator was given.
+        labels: [B], integers 0..K-1; of generated rows the classes that the generator was given. Others, where they are
+            traced and cannot be refused, make the loss infinite.
+
+    Raises:
+        ValueError: other shapes, or concrete labels other than 0..K-1.
     """
     (logits,) = arrays("B K", logits=logits)
-    labels = integers("B", {"B": len(logits)}, labels=labels)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    labels = integers("B", {"B": logits.shape[0]}, labels=labels)
+    return -_log_probability(logits, "labels", labels).mean()
 
 
 def categorical_information(logits: Array, codes: Array) -> Array:
@@ -36,12 +40,24 @@ def categorical_information(logits: Array, codes: Array) -> Array:
 
     Args:
         logits: [B, ..., K], Q's on generated rows.
-        codes: [B, ...], integers, what the rows were generated from; several variables are independent, and summed.
+        codes: [B, ...], integers 0..K-1, what the rows were generated from; several variables are independent, and
+            summed. Others, where they are traced and cannot be refused, give -inf.
+
+    Raises:
+        ValueError: other shapes, or concrete codes other than 0..K-1.
     """
     (logits,) = arrays("B *", logits=logits)
     codes = integers("...", {"...": logits.shape[:-1]}, codes=codes)
-    log_q = -optax.softmax_cross_entropy_with_integer_labels(logits, codes)
+    log_q = _log_probability(logits, "codes", codes)
     return (log_q + math.log(logits.shape[-1])).sum(tuple(range(1, codes.ndim))).mean()
+
+
+def _log_probability(logits: Array, name: str, classes: Array) -> Array:
+    """log softmax(logits)_c, logits [..., K] and classes [...] to [...]; -inf for what is not one of 0..K-1."""
+    most = logits.shape[-1] - 1
+    check_values(name, classes, 0, most, whole=True)
+    log_p = -optax.softmax_cross_entropy_with_integer_labels(logits, jnp.clip(classes, 0, most))
+    return jnp.where((classes < 0) | (classes > most), -jnp.inf, log_p)
 
 
 def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: float = math.log(2)) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import real
+from jaxgen.arguments import check_values, real
 from jaxgen.contracts import Array
 
 
@@ -12,7 +12,8 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
     """Data [B, *event_shape] as a network sees them: integers 0..levels-1 on [low, high], real data as they are.
 
     Raises:
-        ValueError: another event shape; integers without levels, or real data with them.
+        ValueError: another event shape; integers without levels, or real data with them; concrete integers other than
+            0..levels-1 (where they are traced, they go outside of [low, high]).
     """
     x = real("x", x)
     if x.ndim and not len(x):
@@ -24,6 +25,8 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
         raise ValueError(f"the model is of integers 0..{levels - 1}, the data are {x.dtype}: give it levels=None")
     if not floating and levels is None:
         raise ValueError(f"the model is of real data, these are {x.dtype}: give it their number of levels")
+    if not floating:
+        check_values("x", x, 0, levels - 1, whole=True)
     return x if floating else low + (high - low) / (levels - 1) * x.astype(jnp.float32)
 
 

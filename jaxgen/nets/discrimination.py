@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.moments import channel_moments
 from jaxgen.nets.initializers import lecun_normal
+from jaxgen.precision import at_least_float32
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -69,7 +71,8 @@ class GaussianNoise(nn.Module):
 class WeightNormDense(nn.Module):
     """A dense layer g (v . x) / |v| + b with a direction v [F, features], a scale g and a bias b of each feature.
 
-    The batch that initialises it sets g and b, so that each feature starts with mean zero and variance one on it.
+    The batch that initialises it sets g and b, so that each feature starts with mean zero and variance one on it; few
+    rows and constant features are scaled by the variance of the batch (`channel_moments`).
     Source: Salimans and Kingma 2016, "Weight Normalization", sections 2 and 3.
     """
 
@@ -81,11 +84,10 @@ class WeightNormDense(nn.Module):
         v = self.param("direction", nn.initializers.normal(0.05), (x.shape[-1], self.features))
         x, v = nn.dtypes.promote_dtype(x, v / jnp.sqrt((v**2).sum(0) + 1e-12), dtype=self.dtype)
         y = x @ v
-        mean, std = y.mean(0), y.std(0)
-        # rows that are all alike, or one alone, say nothing of the scale
-        start = 1 / jnp.where(std > 1e-4, std, 1.0)
-        scale = self.param("scale", lambda _: start)
-        bias = self.param("bias", lambda _: -start * mean)
+
+        mean, variance = channel_moments(at_least_float32(y))
+        scale = self.param("scale", lambda _: 1 / jnp.sqrt(variance))
+        bias = self.param("bias", lambda _: -mean / jnp.sqrt(variance))
         return scale.astype(y.dtype) * y + bias.astype(y.dtype)
 
 

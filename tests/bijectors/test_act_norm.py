@@ -43,11 +43,35 @@ def test_in_repeat_each_repetition_normalises_what_it_is_given(direction):
     assert log_scales.shape == (3, 3) and np.abs(np.diff(log_scales, axis=0)).min() > 1e-3
 
 
-def test_a_constant_channel_keeps_a_finite_scale():
-    x = data((3,)).at[:, 1].set(7.0)
-    z, variables = ActNorm(min_std=0.01).init_with_output(jax.random.key(0), x, method="forward")
-    np.testing.assert_allclose(z[:, 1], 0, atol=1e-4)
-    np.testing.assert_allclose(variables["params"]["norm"]["log_scale"][1], np.log(100.0), rtol=1e-6)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_a_constant_channel_has_the_scale_of_the_batch(direction):
+    # 0.1 is not its own mean in float32
+    x = data((3,)).at[:, 1].set(0.1)
+    z, variables = ActNorm().init_with_output(jax.random.key(0), x, method=direction)
+    np.testing.assert_allclose(z[:, 1], 0, atol=1e-6)
+    expected = -0.5 * np.log(np.mean([np.var(x[:, 0]), 0, np.var(x[:, 2])]))
+    log_scale = variables["params"]["norm"]["log_scale"][1]
+    np.testing.assert_allclose(log_scale if direction == "forward" else -log_scale, expected, rtol=1e-5)
+
+
+def test_a_channel_of_small_units_is_normalised_all_the_same():
+    x = data((3,)) * jnp.asarray([1e6, 1e-6, 1.0])
+    check_normalised(ActNorm().init_with_output(jax.random.key(0), x, method="forward")[0])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_few_rows_start_from_the_scale_of_the_batch(rows):
+    x = data((3,))[:rows]
+    variables = ActNorm().init(jax.random.key(0), x)
+    own = np.var(x, 0)
+    batch = own.mean() if rows > 1 else np.var(x)
+    expected = (rows - 1) / 15 * own + (16 - rows) / 15 * batch
+    np.testing.assert_allclose(variables["params"]["norm"]["log_scale"], -0.5 * np.log(expected), rtol=1e-5)
+
+
+def test_a_single_number_has_scale_one():
+    variables = ActNorm().init(jax.random.key(0), jnp.full((1, 1), 5.0))
+    np.testing.assert_array_equal(variables["params"]["norm"]["log_scale"], 0.0)
 
 
 def test_does_not_look_at_data_after_init():

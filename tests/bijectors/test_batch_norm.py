@@ -102,6 +102,20 @@ def test_in_repeat_each_repetition_is_set_by_what_it_is_given(direction):
     assert mean.shape == var.shape == (3, 3) and np.abs(np.diff(var, axis=0)).min() > 1e-3
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_constant_channel_has_the_variance_of_the_batch(training):
+    layer, x = BatchNorm(), data((3,)).at[:, 1].set(0.1)
+    variables = layer.init(jax.random.key(0), x)
+    if training:
+        # the variance of the batch it trains on, which is that of `init`: the running one stays
+        log_det = layer.apply(variables, x, method="log_det")
+        (_, training_log_det), variables = train(layer, variables, x)
+        np.testing.assert_allclose(training_log_det, log_det, rtol=1e-5)
+    own = np.var(x, 0)
+    expected = np.asarray([own[0], (own[0] + own[2]) / 3, own[2]])
+    np.testing.assert_allclose(variables["batch_stats"]["running"]["var"], expected, rtol=1e-5)
+
+
 def test_in_repeat_each_repetition_trains_statistics_of_its_own():
     step = Chain((BatchNorm(momentum=0.5), LeakyReLU(0.3)))
     repeat, x = Repeat(step, 3), data((3,))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.vaes.cvae import CVAEConfig, build, with_attributes
-from jaxgen.data import source
+from jaxgen.data import ArraySource, Splits, source
 
 
 def test_the_context_is_of_the_configured_attributes_in_their_order():
@@ -21,6 +21,13 @@ def test_the_context_is_of_the_configured_attributes_in_their_order():
         raw = data.train.head(len(data.train))["x"].mean((1, 2, 3))
         expected = (test["x"].mean((1, 2, 3)) - raw.mean()) / raw.std()
         np.testing.assert_allclose(test["context"][:, ink], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ink_that_is_the_same_everywhere_is_zero():
+    x = np.full((20, 4, 4, 1), 3, np.uint8)
+    rows = ArraySource({"x": x}, levels=256)
+    found = with_attributes(CVAEConfig(attributes=("ink",)), Splits(rows, rows, rows))
+    np.testing.assert_array_equal(found.train.head(20)["context"], 0)
 
 
 def test_what_does_not_fit_is_refused():

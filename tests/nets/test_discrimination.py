@@ -45,8 +45,15 @@ def test_a_weight_normalised_layer():
     np.testing.assert_allclose(y.std(0), 1, rtol=1e-3)
     later = layer.apply(variables, x + 1)
     assert np.abs(later.mean(0)).min() > 1e-3
-    one = layer.init(KEY, x[:1])["params"]
-    np.testing.assert_array_equal(one["scale"], 1)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_weight_normalised_layer_starts_from_few_rows_of_any_unit(rows):
+    x = 1e-6 * jax.random.normal(KEY, (50, 6))
+    y, variables = WeightNormDense(8).init_with_output(KEY, x[:rows])
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-4)
+    spread = np.std(WeightNormDense(8).apply(variables, x), 0)
+    assert 0.1 < spread.min() and spread.max() < 10
 
 
 def test_noise_has_its_strength_and_needs_a_stream():

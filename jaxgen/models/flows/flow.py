@@ -32,7 +32,8 @@ class Flow:
 
     Attributes:
         bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
-        base: the density of the latents, `Normal` or `Logistic`.
+        base: the density of the latents, `Normal`, `Logistic` or `Uniform`; without mass outside of the bijector's
+            image, where it would be lost.
         dequantization: how integers become points of [0, 1), which is what the bijector then sees; None for
             continuous data.
     """
@@ -93,7 +94,8 @@ class Flow:
         """log p(x | context), [B].
 
         With dequantization it is the importance-weighted bound `log 1/K sum_k p(y_k) / q(y_k | x)` over K = `samples`
-        draws of the noise, one after another: tighter the more there are.
+        draws of the noise, one after another: tighter the more there are. Outside of the support (`Bijector`) it is
+        -inf, with gradient zero.
 
         Raises:
             ValueError: x has another event shape, or it is to be dequantized and there is no key.

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import check_values
 from jaxgen.bijectors import Bijector, Sigmoid
 from jaxgen.contracts import Array, Key
 from jaxgen.distributions.dequantization import require_levels
@@ -49,7 +50,14 @@ class VariationalDequantization:
         return init(key, noise, self._context(x))
 
     def dequantize(self, key: Key, x: Array, variables: Mapping[str, Any] | None = None) -> tuple[Array, Array]:
-        """Integers x [B, *event] to (y = (x + u) / levels, -log q(u | x) - dims log(levels) [B])."""
+        """Integers x [B, *event] to (y = (x + u) / levels, -log q(u | x) - dims log(levels) [B]).
+
+        Integers outside of the levels go outside of [0, 1] where they are traced.
+
+        Raises:
+            ValueError: concrete values other than 0 ... levels - 1.
+        """
+        check_values("x", x, 0, self.levels - 1, whole=True)
         base = Logistic(x.shape[1:])
         z = base.sample(key, len(x))
         logits, log_det = self.bijector.apply(variables, z, self._context(x), method="inverse_and_log_det")

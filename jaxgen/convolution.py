@@ -25,6 +25,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from jaxgen.autodiff import linear_call
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -58,7 +61,7 @@ def _padded(x: jax.Array, padding: Padding) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in ((0, 0), *padding, (0, 0))])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     h, w, _, features = kernel.shape
     if h * w <= _FEW_PLACES and padding == ((0, 0), (0, 0)):
@@ -68,29 +71,53 @@ def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array
     return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
 
 
-def _unit_stride_forward(x, kernel, padding):
-    return _unit_stride(x, kernel, padding), (x, kernel)
+def _opposite(padding: Padding, kernel: Sequence[int]) -> Padding:
+    """The padding with which a convolution of the output's size gives back the input's."""
+    return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True))
 
 
-def _unit_stride_backward(padding, residuals, g):
-    x, kernel = residuals
-    # padded so that the cotangent's convolution gives back the input's size
-    opposite = tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel.shape[:2], padding, strict=True))
-    dx = _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
-    if kernel.shape[0] * kernel.shape[1] <= _FEW_PLACES:
+def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """The transpose of `_unit_stride` in x, itself a convolution."""
+    return _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), _opposite(padding, kernel.shape[:2]))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """The transpose of `_unit_stride` in its kernel."""
+    h, w = (n + sum(p) - m + 1 for n, m, p in zip(x.shape[1:3], g.shape[1:3], padding, strict=True))
+    if h * w <= _FEW_PLACES:
         columns = g.reshape(-1, g.shape[-1])
-        products = [shift.T @ columns for shift in _shifts(_padded(x, padding), kernel.shape[:2], g.shape[1:3])]
-        return dx, jnp.stack(products).reshape(kernel.shape)
+        products = [shift.T @ columns for shift in _shifts(_padded(x, padding), (h, w), g.shape[1:3])]
+        return jnp.stack(products).reshape(h, w, x.shape[-1], g.shape[-1])
     if g.shape[1] * g.shape[2] > x.shape[1] * x.shape[2]:
         # XLA turns a convolution with a kernel greater than its image around, and then takes the naive loop. So the
         # image is the kernel here, and what comes out is the flipped gradient. It is met in second derivatives.
-        dkernel = _unit_stride(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), opposite)
-        return dx, jnp.flip(dkernel, (1, 2)).transpose(1, 2, 3, 0)
-    dkernel = _unit_stride(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding)
-    return dx, dkernel.transpose(1, 2, 0, 3)
+        dkernel = _unit_stride(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), _opposite(padding, (h, w)))
+        return jnp.flip(dkernel, (1, 2)).transpose(1, 2, 3, 0)
+    return _unit_stride(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
 
 
-_unit_stride.defvjp(_unit_stride_forward, _unit_stride_backward)
+def _bilinear(function: Callable, transposes: Sequence[Callable]) -> None:
+    """Gives `function(a, b, padding)`, linear in each, its derivatives.
+
+    Args:
+        transposes: of the maps a -> function(a, b) and b -> function(a, b), each with arguments `(other, cotangent)`.
+    """
+
+    @functools.partial(function.defjvp, symbolic_zeros=True)
+    def tangent(padding, primals, tangents):
+        (a, b), (da, db) = primals, tangents
+        of_a, of_b = (lambda other, cotangent, f=f: f(other, cotangent, padding) for f in transposes)
+        y, changes = function(a, b, padding), []
+        if not isinstance(da, SymbolicZero):
+            changes.append(linear_call(lambda b, da: function(da, b, padding), of_a, b, da, y))
+        if not isinstance(db, SymbolicZero):
+            changes.append(linear_call(lambda a, db: function(a, db, padding), of_b, a, db, y))
+        return y, sum(changes[1:], changes[0])
+
+
+_bilinear(_unit_stride, (lambda kernel, g, padding: _input_gradient(g, kernel, padding), _kernel_gradient))
+_bilinear(_kernel_gradient, (lambda g, kernel, padding: _input_gradient(g, kernel, padding), _unit_stride))
 
 
 def _explicit(padding: str | Sequence, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> Padding:
@@ -104,9 +131,6 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1)
 
     Args:
         padding: `"SAME"`, `"VALID"` or ((low, high), (low, high)).
-
-    Forward-mode differentiation is not defined here (use `lax.conv_general_dilated`); reverse mode is, any number of
-    times.
     """
     padding = _explicit(padding, x.shape[1:3], kernel.shape[:2], strides)
     s = strides[0]
@@ -131,7 +155,10 @@ def conv_general_dilated(
 ):
     """`lax.conv_general_dilated` for Flax layers: on a CPU, plain 2-D convolutions take `convolution`."""
     dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    if jax.default_backend() != "cpu" or lhs.ndim != 4 or dilated or feature_group_count != 1 or batch_group_count != 1:
+    # under explicit axes, where each product must say how its result is sharded, the stock gradient does
+    sharded = any(axis is not None for a in (lhs, rhs) for axis in jax.typeof(a).sharding.spec)
+    special = dilated or sharded or feature_group_count != 1 or batch_group_count != 1
+    if jax.default_backend() != "cpu" or lhs.ndim != 4 or special:
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
             feature_group_count, batch_group_count, precision, preferred_element_type,

@@ -68,6 +68,68 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     assert jnp.zeros(1).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("stride, size", [(1, 3), (1, 2), (2, 3)])
+def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stock_ones(stride, size):
+    rng = np.random.default_rng(0)
+    x, kernel, dx, dkernel = (
+        rng.normal(size=s) for s in ((1, 4, 3, 2), (size, size, 2, 2), (1, 4, 3, 2), (size, size, 2, 2))
+    )
+
+    def results(conv):
+        def loss(x, kernel):
+            return jnp.sin(conv(x, kernel, (stride, stride), "SAME")).sum()
+
+        def mapped(x, kernel):
+            return jax.vmap(jax.value_and_grad(loss, (0, 1)))(x, kernel)
+
+        @jax.jit
+        def run(x, kernel, dx, dkernel):
+            return (
+                jax.jvp(loss, (x, kernel), (dx, dkernel)),
+                jax.linearize(jax.checkpoint(loss), x, kernel)[1](dx, dkernel),
+                jax.hessian(loss, (0, 1))(x, kernel),
+                jax.jacfwd(jax.jacfwd(loss, 1), 0)(x, kernel),
+                mapped(jnp.stack([x, dx]), jnp.stack([kernel, dkernel])),
+                jax.jvp(mapped, (x[None], kernel[None]), (dx[None], dkernel[None])),
+            )
+
+        return run(x, kernel, dx, dkernel)
+
+    with jax.enable_x64(True):
+        ours, theirs = results(convolution), results(stock)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == np.float64 and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("axis_type", ["Auto", "Explicit"])
+def test_gradients_with_a_sharded_batch(axis_type):
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(getattr(jax.sharding.AxisType, axis_type),))
+    x, kernel = normals(2, 4, 4, 2), normals(3, 3, 2, 3)
+
+    def gradient(conv):
+        return jax.grad(lambda x, kernel: (conv(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC) ** 3).sum(), (0, 1))
+
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(x, jax.NamedSharding(mesh, jax.P("batch"))), jax.device_put(kernel, jax.P())
+        ours = jax.jit(gradient(conv_general_dilated))(*placed)
+    for a, b in zip(ours, gradient(lax.conv_general_dilated)(x, kernel), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_within_shard_map():
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    x, kernel = normals(2, 4, 4, 2), normals(3, 3, 2, 3)
+
+    def loss(x, kernel):
+        return (convolution(x, kernel) ** 3).sum()
+
+    specs = jax.P("batch"), jax.P()
+    mapped = jax.shard_map(jax.grad(loss, (0, 1)), mesh=mesh, in_specs=specs, out_specs=specs)
+    for a, b in zip(jax.jit(mapped)(x, kernel), jax.grad(loss, (0, 1))(x, kernel), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("size, stride, padding", [(3, 1, "VALID"), (5, 2, "SAME")])
 def test_no_convolution_of_a_gradient_penalty_is_turned_around_by_xla(size, stride, padding):
     # where a convolution's window is reversed, XLA's CPU backend takes a naive loop, some ten times slower

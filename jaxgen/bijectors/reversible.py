@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.autodiff import linear_call
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
 from jaxgen.precision import at_least_float32
 
@@ -46,7 +47,7 @@ def reversing_scan(
     in longer strides would evaluate it twice.
 
     Gradients reach x, the context and every floating variable; they are those of the stored loop, but for what
-    round-off the inverses bring. Forward-mode differentiation is not defined.
+    round-off the inverses bring. Forward mode differentiates the loop.
 
     Args:
         maps: each with its inverse.
@@ -59,8 +60,7 @@ def reversing_scan(
         The last output, and the sum of all log-determinants [B].
     """
 
-    @jax.custom_vjp
-    def run(variables, x, context):
+    def loop(variables, x, context):
         def body(carry, variables):
             x, log_det = carry
             for there, _ in maps:
@@ -70,12 +70,12 @@ def reversing_scan(
 
         return lax.scan(body, (x, zero_log_det(x)), variables, times, reverse)[0]
 
-    def forward(variables, x, context):
-        y, log_det = run(variables, x, context)
-        return (y, log_det), (variables, y, context)
+    def tangent(residuals, changes):
+        *primals, _ = residuals
+        return jax.jvp(lambda floating: loop(*_fill(floating, primals)), (_floating(primals),), (changes,))[1]
 
-    def backward(remembered, cotangents):
-        variables, y, context = remembered
+    def cotangent(residuals, cotangents):
+        variables, _, context, y = residuals
         y_bar, log_det_bar = cotangents
 
         def body(carry, variables):
@@ -99,9 +99,16 @@ def reversing_scan(
         (_, x_bar, context_bar), variables_bar = lax.scan(
             body, (y, y_bar, context_bar), variables, times, not reverse
         )
-        return variables_bar, x_bar, jax.tree.map(lambda bar, a: bar.astype(a.dtype), context_bar, _floating(context))
+        return [variables_bar, x_bar, jax.tree.map(lambda bar, a: bar.astype(a.dtype), context_bar, _floating(context))]
 
-    run.defvjp(forward, backward)
+    run = jax.custom_jvp(loop)
+
+    @run.defjvp
+    def run_jvp(primals, tangents):
+        y, log_det = run(*primals)
+        changes = jax.tree.map(lambda a, da: da if jnp.issubdtype(a.dtype, jnp.floating) else None, primals, tangents)
+        return (y, log_det), linear_call(tangent, cotangent, [*primals, y], list(changes), (y, log_det))
+
     return run(variables, x, context)
 
 

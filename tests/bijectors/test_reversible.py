@@ -161,6 +161,73 @@ def test_gradients_of_invertible_linear_maps_are_the_stored_ones():
     assert_same(rebuilt, stored)
 
 
+@both_directions
+def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stored_ones(direction):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        (x, dx), context = rng.normal(size=(2, 2, 4)), rng.normal(size=(2, 1))
+        variables = in_float64(random_variables(Repeat(coupling(), 2), 0, x, context))
+
+        def derivatives(way):
+            def total(variables, x, context):
+                y, log_det = Repeat(coupling(), 2, way).apply(variables, x, context, method=direction)
+                return jnp.sin(y).sum() + (jnp.arange(1, len(x) + 1) * log_det).sum()
+
+            @quick
+            def at(*primals):
+                changes = jax.tree.map(jnp.cos, primals)
+                return (
+                    jax.jvp(total, primals, changes),
+                    jax.jvp(jax.grad(total, (0, 1, 2)), primals, changes),
+                    jax.grad(lambda x: jax.jvp(total, (variables, x, context), changes)[1])(x),
+                )
+
+            return jax.device_get(at(variables, x, context))
+
+        assert_same(derivatives("reverse"), derivatives("store"))
+
+
+@pytest.mark.slow
+@both_directions
+@pytest.mark.parametrize("name", ["images", "reversing repeat inside"])
+def test_second_derivatives_of_deeper_steps_are_the_stored_ones(name, direction):
+    step, event, context = STEPS[name]
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(2, *event))
+        context = None if context is None else rng.normal(size=(2, *context))
+        variables = in_float64(random_variables(within(step, "store"), 0, x, context))
+
+        def derivatives(way):
+            @quick
+            def at(params, x):
+                def total(params, x):
+                    apply = within(step, way).apply
+                    y, log_det = apply({**variables, "params": params}, x, context, method=direction)
+                    return jnp.sin(y).sum() + (jnp.arange(1, len(x) + 1) * log_det).sum()
+
+                gradient, changes = jax.grad(total, (0, 1)), jax.tree.map(jnp.cos, (params, x))
+                forward = jax.jvp(gradient, (params, x), changes)[1]
+                return forward, jax.grad(lambda *primals: optax.tree.norm(gradient(*primals)), (0, 1))(params, x)
+
+            return jax.device_get(at(variables["params"], x))
+
+        for a, b in zip(*map(jax.tree.leaves, (derivatives("reverse"), derivatives("store"))), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9 * np.abs(b).max())
+
+
+def test_hessian_of_a_likelihood_is_the_stored_one():
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).normal(size=(1, 2, 2, 2))
+        variables = random_variables(Repeat(image_coupling(), 2), 0, x)["params"]
+        flows = [Flow(Repeat(image_coupling(), 2, way), Normal((2, 2, 2))) for way in ("reverse", "store")]
+        variables = {"flow": {"params": in_float64(variables)}}
+        reverse, store = (
+            quick(jax.hessian(lambda x, flow=flow: flow.log_prob(variables, x)[0]))(x) for flow in flows
+        )
+        assert_same(reverse, store)
+
+
 def test_half_precision_in_gives_float32_gradients_and_its_own_back():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.bfloat16)
     context = x[:, :2]

@@ -6,6 +6,7 @@ A mean over shapes that broadcast would be a number like any other: scores [B, 1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,6 +50,42 @@ def integers(shape: str, axes: dict[str, int] | None = None, **given: Any) -> Ar
         raise TypeError(f"{name} has dtype {value.dtype}: integers are needed")
     _require((shape,), {name: value}, axes)
     return jnp.asarray(value)
+
+
+def check_shapes(*shapes: str, **given: Any) -> None:
+    """Checks shapes as `arrays` does, without a conversion.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    _require(shapes, {name: _array(name, value) for name, value in given.items()})
+
+
+def check_rows(least: int, **given: Any) -> None:
+    """Raises unless each array has at least `least` rows.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, value in given.items():
+        if len(value) < least:
+            raise ValueError(f"{name} must have at least {least} rows, got {len(value)}")
+
+
+def check_values(valid: Callable[[Array], Array], needed: str, **given: Array) -> None:
+    """Raises unless `valid` is true for all values of each array; traced arrays have no values to check.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, value in given.items():
+        if not isinstance(value, jax.core.Tracer) and not valid(value).all():
+            raise ValueError(f"{name} must be {needed}")
+
+
+def check_finite(**given: Array) -> None:
+    """Raises for NaN and infinite values, as `check_values` does."""
+    check_values(jnp.isfinite, "finite, got NaN or infinite values", **given)
 
 
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, above: bool = False) -> None:

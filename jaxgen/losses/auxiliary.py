@@ -11,6 +11,7 @@ import optax
 from jaxgen.arguments import arrays, integers
 from jaxgen.contracts import Array
 from jaxgen.distributions.normal import Normal
+from jaxgen.exponential import bounded_exp
 
 
 def class_loss(logits: Array, labels: Array) -> Array:
@@ -53,7 +54,7 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
-    normalised = (codes - mean) * jnp.exp(-log_variance / 2)
+    normalised = (codes - mean) * bounded_exp(-log_variance / 2)
     log_q = Normal(codes.shape[1:]).log_prob(normalised) - log_variance.sum(1) / 2
     return log_q.mean() + entropy * codes.shape[1]
 

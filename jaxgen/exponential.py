@@ -1,0 +1,29 @@
+"""Exponentials that stay finite, and so do their gradients."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+
+from jaxgen.contracts import Array
+
+
+def bounded_exp(x: Array) -> Array:
+    """exp(x) for x <= b, and above it the tangent exp(b) (1 + x - b), elementwise.
+
+    b is half the logarithm of the greatest float, 44.4 in float32, so that squared values and gradients are finite too.
+    A variance below exp(-b) is far below what the rounding of a mean resolves.
+    """
+    bound = _bound(x)
+    return jnp.exp(jnp.minimum(x, bound)) * (1 + jnp.maximum(x - bound, 0))
+
+
+def bounded_expm1(x: Array) -> Array:
+    """`bounded_exp(x) - 1` with all digits near zero."""
+    bound = _bound(x)
+    return jnp.expm1(jnp.minimum(x, bound)) + math.exp(bound) * jnp.maximum(x - bound, 0)
+
+
+def _bound(x: Array) -> float:
+    return math.log(float(jnp.finfo(jnp.result_type(x, float)).max)) / 2

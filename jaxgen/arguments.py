@@ -53,12 +53,12 @@ def integers(shape: str, axes: dict[str, int] | None = None, **given: Any) -> Ar
 
 
 def check_shapes(*shapes: str, **given: Any) -> None:
-    """Checks shapes as `arrays` does, without a conversion.
+    """Checks arrays as `arrays` does, without a conversion.
 
     Raises:
-        ValueError: naming the argument.
+        ValueError, TypeError: as `arrays`.
     """
-    _require(shapes, {name: _array(name, value) for name, value in given.items()})
+    _require(shapes, {name: _real(name, value) for name, value in given.items()})
 
 
 def check_rows(least: int, **given: Any) -> None:
@@ -72,20 +72,23 @@ def check_rows(least: int, **given: Any) -> None:
             raise ValueError(f"{name} must have at least {least} rows, got {len(value)}")
 
 
-def check_values(valid: Callable[[Array], Array], needed: str, **given: Array) -> None:
+def check_values(valid: Callable[[np.ndarray], np.ndarray], needed: str, **given: Array) -> None:
     """Raises unless `valid` is true for all values of each array; traced arrays have no values to check.
+
+    On the host: inside of compiled code JAX would trace what it does with an array, even with a concrete one.
 
     Raises:
         ValueError: naming the argument.
     """
     for name, value in given.items():
-        if not isinstance(value, jax.core.Tracer) and not valid(value).all():
+        known = not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
+        if known and not valid(np.asarray(value)).all():
             raise ValueError(f"{name} must be {needed}")
 
 
 def check_finite(**given: Array) -> None:
     """Raises for NaN and infinite values, as `check_values` does."""
-    check_values(jnp.isfinite, "finite, got NaN or infinite values", **given)
+    check_values(np.isfinite, "finite, got NaN or infinite values", **given)
 
 
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, above: bool = False) -> None:
@@ -130,13 +133,17 @@ def real(name: str, value: Any) -> Array:
     Raises:
         ValueError, TypeError: naming the argument: ragged, or no real numbers.
     """
+    return jnp.asarray(_real(name, value))
+
+
+def _real(name: str, value: Any) -> Any:
     value = _array(name, value)
     number = (
         jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool
     )
     if not number:
         raise TypeError(f"{name} has dtype {value.dtype}: real numbers are needed")
-    return jnp.asarray(value)
+    return value
 
 
 def rows(name: str, value: Any) -> Array:

@@ -12,8 +12,8 @@ from jaxgen.contracts import Array
 def bounded_exp(x: Array) -> Array:
     """exp(x) for x <= b, and above it the tangent exp(b) (1 + x - b), elementwise.
 
-    b is half the logarithm of the greatest float, 44.4 in float32, so that squared values and gradients are finite too.
-    A variance below exp(-b) is far below what the rounding of a mean resolves.
+    b is three quarters of the logarithm of the greatest float, 66.5 in float32: products with what it is multiplied by
+    are finite, and so are gradients. A variance below exp(-b) is far below what the rounding of a mean resolves.
     """
     bound = _bound(x)
     return jnp.exp(jnp.minimum(x, bound)) * (1 + jnp.maximum(x - bound, 0))
@@ -26,4 +26,4 @@ def bounded_expm1(x: Array) -> Array:
 
 
 def _bound(x: Array) -> float:
-    return math.log(float(jnp.finfo(jnp.result_type(x, float)).max)) / 2
+    return math.log(float(jnp.finfo(jnp.result_type(x, float)).max)) * 0.75

@@ -10,7 +10,6 @@ import optax
 
 from jaxgen.arguments import arrays, integers
 from jaxgen.contracts import Array
-from jaxgen.distributions.normal import Normal
 from jaxgen.exponential import bounded_exp
 
 
@@ -54,8 +53,8 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
-    normalised = (codes - mean) * bounded_exp(-log_variance / 2)
-    log_q = Normal(codes.shape[1:]).log_prob(normalised) - log_variance.sum(1) / 2
+    squared = (codes - mean) ** 2 * bounded_exp(-log_variance)
+    log_q = -0.5 * (squared + log_variance + math.log(2 * math.pi)).sum(1)
     return log_q.mean() + entropy * codes.shape[1]
 
 

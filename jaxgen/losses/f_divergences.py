@@ -30,7 +30,7 @@ _LOG_2 = math.log(2)
 class Divergence(abc.ABC):
     """An f-divergence, as in tables 1 and 2 of Nowozin et al. 2016 and their extensions. Everything is elementwise.
 
-    Exponentials of a critic's output are `bounded_exp`: beyond 44 in float32 their tangents, with finite gradients.
+    Exponentials of a critic's output are `bounded_exp`: beyond 66 in float32 their tangents, with finite gradients.
 
     Attributes:
         domain: the least and the greatest t at which f* is finite; where f* has no limit there, it is infinite at the

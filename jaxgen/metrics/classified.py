@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.arguments import arrays, check_values, counts
 from jaxgen.contracts import Array
@@ -78,7 +79,7 @@ def check_logits(**logits: Array) -> None:
         ValueError: naming the argument.
     """
     check_values(
-        lambda value: jnp.isfinite(value.max(1)),
+        lambda value: np.isfinite(value.max(1)),
         "numbers or -inf, with a finite one in each row, got NaN, inf or a row of -inf",
         **logits,
     )

@@ -7,6 +7,7 @@ order of the rows. A set without anomalies, or without normal rows, has no figur
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.arguments import arrays, check_values, real
 from jaxgen.contracts import Array
@@ -84,7 +85,7 @@ def _checked(scores: Array, anomalous: Array) -> tuple[Array, Array]:
     if anomalous.dtype != bool:
         raise TypeError(f"anomalous must be booleans, got {anomalous.dtype}: give `anomalous == 1` for labels 0 and 1")
     scores, _ = arrays("N", scores=scores, anomalous=anomalous)
-    check_values(lambda value: ~jnp.isnan(value), "numbers, got NaN", scores=scores)
+    check_values(lambda value: ~np.isnan(value), "numbers, got NaN", scores=scores)
     return scores, anomalous
 
 

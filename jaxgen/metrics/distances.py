@@ -196,4 +196,5 @@ def wasserstein_exact(x: Array, y: Array) -> float:
 
 def sample_distances(real: Array, fake: Array) -> dict[str, Array]:
     """`sliced_wasserstein` along directions that are always the same, so that figures compare from call to call."""
+    real, fake = flat_rows(real=real, fake=fake)
     return {"sliced_wasserstein": sliced_wasserstein(real, fake, jax.random.key(0))}

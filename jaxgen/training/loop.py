@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxgen.contracts import Model, Play
-from jaxgen.data import ArraySource, Splits
+from jaxgen.data import ArraySource, Splits, checks
 from jaxgen.training.bound import Bound
 from jaxgen.training.evaluation import Figures
 from jaxgen.training.run import Phase, Run
@@ -103,11 +103,11 @@ def fit_seeds(
         As `fit`, one for each seed.
 
     Raises:
-        ValueError: no seed, or one twice; `parallel="pmap"`.
+        ValueError: no seed, one twice, or one outside of 0 .. 2^32 - 1; `parallel="pmap"`.
         FileExistsError: `out` holds a run of one seed.
     """
     settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
-    seeds = tuple(seeds)
+    seeds = tuple(checks.seed(seed, "seeds") for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={seeds} were given; one or more are needed, each once")
     if settings.parallel == "pmap":

@@ -22,7 +22,8 @@ class ArraySource(Source):
             `[rows, 1]`, or one-hot `[rows, classes]`, which become integers `[rows]`) and `"context"`.
         name: what messages call it.
         levels: the number of grey levels of integer images, whose values are 0 .. `levels` - 1; None for other data.
-        classes: the number of classes, where labels are 0 .. `classes` - 1; None takes it from boolean and one-hot labels.
+        classes: the number of classes, where labels are 0 .. `classes` - 1; None takes it from boolean and
+            one-hot labels.
 
     Raises:
         DataError: for arrays that are not numeric, not finite, out of range, empty, or of unequal lengths.

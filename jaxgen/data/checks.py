@@ -179,7 +179,8 @@ def _labels(label: np.ndarray, what: str, classes: int | None, rows: np.ndarray 
         raise DataError(f"{what} has shape {label.shape}: one integer a row, [rows], is needed")
     if label.dtype.kind == "f":
         raise DataError(
-            f"{what} is {label.dtype}: integers are needed; convert classes by `.astype(int)`, name real values 'context'"
+            f"{what} is {label.dtype}: integers are needed; convert classes by `.astype(int)`, "
+            "name real values 'context'"
         )
     if classes is not None:
         outside = (label < 0) | (label >= classes)

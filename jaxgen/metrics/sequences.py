@@ -124,7 +124,8 @@ def _tokens(name: str, sequences: Any) -> list[Tokens]:
         ValueError: naming the argument: no sequence.
         TypeError: naming the argument: not sequences of integers.
     """
-    if isinstance(sequences, (str, Mapping)) or not isinstance(sequences, Iterable) or getattr(sequences, "ndim", 1) == 0:
+    many = isinstance(sequences, Iterable) and getattr(sequences, "ndim", 1) > 0
+    if not many or isinstance(sequences, (str, Mapping)):
         raise TypeError(f"{name} must be sequences of integers, got {type(sequences).__name__}")
     found = [_integers(name, tokens) for tokens in sequences]
     check_rows(1, **{name: found})
@@ -137,7 +138,7 @@ def _integers(name: str, tokens: Any) -> Tokens:
     except (ValueError, TypeError):  # ragged, or random keys of JAX
         array = np.asarray(None)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(f"{name} must be sequences of integers, [N, T] or a list of lists, got {tokens!r:.80} among them")
+        raise TypeError(f"{name} must be sequences of integers, [N, T] or lists, got {tokens!r:.80} among them")
     return tuple(array.tolist())
 
 

@@ -202,7 +202,12 @@ def test_paths_may_begin_at_home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "make, classes",
-    [(lambda y: y[:, None], 3), (lambda y: np.eye(5)[y], 5), (lambda y: np.eye(5, dtype=bool)[y], 5), (lambda y: y > 0, 2)],
+    [
+        (lambda y: y[:, None], 3),
+        (lambda y: np.eye(5)[y], 5),
+        (lambda y: np.eye(5, dtype=bool)[y], 5),
+        (lambda y: y > 0, 2),
+    ],
 )
 def test_labels_of_a_column_one_hot_and_boolean_ones_are_classes(save, make, classes):
     """Of one-hot labels all columns count, the classes too that a split lacks."""

@@ -350,7 +350,8 @@ ONE_HOT = np.eye(3)[LABELS]
 
 
 @pytest.mark.parametrize(
-    "label", [LABELS[:, None], LABELS[:, None].astype(np.uint8), ONE_HOT, ONE_HOT.astype(int), ONE_HOT == 1, ONE_HOT.tolist()]
+    "label",
+    [LABELS[:, None], LABELS[:, None].astype("u1"), ONE_HOT, ONE_HOT.astype(int), ONE_HOT == 1, ONE_HOT.tolist()],
 )
 @pytest.mark.parametrize("classes", [None, 3])
 def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
@@ -360,7 +361,8 @@ def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
     resident = ArraySource({"x": x, "label": label}, classes=classes)
     records = [{"a": x[i], "b": label[i]} for i in range(ROWS)]
     streamed = RecordSource(records, {"x": "a", "label": "b"}, classes=classes)
-    for source in (resident, streamed, streamed.load(), streamed.subset(np.arange(ROWS)), resident.subset(np.arange(ROWS))):
+    every = np.arange(ROWS)
+    for source in (resident, streamed, streamed.load(), streamed.subset(every), resident.subset(every)):
         rows = source.take(np.arange(ROWS))["label"]
         np.testing.assert_array_equal(rows, LABELS)
         assert rows.dtype == np.int32 and source.classes == known

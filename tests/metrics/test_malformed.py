@@ -166,7 +166,8 @@ def test_other_shapes_are_refused_before_they_broadcast(where, change):
     given, axes = well_formed(function), ARGUMENTS[function][name].split()
     others = [ARGUMENTS[f][n].split() for f, n in ARRAYS if f == function and n != name]
     tied = axes.count(axes[-1]) > 1 or any(axes[-1] in kind for kind in others)
-    hypothesis.assume(change in ("empty", "no features", "scalar") or (change == "column" and axes[-1] != "...") or tied)
+    alone = change in ("empty", "no features", "scalar") or (change == "column" and axes[-1] != "...")
+    hypothesis.assume(alone or tied)
     hypothesis.assume(axes[0] != TOKENS.strip() or change not in ("one feature", "wider"))
     given[name] = CHANGES[change](given[name])
     refused_naming(function, given, *(n for f, n in ARRAYS if f == function))
@@ -288,6 +289,6 @@ def test_figures_of_a_narrow_posterior_are_numbers():
     """exp(200) is infinite in float32, and infinity times zero once was not a number."""
     mean = jnp.arange(12.0).reshape(6, 2) ** 2
     narrow = jnp.full_like(mean, -200.0)
+    both = jax.jit(lambda v: (metrics.mutual_information(mean, v, KEY), metrics.total_correlation(mean, v, KEY)))
     # six posteriors that do not overlap in either dimension: log 6 nats each
-    assert float(metrics.mutual_information(mean, narrow, KEY)) == pytest.approx(np.log(6), rel=1e-5)
-    assert float(metrics.total_correlation(mean, narrow, KEY)) == pytest.approx(np.log(6), rel=1e-5)
+    np.testing.assert_allclose(both(narrow), np.log(6), rtol=1e-5)

@@ -6,6 +6,7 @@ A mean over shapes that broadcast would be a number like any other: scores [B, 1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -51,6 +52,45 @@ def integers(shape: str, axes: dict[str, int] | None = None, **given: Any) -> Ar
     return jnp.asarray(value)
 
 
+def check_shapes(*shapes: str, **given: Any) -> None:
+    """Checks arrays as `arrays` does, without a conversion.
+
+    Raises:
+        ValueError, TypeError: as `arrays`.
+    """
+    _require(shapes, {name: _real(name, value) for name, value in given.items()})
+
+
+def check_rows(least: int, **given: Any) -> None:
+    """Raises unless each array has at least `least` rows.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, value in given.items():
+        if len(value) < least:
+            raise ValueError(f"{name} must have at least {least} rows, got {len(value)}")
+
+
+def check_values(valid: Callable[[np.ndarray], np.ndarray], needed: str, **given: Array) -> None:
+    """Raises unless `valid` is true for all values of each array; traced arrays have no values to check.
+
+    On the host: inside of compiled code JAX would trace what it does with an array, even with a concrete one.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name, value in given.items():
+        known = not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
+        if known and not valid(np.asarray(value)).all():
+            raise ValueError(f"{name} must be {needed}")
+
+
+def check_finite(**given: Array) -> None:
+    """Raises for NaN and infinite values, as `check_values` does."""
+    check_values(np.isfinite, "finite, got NaN or infinite values", **given)
+
+
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, above: bool = False) -> None:
     """Refuses a number that is not of `least` .. `most`; with `above`, `least` itself too. Arrays are not looked into.
 
@@ -93,13 +133,17 @@ def real(name: str, value: Any) -> Array:
     Raises:
         ValueError, TypeError: naming the argument: ragged, or no real numbers.
     """
+    return jnp.asarray(_real(name, value))
+
+
+def _real(name: str, value: Any) -> Any:
     value = _array(name, value)
     number = (
         jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == bool
     )
     if not number:
         raise TypeError(f"{name} has dtype {value.dtype}: real numbers are needed")
-    return jnp.asarray(value)
+    return value
 
 
 def rows(name: str, value: Any) -> Array:
@@ -114,7 +158,7 @@ def rows(name: str, value: Any) -> Array:
     return value
 
 
-def check_values(name: str, value: Any, least: float, most: float, whole: bool = False) -> None:
+def check_range(name: str, value: Any, least: float, most: float, whole: bool = False) -> None:
     """Raises unless all elements are in [least, most], and integers if `whole`; reals may exceed it by rounding.
 
     Only concrete values are looked into: not those of a trace (`jit`, `grad`), nor arrays of other processes.

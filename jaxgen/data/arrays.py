@@ -18,10 +18,12 @@ class ArraySource(Source):
     are uint8 until they are on a device.
 
     Args:
-        arrays: `"x"` the data `[rows, *event]`, and where there are any `"label"` (integers) and `"context"`.
+        arrays: `"x"` the data `[rows, *event]`, and where there are any `"label"` (integers or booleans `[rows]` or
+            `[rows, 1]`, or one-hot `[rows, classes]`, which become integers `[rows]`) and `"context"`.
         name: what messages call it.
         levels: the number of grey levels of integer images, whose values are 0 .. `levels` - 1; None for other data.
-        classes: the number of classes, where labels are 0 .. `classes` - 1.
+        classes: the number of classes, where labels are 0 .. `classes` - 1; None takes it from boolean and
+            one-hot labels.
 
     Raises:
         DataError: for arrays that are not numeric, not finite, out of range, empty, or of unequal lengths.
@@ -34,6 +36,8 @@ class ArraySource(Source):
     ):
         super().__init__(name, levels, classes)
         self.arrays = checks.batch(arrays, name, self.levels, self.classes)
+        if self.classes is None and "label" in arrays:
+            self.classes = checks.classes_of(arrays["label"])
 
     def __len__(self) -> int:
         return len(self.arrays["x"])

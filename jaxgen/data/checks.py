@@ -10,6 +10,7 @@ import numpy as np
 from jaxgen.data.errors import DataError
 
 INT32 = np.iinfo(np.int32)
+MAX_SEED = 2**32 - 1
 LONGEST = 400
 """Characters of a name or path."""
 
@@ -26,6 +27,18 @@ def whole(name: str, value: Any, least: int = 0) -> int:
         number = least - 1
     if number < least:
         raise DataError(f"{name} is {value!r}: a whole number of at least {least} is needed")
+    return number
+
+
+def seed(value: Any, name: str = "seed") -> int:
+    """`value` as an int in 0 .. 2^32 - 1: of others `jax.random.key` drops bits, so that two seeds have one key.
+
+    Raises:
+        DataError: naming `name`.
+    """
+    number = whole(name, value)
+    if number > MAX_SEED:
+        raise DataError(f"{name} is {value!r:.80}: a whole number of at most {MAX_SEED} (2^32 - 1) is needed")
     return number
 
 
@@ -102,7 +115,7 @@ def numbers_of_rows(indices: Any, name: str, n: int) -> np.ndarray:
 def batch(
     arrays: Mapping[str, Any], name: str, levels: int | None, classes: int | None, rows: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Checked arrays that share their first axis; labels become int32.
+    """Checked arrays that share their first axis; labels become int32 [rows], from [rows, 1] and one-hot ones too.
 
     Args:
         arrays: `"x"`, and where there are any `"label"`, `"context"` and others.
@@ -133,13 +146,46 @@ def batch(
         if x.dtype.kind == "i" or np.iinfo(x.dtype).max >= levels:
             _refuse((x < 0) | (x >= levels), f"{name}: array 'x' leaves 0..{levels - 1}, its {levels} levels,", rows)
     if label is not None:
-        if label.dtype.kind == "f":
-            raise DataError(f"{name}: array 'label' is {label.dtype}: integers are needed (real values are 'context')")
-        if classes is not None:
-            outside = (label < 0) | (label >= classes)
-            _refuse(outside, f"{name}: array 'label' leaves 0..{classes - 1}, its {classes} classes,", rows)
-        checked["label"] = label.astype(np.int32, copy=False)
+        checked["label"] = _labels(label, f"{name}: array 'label'", classes, rows)
     return checked
+
+
+def classes_of(label: Any) -> int | None:
+    """The number of classes that the type or shape of labels tells: of booleans 2, of one-hot labels their columns."""
+    shape = np.shape(label)
+    if len(shape) == 2 and shape[1] > 1:
+        return shape[1]
+    return 2 if np.asarray(label).dtype == bool else None
+
+
+def _labels(label: np.ndarray, what: str, classes: int | None, rows: np.ndarray | None) -> np.ndarray:
+    """int32 [rows], from integers [rows] or [rows, 1], or numbers [rows, K] that are one-hot.
+
+    Raises:
+        DataError: beginning with `what`.
+    """
+    if label.ndim == 2 and label.shape[1] == 1:
+        label = label[:, 0]
+    if label.ndim == 2:
+        one_hot = ((label == 0) | (label == 1)).all(1) & (label.sum(1) == 1)
+        if not one_hot.all() or (classes is not None and label.shape[1] != classes):
+            columns = "classes" if classes is None else str(classes)
+            raise DataError(
+                f"{what} has shape {label.shape}: integers [rows] or one-hot rows [rows, {columns}] are needed; name "
+                "several values of a row 'context'"
+            )
+        return label.argmax(1).astype(np.int32)
+    if label.ndim > 2:
+        raise DataError(f"{what} has shape {label.shape}: one integer a row, [rows], is needed")
+    if label.dtype.kind == "f":
+        raise DataError(
+            f"{what} is {label.dtype}: integers are needed; convert classes by `.astype(int)`, "
+            "name real values 'context'"
+        )
+    if classes is not None:
+        outside = (label < 0) | (label >= classes)
+        _refuse(outside, f"{what} leaves 0..{classes - 1}, its {classes} classes,", rows)
+    return label.astype(np.int32, copy=False)
 
 
 def _refuse(bad: np.ndarray, what: str, rows: np.ndarray | None) -> None:

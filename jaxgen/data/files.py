@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgen.data import checks
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.errors import DataError, one_line
 from jaxgen.data.sources import Arrays
@@ -122,7 +123,10 @@ def _levels(xs: list[np.ndarray]) -> int | None:
 
 
 def _classes(labels: list[np.ndarray]) -> int | None:
-    """One more than the largest label, where they are all integers; `ArraySource` says what is wrong with others."""
+    """As their type or shape tells, or one more than the largest of integers; `ArraySource` refuses others."""
+    known = {checks.classes_of(label) for label in labels}
+    if len(known) == 1 and None not in known:
+        return known.pop()
     if not labels or any(label.dtype.kind not in "iu" or label.size == 0 for label in labels):
         return None
     return int(max(label.max() for label in labels)) + 1

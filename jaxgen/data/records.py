@@ -52,7 +52,11 @@ class RecordSource(Source):
         self.context = context
         if len(self) == 0:
             raise DataError(f"{name} has no rows: at least one is needed")
-        self._first: Arrays = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of each feature in a record
+        first = self._stacked(_fetch(self.records, [0] if rows is None else rows[:1].tolist()))
+        self._shapes = {key: array.shape[1:] for key, array in first.items()}
+        if self.classes is None and "label" in first:
+            self.classes = checks.classes_of(first["label"])
         self._first = self.take(np.arange(1))
 
     def __len__(self) -> int:
@@ -109,7 +113,7 @@ class RecordSource(Source):
                     there = f"features {sorted(map(str, row))}" if isinstance(row, Mapping) else f"a row {row!r:.80}"
                     raise DataError(f"{self.name} has {there}: {feature!r} is not among them")
             values = [checks.as_array(row[feature], f"{self.name}: feature {feature!r}") for row in rows]
-            shape = self._first[key].shape[1:] if self._first else values[0].shape
+            shape = self._shapes.get(key, values[0].shape)
             if any(value.shape != shape for value in values):
                 raise DataError(f"{self.name}: feature {feature!r} differs in shape between rows: one shape is needed")
             stacked[key] = np.stack(values)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from jaxgen.data import checks
 from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
 
@@ -83,9 +84,9 @@ class Source(ABC):
         Each epoch is a permutation drawn from (`seed`, epoch) without its ragged tail: `len(self) // size` batches.
 
         Raises:
-            DataError: for a negative step or seed, and a size that is not in 1 .. `len(self)`.
+            DataError: for a negative step, a seed outside of 0 .. 2^32 - 1, and a size that is not in 1 .. `len(self)`.
         """
-        step, size, seed = whole("step", step), whole("size", size, 1), whole("seed", seed)
+        step, size, seed = whole("step", step), whole("size", size, 1), checks.seed(seed)
         if size > len(self):
             raise DataError(f"size is {size}: {self.name} has {len(self)} rows, and a batch takes each at most once")
         epoch, batch = divmod(step, len(self) // size)

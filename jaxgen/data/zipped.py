@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.data.checks import whole
+from jaxgen.data import checks
 from jaxgen.data.errors import DataError
 from jaxgen.data.sources import Arrays, Source
 
@@ -130,7 +130,7 @@ class Zipped:
 
     def _seeds(self, seed: int) -> dict[str, int]:
         """A seed for each position: with one for all, equal sources would show the same examples together."""
-        words = np.random.SeedSequence(whole("seed", seed)).generate_state(len(self.sources), np.uint64)
+        words = np.random.SeedSequence(checks.seed(seed)).generate_state(len(self.sources))
         return dict(zip(self.sources, map(int, words), strict=True))
 
     def __repr__(self) -> str:

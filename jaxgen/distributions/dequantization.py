@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_values, counts
+from jaxgen.arguments import check_range, counts
 
 # Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
 _MARGIN = 2.0**-14
@@ -54,7 +54,7 @@ class UniformDequantization:
         Raises:
             ValueError: concrete values other than 0 ... levels - 1.
         """
-        check_values("x", x, 0, self.levels - 1, whole=True)
+        check_range("x", x, 0, self.levels - 1, whole=True)
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
         log_det = jnp.full(x.shape[:1], -math.prod(x.shape[1:]) * math.log(self.levels), dtype)

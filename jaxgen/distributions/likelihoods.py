@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.arguments import check_values
+from jaxgen.arguments import check_range
 from jaxgen.contracts import Array, Key
 from jaxgen.precision import at_least_float32
 
@@ -58,7 +58,7 @@ def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Ar
             f"{(*x.shape, likelihood.n)}, not {params.shape}"
         )
     if likelihood.levels is not None:
-        check_values("x", x, 0, likelihood.levels - 1, whole=True)
+        check_range("x", x, 0, likelihood.levels - 1, whole=True)
     return at_least_float32(params), at_least_float32(x)
 
 
@@ -91,7 +91,7 @@ class Bernoulli:
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
-        check_values("x", x, 0, 1)
+        check_range("x", x, 0, 1)
         # rows as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
         logits, x = params.reshape(len(params), -1), x.reshape(len(x), -1)
         return (x * logits - jax.nn.softplus(logits)).sum(-1)

@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_values
+from jaxgen.arguments import check_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Petals:
         if label is None:
             label = jax.random.randint(label_key, (n,), 0, self.components)
         label = jnp.asarray(label)
-        check_values("label", label, 0, self.components - 1, whole=True)
+        check_range("label", label, 0, self.components - 1, whole=True)
         label = jnp.clip(label, 0, self.components - 1)
         ray, normal = (vectors[label] for vectors in self._rays())
         far = self.radius + self.along * jax.random.normal(along_key, (n, 1))

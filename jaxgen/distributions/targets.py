@@ -9,6 +9,8 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxgen.exponential import bounded_exp
+
 
 class Target(Protocol):
     """An unnormalised density; `log_normalizer`, where it is known, is the logarithm of its integral."""
@@ -40,7 +42,7 @@ class Funnel:
 
     def log_density(self, x: jax.Array) -> jax.Array:
         """x [B, 2] to [B], in nats."""
-        return -0.5 * ((x[:, 0] / 3) ** 2 + x[:, 1] ** 2 * jnp.exp(-x[:, 0]) + x[:, 0])
+        return -0.5 * ((x[:, 0] / 3) ** 2 + x[:, 1] ** 2 * bounded_exp(-x[:, 0]) + x[:, 0])
 
 
 @dataclasses.dataclass(frozen=True)

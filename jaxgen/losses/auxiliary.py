@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.arguments import arrays, check_values, integers
+from jaxgen.arguments import arrays, check_range, integers
 from jaxgen.contracts import Array
-from jaxgen.distributions.normal import Normal
+from jaxgen.exponential import bounded_exp
 
 
 def class_loss(logits: Array, labels: Array) -> Array:
@@ -55,7 +55,7 @@ def categorical_information(logits: Array, codes: Array) -> Array:
 def _log_probability(logits: Array, name: str, classes: Array) -> Array:
     """log softmax(logits)_c, logits [..., K] and classes [...] to [...]; -inf for what is not one of 0..K-1."""
     most = logits.shape[-1] - 1
-    check_values(name, classes, 0, most, whole=True)
+    check_range(name, classes, 0, most, whole=True)
     log_p = -optax.softmax_cross_entropy_with_integer_labels(logits, jnp.clip(classes, 0, most))
     return jnp.where((classes < 0) | (classes > most), -jnp.inf, log_p)
 
@@ -69,8 +69,8 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
-    normalised = (codes - mean) * jnp.exp(-log_variance / 2)
-    log_q = Normal(codes.shape[1:]).log_prob(normalised) - log_variance.sum(1) / 2
+    squared = (codes - mean) ** 2 * bounded_exp(-log_variance)
+    log_q = -0.5 * (squared + log_variance + math.log(2 * math.pi)).sum(1)
     return log_q.mean() + entropy * codes.shape[1]
 
 

@@ -8,6 +8,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
+from jaxgen.exponential import bounded_expm1
 
 
 def kl_between_full_normals(mean: Array, factor: Array, other_mean: Array, other_factor: Array) -> Array:
@@ -71,7 +72,7 @@ def kl_by_samples(log_q: Array, log_p: Array, nonnegative: bool = False) -> Arra
     """
     log_q, log_p = arrays("K B", log_q=log_q, log_p=log_p)
     difference = log_q - log_p
-    return (jnp.expm1(-difference) + difference if nonnegative else difference).mean(0)
+    return (bounded_expm1(-difference) + difference if nonnegative else difference).mean(0)
 
 
 def capacity(kl: Array, target: float | Array, weight: float = 1000.0) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
+from jaxgen.exponential import bounded_exp, bounded_expm1
 
 
 def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
@@ -81,6 +82,9 @@ def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) ->
     """
     log_weights, path_log_weights = arrays("K B", log_weights=log_weights, path_log_weights=path_log_weights)
     shares = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
+    # a draw of weight zero adds nothing: -inf minus -inf would not be a number
+    possible = shares > 0
+    shares, path_log_weights = jnp.where(possible, shares, 0), jnp.where(possible, path_log_weights, 0)
     # zero, and the path's gradient
     path = (shares**2 * (path_log_weights - jax.lax.stop_gradient(path_log_weights))).sum(0)
     return importance_weighted_bound(log_weights) + path
@@ -118,7 +122,10 @@ def kl_between_normals(
 def kl_per_dimension(
     mean: Array, log_variance: Array, other_mean: Array | float = 0.0, other_log_variance: Array | float = 0.0
 ) -> Array:
-    """The terms that `kl_between_normals` is the sum of, [B, ...]; the other is by default standard normal."""
+    """The terms that `kl_between_normals` is the sum of, [B, ...]; the other is by default standard normal.
+
+    `bounded_exp` of log-variances keeps the terms and their gradients finite.
+    """
     mean, log_variance = arrays("B ...", mean=mean, log_variance=log_variance)
     others = arrays("*", other_mean=other_mean, other_log_variance=other_log_variance)
     # a number counts for all
@@ -127,9 +134,9 @@ def kl_per_dimension(
         "B ...", mean=mean, log_variance=log_variance, other_mean=other_mean, other_log_variance=other_log_variance
     )
     ratio = log_variance - other_log_variance
-    squared = (mean - other_mean) ** 2 * jnp.exp(-other_log_variance)
+    squared = (mean - other_mean) ** 2 * bounded_exp(-other_log_variance)
     # expm1, so that the divergence of nearly equal normals keeps its digits and its sign
-    return 0.5 * (squared + jnp.expm1(ratio) - ratio)
+    return 0.5 * (squared + bounded_expm1(ratio) - ratio)
 
 
 def free_bits(kl_per_dimension: Array, threshold: float) -> Array:

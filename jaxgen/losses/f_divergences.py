@@ -22,12 +22,15 @@ from jax.scipy.special import xlogy
 
 from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
+from jaxgen.exponential import bounded_exp, bounded_expm1
 
 _LOG_2 = math.log(2)
 
 
 class Divergence(abc.ABC):
     """An f-divergence, as in tables 1 and 2 of Nowozin et al. 2016 and their extensions. Everything is elementwise.
+
+    Exponentials of a critic's output are `bounded_exp`: beyond 66 in float32 their tangents, with finite gradients.
 
     Attributes:
         domain: the least and the greatest t at which f* is finite; where f* has no limit there, it is infinite at the
@@ -74,7 +77,7 @@ class KullbackLeibler(Divergence):
         return v
 
     def conjugate_of_activation(self, v: Array) -> Array:
-        return jnp.exp(v - 1)
+        return bounded_exp(v - 1)
 
     def _conjugate(self, t: Array) -> Array:
         return jnp.exp(t - 1)
@@ -94,7 +97,7 @@ class ReverseKullbackLeibler(Divergence):
         return -jnp.log(u)
 
     def activation(self, v: Array) -> Array:
-        return -jnp.exp(-v)
+        return -bounded_exp(-v)
 
     def conjugate_of_activation(self, v: Array) -> Array:
         return v - 1
@@ -134,10 +137,10 @@ class Neyman(Divergence):
         return (1 - u) ** 2 / u
 
     def activation(self, v: Array) -> Array:
-        return 1 - jnp.exp(-v)
+        return 1 - bounded_exp(-v)
 
     def conjugate_of_activation(self, v: Array) -> Array:
-        return 2 - 2 * jnp.exp(-v / 2)
+        return 2 - 2 * bounded_exp(-v / 2)
 
     def _conjugate(self, t: Array) -> Array:
         return 2 - 2 * jnp.sqrt(1 - t)
@@ -153,10 +156,10 @@ class SquaredHellinger(Divergence):
         return (jnp.sqrt(u) - 1) ** 2
 
     def activation(self, v: Array) -> Array:
-        return 1 - jnp.exp(-v)
+        return 1 - bounded_exp(-v)
 
     def conjugate_of_activation(self, v: Array) -> Array:
-        return jnp.exp(v) - 1
+        return bounded_exp(v) - 1
 
     def _conjugate(self, t: Array) -> Array:
         return t / (1 - t)
@@ -178,7 +181,7 @@ class Jeffreys(Divergence):
     def _conjugate(self, t: Array) -> Array:
         # W + 1 / W + t - 2 with W = lambert_w(exp(1 - t)), by its logarithm s, for which W + s = 1 - t
         s = log_lambert_w_of_exp(1 - t)
-        return jnp.expm1(-s) - s
+        return bounded_expm1(-s) - s
 
 
 @dataclasses.dataclass(frozen=True)

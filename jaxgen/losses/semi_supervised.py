@@ -16,14 +16,17 @@ def marginal_bound(log_classes: Array, bounds: Array) -> Array:
     Minus the U(x) of Kingma et al. 2014, "Semi-supervised Learning with Deep Generative Models", equation 7.
 
     Args:
-        log_classes: [B, K], log q(y|x), normalised.
+        log_classes: [B, K], log q(y|x), normalised; -inf for excluded classes.
         bounds: [B, K], on log p(x, y), the class's own log p(y) in it.
 
     Returns:
         [B].
     """
     log_classes, bounds = arrays("B K", log_classes=log_classes, bounds=bounds)
-    return (jnp.exp(log_classes) * (bounds - log_classes)).sum(-1)
+    # an excluded class adds nothing: 0 times infinity is not a number, nor is its gradient
+    possible = log_classes > -jnp.inf
+    difference = jnp.where(possible, bounds, 0) - jnp.where(possible, log_classes, 0)
+    return (jnp.exp(log_classes) * difference).sum(-1)
 
 
 def k_plus_one_labelled(logits: Array, labels: Array) -> Array:

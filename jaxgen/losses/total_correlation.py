@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
+from jaxgen.exponential import bounded_exp
 
 
 class Aggregate(NamedTuple):
@@ -47,10 +48,10 @@ def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
         z, mean, log_variance: [B, L].
 
     Returns:
-        [B, B, L], indexed [i, k, j].
+        [B, B, L], indexed [i, k, j]. `bounded_exp(-log_variance)` keeps it finite for tiny variances.
     """
     z, mean, log_variance = arrays("B L", z=z, mean=mean, log_variance=log_variance)
-    squared = (z[:, None] - mean) ** 2 * jnp.exp(-log_variance)
+    squared = (z[:, None] - mean) ** 2 * bounded_exp(-log_variance)
     return -0.5 * (squared + log_variance + math.log(2 * math.pi))
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.arguments import arrays, check_values, integers, number
+from jaxgen.arguments import arrays, check_range, integers, number
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
 
@@ -86,7 +86,7 @@ def update_averages(
     (counts, sums), (z_e,) = arrays("K", "K D", counts=counts, sums=sums), arrays("*", z_e=z_e)
     _require_dimension(z_e, sums.shape[1])
     codes = integers("...", {"...": z_e.shape[:-1]}, codes=codes)
-    check_values("codes", codes, 0, counts.shape[0] - 1, whole=True)
+    check_range("codes", codes, 0, counts.shape[0] - 1, whole=True)
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1]).astype(sums.dtype)
     member = jax.nn.one_hot(codes.reshape(-1), len(counts), dtype=sums.dtype)
     total = jnp.matmul(member.T, z, precision="highest")

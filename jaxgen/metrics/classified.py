@@ -6,19 +6,21 @@ p(y|x) is the softmax of a row, p_g(y) and p_r(y) its means over generated and r
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxgen.arguments import arrays, check_values, counts
 from jaxgen.contracts import Array
 
 
 def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
     """exp(E KL(p(y|x) || p_g(y))), between 1 and K; its mean and standard deviation over equal parts of the rows.
 
-    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is that of a part, so that figures
-    of different `splits` do not compare: the paper's 50,000 rows have 10. A part of one class scores 1: the rows
+    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is that of a part, so that values
+    for different `splits` do not compare: the paper's 50,000 rows have 10. A part of one class scores 1: the rows
     have to be in random order.
 
     Args:
@@ -26,11 +28,12 @@ def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
         splits: parts, a divisor of N.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `splits` is not a divisor of N.
     """
-    chex.assert_rank(logits, 2)
-    if splits < 1 or len(logits) % splits:
-        raise ValueError(f"splits={splits} was given; it has to be a divisor of the {len(logits)} rows")
+    (logits,) = _logits(logits=logits)
+    counts(splits=splits)
+    if len(logits) % splits:
+        raise ValueError(f"splits must be a divisor of the {len(logits)} rows, got {splits}")
     log_p = jax.nn.log_softmax(logits).reshape(splits, -1, logits.shape[1])
     scores = jax.vmap(lambda part: jnp.exp(_kl(part, _mean(part)).mean()))(log_p)
     return scores.mean(), scores.std()
@@ -47,7 +50,7 @@ def mode_score(real_logits: Array, fake_logits: Array) -> Array:
     Args:
         real_logits, fake_logits: [M, K] and [N, K].
     """
-    chex.assert_rank([real_logits, fake_logits], 2)
+    real_logits, fake_logits = _logits(real_logits=real_logits, fake_logits=fake_logits)
     log_p, log_real = jax.nn.log_softmax(fake_logits), _mean(jax.nn.log_softmax(real_logits))
     return jnp.exp(_kl(log_p, log_real).mean() - _kl(log_real, _mean(log_p)))
 
@@ -58,8 +61,28 @@ def class_histogram_divergence(real_logits: Array, fake_logits: Array) -> Array:
     Args:
         real_logits, fake_logits: [M, K] and [N, K].
     """
-    chex.assert_rank([real_logits, fake_logits], 2)
+    real_logits, fake_logits = _logits(real_logits=real_logits, fake_logits=fake_logits)
     return _kl(_mean(jax.nn.log_softmax(fake_logits)), _mean(jax.nn.log_softmax(real_logits)))
+
+
+def _logits(**logits: Any) -> tuple[Array, ...]:
+    """Up to two sets of logits of the same classes; -inf for an impossible class is allowed."""
+    values = arrays(*("N K", "M K")[: len(logits)], **logits)
+    check_logits(**dict(zip(logits, values, strict=True)))
+    return values
+
+
+def check_logits(**logits: Array) -> None:
+    """Raises for logits that give no probabilities; traced logits are not checked.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    check_values(
+        lambda value: np.isfinite(value.max(1)),
+        "numbers or -inf, with a finite one in each row, got NaN, inf or a row of -inf",
+        **logits,
+    )
 
 
 def _mean(log_p: Array) -> Array:

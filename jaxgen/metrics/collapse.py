@@ -19,16 +19,14 @@ def distance_ratio(real: Array, fake: Array) -> Array:
         real, fake: [N, ...] and [M, ...], in the same units.
 
     Raises:
-        ValueError: a set of fewer than two rows.
+        ValueError: fewer than two rows; rows of different shapes; NaN or infinite values.
     """
+    real, fake = flat_rows(2, real=real, fake=fake)
     return _mean_distance(fake) / _mean_distance(real)
 
 
 def _mean_distance(x: Array) -> Array:
     n = len(x)
-    if n < 2:
-        raise ValueError(f"a distance is between two rows at least, got {n}")
-    x = flat_rows(x)
     # around their own middle equal rows are zeros, and distances by products have all their digits
     x = x - x.mean(0)
     squares = (x**2).sum(1)

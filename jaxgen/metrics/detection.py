@@ -6,9 +6,10 @@ order of the rows. A set without anomalies, or without normal rows, has no figur
 
 from __future__ import annotations
 
-import chex
 import jax.numpy as jnp
+import numpy as np
 
+from jaxgen.arguments import arrays, check_values, real
 from jaxgen.contracts import Array
 
 
@@ -17,7 +18,7 @@ def roc_auc(scores: Array, anomalous: Array) -> Array:
 
     Hanley and McNeil 1982, "The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve".
     """
-    _check(scores, anomalous)
+    scores, anomalous = _checked(scores, anomalous)
     normals = (~anomalous).sum()
     # of each anomaly, how many normal rows it beats, and how many it ties with by half
     beaten = normals - (_count(scores, ~anomalous, "left") + _count(scores, ~anomalous, "right")) / 2
@@ -30,6 +31,7 @@ def average_precision(scores: Array, anomalous: Array) -> Array:
     It is sum_n (R_n - R_(n-1)) P_n over the different scores, in descending order, with R the recall and P the
     precision: no interpolation, which would flatter.
     """
+    scores, anomalous = _checked(scores, anomalous)
     found, flagged = _at_least(scores, anomalous)
     return _mean(found / flagged, anomalous)
 
@@ -39,7 +41,8 @@ def precision_recall(scores: Array, anomalous: Array, threshold: float | Array) 
 
     Of the rows called so, the share that is, 0 where there are none; of those that are, the share that is called so.
     """
-    _check(scores, anomalous)
+    scores, anomalous = _checked(scores, anomalous)
+    (threshold,) = arrays("", threshold=threshold)
     flagged = scores >= threshold
     found = (flagged & anomalous).sum()
     return found / jnp.maximum(flagged.sum(), 1), found / anomalous.sum()
@@ -47,6 +50,7 @@ def precision_recall(scores: Array, anomalous: Array, threshold: float | Array) 
 
 def best_f1_threshold(scores: Array, anomalous: Array) -> Array:
     """The score at which 2 precision recall / (precision + recall) is greatest, a scalar; of equals the lowest."""
+    scores, anomalous = _checked(scores, anomalous)
     found, flagged = _at_least(scores, anomalous)
     f1 = 2 * found / (flagged + anomalous.sum())
     return jnp.where(f1 == f1.max(), scores, jnp.inf).min()
@@ -58,6 +62,7 @@ def roc_curve(scores: Array, anomalous: Array) -> tuple[Array, Array]:
     Returns:
         False and true positive rates, each [N + 1], from 0 to 1; points of equal scores repeat.
     """
+    scores, anomalous = _checked(scores, anomalous)
     found, flagged = _at_least(scores, anomalous)
     order = jnp.argsort(-scores)
     rates = (flagged - found)[order] / (~anomalous).sum(), found[order] / anomalous.sum()
@@ -66,14 +71,22 @@ def roc_curve(scores: Array, anomalous: Array) -> tuple[Array, Array]:
 
 def _at_least(scores: Array, anomalous: Array) -> tuple[Array, Array]:
     """For each row, how many anomalies and how many rows in all have a score of at least its own: int32 [N] each."""
-    _check(scores, anomalous)
     return _count(scores, anomalous, "left"), _count(scores, jnp.ones_like(anomalous), "left")
 
 
-def _check(scores: Array, anomalous: Array) -> None:
-    chex.assert_rank([scores, anomalous], 1)
-    chex.assert_equal_shape([scores, anomalous])
-    chex.assert_type(anomalous, bool)
+def _checked(scores: Array, anomalous: Array) -> tuple[Array, Array]:
+    """Both as arrays [N], floats and booleans.
+
+    Raises:
+        ValueError: naming the argument: another shape, or NaN; infinite scores are allowed.
+        TypeError: naming the argument: `anomalous` is not boolean.
+    """
+    anomalous = real("anomalous", anomalous)
+    if anomalous.dtype != bool:
+        raise TypeError(f"anomalous must be booleans, got {anomalous.dtype}: give `anomalous == 1` for labels 0 and 1")
+    scores, _ = arrays("N", scores=scores, anomalous=anomalous)
+    check_values(lambda value: ~np.isnan(value), "numbers, got NaN", scores=scores)
+    return scores, anomalous
 
 
 def _count(scores: Array, members: Array, side: str) -> Array:

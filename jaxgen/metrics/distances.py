@@ -1,4 +1,8 @@
-"""Distances between two sets of samples [N, ...] and [M, ...]; in the limit zero for equal distributions only."""
+"""Distances between two sets of samples [N, ...] and [M, ...]; in the limit zero for equal distributions only.
+
+All raise ValueError, naming the argument, for samples of different shapes, too few rows, and NaN or infinite values
+(traced values are not checked).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.arguments import arrays, check_finite, counts, number
 from jaxgen.contracts import Array, Key
 from jaxgen.metrics.rows import flat_rows
 
@@ -17,6 +22,8 @@ ROWS = 256
 
 def wasserstein_1d(x: Array, y: Array) -> Array:
     """The Wasserstein-1 distance of two sets of numbers, [N] and [M]: the area between their distribution functions."""
+    x, y = arrays("N", "M", x=x, y=y)
+    check_finite(x=x, y=y)
     values = jnp.sort(jnp.concatenate([x, y]))
     under_x = jnp.searchsorted(jnp.sort(x), values[:-1], side="right") / x.shape[0]
     under_y = jnp.searchsorted(jnp.sort(y), values[:-1], side="right") / y.shape[0]
@@ -29,7 +36,8 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 50) -> A
     Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures". Between two samples of one distribution
     it is of the order of their spread over the root of their number.
     """
-    x, y = flat_rows(x), flat_rows(y)
+    counts(projections=projections)
+    x, y = flat_rows(x=x, y=y)
     directions = jax.random.normal(key, (projections, x.shape[1]), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     return jax.lax.map(lambda d: wasserstein_1d(x @ d, y @ d), directions).mean()
@@ -45,7 +53,9 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
         biased: equation 5, which counts each row's likeness to itself: never negative, and too great by about
             (1 - E k) / N + (1 - E k) / M. Else equation 3, without.
     """
-    x, y = flat_rows(x), flat_rows(y)
+    number("bandwidth", bandwidth, 0, above=True)
+    (bandwidth,) = arrays("", bandwidth=bandwidth)
+    x, y = flat_rows(1 if biased else 2, x=x, y=y)
     # distances by products, which takes N M numbers instead of N M D, lose fewer digits around a common middle
     middle = x.mean(0)
     x, y = x - middle, y - middle
@@ -59,7 +69,8 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
 
 def data_bandwidth(x: Array) -> Array:
     """The root of the mean squared distance between two of the rows, in the data's units, a scalar."""
-    return jnp.sqrt(2 * flat_rows(x).var(0, ddof=1).sum())
+    (x,) = flat_rows(2, x=x)
+    return jnp.sqrt(2 * x.var(0, ddof=1).sum())
 
 
 def kernel_distance(
@@ -80,9 +91,12 @@ def kernel_distance(
     Raises:
         ValueError: subsets larger than one of the sets.
     """
-    real, fake = flat_rows(real), flat_rows(fake)
-    if not 2 <= size <= min(len(real), len(fake)):
-        raise ValueError(f"size={size} was given; it has to be between 2 and the {min(len(real), len(fake))} rows")
+    counts(subsets=subsets)
+    counts(2, size=size)
+    real, fake = flat_rows(2, real=real, fake=fake)
+    for name, rows in (("real", real), ("fake", fake)):
+        if len(rows) < size:
+            raise ValueError(f"{name} must have at least size={size} rows, got {len(rows)}: give a smaller size")
 
     def kernel(row: Array, others: Array) -> Array:
         return (_products(others, row) / row.size + 1) ** 3
@@ -126,10 +140,10 @@ def frechet_distance(real: Array, fake: Array) -> float:
         ValueError: a set of fewer than two rows.
     """
 
+    flat_rows(2, real=real, fake=fake)
+
     def moments(x: Array) -> tuple[np.ndarray, np.ndarray]:
         x = np.asarray(x, np.float64).reshape(len(x), -1)
-        if len(x) < 2:
-            raise ValueError(f"a covariance needs two rows at least, got {len(x)}")
         centred = x - x.mean(0)
         return x.mean(0), centred.T @ centred / (len(x) - 1)
 
@@ -148,6 +162,9 @@ def frechet_distance_of_moments(
         mean, other_mean: [D].
         covariance, other_covariance: [D, D].
     """
+    given = dict(mean=mean, covariance=covariance, other_mean=other_mean, other_covariance=other_covariance)
+    checked = arrays("D", "D D", "D", "D D", **given)
+    check_finite(**dict(zip(given, checked, strict=True)))
     mean, covariance, other_mean, other_covariance = (
         np.asarray(a, np.float64) for a in (mean, covariance, other_mean, other_covariance)
     )
@@ -167,15 +184,17 @@ def wasserstein_exact(x: Array, y: Array) -> float:
     Raises:
         ValueError: sets of different numbers of rows.
     """
+    flat_rows(x=x, y=y)
+    if len(x) != len(y):
+        raise ValueError(f"x and y must have as many rows as each other, got {len(x)} and {len(y)}")
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    if len(x) != len(y):
-        raise ValueError(f"an assignment is between equal numbers of rows, got {len(x)} and {len(y)}")
     cost = cdist(*(np.asarray(a, np.float64).reshape(len(a), -1) for a in (x, y)))
     return float(cost[linear_sum_assignment(cost)].mean())
 
 
 def sample_distances(real: Array, fake: Array) -> dict[str, Array]:
     """`sliced_wasserstein` along directions that are always the same, so that figures compare from call to call."""
+    real, fake = flat_rows(real=real, fake=fake)
     return {"sliced_wasserstein": sliced_wasserstein(real, fake, jax.random.key(0))}

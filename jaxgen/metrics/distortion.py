@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, check_finite, number
 from jaxgen.contracts import Array
 
 MOST_DECIBELS = 100.0
@@ -19,6 +20,9 @@ def psnr(x: Array, reference: Array, peak: float) -> Array:
         x, reference: [B, ...], in the same units.
         peak: the greatest value in those units: 255 for images of 256 grey levels, 1 for images in [0, 1].
     """
-    difference = jnp.asarray(x, jnp.float32) - jnp.asarray(reference, jnp.float32)
+    number("peak", peak, 0, above=True)
+    x, reference = arrays("B ...", x=x, reference=reference)
+    check_finite(x=x, reference=reference)
+    difference = x.astype(jnp.float32) - reference.astype(jnp.float32)
     squared = jnp.square(difference / peak).reshape(difference.shape[0], -1).mean(1)
     return -10 * jnp.log10(jnp.maximum(squared, 10 ** (-MOST_DECIBELS / 10)))

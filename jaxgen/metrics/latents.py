@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, check_finite, check_rows, number
 from jaxgen.contracts import Array, Key
+from jaxgen.exponential import bounded_exp
 
 
 def active_units(means: Array, threshold: float = 0.01) -> Array:
@@ -19,7 +20,10 @@ def active_units(means: Array, threshold: float = 0.01) -> Array:
     Args:
         means: [N, L], of N rows of data.
     """
-    chex.assert_rank(means, 2)
+    number("threshold", threshold, 0)
+    (means,) = arrays("N L", means=means)
+    check_rows(2, means=means)
+    check_finite(means=means)
     return (means.var(0) > threshold).sum()
 
 
@@ -33,13 +37,12 @@ def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
     Args:
         mean, log_variance: [N, L], of N rows of data.
     """
-    chex.assert_rank(mean, 2)
-    chex.assert_equal_shape([mean, log_variance])
-    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    mean, log_variance = _moments(mean, log_variance)
+    z = mean + bounded_exp(log_variance / 2) * jax.random.normal(key, mean.shape)
 
     def gain(i: Array) -> Array:
         # the 2 pi of all normals cancel
-        log_q = -0.5 * ((z[i] - mean) ** 2 * jnp.exp(-log_variance) + log_variance).sum(-1)
+        log_q = -0.5 * ((z[i] - mean) ** 2 * bounded_exp(-log_variance) + log_variance).sum(-1)
         return log_q[i] - jax.nn.logsumexp(log_q)
 
     return jax.lax.map(gain, jnp.arange(len(z)), batch_size=64).mean() + math.log(len(z))
@@ -54,12 +57,17 @@ def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
     Args:
         mean, log_variance: [N, L], of N rows of data.
     """
-    chex.assert_rank(mean, 2)
-    chex.assert_equal_shape([mean, log_variance])
-    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    mean, log_variance = _moments(mean, log_variance)
+    z = mean + bounded_exp(log_variance / 2) * jax.random.normal(key, mean.shape)
 
     def dependence(z: Array) -> Array:
-        log_q = -0.5 * ((z - mean) ** 2 * jnp.exp(-log_variance) + log_variance)
+        log_q = -0.5 * ((z - mean) ** 2 * bounded_exp(-log_variance) + log_variance)
         return jax.nn.logsumexp(log_q.sum(-1)) - jax.nn.logsumexp(log_q, axis=0).sum()
 
     return jax.lax.map(dependence, z, batch_size=64).mean() + (mean.shape[1] - 1) * math.log(len(z))
+
+
+def _moments(mean: Array, log_variance: Array) -> tuple[Array, Array]:
+    mean, log_variance = arrays("N L", mean=mean, log_variance=log_variance)
+    check_finite(mean=mean, log_variance=log_variance)
+    return mean, log_variance

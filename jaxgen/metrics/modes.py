@@ -8,10 +8,12 @@ estimated divergence is about (K - 1) / (2 N) nats rather than zero, and a mode 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
+from jaxgen.arguments import arrays, check_finite, check_values, counts, integers, number
 from jaxgen.contracts import Array
 from jaxgen.metrics.distances import sample_distances
 
@@ -33,7 +35,10 @@ def mode_coverage(
         `high_quality`: share of high-quality samples; `modes`: modes with at least one of them; `fair_modes`: modes
         with at least `fair` of their share; `reverse_kl`: `reverse_kl_of_modes`, of all samples.
     """
-    centers = jnp.asarray(centers, samples.dtype)
+    number("std", std, 0, above=True)
+    number("radius", radius, 0)
+    number("fair", fair, 0, 1)
+    samples, centers = _checked(samples, centers)
     squared = _squared_distances(samples, centers)
     good = squared.min(1) <= (radius * std) ** 2
     counts = jnp.zeros(centers.shape[0]).at[squared.argmin(1)].add(good)
@@ -59,7 +64,10 @@ def reverse_kl_of_modes(
         centers: [K, D].
         shares: p, [K]; None for equal ones.
     """
-    centers = jnp.asarray(centers, samples.dtype)
+    samples, centers = _checked(samples, centers)
+    if shares is not None:
+        shares, _ = arrays("K", "K D", shares=shares, centers=centers)
+        check_finite(shares=shares)
     return _reverse_kl(_squared_distances(samples, centers).argmin(1), centers.shape[0], shares)
 
 
@@ -77,15 +85,24 @@ def stacked_modes(labels: Array, reference: Array | None = None, classes: int = 
         `modes`: combinations with at least one sample; `reverse_kl`: KL(samples || reference) in nats, infinite where a
         sample has a combination that the reference lacks.
     """
+    counts(classes=classes)
     count = classes**3
 
-    def index(rows: Array) -> Array:
-        rows = jnp.asarray(rows, jnp.int32)
+    def index(**labels: Array) -> Array:
+        ((name, rows),) = labels.items()
+        rows = integers("N C", {"C": 3}, **labels).astype(jnp.int32)
+        check_values(lambda rows: (rows >= 0) & (rows < classes), f"integers 0..{classes - 1}", **{name: rows})
         return (rows[:, 0] * classes + rows[:, 1]) * classes + rows[:, 2]
 
-    found = index(labels)
-    shares = None if reference is None else _shares(index(reference), count)
+    found = index(labels=labels)
+    shares = None if reference is None else _shares(index(reference=reference), count)
     return {"modes": (_shares(found, count) > 0).sum(), "reverse_kl": _reverse_kl(found, count, shares)}
+
+
+def _checked(samples: Array, centers: Any) -> tuple[Array, Array]:
+    samples, centers = arrays("N D", "K D", samples=samples, centers=centers)
+    check_finite(samples=samples, centers=centers)
+    return samples, centers.astype(samples.dtype)
 
 
 def _squared_distances(samples: Array, centers: Array) -> Array:
@@ -105,4 +122,5 @@ def mixture_figures(
     real: Array, fake: Array, centers: Array | Sequence[Sequence[float]], std: float
 ) -> dict[str, Array]:
     """`mode_coverage` of `fake` and its distances from `real`: what a GAN trained on a known mixture reports."""
+    arrays("N D", "M D", "K D", real=real, fake=fake, centers=centers)
     return {**sample_distances(real, fake), **mode_coverage(fake, centers, std)}

@@ -2,6 +2,9 @@
 
 A row is never its own neighbour; what lies exactly on a ball is within it. Distances are sums of squared differences,
 so that equal rows are at distance zero, and equally far from everything.
+
+All raise ValueError, naming the argument, for features of different widths, too few rows, and NaN or infinite values
+(traced values are not checked).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, counts, number
 from jaxgen.contracts import Array
 from jaxgen.metrics.rows import flat_rows
 
@@ -35,9 +39,10 @@ def one_nearest_neighbour(real: Array, fake: Array) -> dict[str, Array]:
     Raises:
         ValueError: different numbers of rows, for which one half would mean nothing.
     """
+    real, fake = flat_rows(real=real, fake=fake)
     if len(real) != len(fake):
-        raise ValueError(f"a test of nearest neighbours needs equal numbers of rows, got {len(real)} and {len(fake)}")
-    rows = jnp.concatenate([flat_rows(real), flat_rows(fake)])
+        raise ValueError(f"real and fake must have as many rows as each other, got {len(real)} and {len(fake)}")
+    rows = jnp.concatenate([real, fake])
     is_real = jnp.arange(len(rows)) < len(real)
 
     def right(i: Array, squared: Array) -> Array:
@@ -64,12 +69,13 @@ def precision_recall_of_manifolds(real: Array, fake: Array, k: int = 3) -> dict[
     Raises:
         ValueError: a set of k rows or fewer.
     """
+    real, fake = flat_rows(real=real, fake=fake)
+    _require_neighbours(k, real=real, fake=fake)
 
     def within(rows: Array, centers: Array) -> Array:
         radii = _squared_radii(centers, k)
         return _over(lambda squared: (squared <= radii).any(), rows, centers).mean()
 
-    real, fake = flat_rows(real), flat_rows(fake)
     return {"precision": within(fake, real), "recall": within(real, fake)}
 
 
@@ -88,7 +94,8 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
     Raises:
         ValueError: k real rows or fewer.
     """
-    real, fake = flat_rows(real), flat_rows(fake)
+    real, fake = flat_rows(real=real, fake=fake)
+    _require_neighbours(k, real=real)
     radii = _squared_radii(real, k)
     balls = _over(lambda squared: (squared <= radii).sum(), fake, real)
     return {"density": balls.mean() / k, "coverage": (_over(jnp.min, real, fake) <= radii).mean()}
@@ -96,7 +103,8 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
 
 def nearest_distances(x: Array) -> Array:
     """Of each row the distance to the nearest other one, [N]."""
-    return jnp.sqrt(_squared_radii(flat_rows(x), 1))
+    (x,) = flat_rows(2, x=x)
+    return jnp.sqrt(_squared_radii(x, 1))
 
 
 def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, Array]:
@@ -113,7 +121,9 @@ def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, A
     Returns:
         `pairs`; `support`, n (n - 1) / (2 pairs), infinite where there are none.
     """
-    samples = flat_rows(samples)
+    number("threshold", threshold, 0)
+    (threshold,) = arrays("", threshold=threshold)
+    (samples,) = flat_rows(2, samples=samples)
     n, index = len(samples), jnp.arange(len(samples))
     later = _over_others(lambda i, squared: ((squared <= threshold**2) & (index > i)).sum(), samples)
     pairs = later.sum()
@@ -137,8 +147,13 @@ def _over_others(of: Callable[[Array, Array], Array], rows: Array) -> Array:
     return jax.lax.map(one, index, batch_size=ROWS)
 
 
+def _require_neighbours(k: int, **samples: Array) -> None:
+    counts(k=k)
+    for name, rows in samples.items():
+        if len(rows) <= k:
+            raise ValueError(f"{name} must have more rows than k={k}, got {len(rows)} rows")
+
+
 def _squared_radii(rows: Array, k: int) -> Array:
     """The squared distance of each row to its k-th nearest other row, [N]."""
-    if not 1 <= k < len(rows):
-        raise ValueError(f"k={k} was given; it has to be at least 1 and below the {len(rows)} rows")
     return _over_others(lambda i, squared: -jax.lax.top_k(-squared, k)[0][-1], rows)

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import arrays, check_finite, check_rows, check_shapes
 from jaxgen.contracts import Array, Key
-from jaxgen.metrics.classified import class_histogram_divergence, inception_score, mode_score
+from jaxgen.metrics.classified import check_logits, class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import (
     data_bandwidth,
@@ -60,7 +61,11 @@ def measure(real: Any, fake: Any, extractor: Any, key: Key, split: str = "test")
         real, fake: rows in data units, in random order.
         extractor: has `features(x)` [B, F], `logits(x)` [B, K] and a `name`.
         split: the name of the split that `real` is.
+
+    Raises:
+        ValueError, TypeError: as `feature_figures`; rows of different shapes.
     """
+    check_shapes("N ...", "M ...", real=real, fake=fake)
     figures = feature_figures(
         extractor.features(real), extractor.features(fake), extractor.logits(real), extractor.logits(fake), key
     )
@@ -81,9 +86,23 @@ def feature_figures(
         real_logits, fake_logits: [N, K] and [M, K].
         key: of the projections and subsets.
 
+    Raises:
+        ValueError: naming the argument: features or logits of different widths, numbers of rows that differ between
+            features and logits, fewer than 6 real or 4 generated rows, NaN or infinite features.
+        TypeError: naming the argument: not real numbers.
+
     Warns:
         UserWarning: where there are fewer rows than features: a covariance of less than full rank is of little worth.
     """
+    real_features, fake_features, real_logits, fake_logits = arrays(
+        "N F", "M F", "N K", "M K",
+        real_features=real_features, fake_features=fake_features, real_logits=real_logits, fake_logits=fake_logits,
+    )  # fmt: skip
+    # more rows than the neighbours that `density_coverage` and `precision_recall_of_manifolds` ask for
+    check_rows(6, real_features=real_features)
+    check_rows(4, fake_features=fake_features)
+    check_finite(real_features=real_features, fake_features=fake_features)
+    check_logits(real_logits=real_logits, fake_logits=fake_logits)
     rows, features = min(len(real_features), len(fake_features)), real_features.shape[1]
     if rows < features:
         warnings.warn(
@@ -93,7 +112,7 @@ def feature_figures(
             stacklevel=2,
         )
     real, fake = (jnp.asarray(x, jnp.float32) for x in (real_features, fake_features))
-    figures = jax.device_get(_on_device(real, fake, jnp.asarray(real_logits), jnp.asarray(fake_logits), key))
+    figures = jax.device_get(_on_device(real, fake, real_logits, fake_logits, key))
     exact = min(rows, EXACT_ROWS)
     return {
         "frechet_distance": frechet_distance(real, fake),

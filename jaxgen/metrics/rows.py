@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+from typing import Any
 
+from jaxgen.arguments import arrays, check_finite, check_rows
 from jaxgen.contracts import Array
 
 
-def flat_rows(x: Array) -> Array:
-    """[N, ...] to [N, D]: floats as they are, anything else as float32."""
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-    return x.reshape(x.shape[0], -1)
+def flat_rows(least: int = 1, **samples: Any) -> tuple[Array, ...]:
+    """Up to two sets of samples [N, ...] and [M, ...] as floats [N, D] and [M, D]; other numbers become float32.
+
+    `real, fake = flat_rows(real=real, fake=fake)`.
+
+    Args:
+        least: the fewest rows of each set.
+
+    Raises:
+        ValueError: naming the argument: rows of different shapes, too few rows, NaN or infinite values (traced values
+            are not checked).
+        TypeError: naming the argument: not real numbers.
+    """
+    values = arrays(*("N ...", "M ...")[: len(samples)], **samples)
+    checked = dict(zip(samples, values, strict=True))
+    check_rows(least, **checked)
+    check_finite(**checked)
+    return tuple(value.reshape(value.shape[0], -1) for value in values)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from jaxgen.arguments import check_rows, counts, number
 
 Tokens = tuple[int, ...]
 
@@ -25,16 +27,18 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
         ValueError: no sequence of a set is as long as n.
     """
 
-    def shares(sequences: Any) -> dict[Tokens, float]:
-        counts = Counter(gram for tokens in _tokens(sequences) for gram in _grams(tokens, n))
-        if not counts:
-            raise ValueError(f"n={n} was given, and no sequence has as many tokens")
-        return {gram: count / counts.total() for gram, count in counts.items()}
+    counts(n=n)
+
+    def shares(name: str, sequences: Any) -> dict[Tokens, float]:
+        grams = Counter(gram for tokens in _tokens(name, sequences) for gram in _grams(tokens, n))
+        if not grams:
+            raise ValueError(f"{name} must have a sequence of at least n={n} tokens, got none")
+        return {gram: count / grams.total() for gram, count in grams.items()}
 
     def to_middle(p: dict[Tokens, float], q: dict[Tokens, float]) -> float:
         return sum(share * math.log(2 * share / (share + q.get(gram, 0.0))) for gram, share in p.items())
 
-    p, q = shares(real), shares(fake)
+    p, q = shares("real", real), shares("fake", fake)
     return (to_middle(p, q) + to_middle(q, p)) / 2
 
 
@@ -56,8 +60,10 @@ def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -
     Raises:
         ValueError: no references or no candidates.
     """
-    of = _References(_tokens(references), n)
-    return float(np.mean([of.score(tokens, smoothing) for tokens in _tokens(candidates)]))
+    counts(n=n)
+    number("smoothing", smoothing, 0)
+    of = _References(_tokens("references", references), n)
+    return float(np.mean([of.score(tokens, smoothing) for tokens in _tokens("candidates", candidates)]))
 
 
 def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
@@ -68,10 +74,11 @@ def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
     Raises:
         ValueError: fewer than two samples.
     """
-    samples = _tokens(samples)
+    counts(n=n)
+    number("smoothing", smoothing, 0)
+    samples = _tokens("samples", samples)
+    check_rows(2, samples=samples)
     of = _References(samples, n)
-    if len(samples) < 2:
-        raise ValueError("self-BLEU needs two samples at least, got one")
     return float(np.mean([of.score(tokens, smoothing, leave_out=i) for i, tokens in enumerate(samples)]))
 
 
@@ -96,9 +103,9 @@ class _References:
         if not c:
             return 0.0
         for order in range(1, self.n + 1):
-            counts = Counter(_grams(tokens, order))
-            matches = sum(min(count, self._allowed(gram, leave_out)) for gram, count in counts.items())
-            share = (matches or smoothing) / max(counts.total(), 1)
+            grams = Counter(_grams(tokens, order))
+            matches = sum(min(count, self._allowed(gram, leave_out)) for gram, count in grams.items())
+            share = (matches or smoothing) / max(grams.total(), 1)
             if share == 0:
                 return 0.0
             logs.append(math.log(share))
@@ -110,11 +117,29 @@ class _References:
         return second if owner == leave_out else most
 
 
-def _tokens(sequences: Any) -> list[Tokens]:
-    found = [tuple(np.asarray(tokens).tolist()) for tokens in sequences]
-    if not found:
-        raise ValueError("there are no sequences")
+def _tokens(name: str, sequences: Any) -> list[Tokens]:
+    """Sequences of integers as tuples.
+
+    Raises:
+        ValueError: naming the argument: no sequence.
+        TypeError: naming the argument: not sequences of integers.
+    """
+    many = isinstance(sequences, Iterable) and getattr(sequences, "ndim", 1) > 0
+    if not many or isinstance(sequences, (str, Mapping)):
+        raise TypeError(f"{name} must be sequences of integers, got {type(sequences).__name__}")
+    found = [_integers(name, tokens) for tokens in sequences]
+    check_rows(1, **{name: found})
     return found
+
+
+def _integers(name: str, tokens: Any) -> Tokens:
+    try:
+        array = np.asarray(tokens)
+    except (ValueError, TypeError):  # ragged, or random keys of JAX
+        array = np.asarray(None)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(f"{name} must be sequences of integers, [N, T] or lists, got {tokens!r:.80} among them")
+    return tuple(array.tolist())
 
 
 def _grams(tokens: Tokens, n: int) -> Iterable[Tokens]:

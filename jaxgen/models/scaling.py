@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_values, real
+from jaxgen.arguments import check_range, real
 from jaxgen.contracts import Array
 
 
@@ -26,7 +26,7 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
     if not floating and levels is None:
         raise ValueError(f"the model is of real data, these are {x.dtype}: give it their number of levels")
     if not floating:
-        check_values("x", x, 0, levels - 1, whole=True)
+        check_range("x", x, 0, levels - 1, whole=True)
     return x if floating else low + (high - low) / (levels - 1) * x.astype(jnp.float32)
 
 

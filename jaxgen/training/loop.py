@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxgen.contracts import Model, Phase, Play, Variables, model_phases
-from jaxgen.data import ArraySource, Splits, Zipped
+from jaxgen.data import ArraySource, Splits, Zipped, checks
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
 from jaxgen.training.run import Run
 from jaxgen.training.settings import Settings
@@ -121,11 +121,11 @@ def fit_seeds(
         As `fit`, one for each seed.
 
     Raises:
-        ValueError: no seed, or one twice; `parallel="pmap"`.
+        ValueError: no seed, one twice, or one outside of 0 .. 2^32 - 1; `parallel="pmap"`.
         FileExistsError: `out` holds a run of one seed.
     """
     settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
-    seeds = tuple(seeds)
+    seeds = tuple(checks.seed(seed, "seeds") for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be one or more distinct integers, got {seeds}")
     if settings.parallel == "pmap":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jaxgen.data import checks
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -17,7 +19,7 @@ class Settings:
     batch_sizes: dict[str, int] = field(default_factory=dict)
     """Examples in a batch from parts of the data, by name, such as `labelled 100`; other parts have `batch_size`."""
     seed: int = 0
-    """Of the initial variables, of the noise and of the order of the data."""
+    """Seeds initialisation, noise and data order: 0 to 2^32 - 1."""
     ema: float = 0.999
     """Decay of the variables' moving averages, which figures and samples are made from; 0 for none."""
     log_every: int = 100
@@ -64,6 +66,7 @@ class Settings:
         for name in ("workers", "profile"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} was given; it has to be at least 0")
+        checks.seed(self.seed)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema={self.ema} was given; it has to be at least 0 and below 1")
         if self.devices is not None and self.devices < 1:

@@ -198,3 +198,22 @@ def test_paths_may_begin_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.save(tmp_path / "x.npy", np.ones((10, 2)))
     assert len(source("~/x.npy").train) == len(source("x.npy", data_dir="~").train) == 8
+
+
+@pytest.mark.parametrize(
+    "make, classes",
+    [
+        (lambda y: y[:, None], 3),
+        (lambda y: np.eye(5)[y], 5),
+        (lambda y: np.eye(5, dtype=bool)[y], 5),
+        (lambda y: y > 0, 2),
+    ],
+)
+def test_labels_of_a_column_one_hot_and_boolean_ones_are_classes(save, make, classes):
+    """Of one-hot labels all columns count, the classes too that a split lacks."""
+    y = np.arange(40) % 3
+    splits = save(x_train=y.astype(float), y_train=make(y), x_test=y[:7].astype(float), y_test=make(y[:7]))
+    for part in splits:
+        x = part.arrays["x"].astype(int)
+        np.testing.assert_array_equal(part.arrays["label"], x > 0 if classes == 2 else x)
+        assert part.classes == classes and part.conditional().arrays["context"].shape[1] == classes

@@ -154,7 +154,7 @@ def test_all_splits_there_are_get_a_context():
     [
         ({"x": np.ones((3, 2))}, {"classes": 3}, "a context needs an array 'label'"),
         ({"x": np.ones((3, 2)), "label": [0, 1, 2]}, {}, "classes=None: a context needs the number of classes"),
-        ({"x": np.ones((3, 2)), "label": np.ones((3, 4), int)}, {"classes": 2}, r"label has shape \(4,\)"),
+        ({"x": np.ones((3, 2)), "label": np.ones((3, 4), int)}, {"classes": 2}, r"'label' has shape \(3, 4\)"),
     ],
 )
 def test_a_context_needs_one_label_a_row(arrays, options, message):
@@ -197,7 +197,7 @@ def row(value, at, dtype=np.float64):
         (row(17, 3, np.uint8), {"levels": 17}, r"array 'x' leaves 0..16, its 17 levels, first in row 3"),
         (row(-1, 3, np.int8), {"levels": 256}, r"array 'x' leaves 0..255, .* row 3"),
         (row(1, 1), {"levels": 256}, "array 'x' is float32 with levels=256"),
-        ({"x": np.ones((2, 1)), "label": [0.0, 1.0]}, {}, "array 'label' is float32: integers are needed"),
+        ({"x": np.ones((2, 1)), "label": [0.0, 1.0]}, {}, "array 'label' is float32: integers are needed; convert"),
         ({"x": np.ones((2, 1)), "label": [0, 3]}, {"classes": 3}, r"array 'label' leaves 0..2, .* row 1"),
         ({"x": np.ones((2, 1)), "label": [0, -1]}, {"classes": 3}, r"array 'label' leaves 0..2, .* row 1"),
         (row(1, 1, np.uint8), {"levels": 1}, "toy: levels is 1: a whole number of at least 2"),
@@ -342,3 +342,68 @@ def test_importing_is_light():
     heavy = "{'tensorflow_datasets', 'sklearn', 'matplotlib', 'PIL', 'tensorflow'}"
     code = f"import sys, jaxgen.data; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+LABELS = np.arange(ROWS) % 3
+ONE_HOT = np.eye(3)[LABELS]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [LABELS[:, None], LABELS[:, None].astype("u1"), ONE_HOT, ONE_HOT.astype(int), ONE_HOT == 1, ONE_HOT.tolist()],
+)
+@pytest.mark.parametrize("classes", [None, 3])
+def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
+    x = np.arange(ROWS, dtype=np.float32)
+    column = np.shape(label)[1] == 1
+    known = None if column and classes is None else 3
+    resident = ArraySource({"x": x, "label": label}, classes=classes)
+    records = [{"a": x[i], "b": label[i]} for i in range(ROWS)]
+    streamed = RecordSource(records, {"x": "a", "label": "b"}, classes=classes)
+    every = np.arange(ROWS)
+    for source in (resident, streamed, streamed.load(), streamed.subset(every), resident.subset(every)):
+        rows = source.take(np.arange(ROWS))["label"]
+        np.testing.assert_array_equal(rows, LABELS)
+        assert rows.dtype == np.int32 and source.classes == known
+    if known:
+        np.testing.assert_array_equal(streamed.conditional().head(ROWS)["context"], ONE_HOT)
+
+
+@pytest.mark.parametrize("shape", [(ROWS,), (ROWS, 1)])
+def test_boolean_labels_are_two_classes(shape):
+    source = ArraySource({"x": np.ones(ROWS), "label": (LABELS == 1).reshape(shape)})
+    np.testing.assert_array_equal(source.arrays["label"], LABELS == 1)
+    assert source.classes == 2 and source.arrays["label"].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "label, classes, remedy",
+    [
+        (ONE_HOT + ONE_HOT[:, ::-1], None, "context"),
+        (0 * ONE_HOT, None, "context"),
+        (0.9 * ONE_HOT + 0.1 / 3, None, "context"),
+        (2 * ONE_HOT - 1, None, "context"),
+        (ONE_HOT, 4, r"one-hot rows \[rows, 4\]"),
+        (ONE_HOT[:, None], None, "one integer a row"),
+        (LABELS.astype(float), 3, r"\.astype\(int\)"),
+        (LABELS[:, None].astype(float), 3, r"\.astype\(int\)"),
+    ],
+)
+def test_other_labels_are_refused_with_the_remedy(label, classes, remedy):
+    with pytest.raises(DataError, match=f"mine: array 'label' .*{remedy}"):
+        ArraySource({"x": np.ones(ROWS), "label": label}, classes=classes, name="mine")
+
+
+SEEDED = {
+    "source": lambda seed: labelled().batch_at(0, 2, seed),
+    "zipped": lambda seed: Zipped({"a": labelled()}).indices_at(0, 2, seed),
+}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 2**64, 0.5, "1", None])
+@pytest.mark.parametrize("draw", SEEDED)
+def test_seeds_are_of_32_bits(draw, seed):
+    """2^32 in epoch 0 was seed 0 in epoch 1."""
+    with pytest.raises(DataError, match="seed is"):
+        SEEDED[draw](seed)
+    SEEDED[draw](2**32 - 1)

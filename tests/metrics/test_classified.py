@@ -41,7 +41,7 @@ def test_certain_and_even_classes_score_their_number_and_one_class_scores_one():
 
 @pytest.mark.parametrize("splits", [0, 7])
 def test_parts_are_equal(splits):
-    with pytest.raises(ValueError, match=f"splits={splits}.*60 rows"):
+    with pytest.raises(ValueError, match=f"splits.*{splits}"):
         inception_score(FAKE, splits)
 
 

@@ -151,3 +151,15 @@ def test_what_cannot_be_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileExistsError, match="one seed"):
         fit_seeds(Duel(), points(96, 0), SETTINGS, seeds=(0, 1), out=tmp_path)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 1.5, "1", None])
+def test_seeds_that_32_bits_do_not_hold_are_refused(seed):
+    """2^32 had the key of 0, and 2^63 was an error of JAX."""
+    with pytest.raises(ValueError, match="seed is"):
+        Settings(seed=seed).check()
+    with pytest.raises(ValueError, match="seed is"):
+        fit(None, None, Settings(seed=seed))
+    with pytest.raises(ValueError, match="seeds is"):
+        fit_seeds(Duel(), np.ones((4, 1), np.float32), Settings(batch_size=2), seeds=(0, seed))
+    Settings(seed=2**32 - 1).check()

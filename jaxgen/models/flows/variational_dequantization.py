@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_values
+from jaxgen.arguments import check_range
 from jaxgen.bijectors import Bijector, Sigmoid
 from jaxgen.contracts import Array, Key
 from jaxgen.distributions.dequantization import require_levels
@@ -57,7 +57,7 @@ class VariationalDequantization:
         Raises:
             ValueError: concrete values other than 0 ... levels - 1.
         """
-        check_values("x", x, 0, self.levels - 1, whole=True)
+        check_range("x", x, 0, self.levels - 1, whole=True)
         base = Logistic(x.shape[1:])
         z = base.sample(key, len(x))
         logits, log_det = self.bijector.apply(variables, z, self._context(x), method="inverse_and_log_det")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.arguments import OTHER_VARIABLES, rows
 from jaxgen.precision import at_least_float32, wide
+from jaxgen.sharding import full_rows
 
 Array = jax.Array
 ValueAndLogDet = tuple[Array, Array]
@@ -30,7 +30,7 @@ def sum_over_event(x: Array) -> Array:
 
 def zero_log_det(x: Array) -> Array:
     """The log-determinant of a map that preserves volume: zeros [B], at least float32."""
-    return jnp.zeros(x.shape[:1], wide(x))
+    return full_rows(x, dtype=wide(x))
 
 
 def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAndLogDet]:

@@ -70,7 +70,7 @@ class Bernoulli:
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
         # rows as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
-        logits, x = params.reshape(len(params), -1), x.reshape(len(x), -1)
+        logits, x = params.reshape(params.shape[0], -1), x.reshape(x.shape[0], -1)
         return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
     def mean(self, params: Array) -> Array:

@@ -67,7 +67,7 @@ class Classifier:
     def features(self, variables: Variables, x: Array) -> Array:
         """What the last layer sees of data, [B, F]."""
         own = {name: tree["network"] for name, tree in variables["classifier"].items() if "network" in tree}
-        return forward(self.network, own, self._seen(x))[0].reshape(len(x), -1)
+        return forward(self.network, own, self._seen(x))[0].reshape(x.shape[0], -1)
 
     def _seen(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)

@@ -15,7 +15,7 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
         ValueError: another event shape; integers without levels, or real data with them.
     """
     x = real("x", x)
-    if x.ndim and not len(x):
+    if x.ndim and not x.shape[0]:
         raise ValueError(f"x has shape {x.shape}: at least one row is needed")
     if x.shape[1:] != tuple(event_shape) or not x.ndim:
         raise ValueError(f"the model is of events of shape {event_shape}, the data have shape {x.shape}")

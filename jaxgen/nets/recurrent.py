@@ -125,7 +125,7 @@ class Autoregressive(nn.Module):
         before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
         h = self.network(jnp.concatenate([before, everywhere], -1))
-        return self.head(h).reshape(len(z), *self.event_shape, self.n)
+        return self.head(h).reshape(z.shape[0], *self.event_shape, self.n)
 
     def start(self, rows: int) -> Any:
         return self.network.start(rows)
@@ -133,7 +133,7 @@ class Autoregressive(nn.Module):
     def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
         """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, n]."""
         carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
-        return carry, self.head(h).reshape(len(z), -1, self.n)
+        return carry, self.head(h).reshape(z.shape[0], -1, self.n)
 
 
 def mark(values: jax.Array) -> jax.Array:

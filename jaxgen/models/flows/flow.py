@@ -102,7 +102,7 @@ class Flow:
 
         def one(key: Key | None) -> Array:
             y, data_log_det = self._continuous(variables, x, key)
-            z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, len(y)))
+            z, log_det = self.bijector.apply(variables["flow"], y, _rows(context, y.shape[0]))
             return self.base.log_prob(z) + log_det + data_log_det
 
         if self.dequantization is None or key is None or samples == 1:
@@ -143,13 +143,13 @@ class Flow:
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """Data to latents [B, *event]; raises as `log_prob` does."""
         y, _ = self._continuous(variables, x, key)
-        return self.bijector.apply(variables["flow"], y, _rows(context, len(y)), method="forward")
+        return self.bijector.apply(variables["flow"], y, _rows(context, y.shape[0]), method="forward")
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents [B, *event] to data."""
         z = real("z", z)
         self._check(z)
-        y = self.bijector.apply(variables["flow"], z, _rows(context, len(z)), method="inverse")
+        y = self.bijector.apply(variables["flow"], z, _rows(context, z.shape[0]), method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
 
     @property

@@ -73,7 +73,7 @@ class ACGAN(GAN):
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Also `accuracy` of the classifier on data, and `fake_accuracy`, how often it sees the class asked for."""
         context = batch["context"]
-        fake = self.sample(variables, key, len(context), context)
+        fake = self.sample(variables, key, context.shape[0], context)
         right = [(self.classify(variables, x).argmax(-1) == context.argmax(-1)).mean() for x in (batch["x"], fake)]
         return {"accuracy": right[0], "fake_accuracy": right[1], **super().evaluate(variables, batch, key)}
 

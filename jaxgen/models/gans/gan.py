@@ -109,7 +109,7 @@ class GAN:
         """
         z_key, generator_key, critic_key = jax.random.split(key, 3)
         real, context = self._scaled(batch["x"]), batch.get("context")
-        z = self.noise(z_key, len(real))
+        z = self.noise(z_key, real.shape[0])
         critic = self._critic.init(critic_key, (pack(real, self.packing), pack(context, self.packing)))
         if self.penalties and "batch_stats" in critic:
             raise ValueError(
@@ -140,11 +140,11 @@ class GAN:
         Raises:
             ValueError: rows that cannot be packed.
         """
-        if len(batch["x"]) % self.packing:
-            raise ValueError(f"{len(batch['x'])} rows cannot be packed by {self.packing}: choose another batch_size")
+        if batch["x"].shape[0] % self.packing:
+            raise ValueError(f"{batch['x'].shape[0]} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
         real, context = self._scaled(batch["x"]), batch.get("context")
-        z = self.noise(z_key, len(real))
+        z = self.noise(z_key, real.shape[0])
         fake, _ = self._generate(variables, z, context, generator_key)
         real, fake = self._seen(real, real_key, step), self._seen(lax.stop_gradient(fake), fake_key, step)
         packed = pack(context, self.packing)
@@ -153,7 +153,7 @@ class GAN:
         term = self._critic_term(variables, on_real, on_fake, z, context)
         penalty = self._penalty(variables, real, fake, packed, penalty_key, step)
         figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
-        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if len(real) > 1 else {}
+        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if real.shape[0] > 1 else {}
         figures |= {"penalty": penalty} if self.penalties else {}
         return LossOutput(
             self._contest(variables, on_real, on_fake) + penalty + term.value,
@@ -162,7 +162,7 @@ class GAN:
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
-        z, context = self.noise(z_key, len(batch["x"])), batch.get("context")
+        z, context = self.noise(z_key, batch["x"].shape[0]), batch.get("context")
         fake, state = self._generate(variables, z, context, generator_key)
         judged = self._judge_for_generator(
             variables["critic"], self._seen(fake, seen_key, step), pack(context, self.packing), critic_key
@@ -216,7 +216,7 @@ class GAN:
         many samples as rows.
         """
         context = batch.get("context")
-        fake = self.sample(variables, key, len(batch["x"]), context)
+        fake = self.sample(variables, key, batch["x"].shape[0], context)
         gap = self.score(variables, batch["x"], context).mean() - self.score(variables, fake, context).mean()
         return {"score_gap": gap, **self.metrics(batch["x"], fake)}
 

@@ -173,10 +173,10 @@ class AAE:
     def _distances(self, variables: Variables, batch: Batch, z: Array, key: Key) -> dict[str, Array]:
         """What `evaluate` says of codes and samples."""
         prior_key, sample_key = jax.random.split(key)
-        codes = sliced_wasserstein(z, self.sample_prior(variables, prior_key, len(z)), jax.random.key(0))
+        codes = sliced_wasserstein(z, self.sample_prior(variables, prior_key, z.shape[0]), jax.random.key(0))
         return {
             "codes": codes,
-            **self.metrics(batch["x"], self.sample(variables, sample_key, len(z), batch.get("context"))),
+            **self.metrics(batch["x"], self.sample(variables, sample_key, z.shape[0], batch.get("context"))),
         }
 
     def _observe(self, x: Array) -> Array:
@@ -197,10 +197,10 @@ class AAE:
     def _prior_codes(self, batch: Batch, key: Key) -> Array:
         """As many draws of the prior as rows; of the rows' own components, if the model has classes."""
         if not self.classes:
-            return self.sample_prior({}, key, len(batch["x"]))
+            return self.sample_prior({}, key, batch["x"].shape[0])
         if "label" not in batch:
             raise ValueError(f"the model has {self.classes} classes, and the data no label: give one, or classes=0")
-        return sharded(self.prior.sample(key, len(batch["x"]), batch["label"]))
+        return sharded(self.prior.sample(key, batch["x"].shape[0], batch["label"]))
 
     def _parameters(
         self, variables: Variables, z: Array, context: Array | None, key: Key | None = None

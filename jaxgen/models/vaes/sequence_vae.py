@@ -63,7 +63,7 @@ class SequenceVAE(VAE):
     def _decoder_inputs(self, z: Array, context: Array | None, target: Array) -> tuple[Array, Array]:
         values = self._values(target)
         places = math.prod(self.event_shape[: self.axes])
-        return super()._decoder_inputs(z, context, target), values.reshape(len(z), places, -1)
+        return super()._decoder_inputs(z, context, target), values.reshape(z.shape[0], places, -1)
 
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         target = super()._observe(x, key)[1]
@@ -80,7 +80,7 @@ class SequenceVAE(VAE):
         """Place after place, each from what came out before it; without a key the best instead of draws."""
         z = super()._decoder_inputs(z, context, None)
         places, coordinates = (math.prod(self.event_shape[s]) for s in (slice(self.axes), slice(self.axes, None)))
-        rows, variables = len(z), variables["decoder"]
+        rows, variables = z.shape[0], variables["decoder"]
 
         def values(x: Array) -> Array:
             return mark(self._values(x).reshape(rows, -1))
@@ -181,10 +181,10 @@ class QuantizedSequenceVAE(SequenceVAE):
 
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
         """The codes, and the logarithm of their probability, which is one."""
-        return straight_through(q.mean, self._codes(variables, q.mean)), jnp.zeros(len(q.mean))
+        return straight_through(q.mean, self._codes(variables, q.mean)), jnp.zeros(q.mean.shape[0])
 
     def _log_prior(self, variables: Variables, z: Array, context: Array | None) -> Array:
-        return jnp.full(len(z), -self.groups * math.log(self.codes))
+        return jnp.full(z.shape[0], -self.groups * math.log(self.codes))
 
     def _kl_per_dimension(self, variables: Variables, q: Posterior, context: Array | None) -> None:
         return None

@@ -123,7 +123,7 @@ class VAE:
         """
         x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
         seen, target = self._observe(batch["x"], x_key)
-        z, context = jax.random.normal(z_key, (len(seen), self.latents)), batch.get("context")
+        z, context = jax.random.normal(z_key, (seen.shape[0], self.latents)), batch.get("context")
         variables = {"encoder": self._encoder.init(encoder_key, concatenate_context(seen, context))}
         if self.posterior is not None:
             q = self._infer(variables, seen, context)[0]

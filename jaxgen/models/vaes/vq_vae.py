@@ -202,7 +202,7 @@ class VQVAE:
         mean = self.likelihood.mean(self._parameters(variables, self.encode(variables, x, context=context), context))
         if self.levels is not None and self.likelihood.levels is None:
             mean = (self.levels - 1) * mean
-        return ((mean - x) ** 2).reshape(len(x), -1).mean(-1)
+        return ((mean - x) ** 2).reshape(x.shape[0], -1).mean(-1)
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, means: bool = False
@@ -267,7 +267,7 @@ class VQVAE:
 
     def _log_uniform(self, codes: Array) -> Array:
         """log p(codes) of uniform codes, [B]."""
-        return jnp.full(len(codes), -math.log(self.codes) * math.prod(codes.shape[1:]))
+        return jnp.full(codes.shape[0], -math.log(self.codes) * math.prod(codes.shape[1:]))
 
     def _log_prior(
         self, variables: Variables, codes: Array, context: Array | None, key: Key | None = None

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.contracts import Array, Key
 from jaxgen.precision import at_least_float32
 
@@ -93,6 +94,9 @@ class Gaussian:
     std: float | None = None
     floor: float = 1e-3
     levels: ClassVar[None] = None
+
+    def __post_init__(self):
+        freeze_fields(self)
 
     @property
     def n(self) -> int:

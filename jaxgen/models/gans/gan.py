@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import counts, rows, shape
+from jaxgen.arguments import context_rows, counts, freeze_fields, rows, shape
 from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Play, Step, Variables, every
 from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.standard import Standard
@@ -90,6 +90,7 @@ class GAN:
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
 
     def __post_init__(self):
+        freeze_fields(self)
         shape(self.event_shape)
         counts(latents=self.latents, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
@@ -108,7 +109,8 @@ class GAN:
         ValueError: data of another shape or type; a penalty on a critic with batch statistics.
         """
         z_key, generator_key, critic_key = jax.random.split(key, 3)
-        real, context = self._scaled(batch["x"]), batch.get("context")
+        real = self._scaled(batch["x"])
+        context = context_rows(batch.get("context"), real)
         z = self.noise(z_key, real.shape[0])
         critic = self._critic.init(critic_key, (pack(real, self.packing), pack(context, self.packing)))
         if self.penalties and "batch_stats" in critic:
@@ -140,10 +142,11 @@ class GAN:
         Raises:
             ValueError: rows that cannot be packed.
         """
-        if batch["x"].shape[0] % self.packing:
-            raise ValueError(f"{batch['x'].shape[0]} rows cannot be packed by {self.packing}: choose another batch_size")
+        if jnp.shape(batch["x"])[0] % self.packing:
+            raise ValueError(f"{jnp.shape(batch['x'])[0]} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
-        real, context = self._scaled(batch["x"]), batch.get("context")
+        real = self._scaled(batch["x"])
+        context = context_rows(batch.get("context"), real)
         z = self.noise(z_key, real.shape[0])
         fake, _ = self._generate(variables, z, context, generator_key)
         real, fake = self._seen(real, real_key, step), self._seen(lax.stop_gradient(fake), fake_key, step)
@@ -162,7 +165,8 @@ class GAN:
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
-        z, context = self.noise(z_key, batch["x"].shape[0]), batch.get("context")
+        z = self.noise(z_key, jnp.shape(batch["x"])[0])
+        context = context_rows(batch.get("context"), z)
         fake, state = self._generate(variables, z, context, generator_key)
         judged = self._judge_for_generator(
             variables["critic"], self._seen(fake, seen_key, step), pack(context, self.packing), critic_key
@@ -209,14 +213,16 @@ class GAN:
 
     def score(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The critic's score of rows in data units, [B / packing]."""
-        return self._judge(variables["critic"], pack(self._scaled(x), self.packing), pack(context, self.packing))[0].score
+        x = self._scaled(x)
+        context = context_rows(context, x)
+        return self._judge(variables["critic"], pack(x, self.packing), pack(context, self.packing))[0].score
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`score_gap`, E D(x) - E D(G(z)), for a Wasserstein critic its estimate of the distance; and `metrics` of as
         many samples as rows.
         """
         context = batch.get("context")
-        fake = self.sample(variables, key, batch["x"].shape[0], context)
+        fake = self.sample(variables, key, jnp.shape(batch["x"])[0], context)
         gap = self.score(variables, batch["x"], context).mean() - self.score(variables, fake, context).mean()
         return {"score_gap": gap, **self.metrics(batch["x"], fake)}
 

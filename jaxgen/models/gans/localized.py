@@ -48,8 +48,8 @@ class LocalizedGAN(GAN):
         """Raises:
         ValueError: as `GAN.init`; a context that is not the rows; a generator with batch statistics.
         """
-        rows = self._scaled(batch["x"]).reshape(batch["x"].shape[0], -1)
-        if "context" not in batch or batch["context"].shape != rows.shape:
+        rows = self._scaled(batch["x"]).reshape(jnp.shape(batch["x"])[0], -1)
+        if "context" not in batch or jnp.shape(batch["context"]) != rows.shape:
             raise ValueError(f"the localized GAN is of rows near rows: its context has to be [B, {rows.shape[1]}], them")
         variables = super().init(key, batch)
         if "batch_stats" in variables["generator"]:

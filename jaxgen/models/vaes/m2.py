@@ -84,7 +84,7 @@ class M2:
     def loss(self, variables: Variables, batch: Batch, key: Key, step: Step) -> LossOutput:
         """In nats; the metrics are both bounds, and the classifier's cross-entropy and accuracy on labelled rows."""
         x_key, *keys = jax.random.split(key, 3)
-        label, rows = batch["labelled"]["label"], batch["labelled"]["x"].shape[0]
+        label, rows = batch["labelled"]["label"], jnp.shape(batch["labelled"]["x"])[0]
         x = self.vae.observed(jnp.concatenate([batch["labelled"]["x"], batch["unlabelled"]["x"]]), x_key)
         log_classes, classifier_state = self._log_classes(variables, x, keys[0])
         # one pass over the labelled rows with their class and the others with every class

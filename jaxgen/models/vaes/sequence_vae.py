@@ -28,6 +28,7 @@ from jaxgen.models.vaes.vae import VAE, Posterior
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, Headed
 from jaxgen.nets.recurrent import Autoregressive, RecurrentDecoder, RecurrentEncoder, mark
+from jaxgen.sharding import full_rows, vary_as
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +92,11 @@ class SequenceVAE(VAE):
             x = self._best(params) if key is None else self.likelihood.sample(params, key)
             return (carry, values(x)), x
 
-        nothing = jnp.zeros_like(values(jnp.zeros((rows, coordinates))))
-        start = self._decoder.apply(variables, rows, method="start"), nothing
+        start = self._decoder.apply(variables, rows, method="start")
+        start = jax.tree.map(lambda a: a + full_rows(z, 0, (1,) * (a.ndim - 1), a.dtype), start)
+        nothing = jnp.zeros_like(values(full_rows(z, 0, (coordinates,))))
         keys = None if key is None else jax.random.split(key, places)
-        x = lax.scan(place, start, keys, length=places)[1]
+        x = lax.scan(place, vary_as((start, nothing), z, keys, variables), keys, length=places)[1]
         return jnp.moveaxis(x, 0, 1).reshape(rows, *self.event_shape)
 
     def _best(self, params: Array) -> Array:
@@ -181,10 +183,10 @@ class QuantizedSequenceVAE(SequenceVAE):
 
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
         """The codes, and the logarithm of their probability, which is one."""
-        return straight_through(q.mean, self._codes(variables, q.mean)), jnp.zeros(q.mean.shape[0])
+        return straight_through(q.mean, self._codes(variables, q.mean)), full_rows(q.mean)
 
     def _log_prior(self, variables: Variables, z: Array, context: Array | None) -> Array:
-        return jnp.full(z.shape[0], -self.groups * math.log(self.codes))
+        return full_rows(z, -self.groups * math.log(self.codes))
 
     def _kl_per_dimension(self, variables: Variables, q: Posterior, context: Array | None) -> None:
         return None

@@ -128,8 +128,7 @@ def events(name: str, value: Any, event_shape: tuple[int, ...]) -> Array:
     event_shape = tuple(event_shape)
     if not value.ndim or value.shape[1:] != event_shape:
         hint = f"; for a single example pass {name}[None]" if value.shape == event_shape else ""
-        needed = ", ".join(map(str, ("B", *event_shape)))
-        raise ValueError(f"{name} must be events [{needed}], got shape {value.shape}{hint}")
+        raise ValueError(f"{name} must be a batch of events of shape {event_shape}, got shape {value.shape}{hint}")
     return value
 
 

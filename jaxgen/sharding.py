@@ -43,6 +43,11 @@ def full_rows(x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dty
     return jnp.broadcast_to(jnp.expand_dims(filled, tuple(range(1, 1 + len(shape)))), (x.shape[0], *shape))
 
 
+def rows_as(tree: Any, x: jax.Array) -> Any:
+    """A tree of arrays [B, ...], sharded over their first axis as x [B, ...] is."""
+    return jax.tree.map(lambda a: a + full_rows(x, 0, (1,) * (a.ndim - 1), a.dtype), tree)
+
+
 def vary_as(carry: Any, *others: Any) -> Any:
     """A tree of arrays, varying over every axis of `jax.shard_map` that any array of `others` varies over.
 

@@ -14,7 +14,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.sharding import rows_as
+
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
+
+
+def _zero_carry(cell: nn.RNNCellBase, rows: int) -> Any:
+    # the carry is of zeros, the key for those who draw one
+    return cell.initialize_carry(jax.random.key(0), (rows, 1))
+
+
+def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
+    """The carry before x [B, T, D], sharded as x."""
+    return rows_as(_zero_carry(cell, x.shape[0]), x)
 
 
 class RecurrentEncoder(nn.Module):
@@ -29,7 +41,8 @@ class RecurrentEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.RNN(CELLS[self.cell](self.width))(x.reshape(*x.shape[:2], -1))[:, -1]
+        cell, x = CELLS[self.cell](self.width), x.reshape(*x.shape[:2], -1)
+        return nn.RNN(cell)(x, initial_carry=_start(cell, x))[:, -1]
 
 
 class RecurrentDecoder(nn.Module):
@@ -47,11 +60,10 @@ class RecurrentDecoder(nn.Module):
         self.all = nn.RNN(self.one)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.all(x)
+        return self.all(x, initial_carry=_start(self.one, x))
 
     def start(self, rows: int) -> Any:
-        # the carry is of zeros, the key for those who draw one
-        return self.one.initialize_carry(jax.random.key(0), (rows, 1))
+        return _zero_carry(self.one, rows)
 
     def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
         return self.one(carry, x)

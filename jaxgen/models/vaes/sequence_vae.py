@@ -28,7 +28,7 @@ from jaxgen.models.vaes.vae import VAE, Posterior
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, Headed
 from jaxgen.nets.recurrent import Autoregressive, RecurrentDecoder, RecurrentEncoder, mark
-from jaxgen.sharding import full_rows, vary_as
+from jaxgen.sharding import full_rows, rows_as, vary_as
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,7 @@ class SequenceVAE(VAE):
             x = self._best(params) if key is None else self.likelihood.sample(params, key)
             return (carry, values(x)), x
 
-        start = self._decoder.apply(variables, rows, method="start")
-        start = jax.tree.map(lambda a: a + full_rows(z, 0, (1,) * (a.ndim - 1), a.dtype), start)
+        start = rows_as(self._decoder.apply(variables, rows, method="start"), z)
         nothing = jnp.zeros_like(values(full_rows(z, 0, (coordinates,))))
         keys = None if key is None else jax.random.split(key, places)
         x = lax.scan(place, vary_as((start, nothing), z, keys, variables), keys, length=places)[1]

@@ -5,6 +5,7 @@ A mean over shapes that broadcast would be a number like any other: scores [B, 1
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import errors
+
+from jaxgen.sharding import full_rows
 
 Array = jax.Array
 
@@ -154,7 +157,65 @@ def rows(name: str, value: Any) -> Array:
     """
     value = real(name, value)
     if value.ndim < 2 or 0 in value.shape:
-        raise ValueError(f"{name} has shape {value.shape}: rows, at least one, of features, [B, ...], are needed")
+        hint = f"; for a single example pass {name}[None]" if value.ndim == 1 else ""
+        raise ValueError(f"{name} must be [B, ...] with at least one row of features, got shape {value.shape}{hint}")
+    return value
+
+
+def events(name: str, value: Any, event_shape: tuple[int, ...]) -> Array:
+    """`real`, [B, *event_shape].
+
+    Raises:
+        ValueError, TypeError: as `real`; naming the argument: another event shape, or a single event without a batch.
+    """
+    value = real(name, value)
+    event_shape = tuple(event_shape)
+    if not value.ndim or value.shape[1:] != event_shape:
+        hint = f"; for a single example pass {name}[None]" if value.shape == event_shape else ""
+        raise ValueError(f"{name} must be a batch of events of shape {event_shape}, got shape {value.shape}{hint}")
+    return value
+
+
+def context_rows(context: Any, x: Array) -> Array | None:
+    """A context with one row for each of x [B, ...], sharded as x where it had a single row; None stays None.
+
+    Raises:
+        ValueError, TypeError: as `real`; neither one row nor B, or without features: labels that are not one-hot.
+    """
+    if context is None:
+        return None
+    context = real("context", context)
+    if context.ndim < 2:
+        raise ValueError(
+            f"context must be [{x.shape[0]}, features] or [1, features], got shape {context.shape}; "
+            "encode labels with jax.nn.one_hot(labels, num_classes)"
+        )
+    if 0 in context.shape or (context.shape[0] != x.shape[0] and context.shape[0] != 1):
+        raise ValueError(f"context must have one row or {x.shape[0]}, got shape {context.shape}")
+    if context.shape[0] == x.shape[0]:
+        return context
+    return context + full_rows(x, 0, (1,) * (context.ndim - 1), context.dtype)
+
+
+def freeze_fields(instance: Any) -> None:
+    """Replaces arrays and lists in the fields of a frozen dataclass by tuples, with which it hashes and compares.
+
+    Raises:
+        TypeError: naming the field: an array that is traced, whose numbers are not known.
+    """
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name, None)
+        if isinstance(value, jax.core.Tracer):
+            raise TypeError(f"`{field.name}` of {type(instance).__name__} must be concrete numbers, got a traced array")
+        if isinstance(value, (list, tuple, np.ndarray, np.generic, jax.Array)):
+            object.__setattr__(instance, field.name, _frozen(value))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        value = np.asarray(value).tolist()
+    if isinstance(value, list) or type(value) is tuple:
+        return tuple(map(_frozen, value))
     return value
 
 

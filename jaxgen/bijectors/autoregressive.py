@@ -18,6 +18,7 @@ from jaxgen.bijectors.coupling import fit_context
 from jaxgen.bijectors.rearrange import Permute
 from jaxgen.bijectors.transformers import Transformer
 from jaxgen.precision import at_least_float32
+from jaxgen.sharding import vary_as
 
 Layers = Sequence[tuple[Array, Array]]
 """Of each layer, the head's last: kernel [before, after], zero where nothing is connected, and bias [after]."""
@@ -174,9 +175,10 @@ def _sweep(
         values[0] = lax.dynamic_update_slice(values[0], inputs, (i * inputs.shape[0], 0))
         return values, other
 
-    values = [jnp.zeros((kernel.shape[1], rows), head.dtype) for kernel in (*kernels, head)]
+    empty = jnp.zeros_like(xs[0][:1], head.dtype)
+    values = [jnp.broadcast_to(empty, (kernel.shape[1], rows)) for kernel in (*kernels, head)]
     now = (np.arange(features), hidden, head.reshape(features, -1, head.shape[1]), xs)
-    values, other = lax.scan(step, values, now, reverse=reverse)
+    values, other = lax.scan(step, vary_as(values, now), now, reverse=reverse)
     return values[0], other
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.arguments import OTHER_VARIABLES, rows
+from jaxgen.arguments import OTHER_VARIABLES, context_rows, freeze_fields, rows
 from jaxgen.precision import at_least_float32, wide
+from jaxgen.sharding import full_rows
 
 Array = jax.Array
 ValueAndLogDet = tuple[Array, Array]
@@ -30,7 +30,7 @@ def sum_over_event(x: Array) -> Array:
 
 def zero_log_det(x: Array) -> Array:
     """The log-determinant of a map that preserves volume: zeros [B], at least float32."""
-    return jnp.zeros(x.shape[:1], wide(x))
+    return full_rows(x, dtype=wide(x))
 
 
 def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAndLogDet]:
@@ -41,9 +41,7 @@ def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAnd
     def checked(*args: Any, **keywords: Any) -> ValueAndLogDet:
         given = signature.bind(*args, **keywords).arguments
         x, kind = rows(name, given[name]), type(given["self"]).__name__
-        context = None if given.get("context") is None else rows("context", given["context"])
-        if context is not None and len(context) != len(x):
-            raise ValueError(f"context has shape {context.shape}: {len(x)} rows are needed, as many as {name} has")
+        context = context_rows(given.get("context"), x)
         try:
             return direction(given["self"], x, context)
         except OTHER_VARIABLES as error:
@@ -60,7 +58,8 @@ class Bijector(nn.Module):
 
     `forward` runs from data to latent, `log p(x) = log p_base(forward(x)) + log_det(x)`. A subclass gives the two
     primitives; XLA drops whatever of their results is not used. Every bijector takes an optional conditioning array
-    `context` (shape [B, K], or [B, h, w, K] for images) and either uses it or passes it on.
+    `context` (shape [B, K], or [B, h, w, K] for images; one row serves the whole batch) and either uses it or passes
+    it on.
 
     Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; arithmetic on coordinates
     is at least in float32. `init` may run either direction.
@@ -81,6 +80,10 @@ class Bijector(nn.Module):
             if name in vars(cls):
                 setattr(cls, name, _checked(vars(cls)[name]))
         super().__init_subclass__(**keywords)
+
+    def __post_init__(self):
+        freeze_fields(self)
+        super().__post_init__()
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         """x [B, *event] to (z, log|det dz/dx| [B])."""

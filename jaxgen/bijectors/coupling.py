@@ -65,7 +65,7 @@ class SharedHead(nn.Module):
             raise ValueError(f"SharedHead needs 1 to {len(self.start) - 1} shared parameters, got {self.shared}.")
         p = ZeroHead(own * channels, self.start[:own], name="layer")(h)
         free = self.param("free", lambda _: jnp.repeat(jnp.asarray(self.start[own:], jnp.float32), channels))
-        return jnp.concatenate([p, jnp.broadcast_to(free.astype(p.dtype), (*p.shape[:-1], free.size))], -1)
+        return jnp.concatenate([p, free.astype(p.dtype) + jnp.zeros_like(p[..., :1])], -1)
 
 
 def fit_context(context: Array, shape: tuple[int, ...]) -> Array:

@@ -82,11 +82,11 @@ class Affine(Elementwise):
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         shift, scale, log_scale = self._constants(x)
-        return shift + scale * x, jnp.broadcast_to(log_scale, x.shape)
+        return shift + scale * x, log_scale + jnp.zeros_like(x)
 
     def _inverse(self, z: Array) -> ValueAndLogDet:
         shift, scale, log_scale = self._constants(z)
-        return (z - shift) / scale, jnp.broadcast_to(-log_scale, z.shape)
+        return (z - shift) / scale, jnp.zeros_like(z) - log_scale
 
 
 class Logit(Elementwise):
@@ -127,7 +127,8 @@ class Probit(Elementwise):
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         x, outside = _clip(x, 0, 1)
-        z = ndtri(x)
+        # example by example: its constants are not sharded as x where axes are explicit
+        z = jax.vmap(ndtri)(x)
         return z, jnp.where(outside, -jnp.inf, 0.5 * z**2 + _HALF_LOG_2PI)
 
     def _inverse(self, z: Array) -> ValueAndLogDet:

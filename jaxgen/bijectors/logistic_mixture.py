@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.bijectors.bijector import Array
 from jaxgen.bijectors.transformers import split_parameters
 
@@ -40,6 +41,7 @@ class LogisticMixtureTransformer:
     bound: float = 2.0
 
     def __post_init__(self):
+        freeze_fields(self)
         if self.components < 1:
             raise ValueError(f"LogisticMixtureTransformer needs at least one component, got {self.components}.")
         if not 0 < self.min_scale < 1:

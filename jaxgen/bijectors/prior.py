@@ -37,7 +37,7 @@ class LearnedPrior(Bijector):
             parameters = head_parameters(ZeroHead, transformer, context, (x.shape[0], *shape))
         else:
             parameters = head_parameters(ZeroHead, transformer, fit_context(context, x.shape), x.shape)
-        parameters = jnp.broadcast_to(parameters.astype(x.dtype), (*x.shape, transformer.n))
+        parameters = parameters.astype(x.dtype) + jnp.zeros_like(x)[..., None]
         z, log_derivative = getattr(transformer, direction)(x, parameters)
         return z, sum_over_event(log_derivative)
 

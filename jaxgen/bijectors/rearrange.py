@@ -91,7 +91,7 @@ class Reshape(Bijector):
     def _both(self, x: Array, here: tuple[int, ...], there: tuple[int, ...]) -> ValueAndLogDet:
         if x.shape[1:] != tuple(here) or math.prod(here) != math.prod(there):
             raise ValueError(f"Reshape takes events of shape {here} to {there}, of the same size; got {x.shape[1:]}.")
-        return x.reshape(x.shape[0], *there), zero_log_det(x)
+        return x.reshape(x.shape[0], -1).reshape(x.shape[0], *there), zero_log_det(x)
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         return self._both(x, self.event_shape, self.to)

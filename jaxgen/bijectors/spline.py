@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.bijectors.bijector import Array
 from jaxgen.bijectors.transformers import split_parameters
 
@@ -150,6 +151,7 @@ class SplineTransformer:
     min_slope: float = 1e-3
 
     def __post_init__(self):
+        freeze_fields(self)
         if self.bins < 1:
             raise ValueError(f"SplineTransformer needs at least one bin, got bins={self.bins}.")
         if self.bound <= 0:

@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.bijectors.bijector import Array
 
 
@@ -59,6 +60,9 @@ class AdditiveTransformer:
 
 class _ExponentialAffine:
     """`z = (x + t) exp(s)`: a subclass says how the parameters (a, t, ...) make s."""
+
+    def __post_init__(self):
+        freeze_fields(self)
 
     def _log_scale(self, parameters: Array) -> Array:
         raise NotImplementedError
@@ -109,6 +113,7 @@ class SigmoidAffineTransformer:
     n: ClassVar[int] = 2
 
     def __post_init__(self):
+        freeze_fields(self)
         if not 0 < self.floor < 1:
             raise ValueError(f"SigmoidAffineTransformer needs a floor between 0 and 1, got {self.floor}.")
 

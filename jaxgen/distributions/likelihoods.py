@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.arguments import check_range
+from jaxgen.arguments import check_range, freeze_fields
 from jaxgen.contracts import Array, Key
 from jaxgen.precision import at_least_float32
 
@@ -93,7 +93,7 @@ class Bernoulli:
         params, x = _checked(self, params, x)
         check_range("x", x, 0, 1)
         # rows as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
-        logits, x = params.reshape(len(params), -1), x.reshape(len(x), -1)
+        logits, x = params.reshape(params.shape[0], -1), x.reshape(x.shape[0], -1)
         return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
     def mean(self, params: Array) -> Array:
@@ -117,6 +117,9 @@ class Gaussian:
     floor: float = 1e-3
     accumulates: ClassVar[bool] = True
     levels: ClassVar[None] = None
+
+    def __post_init__(self):
+        freeze_fields(self)
 
     @property
     def n(self) -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import counts, freeze_fields
 from jaxgen.precision import at_least_float32
 
 
@@ -20,6 +19,9 @@ class Standard:
     """
 
     event_shape: tuple[int, ...]
+
+    def __post_init__(self):
+        freeze_fields(self)
 
     def _log_density(self, z: jax.Array) -> jax.Array:
         raise NotImplementedError

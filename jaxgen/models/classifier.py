@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.players import forward
@@ -34,6 +36,9 @@ class Classifier:
     classes: int
     levels: int | None = None
     monitor: ClassVar = ("cross_entropy", "min")
+
+    def __post_init__(self):
+        freeze_fields(self)
 
     @property
     def _headed(self) -> nn.Module:
@@ -67,7 +72,7 @@ class Classifier:
     def features(self, variables: Variables, x: Array) -> Array:
         """What the last layer sees of data, [B, F]."""
         own = {name: tree["network"] for name, tree in variables["classifier"].items() if "network" in tree}
-        return forward(self.network, own, self._seen(x))[0].reshape(len(x), -1)
+        return forward(self.network, own, self._seen(x))[0].reshape(jnp.shape(x)[0], -1)
 
     def _seen(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_range, real
+from jaxgen.arguments import check_range, events
 from jaxgen.contracts import Array
 
 
@@ -15,11 +15,9 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
         ValueError: another event shape; integers without levels, or real data with them; concrete integers other than
             0..levels-1 (where they are traced, they go outside of [low, high]).
     """
-    x = real("x", x)
-    if x.ndim and not len(x):
-        raise ValueError(f"x has shape {x.shape}: at least one row is needed")
-    if x.shape[1:] != tuple(event_shape) or not x.ndim:
-        raise ValueError(f"the model is of events of shape {event_shape}, the data have shape {x.shape}")
+    x = events("x", x, event_shape)
+    if 0 in x.shape:
+        raise ValueError(f"x must have at least one row, got shape {x.shape}")
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     if floating and levels is not None:
         raise ValueError(f"the model is of integers 0..{levels - 1}, the data are {x.dtype}: give it levels=None")

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
+from jaxgen.sharding import full_rows
 
 
 class Concatenate(nn.Module):
@@ -32,7 +32,7 @@ class Concatenate(nn.Module):
         return concatenate_context(x, context)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return jnp.zeros(len(features))
+        return full_rows(features)
 
 
 class Hadamard(nn.Module):
@@ -44,7 +44,7 @@ class Hadamard(nn.Module):
         return x * factors.reshape(x.shape).astype(x.dtype)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return jnp.zeros(len(features))
+        return full_rows(features)
 
 
 class Ignore(nn.Module):
@@ -54,7 +54,7 @@ class Ignore(nn.Module):
         return x
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return jnp.zeros(len(features))
+        return full_rows(features)
 
 
 class Projection(nn.Module):

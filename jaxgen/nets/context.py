@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import real
+from jaxgen.arguments import context_rows
 
 
 def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
@@ -13,14 +13,14 @@ def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
 
     Args:
         x: [B, ..., C], a vector or an image a row.
-        context: [B, D], repeated at each place of an image, or [B, ..., D] with the places of `x`.
+        context: [B, D], repeated at each place of an image, or [B, ..., D] with the places of `x`; one row serves all.
 
     Returns:
         [B, ..., C + D].
     """
     if context is None:
         return x
-    context = real("context", context)
+    context = context_rows(context, x)
     if context.ndim not in (2, x.ndim):
         raise ValueError(f"context of shape {context.shape} does not fit data of shape {x.shape}: [B, D] is needed")
     if context.ndim == 2:

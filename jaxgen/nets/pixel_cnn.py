@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxgen.arguments import context_rows
 from jaxgen.contracts import Array, Collections, Key
+from jaxgen.sharding import full_rows, vary_as
 from jaxgen.convolution import conv_general_dilated
 
 
@@ -109,7 +111,7 @@ class PixelCNN(nn.Module):
         """The logits, from a vector for each code, [B, H, W, width]."""
         reach = self.size // 2
         if context is not None:
-            context = at_places(context, x.shape[:3])
+            context = at_places(context, x)
         # shifted by one place: down for what is above, right for what is to the left
         v = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         h = jnp.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
@@ -161,12 +163,13 @@ class PixelCNN(nn.Module):
         return tuple(filled), self._logits(h)[:, 0, 0]
 
 
-def at_places(context: Array, shape: tuple[int, int, int]) -> Array:
-    """A context [B, D] or [B, H, W, D] at each place of a grid of codes of that shape, [B, H, W, D].
+def at_places(context: Array, grid: Array) -> Array:
+    """A context [B, D] or [B, H, W, D] at each place of a grid [B, H, W, ...], [B, H, W, D]; one row serves all.
 
     Raises:
         ValueError: it is neither.
     """
+    context, shape = context_rows(context, grid), grid.shape[:3]
     if context.ndim == 2:
         context = context[:, None, None]
     if context.ndim != 4 or any(c not in (1, n) for c, n in zip(context.shape, shape)):
@@ -182,10 +185,13 @@ def sample_codes(
     Each layer is computed once at every place, when all that it looks at is known. The noise of place i, counted row
     by row, is of `fold_in(key, i)`.
     """
-    n, height, width = shape
+    _, height, width = shape
     reach, channels = network.size // 2, network.width
+    blank = jnp.zeros(shape, jnp.int32)
     if context is not None:
-        context = at_places(context, shape)
+        context = at_places(context, blank)
+        blank = full_rows(context, 0, shape[1:], jnp.int32)
+    blank = vary_as(blank, key, variables)
 
     def draw_row(i, state):
         codes, seen = state
@@ -201,10 +207,12 @@ def sample_codes(
             drawn = jax.random.categorical(jax.random.fold_in(key, i * width + j), logits)
             return codes.at[:, i, j].set(drawn.astype(codes.dtype)), seen
 
-        row = tuple(jnp.zeros((n, 1, width + reach, channels)) for _ in range(network.blocks))
+        row = tuple(full_rows(blank, 0, (1, width + reach, channels), jnp.float32) for _ in range(network.blocks))
         codes, _ = lax.fori_loop(0, width, draw_place, (codes, row))
         return codes, seen
 
-    rows = tuple(jnp.zeros((n, height + reach, width + 2 * reach, channels)) for _ in range(network.blocks))
-    codes, _ = lax.fori_loop(0, height, draw_row, (jnp.zeros(shape, jnp.int32), rows))
+    rows = tuple(
+        full_rows(blank, 0, (height + reach, width + 2 * reach, channels), jnp.float32) for _ in range(network.blocks)
+    )
+    codes, _ = lax.fori_loop(0, height, draw_row, (blank, rows))
     return codes

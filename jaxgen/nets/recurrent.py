@@ -14,7 +14,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.sharding import rows_as
+
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
+
+
+def _zero_carry(cell: nn.RNNCellBase, rows: int) -> Any:
+    # the carry is of zeros, the key for those who draw one
+    return cell.initialize_carry(jax.random.key(0), (rows, 1))
+
+
+def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
+    """The carry before x [B, T, D], sharded as x."""
+    return rows_as(_zero_carry(cell, x.shape[0]), x)
 
 
 class RecurrentEncoder(nn.Module):
@@ -29,7 +41,8 @@ class RecurrentEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.RNN(CELLS[self.cell](self.width))(x.reshape(*x.shape[:2], -1))[:, -1]
+        cell, x = CELLS[self.cell](self.width), x.reshape(*x.shape[:2], -1)
+        return nn.RNN(cell)(x, initial_carry=_start(cell, x))[:, -1]
 
 
 class RecurrentDecoder(nn.Module):
@@ -47,11 +60,10 @@ class RecurrentDecoder(nn.Module):
         self.all = nn.RNN(self.one)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.all(x)
+        return self.all(x, initial_carry=_start(self.one, x))
 
     def start(self, rows: int) -> Any:
-        # the carry is of zeros, the key for those who draw one
-        return self.one.initialize_carry(jax.random.key(0), (rows, 1))
+        return _zero_carry(self.one, rows)
 
     def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
         return self.one(carry, x)
@@ -125,7 +137,7 @@ class Autoregressive(nn.Module):
         before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
         h = self.network(jnp.concatenate([before, everywhere], -1))
-        return self.head(h).reshape(len(z), *self.event_shape, self.n)
+        return self.head(h).reshape(z.shape[0], *self.event_shape, self.n)
 
     def start(self, rows: int) -> Any:
         return self.network.start(rows)
@@ -133,7 +145,7 @@ class Autoregressive(nn.Module):
     def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
         """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, n]."""
         carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
-        return carry, self.head(h).reshape(len(z), -1, self.n)
+        return carry, self.head(h).reshape(z.shape[0], -1, self.n)
 
 
 def mark(values: jax.Array) -> jax.Array:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxgen.arguments import real
 from jaxgen.contracts import Model, Variables
 
 
@@ -38,8 +40,8 @@ class TrainedModel:
     """A model bound to variables: its methods without their first argument, compiled once for each shape.
 
     `bound.sample(key, 16)`, `bound.log_prob(x, key)`, and whatever else the model offers: `encode`, `reconstruct`, ...
-    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Attributes that are no
-    methods are the model's own: `bound.bijector`.
+    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Lists are arrays. Attributes
+    that are no methods are the model's own: `bound.bijector`.
 
     Attributes:
         model: the description.
@@ -63,12 +65,25 @@ class TrainedModel:
         @functools.wraps(method)
         def bound(*args: Any, **keywords: Any) -> Any:
             given = inspect.signature(method).bind(self.variables, *args, **keywords).arguments
-            given = {k: int(v) if isinstance(v, np.integer) else v for k, v in given.items()}
+            given = {k: v if v is self.variables else _argument(k, v) for k, v in given.items()}
             fixed = tuple((k, v) for k, v in given.items() if v is None or isinstance(v, (bool, int, str)))
             traced = {k: v for k, v in given.items() if k not in dict(fixed)}
             return _call(HashableStatic(self.model), name, fixed, traced)
 
         return bound
+
+
+def _argument(name: str, value: Any) -> Any:
+    """An argument as JAX takes it: lists as arrays, also within a batch, and numbers and booleans of NumPy as Python's.
+
+    Raises:
+        ValueError, TypeError: naming the argument: ragged rows, or words in place of numbers.
+    """
+    if isinstance(value, Mapping):
+        return {key: _argument(key, part) for key, part in value.items()}
+    if isinstance(value, (np.integer, np.bool_)):
+        return value.item()
+    return real(name, value) if isinstance(value, (list, tuple, np.ndarray)) else value
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.contracts import Clock, LossOutput, Model, Phase, Play, model_phases
+from jaxgen.contracts import LossOutput, Model, Phase, Play, model_phases
 from jaxgen.data import ArraySource, Zipped
 from jaxgen.training import Settings, fit, init_state, make_train_step
 from tests.training.games import Duel

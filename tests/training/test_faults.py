@@ -553,7 +553,7 @@ class Spiking(Exploding):
 
     def loss(self, variables, batch, key, clock):
         w = variables["only"]["params"]["w"]
-        return LossOutput(((w - batch["x"]) ** 2).mean() + jnp.where(step == 6, self.height, 0.0) * w.sum())
+        return LossOutput(((w - batch["x"]) ** 2).mean() + jnp.where(clock.step == 6, self.height, 0.0) * w.sum())
 
     def plays(self):
         return {"descend": Play(("only",), self.loss, game("flow")[0].plays()["flow"].optimizer)}

@@ -114,7 +114,7 @@ def test_the_best_variables_are_kept(tmp_path):
 
     class Turning(Exploding):
         def loss(self, variables, batch, key, clock):
-            target = jax.numpy.where(step < 8, 0.0, 50.0)
+            target = jax.numpy.where(clock.step < 8, 0.0, 50.0)
             w = variables["only"]["params"]["w"]
             return LossOutput(((w - target - batch["x"]) ** 2).mean())
 

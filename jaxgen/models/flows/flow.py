@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.arguments import real
+from jaxgen.arguments import events
 from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
@@ -103,7 +103,7 @@ class Flow:
 
         def one(key: Key | None) -> Array:
             y, data_log_det = self._continuous(variables, x, key)
-            (z, log_det), _ = forward(self.bijector, variables["flow"], y, _rows(context, len(y)))
+            (z, log_det), _ = forward(self.bijector, variables["flow"], y, context)
             return self.base.log_prob(z) + log_det + data_log_det
 
         if self.dequantization is None or key is None or samples == 1:
@@ -132,7 +132,7 @@ class Flow:
         if self._learns_noise:
             raise ValueError("A flow whose dequantization is learned has `sample` and `log_prob`, not both in one pass.")
         z = self.base.sample(key, n)
-        (y, log_det), _ = forward(self.bijector, variables["flow"], z, _rows(context, n), method="inverse_and_log_det")
+        (y, log_det), _ = forward(self.bijector, variables["flow"], z, context, method="inverse_and_log_det")
         log_prob = self.base.log_prob(z) - log_det
         if self.dequantization is None:
             return y, log_prob
@@ -142,13 +142,12 @@ class Flow:
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """Data to latents [B, *event]; raises as `log_prob` does."""
         y, _ = self._continuous(variables, x, key)
-        return forward(self.bijector, variables["flow"], y, _rows(context, len(y)), method="forward")[0]
+        return forward(self.bijector, variables["flow"], y, context, method="forward")[0]
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents [B, *event] to data."""
-        z = real("z", z)
-        self._check(z)
-        y, _ = forward(self.bijector, variables["flow"], z, _rows(context, len(z)), method="inverse")
+        z = events("z", z, self.base.event_shape)
+        y, _ = forward(self.bijector, variables["flow"], z, context, method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
 
     @property
@@ -159,15 +158,9 @@ class Flow:
     def _dims(self) -> int:
         return math.prod(self.base.event_shape)
 
-    def _check(self, x: Array) -> None:
-        if not x.ndim or x.shape[1:] != tuple(self.base.event_shape):
-            got = x.shape[1:] if x.ndim else "a number"
-            raise ValueError(f"This flow is over events of shape {self.base.event_shape}, got {got}.")
-
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
         """What the bijector sees of the data, and the log-determinant of getting there."""
-        x = real("x", x)
-        self._check(x)
+        x = events("x", x, self.base.event_shape)
         if self.dequantization is None:
             x = at_least_float32(x)
             return x, zero_log_det(x)
@@ -181,13 +174,3 @@ class Flow:
         if self.dequantization is None:
             return {"negative_log_likelihood": negative_log_likelihood(log_prob)}
         return {"bits_per_dim": bits_per_dim(log_prob, self._dims).mean()}
-
-
-def _rows(context: Array | None, n: int) -> Array | None:
-    """A context of one row serves all n."""
-    context = None if context is None else real("context", context)
-    if context is None or context.ndim and context.shape[0] == n:
-        return context
-    if not context.ndim or context.shape[0] != 1:
-        raise ValueError(f"A context needs one row or {n}, got shape {context.shape}.")
-    return jnp.broadcast_to(context, (n, *context.shape[1:]))

@@ -63,11 +63,11 @@ def mean_latent(
 ) -> Array:
     """The mean of the rows' latents, [*event], encoded `batch_size` rows at a time."""
     total = 0.0
-    for i, start in enumerate(range(0, len(x), batch_size)):
+    for i, start in enumerate(range(0, x.shape[0], batch_size)):
         rows = slice(start, start + batch_size)
         given = context[rows] if context is not None and context.shape[0] > 1 else context
         total += flow.encode(x[rows], None if key is None else jax.random.fold_in(key, i), given).sum(0)
-    return total / len(x)
+    return total / x.shape[0]
 
 
 def attribute_vector(

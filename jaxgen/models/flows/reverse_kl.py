@@ -52,7 +52,7 @@ class ReverseKL:
     def init(self, key: Key, batch: Batch) -> Variables:
         """The flow's variables, its data-dependent ones set in the direction of sampling."""
         z_key, key = jax.random.split(key)
-        z = self.flow.base.sample(z_key, len(batch["x"]))
+        z = self.flow.base.sample(z_key, jnp.shape(batch["x"])[0])
         init = jax.jit(lambda key, z: self.flow.bijector.init(key, z, method="inverse_and_log_det"))
         return {"flow": init(key, z)}
 
@@ -63,7 +63,7 @@ class ReverseKL:
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """`E_q[log q(x) - log f(x)]` in nats, the free energy: KL(q || p) - log Z."""
-        x, log_q = self.flow.sample_and_log_prob(variables, key, len(batch["x"]))
+        x, log_q = self.flow.sample_and_log_prob(variables, key, jnp.shape(batch["x"])[0])
         if self.path_derivative:
             log_q = self.flow.log_prob(jax.lax.stop_gradient(variables), x)
         log_weights = self.target.log_density(x) - log_q
@@ -74,7 +74,7 @@ class ReverseKL:
         importance weights; where the normalizer is known, `reverse_kl` and how far the estimate is off,
         `log_normalizer_error`; `log_prob` of the batch's rows.
         """
-        log_weights = self.log_weights(variables, key, len(batch["x"]))
+        log_weights = self.log_weights(variables, key, jnp.shape(batch["x"])[0])
         log_normalizer = jax.nn.logsumexp(log_weights) - math.log(len(log_weights))
         figures = {
             "free_energy": -log_weights.mean(),

@@ -45,7 +45,7 @@ class VariationalDequantization:
     def init(self, key: Key, x: Array) -> Mapping[str, Any]:
         """The variables of the noise's flow, by a batch of integers [B, *event]."""
         key, noise_key = jax.random.split(key)
-        noise = Logistic(x.shape[1:]).sample(noise_key, len(x))
+        noise = Logistic(x.shape[1:]).sample(noise_key, x.shape[0])
         init = jax.jit(lambda key, z, context: self.bijector.init(key, z, context, method="inverse_and_log_det"))
         return init(key, noise, self._context(x))
 
@@ -59,7 +59,7 @@ class VariationalDequantization:
         """
         check_range("x", x, 0, self.levels - 1, whole=True)
         base = Logistic(x.shape[1:])
-        z = base.sample(key, len(x))
+        z = base.sample(key, x.shape[0])
         logits, log_det = self.bijector.apply(variables, z, self._context(x), method="inverse_and_log_det")
         noise, change = Sigmoid().apply({}, logits)
         log_q = base.log_prob(z) - log_det - change

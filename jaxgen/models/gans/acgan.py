@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Play, Variables
@@ -54,7 +55,7 @@ class ACGAN(GAN):
         """Raises:
         ValueError: as `GAN.init`; or no context of as many numbers as there are classes.
         """
-        if "context" not in batch or batch["context"].shape[1:] != (self.classes,):
+        if "context" not in batch or jnp.shape(batch["context"])[1:] != (self.classes,):
             raise ValueError(f"ACGAN is of {self.classes} classes: it needs a context [B, {self.classes}], one-hot labels")
         rest_key, classifier_key = jax.random.split(key)
         variables = super().init(rest_key, batch)
@@ -73,7 +74,7 @@ class ACGAN(GAN):
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Also `accuracy` of the classifier on data, and `fake_accuracy`, how often it sees the class asked for."""
         context = batch["context"]
-        fake = self.sample(variables, key, len(context), context)
+        fake = self.sample(variables, key, jnp.shape(batch["x"])[0], context)
         right = [(self.classify(variables, x).argmax(-1) == context.argmax(-1)).mean() for x in (batch["x"], fake)]
         return {"accuracy": right[0], "fake_accuracy": right[1], **super().evaluate(variables, batch, key)}
 

@@ -70,7 +70,7 @@ class BEGAN(EBGAN):
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Also `convergence`, M."""
         context = batch.get("context")
-        fake = self.sample(variables, key, len(batch["x"]), context)
+        fake = self.sample(variables, key, jnp.shape(batch["x"])[0], context)
         on_real, on_fake = (self.score(variables, x, context) for x in (batch["x"], fake))
         figures = super().evaluate(variables, batch, key)
         return {"convergence": convergence_measure(on_real, on_fake, self.gamma), **figures}

@@ -87,5 +87,5 @@ class EBGAN(GAN):
     ) -> LossOutput:
         if not self.pulling_away:
             return LossOutput(jnp.zeros(()))
-        term = pulling_away(on_fake.features.reshape(len(on_fake.features), -1))
+        term = pulling_away(on_fake.features.reshape(on_fake.features.shape[0], -1))
         return LossOutput(self.pulling_away * term, {"pulling_away": term})

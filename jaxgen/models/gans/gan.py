@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import counts, rows, shape
+from jaxgen.arguments import context_rows, counts, freeze_fields, rows, shape
 from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Play, Variables
 from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.standard import Standard
@@ -90,6 +90,7 @@ class GAN:
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
 
     def __post_init__(self):
+        freeze_fields(self)
         shape(self.event_shape)
         counts(latents=self.latents, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
@@ -108,8 +109,9 @@ class GAN:
         ValueError: data of another shape or type; a penalty on a critic with batch statistics.
         """
         z_key, generator_key, critic_key = jax.random.split(key, 3)
-        real, context = self._scaled(batch["x"]), batch.get("context")
-        z = self.noise(z_key, len(real))
+        real = self._scaled(batch["x"])
+        context = context_rows(batch.get("context"), real)
+        z = self.noise(z_key, real.shape[0])
         critic = self._critic.init(critic_key, (pack(real, self.packing), pack(context, self.packing)))
         if self.penalties and "batch_stats" in critic:
             raise ValueError(
@@ -140,11 +142,12 @@ class GAN:
         Raises:
             ValueError: rows that cannot be packed.
         """
-        if len(batch["x"]) % self.packing:
-            raise ValueError(f"{len(batch['x'])} rows cannot be packed by {self.packing}: choose another batch_size")
+        if jnp.shape(batch["x"])[0] % self.packing:
+            raise ValueError(f"{jnp.shape(batch['x'])[0]} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
-        real, context = self._scaled(batch["x"]), batch.get("context")
-        z = self.noise(z_key, len(real))
+        real = self._scaled(batch["x"])
+        context = context_rows(batch.get("context"), real)
+        z = self.noise(z_key, real.shape[0])
         fake, _ = self._generate(variables, z, context, generator_key)
         real, fake = self._seen(real, real_key, clock), self._seen(lax.stop_gradient(fake), fake_key, clock)
         packed = pack(context, self.packing)
@@ -153,7 +156,7 @@ class GAN:
         term = self._critic_term(variables, on_real, on_fake, z, context)
         penalty = self._penalty(variables, real, fake, packed, penalty_key, clock)
         figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
-        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if len(real) > 1 else {}
+        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if real.shape[0] > 1 else {}
         figures |= {"penalty": penalty} if self.penalties else {}
         return LossOutput(
             self._contest(variables, on_real, on_fake) + penalty + term.value,
@@ -162,7 +165,8 @@ class GAN:
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
-        z, context = self.noise(z_key, len(batch["x"])), batch.get("context")
+        z = self.noise(z_key, jnp.shape(batch["x"])[0])
+        context = context_rows(batch.get("context"), z)
         fake, state = self._generate(variables, z, context, generator_key)
         judged = self._judge_for_generator(
             variables["critic"], self._seen(fake, seen_key, clock), pack(context, self.packing), critic_key
@@ -209,14 +213,16 @@ class GAN:
 
     def score(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The critic's score of rows in data units, [B / packing]."""
-        return self._judge(variables["critic"], pack(self._scaled(x), self.packing), pack(context, self.packing))[0].score
+        x = self._scaled(x)
+        context = context_rows(context, x)
+        return self._judge(variables["critic"], pack(x, self.packing), pack(context, self.packing))[0].score
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`score_gap`, E D(x) - E D(G(z)), for a Wasserstein critic its estimate of the distance; and `metrics` of as
         many samples as rows.
         """
         context = batch.get("context")
-        fake = self.sample(variables, key, len(batch["x"]), context)
+        fake = self.sample(variables, key, jnp.shape(batch["x"])[0], context)
         gap = self.score(variables, batch["x"], context).mean() - self.score(variables, fake, context).mean()
         return {"score_gap": gap, **self.metrics(batch["x"], fake)}
 

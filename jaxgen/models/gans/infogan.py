@@ -94,7 +94,7 @@ class InfoGAN(GAN):
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Also `information`, L_I in nats, of fresh samples."""
-        z = self.noise(key, len(batch["x"]))
+        z = self.noise(key, jnp.shape(batch["x"])[0])
         fake = self._generate(variables, z, batch.get("context"))[0]
         judged, _ = self._judge(variables["critic"], fake, batch.get("context"))
         information = sum(self._information(variables, judged, z))

@@ -48,8 +48,8 @@ class LocalizedGAN(GAN):
         """Raises:
         ValueError: as `GAN.init`; a context that is not the rows; a generator with batch statistics.
         """
-        rows = self._scaled(batch["x"]).reshape(len(batch["x"]), -1)
-        if "context" not in batch or batch["context"].shape != rows.shape:
+        rows = self._scaled(batch["x"]).reshape(jnp.shape(batch["x"])[0], -1)
+        if "context" not in batch or jnp.shape(batch["context"]) != rows.shape:
             raise ValueError(f"the localized GAN is of rows near rows: its context has to be [B, {rows.shape[1]}], them")
         variables = super().init(key, batch)
         if "batch_stats" in variables["generator"]:
@@ -67,15 +67,15 @@ class LocalizedGAN(GAN):
         return {"rank": rank, "origin": self._origin(variables, context), **super().evaluate(variables, batch, key)}
 
     def _at(self, variables: Variables, z: Array, context: Array) -> Array:
-        return self._generate(variables, z, context)[0].reshape(len(context), -1)
+        return self._generate(variables, z, context)[0].reshape(context.shape[0], -1)
 
     def _origin(self, variables: Variables, context: Array) -> Array:
-        at_zero = self._at(variables, jnp.zeros((len(context), self.latents)), context)
+        at_zero = self._at(variables, jnp.zeros((context.shape[0], self.latents)), context)
         return squared_distance(at_zero, context)
 
     def _jacobian(self, variables: Variables, context: Array) -> Array:
         """[B, D, latents]."""
-        zero = jnp.zeros((len(context), self.latents))
+        zero = jnp.zeros((context.shape[0], self.latents))
 
         def along(direction: Array) -> Array:
             tangent = jnp.broadcast_to(direction, zero.shape)

@@ -11,6 +11,7 @@ def pack(x: Array | None, m: int) -> Array | None:
     """[B, ..., C] to [ceil(B / m), ..., m C]: m rows on the last axis of one; the first rows fill up the last pack."""
     if x is None or m == 1:
         return x
-    packs = -(-len(x) // m)
-    x = jnp.asarray(x)[jnp.arange(packs * m) % len(x)]
+    x = jnp.asarray(x)
+    packs = -(-x.shape[0] // m)
+    x = x[jnp.arange(packs * m) % x.shape[0]]
     return jnp.concatenate([x[i * packs : (i + 1) * packs] for i in range(m)], -1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.arguments import context_rows
 from jaxgen.nets.heads import EventHead
 
 Pair = tuple[jax.Array, jax.Array | None]
@@ -50,6 +51,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> jax.Array:
         z, context = pair
+        context = context_rows(context, z)
         h = self.network(told(self.condition, z, context))
         y = EventHead(self.event_shape, name="head")(h)[..., 0]
         return jnp.tanh(y) if self.bounded else y
@@ -65,5 +67,6 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, pair: Pair) -> Judgement:
         x, context = pair
+        context = context_rows(context, x)
         features = self.network(told(self.condition, x, context))
         return Judgement(scored(self.condition, self.head(features), features, context), features)

@@ -82,7 +82,7 @@ class SemiSupervisedGAN(GAN):
         """Metrics: its parts, and `labelled_accuracy`, on the labelled rows."""
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 7)
         labelled, real = batch["labelled"], self._scaled(batch["unlabelled"]["x"])
-        fake, _ = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
+        fake, _ = self._generate(variables, self.noise(z_key, real.shape[0]), None, generator_key)
         (logits, _), state = self._classified(variables["critic"], self._scaled(labelled["x"]), keys[0])
         (on_real, _), state = self._classified(
             {**variables["critic"], **state}, self._seen(real, real_key, clock), keys[1]
@@ -99,7 +99,7 @@ class SemiSupervisedGAN(GAN):
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         z_key, generator_key, real_key, fake_key, *keys = jax.random.split(key, 6)
         real = self._scaled(batch["unlabelled"]["x"])
-        fake, state = self._generate(variables, self.noise(z_key, len(real)), None, generator_key)
+        fake, state = self._generate(variables, self.noise(z_key, real.shape[0]), None, generator_key)
         (_, of_real), _ = self._classified(variables["critic"], self._seen(real, real_key, clock), keys[0])
         (_, of_fake), _ = self._classified(variables["critic"], self._seen(fake, fake_key, clock), keys[1])
         return LossOutput(feature_matching(of_real, of_fake), statistics={"generator": state})

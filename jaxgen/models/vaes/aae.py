@@ -25,6 +25,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
+from jaxgen.arguments import freeze_fields, rows
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.distributions.normal import Normal
@@ -75,6 +76,7 @@ class AAE:
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
 
     def __post_init__(self):
+        freeze_fields(self)
         if self.likelihood.levels not in (None, self.levels):
             raise ValueError(f"the likelihood counts {self.likelihood.levels} levels, the model {self.levels}")
         if self.classes and self.prior is None:
@@ -161,6 +163,7 @@ class AAE:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
+        z = rows("z", z)
         high = 1.0 if self.likelihood.levels is None else self.levels - 1
         return to_data(self.likelihood.mean(self._parameters(variables, z, context)[0]), self.levels, high=high)
 
@@ -173,10 +176,10 @@ class AAE:
     def _distances(self, variables: Variables, batch: Batch, z: Array, key: Key) -> dict[str, Array]:
         """What `evaluate` says of codes and samples."""
         prior_key, sample_key = jax.random.split(key)
-        codes = sliced_wasserstein(z, self.sample_prior(variables, prior_key, len(z)), jax.random.key(0))
+        codes = sliced_wasserstein(z, self.sample_prior(variables, prior_key, z.shape[0]), jax.random.key(0))
         return {
             "codes": codes,
-            **self.metrics(batch["x"], self.sample(variables, sample_key, len(z), batch.get("context"))),
+            **self.metrics(batch["x"], self.sample(variables, sample_key, z.shape[0], batch.get("context"))),
         }
 
     def _observe(self, x: Array) -> Array:
@@ -197,10 +200,10 @@ class AAE:
     def _prior_codes(self, batch: Batch, key: Key) -> Array:
         """As many draws of the prior as rows; of the rows' own components, if the model has classes."""
         if not self.classes:
-            return self.sample_prior({}, key, len(batch["x"]))
+            return self.sample_prior({}, key, jnp.shape(batch["x"])[0])
         if "label" not in batch:
             raise ValueError(f"the model has {self.classes} classes, and the data no label: give one, or classes=0")
-        return sharded(self.prior.sample(key, len(batch["x"]), batch["label"]))
+        return sharded(self.prior.sample(key, jnp.shape(batch["x"])[0], batch["label"]))
 
     def _parameters(
         self, variables: Variables, z: Array, context: Array | None, key: Key | None = None

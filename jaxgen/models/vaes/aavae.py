@@ -84,7 +84,7 @@ class AAVAE(VAE):
         """Real and generated rows in data units; all that see them see the same pixels."""
         x_key, sample_key = jax.random.split(key)
         x = self.observed(batch["x"], x_key)
-        fake = lax.stop_gradient(self.sample(variables, sample_key, len(x), batch.get("context")))
+        fake = lax.stop_gradient(self.sample(variables, sample_key, x.shape[0], batch.get("context")))
         return {**batch, "x": x}, {**batch, "x": fake}
 
     def _judged(self, batch: Batch) -> Array:

@@ -75,7 +75,7 @@ class ALI(AAE):
         z, prior_z = self.encode(variables, batch["x"], z_key), self._prior_codes(batch, prior_key)
 
         def flat(x: Array) -> Array:
-            return x.reshape(len(x), -1)
+            return x.reshape(x.shape[0], -1)
 
         real = jnp.concatenate([flat(seen), z], -1)
         fake = jnp.concatenate([flat(self._generate(variables, prior_z, context)[0]), prior_z], -1)

@@ -93,11 +93,11 @@ class AVB(VAE):
         """
         vae_key, x_key, z_key, noise_key, basis_key, adversary_key = jax.random.split(key, 6)
         seen = concatenate_context(self._observe(batch["x"], x_key)[0], batch.get("context"))
-        z = jax.random.normal(z_key, (len(seen), self.latents))
+        z = jax.random.normal(z_key, (seen.shape[0], self.latents))
         adversary = self._adversary.init(adversary_key, (seen, z))
         return {
             **super().init(vae_key, batch),
-            "basis": self._basis.init(basis_key, self._noise(noise_key, len(seen))),
+            "basis": self._basis.init(basis_key, self._noise(noise_key, seen.shape[0])),
             "adversary": without_statistics("adversary", adversary),
         }
 
@@ -174,7 +174,7 @@ class AVB(VAE):
 
     def _imply(self, variables: Variables, q: Posterior, key: Key) -> Array:
         """z ~ q(z|x), [B, L]."""
-        return mix(*q.features, self._basis.apply(variables["basis"], self._noise(key, len(q.mean))))
+        return mix(*q.features, self._basis.apply(variables["basis"], self._noise(key, q.mean.shape[0])))
 
     def _contrast(self, q: Posterior, z: Array) -> tuple[Array, Array | float]:
         """What the adversary is shown of z, and what its logit lacks of log q(z|x) - log p(z), [B]."""

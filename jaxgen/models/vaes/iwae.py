@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxgen.arguments import context_rows
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli
 from jaxgen.losses.elbo import doubly_reparameterized_bound, importance_weighted_bound
@@ -96,7 +97,8 @@ class IWAE(VAE):
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Minus the bound, in nats; the metrics are the bound and, of the same draws, the evidence lower bound."""
         x_key, z_key, encoder_key, decoder_key = jax.random.split(key, 4)
-        (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
+        seen, target = self._observe(batch["x"], x_key)
+        context = context_rows(batch.get("context"), seen)
         q, encoder_state = self._infer(variables, seen, context, encoder_key)
 
         weigh = functools.partial(self._weigh, variables, q, target, context)

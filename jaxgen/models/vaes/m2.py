@@ -84,7 +84,7 @@ class M2:
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """In nats; the metrics are both bounds, and the classifier's cross-entropy and accuracy on labelled rows."""
         x_key, *keys = jax.random.split(key, 3)
-        label, rows = batch["labelled"]["label"], len(batch["labelled"]["x"])
+        label, rows = batch["labelled"]["label"], jnp.shape(batch["labelled"]["x"])[0]
         x = self.vae.observed(jnp.concatenate([batch["labelled"]["x"], batch["unlabelled"]["x"]]), x_key)
         log_classes, classifier_state = self._log_classes(variables, x, keys[0])
         # one pass over the labelled rows with their class and the others with every class
@@ -95,7 +95,7 @@ class M2:
         labelled = bounds[:rows].mean()
         unlabelled = marginal_bound(log_classes[rows:], bounds[rows:].reshape(-1, self.classes)).mean()
         right = jnp.take_along_axis(log_classes[:rows], label[:, None], -1).mean()
-        share = rows / len(x) if self.labelled_share is None else self.labelled_share
+        share = rows / x.shape[0] if self.labelled_share is None else self.labelled_share
         return LossOutput(
             -share * labelled - (1 - share) * unlabelled - self.alpha * right,
             {
@@ -161,7 +161,7 @@ class M2:
 
     def _enumerate(self, x: Array) -> tuple[Array, Array]:
         """Each row K times, [B K, ...], and all classes, [B K]."""
-        return jnp.repeat(x, self.classes, 0), jnp.tile(jnp.arange(self.classes), len(x))
+        return jnp.repeat(x, self.classes, 0), jnp.tile(jnp.arange(self.classes), x.shape[0])
 
     def _bounds(
         self, variables: Variables, x: Array, label: Array, key: Key, training: bool = False

@@ -28,6 +28,7 @@ from jaxgen.models.vaes.vae import VAE, Posterior
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, Headed
 from jaxgen.nets.recurrent import Autoregressive, RecurrentDecoder, RecurrentEncoder, mark
+from jaxgen.sharding import full_rows, rows_as, vary_as
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class SequenceVAE(VAE):
     def _decoder_inputs(self, z: Array, context: Array | None, target: Array) -> tuple[Array, Array]:
         values = self._values(target)
         places = math.prod(self.event_shape[: self.axes])
-        return super()._decoder_inputs(z, context, target), values.reshape(len(z), places, -1)
+        return super()._decoder_inputs(z, context, target), values.reshape(z.shape[0], places, -1)
 
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         target = super()._observe(x, key)[1]
@@ -80,7 +81,7 @@ class SequenceVAE(VAE):
         """Place after place, each from what came out before it; without a key the best instead of draws."""
         z = super()._decoder_inputs(z, context, None)
         places, coordinates = (math.prod(self.event_shape[s]) for s in (slice(self.axes), slice(self.axes, None)))
-        rows, variables = len(z), variables["decoder"]
+        rows, variables = z.shape[0], variables["decoder"]
 
         def values(x: Array) -> Array:
             return mark(self._values(x).reshape(rows, -1))
@@ -91,10 +92,10 @@ class SequenceVAE(VAE):
             x = self._best(params) if key is None else self.likelihood.sample(params, key)
             return (carry, values(x)), x
 
-        nothing = jnp.zeros_like(values(jnp.zeros((rows, coordinates))))
-        start = self._decoder.apply(variables, rows, method="start"), nothing
+        start = rows_as(self._decoder.apply(variables, rows, method="start"), z)
+        nothing = jnp.zeros_like(values(full_rows(z, 0, (coordinates,))))
         keys = None if key is None else jax.random.split(key, places)
-        x = lax.scan(place, start, keys, length=places)[1]
+        x = lax.scan(place, vary_as((start, nothing), z, keys, variables), keys, length=places)[1]
         return jnp.moveaxis(x, 0, 1).reshape(rows, *self.event_shape)
 
     def _best(self, params: Array) -> Array:
@@ -181,10 +182,10 @@ class QuantizedSequenceVAE(SequenceVAE):
 
     def _draw(self, variables: Variables, q: Posterior, noise: Array) -> tuple[Array, Array]:
         """The codes, and the logarithm of their probability, which is one."""
-        return straight_through(q.mean, self._codes(variables, q.mean)), jnp.zeros(len(q.mean))
+        return straight_through(q.mean, self._codes(variables, q.mean)), full_rows(q.mean)
 
     def _log_prior(self, variables: Variables, z: Array, context: Array | None) -> Array:
-        return jnp.full(len(z), -self.groups * math.log(self.codes))
+        return full_rows(z, -self.groups * math.log(self.codes))
 
     def _kl_per_dimension(self, variables: Variables, q: Posterior, context: Array | None) -> None:
         return None

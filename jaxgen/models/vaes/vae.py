@@ -26,7 +26,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import counts, real, rows, shape
+from jaxgen.arguments import context_rows, counts, freeze_fields, real, rows, shape
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
@@ -84,6 +84,7 @@ class VAE:
     prior: nn.Module | None = None
 
     def __post_init__(self):
+        freeze_fields(self)
         shape(self.event_shape)
         counts(latents=self.latents)
         if self.levels is not None:
@@ -123,7 +124,7 @@ class VAE:
         """
         x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
         seen, target = self._observe(batch["x"], x_key)
-        z, context = jax.random.normal(z_key, (len(seen), self.latents)), batch.get("context")
+        z, context = jax.random.normal(z_key, (seen.shape[0], self.latents)), batch.get("context")
         variables = {"encoder": self._encoder.init(encoder_key, concatenate_context(seen, context))}
         if self.posterior is not None:
             q = self._infer(variables, seen, context)[0]
@@ -135,7 +136,7 @@ class VAE:
         if self._has_flow_prior:
             variables["prior"] = self.prior.init(prior_key, z, context)
         elif self.prior is not None:
-            variables["prior"] = self._prior.init(prior_key, self._required(context))
+            variables["prior"] = self._prior.init(prior_key, self._required(context, z))
         if any("batch_stats" in variables.get(name, {}) for name in ("posterior", "prior")):
             raise ValueError("posterior and prior have batch statistics, which nothing moves: use ActNorm or none")
         return {**variables, "decoder": self._decoder.init(decoder_key, self._decoder_inputs(z, context, target))}
@@ -216,7 +217,7 @@ class VAE:
         if self._has_flow_prior:
             return self.prior.apply(variables["prior"], z, context, method="inverse")
         if self.prior is not None:
-            mean, log_variance, _ = self._prior.apply(variables["prior"], self._required(context))
+            mean, log_variance = self._prior_moments(variables, context, z)
             return mean + jnp.exp(log_variance / 2) * z
         return z
 
@@ -330,7 +331,7 @@ class VAE:
         if self._has_flow_prior:
             z, log_det = self.prior.apply(variables["prior"], z, context)
             return self._normal.log_prob(z) + log_det
-        mean, log_variance = self._prior_moments(variables, context)
+        mean, log_variance = self._prior_moments(variables, context, z)
         log_volume = (jnp.zeros_like(z) + log_variance).sum(-1) / 2
         return self._normal.log_prob((z - mean) * jnp.exp(-log_variance / 2)) - log_volume
 
@@ -338,19 +339,21 @@ class VAE:
         """[B, L], where both are diagonal normals; else None."""
         if self.posterior is not None or self._has_flow_prior:
             return None
-        return kl_per_dimension(q.mean, q.log_variance, *self._prior_moments(variables, context))
+        return kl_per_dimension(q.mean, q.log_variance, *self._prior_moments(variables, context, q.mean))
 
-    def _prior_moments(self, variables: Variables, context: Array | None) -> tuple[Array | float, Array | float]:
-        """Mean and log-variance of a normal prior."""
+    def _prior_moments(
+        self, variables: Variables, context: Array | None, z: Array
+    ) -> tuple[Array | float, Array | float]:
+        """Mean and log-variance of a normal prior of latents z, [B, L] each."""
         if self.prior is None:
             return 0.0, 0.0
-        mean, log_variance, _ = self._prior.apply(variables["prior"], self._required(context))
+        mean, log_variance, _ = self._prior.apply(variables["prior"], self._required(context, z))
         return mean, log_variance
 
-    def _required(self, context: Array | None) -> Array:
+    def _required(self, context: Array | None, z: Array) -> Array:
         if context is None:
             raise ValueError("the prior is a network of the context, and there is none: give one, or prior=None")
-        return context
+        return context_rows(context, z)
 
     def _generate(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
         """x ~ p(x|z), or without a key E[x|z], as the likelihood counts."""

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen.arguments import freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Collections, Key, LossOutput, Phase, Play, Variables
 from jaxgen.distributions.likelihoods import DiscretizedLogistic, Likelihood
 from jaxgen.losses.elbo import elbo
@@ -46,6 +47,7 @@ from jaxgen.nets.decoders import ResidualDecoder, halvings
 from jaxgen.nets.encoders import ResidualEncoder
 from jaxgen.nets.heads import EventHead, Headed
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
+from jaxgen.sharding import full_rows
 
 
 class Quantized(NamedTuple):
@@ -97,6 +99,7 @@ class VQVAE:
     monitor: ClassVar = ("elbo", "max")
 
     def __post_init__(self):
+        freeze_fields(self)
         if self.likelihood.levels not in (None, self.levels):
             raise ValueError(f"the likelihood counts {self.likelihood.levels} levels, the model {self.levels}")
         if not 0 <= self.prior_fraction < 1:
@@ -215,7 +218,7 @@ class VQVAE:
         mean = self.likelihood.mean(self._parameters(variables, self.encode(variables, x, context=context), context))
         if self.levels is not None and self.likelihood.levels is None:
             mean = (self.levels - 1) * mean
-        return ((mean - x) ** 2).reshape(len(x), -1).mean(-1)
+        return ((mean - jnp.asarray(x)) ** 2).reshape(mean.shape[0], -1).mean(-1)
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, means: bool = False
@@ -280,7 +283,7 @@ class VQVAE:
 
     def _log_uniform(self, codes: Array) -> Array:
         """log p(codes) of uniform codes, [B]."""
-        return jnp.full(len(codes), -math.log(self.codes) * math.prod(codes.shape[1:]))
+        return full_rows(codes, -math.log(self.codes) * math.prod(codes.shape[1:]), dtype=jnp.float32)
 
     def _log_prior(
         self, variables: Variables, codes: Array, context: Array | None, key: Key | None = None

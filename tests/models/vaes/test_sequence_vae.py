@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
+from jaxgen.distributions.likelihoods import Bernoulli, Categorical, DiscretizedLogistic
 from jaxgen.models.vaes.objectives import ELBO
 from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, SequenceVAE, recurrent_vae
 from jaxgen.models.vaes.vae import lagging_inference

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from experiments.commands import parse
 from experiments.spread import mean_and_error
 from jaxgen import plotting
 from jaxgen.contracts import Model, Play
-from jaxgen.data import Splits, source
+from jaxgen.data import Splits, checks, source
 from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
 from jaxgen.training.evaluation import Figures
 from jaxgen.training.folder import RunFolder
@@ -152,11 +153,9 @@ def main(
     Args:
         published: the paper's figures, by the name of the data they are on.
     """
-    import tyro
-
     module = sys.modules[build.__module__]
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
-    config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)
+    config = parse(config_class, module.__doc__, name)
     try:
         run(name, config, build, published)
     except (ValueError, OSError) as error:
@@ -208,7 +207,8 @@ def run(
     if config.conditional:
         splits = Splits(*(split.conditional() for split in splits))
     short = name.removeprefix("experiments.")
-    config = dataclasses.replace(config, out=config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}")
+    out = config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}"
+    config = dataclasses.replace(config, out=checks.location("out", out))
     experiment = build(config, splits)
     runs = _trained(config, experiment, splits, build, progress=not quiet)
     trained = time.monotonic() - began
@@ -300,7 +300,7 @@ def _circumstances() -> dict[str, Any]:
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
+            capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).parent,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None

@@ -14,7 +14,7 @@ from jaxgen.contracts import Model
 from jaxgen.data import checks
 from jaxgen.data.errors import one_line
 from jaxgen.training.bound import Bound
-from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.checkpoints import restore
 from jaxgen.training.description import build
 from jaxgen.training.folder import read_json
 
@@ -39,7 +39,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     """
     if which not in ("best", "last"):
         raise ValueError(f"which={which!r} was given: 'best' or 'last' is needed")
-    folder = Path(checks.path("folder", folder))
+    folder = checks.location("folder", folder)
     file = folder / "model.json"
     if not file.exists():
         seeds = sorted(path.parent.name for path in folder.glob(f"seed-*/{file.name}"))
@@ -62,8 +62,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     for place in ("best", "checkpoints") if which == "best" else ("checkpoints",):
         if (folder / place).is_dir():
             try:
-                with Checkpoints(folder / place, read_only=True) as saved:
-                    restored = saved.restore(lambda step: {"average": variables})
+                restored = restore(folder / place, lambda step: {"average": variables})
             except ValueError as error:
                 unreadable.append(str(error))
                 continue

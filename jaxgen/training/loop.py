@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxgen.contracts import Model, Play
-from jaxgen.data import ArraySource, Splits
+from jaxgen.data import ArraySource, Splits, checks
 from jaxgen.training.bound import Bound
 from jaxgen.training.evaluation import Figures
 from jaxgen.training.run import Phase, Run
@@ -70,7 +70,7 @@ def fit(
         Interrupted: by a signal, after saving; without a folder, what was trained so far is returned instead.
     """
     settings, phases, valid = _understood(model, data, settings, steps, plays, phases)
-    run = Run(model, phases, valid, (settings,), (None if out is None else Path(out),), figures, progress)
+    run = Run(model, phases, valid, (settings,), (None if out is None else checks.location("out", out),), figures, progress)
     return run.go(resume=resume, overwrite=overwrite)[0]
 
 
@@ -112,7 +112,7 @@ def fit_seeds(
         raise ValueError(f"seeds={seeds} were given; one or more are needed, each once")
     if settings.parallel == "pmap":
         raise ValueError('seeds side by side need parallel="jit", got "pmap"')
-    if out is not None and (Path(out) / "config.json").exists():
+    if out is not None and (checks.location("out", out) / "config.json").exists():
         raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
     each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
     folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
@@ -122,7 +122,7 @@ def fit_seeds(
 
 def seed_folder(out: str | Path, seed: int) -> Path:
     """Where `fit_seeds` keeps the run of a seed."""
-    return Path(out) / f"seed-{seed}"
+    return checks.location("out", out) / f"seed-{seed}"
 
 
 def _understood(

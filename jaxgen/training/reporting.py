@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from jaxgen.training.folder import RunFolder
+from jaxgen.writing import printable
 
 
 class Sums:
@@ -104,6 +105,7 @@ class Reporter:
         rate = self.rate()
         speed = [f"{rate:.4g} steps/s"] if rate else []
         said = "  ".join([*(f"{play} {loss:.4g}" for play, loss in losses.items()), *speed])
+        said = printable(said, sys.stdout)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=said)
         elif (now := time.monotonic()) - self._shown > 10 or step == self.steps:
@@ -130,6 +132,6 @@ class Reporter:
     def say(self, text: str) -> None:
         """Prints a sentence without breaking the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(printable(text, sys.stdout), highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text, sys.stderr), file=sys.stderr, flush=True)

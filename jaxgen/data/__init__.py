@@ -13,5 +13,7 @@ from jaxgen.data.splits import Splits, carve
 from jaxgen.data.zipped import Zipped
 
 __all__ = [
-    "NAMED", "ArraySource", "DataError", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve", "source",
+    "ArraySource", "DataError", "NAMED", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve",
+    "source",
 ]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

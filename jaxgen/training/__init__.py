@@ -12,6 +12,8 @@ from jaxgen.training.state import TrainState, enter_phase, init_state
 from jaxgen.training.step import make_train_step, many_steps
 
 __all__ = [
-    "Bound", "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "enter_phase", "evaluate", "fit",
-    "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps", "pmap_step", "seed_folder",
-]
+    "Bound", "Interrupted", "NonFiniteLoss", "Phase", "RunFolder", "Settings", "TrainState", "enter_phase",
+    "evaluate", "fit", "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps",
+    "pmap_step", "seed_folder",
+]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

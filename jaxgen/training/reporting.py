@@ -70,6 +70,7 @@ class Reporter:
             self._writer = SummaryWriter
 
     def __enter__(self) -> Reporter:
+        self._terminal = sys.stdout  # a bar replaces it by a stream without an encoding
         if self._writer is not None:
             self._events = self._writer(str(self.folder.path / "tensorboard"))
         if self.progress:
@@ -105,7 +106,7 @@ class Reporter:
         rate = self.rate()
         speed = [f"{rate:.4g} steps/s"] if rate else []
         said = "  ".join([*(f"{play} {loss:.4g}" for play, loss in losses.items()), *speed])
-        said = printable(said, sys.stdout)
+        said = printable(said, self._terminal)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=said)
         elif (now := time.monotonic()) - self._shown > 10 or step == self.steps:
@@ -132,6 +133,6 @@ class Reporter:
     def say(self, text: str) -> None:
         """Prints a sentence without breaking the bar."""
         if self._bar is not None:
-            self._bar.console.print(printable(text, sys.stdout), highlight=False)
+            self._bar.console.print(printable(text, self._terminal), highlight=False)
         else:
             print(printable(text, sys.stderr), file=sys.stderr, flush=True)

@@ -45,7 +45,7 @@ class Config(Settings):
     seeds: int = 1
     """Runs side by side in one compiled program, of seeds `seed`, `seed` + 1, ...; reported are means."""
     out: Path | None = None
-    """The run's folder; by default runs/<experiment>/<data>-<seed>. Of several seeds, each has one in it."""
+    """The run's folder; default: runs/<experiment>/<data>-<seed>. With several seeds, each has its own folder in it."""
     resume: bool = False
     """Go on with the run in `out`, where there is one."""
     overwrite: bool = False

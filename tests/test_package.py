@@ -86,8 +86,15 @@ def test_an_unknown_name_is_an_attribute_error():
             importlib.import_module(package).flow  # noqa: B018
 
 
-@pytest.mark.parametrize("of_ones_own", ["Bijector Transformer ZeroHead event_axes sum_over_event", "Likelihood Standard",
-                                         "EventHead GaussianHead ScalarHead VectorHead", "Criterion Critic Generator Penalty"])
+@pytest.mark.parametrize(
+    "of_ones_own",
+    [
+        "Bijector Transformer ZeroHead event_axes sum_over_event",
+        "Likelihood Standard",
+        "EventHead GaussianHead ScalarHead VectorHead",
+        "Criterion Critic Generator Penalty",
+    ],
+)
 def test_what_a_part_of_ones_own_is_made_from_is_public(of_ones_own):
     rooms = [importlib.import_module(package) for package in PACKAGES]
     assert any(set(of_ones_own.split()) <= set(room.__all__) for room in rooms)
@@ -115,7 +122,8 @@ def test_a_wheel_holds_the_license_and_the_marker_of_types(tmp_path):
 def test_what_pyproject_promises_exists():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (license,) = project["project"]["license-files"]
-    assert project["project"]["license"] == "Apache-2.0" and "Apache License" in (ROOT / license).read_text(encoding="utf-8")
+    assert project["project"]["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / license).read_text(encoding="utf-8")
     for package, files in project["tool"]["setuptools"]["package-data"].items():
         assert "py.typed" in files and all((ROOT / package / file).is_file() for file in files)
 
@@ -127,7 +135,8 @@ def test_text_files_are_opened_as_utf_8():
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", None))
                 binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args[1:2])
-                opens = name in ("read_text", "write_text") or (isinstance(node.func, ast.Name) and name == "open" and not binary)
+                builtin = isinstance(node.func, ast.Name) and name == "open"
+                opens = name in ("read_text", "write_text") or (builtin and not binary)
                 told = any(keyword.arg == "encoding" for keyword in node.keywords)
                 assert told or not opens, f"{file.relative_to(ROOT)}:{node.lineno}"
 
@@ -144,9 +153,8 @@ def modules_imported_by(file: Path) -> set[str]:
 
 def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
-    everyone = tuple(
-        f"jaxgen.{name}" for name in ("arguments", "contracts", "convolution", "distributions", "lazy", "precision", "sharding")
-    )
+    shared = ("arguments", "contracts", "convolution", "distributions", "lazy", "precision", "sharding")
+    everyone = tuple(f"jaxgen.{name}" for name in shared)
     room = file.relative_to(ROOT / "jaxgen").parts[0]
     if room in GROUND:
         return (*everyone, f"jaxgen.{room}")

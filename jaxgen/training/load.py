@@ -26,12 +26,12 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     """The model of a run, bound to its trained variables: `load("runs/x").sample(key, 16)`.
 
     Args:
-        folder: a run's folder.
+        folder: a run's folder; `~` is expanded.
         model: the run's model, needed where it has parts that are not this package's.
         which: the best variables by validation, or the last checkpoint's averages; the latter where there is no best.
 
-    Where the best variables cannot be read, a warning says so and the last checkpoint stands in for them. Only reads: the
-    run may be going on.
+    If the best variables cannot be read, a warning says so and the last checkpoint is taken instead. Only reads, also while
+    the run goes on: a checkpoint that the run removes during the read is replaced by the newest one.
 
     Raises:
         FileNotFoundError: no run there, or none that has saved yet.

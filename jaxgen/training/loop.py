@@ -55,7 +55,8 @@ def fit(
         plays: another game than the model's own.
         phases: several games one after another, in place of `plays`; their data may differ. Validation is on `data`.
         figures: others of the validation split beside the model's own; the model may monitor one of them.
-        out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory.
+        out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory. `~` is expanded, and
+            a relative path starts at the folder that is current when training begins.
         resume: go on with the run in `out` where there is one, bit for bit as if it had not stopped.
         overwrite: replace the run in `out`.
         progress: show a bar.

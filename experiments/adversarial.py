@@ -145,7 +145,8 @@ def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: An
         fake = bound.sample(key, len(rows["x"]), rows.get("context"))
         measured = measure(rows["x"], fake, extractor, key)
         if jax.process_index() == 0:
-            (config.out / "measured.json").write_text(json.dumps(dataclasses.asdict(measured), indent=1) + "\n")
+            text = json.dumps(dataclasses.asdict(measured), indent=1) + "\n"
+            (config.out / "measured.json").write_text(text, encoding="utf-8")
         figures = dict(measured.figures)
         if rows.get("context") is not None and "label" in rows:
             seen = extractor.logits(fake).argmax(-1)

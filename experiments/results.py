@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.commands import parse
+
 HEAD = """# Results
 
 Written by `python -m experiments.results` from the runs' own files. Test splits; the model's own noise is
@@ -57,15 +59,22 @@ def command(result: dict[str, Any]) -> str:
 
 def write(config: Results) -> int:
     """Writes the file; returns the number of runs and tables in it that are at hand."""
-    tables = {table.parent.relative_to(config.runs).as_posix(): table.read_text() for table in config.runs.rglob("table.md")}
+    # unlike Path.rglob, os.walk does not mind folders that a run removes meanwhile
+    files = [Path(folder, name) for folder, _, names in os.walk(config.runs) for name in names]
+    tables = {
+        file.parent.relative_to(config.runs).as_posix(): file.read_text(encoding="utf-8")
+        for file in files
+        if file.name == "table.md"
+    }
     results = [
-        json.loads(file.read_text())
-        for file in config.runs.rglob("result.json")
-        # of a table's runs and of several seeds' there is a summary
-        if not any((folder / "table.md").exists() for folder in file.parents)
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in files
+        # a table stands for its runs, and the means over several seeds for theirs
+        if file.name == "result.json"
+        and not any((folder / "table.md").exists() for folder in file.parents)
         and not (file.parents[1] / "result.json").exists()
     ]
-    runs, commands, sections = _read(config.out.read_text()) if config.out.exists() else ({}, {}, {})
+    runs, commands, sections = _read(config.out.read_text(encoding="utf-8")) if config.out.exists() else ({}, {}, {})
     for result in results:
         lines = rows(result)
         runs[_name(lines[0])] = lines
@@ -75,7 +84,7 @@ def write(config: Results) -> int:
     table = "\n".join(line for name in sorted(runs) for line in runs[name])
     listed = "\n".join(commands[name] for name in sorted(commands))
     parts = [f"{HEAD}{table}\n\nThe commands:\n\n{listed}\n", *(f"## {name}\n\n{sections[name].strip()}\n" for name in sorted(sections))]
-    config.out.write_text("\n".join(parts))
+    config.out.write_text("\n".join(parts), encoding="utf-8")
     return len(results) + len(tables)
 
 
@@ -114,7 +123,5 @@ def _read(text: str) -> tuple[dict, dict, dict]:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    chosen = tyro.cli(Results, description=__doc__, prog="python -m experiments.results")
+    chosen = parse(Results, __doc__, "experiments.results")
     print(f"{chosen.out}: {write(chosen)} runs and tables")

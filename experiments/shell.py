@@ -18,11 +18,14 @@ import jax
 import numpy as np
 import optax
 
+from experiments.commands import parse
 from experiments.spread import mean_and_error
 from jaxgen import plotting
 from jaxgen.contracts import Model, Play
-from jaxgen.data import Splits, source
-from jaxgen.training import TrainedModel, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
+from jaxgen.data import Splits, checks, source
+from jaxgen.training import (
+    Interrupted, NonFiniteLoss, Phase, Settings, TrainedModel, evaluate, fit, fit_seeds, seed_folder,
+)  # fmt: skip
 from jaxgen.training.evaluation import ValidationMetrics
 from jaxgen.training.folder import RunFolder
 
@@ -45,7 +48,7 @@ class Config(Settings):
     seeds: int = 1
     """Runs side by side in one compiled program, of seeds `seed`, `seed` + 1, ...; reported are means."""
     out: Path | None = None
-    """The run's folder; by default runs/<experiment>/<data>-<seed>. Of several seeds, each has one in it."""
+    """The run's folder; default: runs/<experiment>/<data>-<seed>. With several seeds, each has its own folder in it."""
     resume: bool = False
     """Go on with the run in `out`, where there is one."""
     overwrite: bool = False
@@ -155,11 +158,9 @@ def main(
     Args:
         published: the paper's figures, by the name of the data they are on.
     """
-    import tyro
-
     module = sys.modules[build.__module__]
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
-    config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)
+    config = parse(config_class, module.__doc__, name)
     try:
         run(name, config, build, published)
     except (ValueError, OSError) as error:
@@ -211,7 +212,8 @@ def run(
     if config.conditional:
         splits = Splits(*(split.conditional() for split in splits))
     short = name.removeprefix("experiments.")
-    config = dataclasses.replace(config, out=config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}")
+    out = config.out or Path("runs") / short / f"{Path(config.data).stem}-{config.seed}"
+    config = dataclasses.replace(config, out=checks.location("out", out))
     experiment = build(config, splits)
     runs = _trained(config, experiment, splits, build, progress=not quiet)
     trained = time.monotonic() - began
@@ -303,7 +305,7 @@ def _circumstances() -> dict[str, Any]:
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
+            capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).parent,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None

@@ -5,6 +5,18 @@
 - Train: `jaxgen.fit(model, x, steps=1000)`, `jaxgen.load("runs/...")`, or the modules under `experiments`.
 """
 
-from jaxgen.training import Settings, fit, fit_seeds, load
+from typing import TYPE_CHECKING
 
-__all__ = ["Settings", "fit", "fit_seeds", "load"]
+from jaxgen.lazy import lazy
+
+if TYPE_CHECKING:
+    from jaxgen import bijectors, contracts, data, distributions, losses, metrics, models, nets, plotting, training
+    from jaxgen.training import Settings, fit, fit_seeds, load
+
+__all__ = [
+    "Settings", "bijectors", "contracts", "data", "distributions", "fit", "fit_seeds", "load", "losses", "metrics",
+    "models", "nets", "plotting", "training",
+]  # fmt: skip
+__getattr__, __dir__ = lazy(
+    __name__, __all__, dict.fromkeys(("Settings", "fit", "fit_seeds", "load"), "jaxgen.training")
+)

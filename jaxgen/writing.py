@@ -1,4 +1,4 @@
-"""Files that cannot be written, in one sentence."""
+"""Files that cannot be written, in one sentence; text that a terminal cannot show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -25,3 +26,9 @@ def writing(path: Path) -> Iterator[None]:
             raise
         reason = os.strerror(int(code[1])) if code else error.strerror or error
         raise OSError(f"{path} cannot be written: {reason}") from None
+
+
+def printable(text: str, stream: Any) -> str:
+    """The text with an escape sequence for each character that the stream's encoding lacks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

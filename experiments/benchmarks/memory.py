@@ -17,6 +17,7 @@ from typing import get_args
 import jax
 import numpy as np
 
+from experiments.commands import parse
 from jaxgen.bijectors.compose import Gradient
 from jaxgen.models.flows.glow import glow
 from jaxgen.plotting import save
@@ -92,7 +93,8 @@ def main(config: Memory) -> list[Measured]:
         for (way, depth), (_, _, megabytes, seconds) in compiled.items()
     ]
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "memory.json").write_text(json.dumps([dataclasses.asdict(m) for m in measured], indent=1) + "\n")
+    text = json.dumps([dataclasses.asdict(m) for m in measured], indent=1) + "\n"
+    (config.out / "memory.json").write_text(text, encoding="utf-8")
     save(picture(measured), config.out / "memory.png")
     return measured
 
@@ -115,11 +117,10 @@ def picture(measured: list[Measured]):
 
 
 if __name__ == "__main__":
-    import tyro
     from rich.console import Console
     from rich.table import Table
 
-    settings = tyro.cli(Memory, description=__doc__, prog="python -m experiments.benchmarks.memory")
+    settings = parse(Memory, __doc__, "experiments.benchmarks.memory")
     table = Table("gradient", "depth", "MB", "compile s", "step ms", "from", "to", "/ store")
     results = main(settings)
     stored = {m.depth: m.median for m in results if m.gradient == "store"}

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.commands import parse
 from jaxgen import Settings
 from jaxgen.data import source
 from jaxgen.models.flows.real_nvp import real_nvp_image
@@ -109,7 +110,7 @@ def _shown():
     before = os.environ.get("FORCE_COLOR")
     os.environ["FORCE_COLOR"] = "1"
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
             yield
     finally:
         os.environ.pop("FORCE_COLOR")
@@ -132,14 +133,12 @@ def main(config: Reporting) -> dict[str, dict[str, list[float]]]:
         raise ValueError(f"rows {sorted(unknown)} are unknown; there are {list(ROWS)}")
     measured = {name: measure(name, config) for name in config.rows}
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "reporting.json").write_text(json.dumps(measured, indent=1) + "\n")
+    (config.out / "reporting.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     return measured
 
 
 if __name__ == "__main__":
-    import tyro
-
-    for name, rounds in main(tyro.cli(Reporting, description=__doc__, prog="python -m experiments.benchmarks.reporting")).items():
+    for name, rounds in main(parse(Reporting, __doc__, "experiments.benchmarks.reporting")).items():
         for way, values in rounds.items():
             low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
             print(f"{name}, {way}: {median:.4f} ms a step, quartiles {low:.4f} and {high:.4f}")

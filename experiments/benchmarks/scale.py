@@ -25,6 +25,7 @@ import jax
 import jax.extend
 import numpy as np
 
+from experiments.commands import parse
 from jaxgen.contracts import Model, Play
 from jaxgen.models.flows.glow import glow
 from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
@@ -195,14 +196,12 @@ def main(config: Scale) -> str:
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "scale.json").write_text(json.dumps([asdict(m) for m in measured], indent=1) + "\n")
-    (config.out / "table.md").write_text("\n".join(lines) + "\n")
+    (config.out / "scale.json").write_text(json.dumps([asdict(m) for m in measured], indent=1) + "\n", encoding="utf-8")
+    (config.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    import tyro
-
-    chosen = tyro.cli(Scale, description=__doc__, prog="python -m experiments.benchmarks.scale")
+    chosen = parse(Scale, __doc__, "experiments.benchmarks.scale")
     jax.config.update("jax_num_cpu_devices", DEVICES)
     print(main(chosen))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from experiments.commands import parse
 from jaxgen.data import source
 from jaxgen.models.gans.wgan_gp import dense_wgan_gp
 from jaxgen.training import init_state, make_train_step, many_steps
@@ -56,9 +57,7 @@ def main(config: Scan) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    measured = main(tyro.cli(Scan, description=__doc__, prog="python -m experiments.benchmarks.scan"))
+    measured = main(parse(Scan, __doc__, "experiments.benchmarks.scan"))
     for name, values in measured.items():
         print(f"{name}: median {np.median(values):.0f} steps/s, from {min(values):.0f} to {max(values):.0f}")
     slow, fast = (np.median(values) for values in measured.values())

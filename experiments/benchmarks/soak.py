@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import jax.monitoring
 
+from experiments.commands import parse
 from jaxgen import Settings, fit
 from jaxgen.data import ArraySource, Splits, source
 from jaxgen.models.flows.real_nvp import real_nvp_vector
@@ -84,7 +85,7 @@ class Watched(ArraySource):
 
 def resident_megabytes() -> float:
     """Of this process, now; Linux alone says so."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main(config: Soak) -> Soaked:
@@ -119,14 +120,12 @@ def main(config: Soak) -> Soaked:
     soaked = Soaked(
         config.steps, megabytes, tuple(t - times[0] for t in times), len(compiled), sum(tenth < t < times[-1] for t in compiled)
     )
-    (config.out / "soak.json").write_text(json.dumps(dataclasses.asdict(soaked), indent=1) + "\n")
+    (config.out / "soak.json").write_text(json.dumps(dataclasses.asdict(soaked), indent=1) + "\n", encoding="utf-8")
     return soaked
 
 
 if __name__ == "__main__":
-    import tyro
-
-    soaked = main(tyro.cli(Soak, description=__doc__, prog="python -m experiments.benchmarks.soak"))
+    soaked = main(parse(Soak, __doc__, "experiments.benchmarks.soak"))
     print(f"{soaked.steps} steps in {soaked.seconds[-1]:.0f} s")
     print("resident MiB at each tenth:", *(f"{m:.0f}" for m in soaked.megabytes[:: len(soaked.megabytes) // 10]))
     print("steps/s in each tenth:", *(f"{soaked.rate(i):.0f}" for i in range(10)))

@@ -18,6 +18,7 @@ from unittest import mock
 import jax
 import numpy as np
 
+from experiments.commands import parse
 from jaxgen.data import Source, pack, records, source
 from jaxgen.data.streaming import Stream
 from jaxgen.models.flows.glow import glow
@@ -106,13 +107,12 @@ def _training(config: Streaming, data: Source) -> Callable[[Stream], dict[str, f
 
 
 if __name__ == "__main__":
-    import tyro
     from rich.console import Console
     from rich.table import Table
 
     table = Table("source", "workers", "images/s alone", "wait ms", "step ms", "waiting", "range")
     for (name, workers), rounds in main(
-        tyro.cli(Streaming, description=__doc__, prog="python -m experiments.benchmarks.streaming")
+        parse(Streaming, __doc__, "experiments.benchmarks.streaming")
     ).items():
         share = np.divide(rounds["wait"], rounds["step"])
         table.add_row(

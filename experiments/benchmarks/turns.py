@@ -77,9 +77,10 @@ class Config:
 
 def run(config: type[Config], main: Callable[[Any], Any], description: str, module: str) -> None:
     """Runs a benchmark as the command line says; with status 2 where that is wrong."""
-    import tyro
+    # not in the processes that are timed, whose memory is measured
+    from experiments.commands import parse
 
-    chosen = tyro.cli(config, description=description, prog=f"python -m {module}")
+    chosen = parse(config, description, module)
     try:
         chosen.check()
     except ValueError as error:
@@ -286,8 +287,8 @@ def write(result: Mapping[str, Any], out: Path) -> None:
     from jaxgen import plotting
 
     out.mkdir(parents=True, exist_ok=True)
-    (out / "table.json").write_text(json.dumps(result, indent=1))
-    (out / "table.md").write_text(markdown(result))
+    (out / "table.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (out / "table.md").write_text(markdown(result), encoding="utf-8")
     plotting.save(plot(result), out / "plot.png")
     console = Console(highlight=False)
     console.width = max(console.width, 120)  # of the tables

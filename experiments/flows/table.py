@@ -119,7 +119,7 @@ def main(config: Table) -> str:
     folder = config.runs / config.section
     results = {row: [_result(row, str(data), seed, folder, config) for seed in seeds] for row in rows}
     table = "\n".join(_lines(results))
-    (folder / "table.md").write_text(table + "\n")
+    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
     plotting.save(_curves(results, folder), folder / "curves.png")
     return table
 
@@ -135,7 +135,7 @@ def _result(row: Row, data: str, seed: int, folder: Path, config: Table) -> dict
         # about twenty evaluations, whatever the number of steps
         every = str(max(1, steps // 20))
         _run(row, data, seed, out, steps, ("--log-every", every, "--eval-every", every, "--checkpoint-every", every))
-    return json.loads((out / "result.json").read_text())
+    return json.loads((out / "result.json").read_text(encoding="utf-8"))
 
 
 def _run(row: Row, data: str, seed: int, out: Path, steps: int, more: Sequence[str]) -> None:
@@ -193,6 +193,4 @@ def _curves(results: dict[Row, list[dict[str, Any]]], folder: Path) -> Any:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Table, description=__doc__, prog="python -m experiments.flows.table")))
+    print(main(commands.parse(Table, __doc__, "experiments.flows.table")))

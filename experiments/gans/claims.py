@@ -34,6 +34,7 @@ from flax import linen as nn
 from jax.scipy.special import logsumexp
 from scipy.optimize import minimize
 
+from experiments.commands import parse
 from jaxgen import plotting
 from jaxgen.contracts import Array, Play, Variables
 from jaxgen.data import source
@@ -101,16 +102,17 @@ def main(config: Claims) -> str:
     for name, part in PARTS.items():
         file = config.runs / f"{name}.json"
         if file.exists():
-            there = json.loads(file.read_text())
+            there = json.loads(file.read_text(encoding="utf-8"))
             if there["settings"] != settings:
                 raise ValueError(f"{file} is of {there['settings']}, not of {settings}: give other --runs, or remove it")
             results[name] = there["rows"]
         elif not config.only or name in config.only:
             results[name] = part(config)
-            file.write_text(json.dumps({"settings": settings, "rows": results[name]}, indent=1) + "\n")
+            text = json.dumps({"settings": settings, "rows": results[name]}, indent=1) + "\n"
+            file.write_text(text, encoding="utf-8")
             print(*lines({name: results[name]}), sep="\n", flush=True)
     table = "\n".join(lines(results))
-    (config.runs / "table.md").write_text(table + "\n")
+    (config.runs / "table.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
@@ -397,6 +399,4 @@ PARTS: Mapping[str, Callable[[Claims], Rows]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Claims, description=__doc__, prog="python -m experiments.gans.claims")))
+    print(main(parse(Claims, __doc__, "experiments.gans.claims")))

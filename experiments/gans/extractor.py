@@ -12,6 +12,7 @@ import numpy as np
 
 import jaxgen
 from jaxgen.contracts import Array, Variables
+from jaxgen.data import checks
 from jaxgen.training import TrainedModel
 
 ROWS = 1024
@@ -58,19 +59,19 @@ def load_extractor(folder: str | Path) -> Extractor:
         FileNotFoundError: no trained run there.
         ValueError: a run of another model, or variables that are not those that the run was sealed with.
     """
-    folder = Path(folder)
+    folder = checks.location("folder", folder)
     bound = jaxgen.load(folder)
     if not hasattr(bound, "features") or not hasattr(bound, "logits"):
         raise ValueError(f"folder={str(folder)!r} holds a {type(bound.model).__name__}: a Classifier has features")
     found, seal = sha256(bound.variables), folder / SEAL
-    if seal.exists() and seal.read_text().strip() != found:
+    if seal.exists() and seal.read_text(encoding="utf-8").strip() != found:
         raise ValueError(f"the variables in {str(folder)!r} are not those that {SEAL} was written of")
     return Extractor(bound, folder.resolve().name, found)
 
 
 def seal(folder: str | Path, bound: TrainedModel) -> None:
     """Writes the hash of a trained classifier beside it."""
-    (Path(folder) / SEAL).write_text(sha256(bound.variables) + "\n")
+    (checks.location("folder", folder) / SEAL).write_text(sha256(bound.variables) + "\n", encoding="utf-8")
 
 
 def sha256(variables: Variables) -> str:

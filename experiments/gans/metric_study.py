@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from scipy.stats import spearmanr
 
+from experiments.commands import parse
 from experiments.gans.extractor import load_extractor
 from jaxgen import plotting
 from jaxgen.data import source
@@ -204,9 +205,10 @@ def main(config: MetricStudy) -> str:
     for fault, at in curves.items():
         drawn = [{"strength": strength, **values} for strength, values in at.items()]
         plotting.save(plotting.curves(drawn, list(at[0.0]), x="strength"), folder / f"{fault}.png")
-    (folder / "figures.json").write_text(json.dumps({"curves": curves, "needed": told}, indent=1) + "\n")
+    text = json.dumps({"curves": curves, "needed": told}, indent=1) + "\n"
+    (folder / "figures.json").write_text(text, encoding="utf-8")
     table = "\n".join(lines(curves, told, extractor.name, config))
-    (folder / "table.md").write_text(table + "\n")
+    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
@@ -260,6 +262,4 @@ def lines(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(MetricStudy, description=__doc__, prog="python -m experiments.gans.metric_study")))
+    print(main(parse(MetricStudy, __doc__, "experiments.gans.metric_study")))

@@ -26,6 +26,7 @@ import numpy as np
 from flax import linen as nn
 
 from experiments.adversarial import MIXTURES
+from experiments.commands import parse
 from experiments.spread import spread
 from jaxgen import plotting
 from jaxgen.data import source
@@ -131,7 +132,7 @@ def main(config: Mixtures) -> str:
             stem = f"{data}-{name.replace(' ', '').replace(',', '-')}"
             file = config.runs / f"{stem}.json"
             if file.exists():
-                results[name, data] = json.loads(file.read_text())
+                results[name, data] = json.loads(file.read_text(encoding="utf-8"))
                 if (there := results[name, data]["settings"]) != settings:
                     raise ValueError(f"{file} is of {there}, not of {settings}: give other --runs, or remove it")
             elif not config.only or name in config.only:
@@ -140,9 +141,9 @@ def main(config: Mixtures) -> str:
                 print(f"{name} on {data}: {result}", flush=True)
                 seed = np.repeat(np.arange(config.seeds), SAMPLES)
                 plotting.save(plotting.points(samples.reshape(-1, 2), seed, name), config.runs / f"{stem}.png")
-                file.write_text(json.dumps(results[name, data], indent=1) + "\n")
+                file.write_text(json.dumps(results[name, data], indent=1) + "\n", encoding="utf-8")
     table = "\n".join(lines(results, config))
-    (config.runs / "table.md").write_text(table + "\n")
+    (config.runs / "table.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
@@ -174,6 +175,4 @@ def lines(results: Mapping[tuple[str, str], Mapping[str, Any]], config: Mixtures
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Mixtures, description=__doc__, prog="python -m experiments.gans.mixtures")))
+    print(main(parse(Mixtures, __doc__, "experiments.gans.mixtures")))

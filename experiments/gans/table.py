@@ -109,9 +109,9 @@ def main(config: Table) -> str:
                 ("--eval-every", every, "--checkpoint-every", every, "--extractor", str(config.extractor)),
                 ("--measured", str(config.measured)), width, row.arguments,
             )  # fmt: skip
-        results[row] = json.loads((out / "result.json").read_text())
+        results[row] = json.loads((out / "result.json").read_text(encoding="utf-8"))
     table = "\n".join(lines(results, ceiling(config)))
-    (config.runs / "table.md").write_text(table + "\n")
+    (config.runs / "table.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
@@ -139,6 +139,4 @@ def lines(results: Mapping[Row, Mapping[str, Any]], best: Mapping[str, float]) -
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Table, description=__doc__, prog="python -m experiments.gans.table")))
+    print(main(commands.parse(Table, __doc__, "experiments.gans.table")))

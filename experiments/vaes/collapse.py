@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.commands import parse
 from jaxgen import plotting
 from jaxgen.data import source
 from jaxgen.data.series import log_prob_of_chains
@@ -69,7 +70,7 @@ def main(config: Collapse) -> str:
     chosen = [name for name in REMEDIES if not config.only or name in config.only]
     results = {name: _result(name, folder, config) for name in chosen}
     table = "\n".join(_lines(results, config.data))
-    (folder / "table.md").write_text(table + "\n")
+    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
     divergences = {}
     for name in chosen:
         lines = [line for line in RunFolder(_folder(name, folder, config)).lines() if "valid/kl" in line]
@@ -86,7 +87,7 @@ def _result(name: str, folder: Path, config: Collapse) -> dict[str, Any]:
     out = _folder(name, folder, config)
     if not (out / "result.json").exists():
         _run(name, out, config)
-    return json.loads((out / "result.json").read_text())
+    return json.loads((out / "result.json").read_text(encoding="utf-8"))
 
 
 def arguments(name: str, steps: int) -> list[str]:
@@ -121,6 +122,4 @@ def _lines(results: Mapping[str, Mapping[str, Any]], data: str) -> Iterator[str]
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Collapse, description=__doc__, prog="python -m experiments.vaes.collapse")))
+    print(main(parse(Collapse, __doc__, "experiments.vaes.collapse")))

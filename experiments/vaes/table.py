@@ -26,6 +26,7 @@ import optax
 from flax import linen as nn
 
 from experiments.autoencoding import moments
+from experiments.commands import parse
 from experiments.spread import spread
 from experiments.vaes.iwae import STAGES, burda_schedule
 from jaxgen.contracts import Array, Variables
@@ -101,7 +102,7 @@ def main(config: Table) -> str:
     for cell in CELLS:
         file = config.runs / f"{cell.name.replace(' ', '').replace(',', '-')}.json"
         if file.exists():
-            results[cell] = json.loads(file.read_text())
+            results[cell] = json.loads(file.read_text(encoding="utf-8"))
             if results[cell]["settings"] != settings:
                 there = results[cell]["settings"]
                 raise ValueError(f"{file} is of {there}, not of {settings}: give other --runs, or remove it")
@@ -109,10 +110,10 @@ def main(config: Table) -> str:
             data = data or _data(config.mnist)
             results[cell] = {"settings": settings, **_result(cell, *data, config)}
             beside = file.with_suffix(".new")
-            beside.write_text(json.dumps(results[cell], indent=1) + "\n")
+            beside.write_text(json.dumps(results[cell], indent=1) + "\n", encoding="utf-8")
             beside.rename(file)
     table = "\n".join(_lines(results, config))
-    (config.runs / "table.md").write_text(table + "\n")
+    (config.runs / "table.md").write_text(table + "\n", encoding="utf-8")
     return table
 
 
@@ -173,6 +174,4 @@ def _lines(results: dict[Cell, dict[str, Any]], config: Table) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Table, description=__doc__, prog="python -m experiments.vaes.table")))
+    print(main(parse(Table, __doc__, "experiments.vaes.table")))

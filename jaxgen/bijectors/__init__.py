@@ -3,7 +3,7 @@
 from jaxgen.bijectors.act_norm import ActNorm
 from jaxgen.bijectors.autoregressive import MaskedAutoregressive
 from jaxgen.bijectors.batch_norm import BatchNorm
-from jaxgen.bijectors.bijector import Bijector
+from jaxgen.bijectors.bijector import Bijector, event_axes, sum_over_event, zero_log_det
 from jaxgen.bijectors.compose import Chain, Invert, OnHalf, Repeat, reverses
 from jaxgen.bijectors.coupling import Coupling, SharedHead, ZeroHead
 from jaxgen.bijectors.elementwise import (
@@ -19,4 +19,16 @@ from jaxgen.bijectors.scale import Scale
 from jaxgen.bijectors.spline import SplineTransformer, rational_quadratic_spline
 from jaxgen.bijectors.transformers import (
     AdditiveTransformer, AffineTransformer, LearnedBoundAffineTransformer, SigmoidAffineTransformer, Transformer,
+    split_parameters,
 )
+
+__all__ = [
+    "ActNorm", "AdditiveTransformer", "Affine", "AffineTransformer", "Alternate", "BatchNorm", "Bijector", "Chain",
+    "Checkerboard", "Coupling", "Elementwise", "Halves", "Invert", "InvertibleLinear", "LeakyReLU",
+    "LearnedBoundAffineTransformer", "LearnedPrior", "LogisticMixtureTransformer", "Logit", "MaskedAutoregressive",
+    "OnHalf", "Permute", "Probit", "Repeat", "Reshape", "Scale", "SharedHead", "Sigmoid",
+    "SigmoidAffineTransformer", "Softplus", "SplineTransformer", "Squeeze", "Tanh", "Transformer", "ZeroHead",
+    "event_axes", "factor_out", "rational_quadratic_spline", "reconstruction_error", "reverses", "split_parameters",
+    "sum_over_event", "zero_log_det",
+]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

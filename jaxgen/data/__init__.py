@@ -13,5 +13,7 @@ from jaxgen.data.splits import Splits, carve
 from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
-    "NAMED", "ArraySource", "DataError", "Paired", "RecordSource", "Source", "Splits", "Zipped", "attributes", "carve", "source",
+    "ArraySource", "DataError", "NAMED", "Paired", "RecordSource", "Source", "Splits", "Zipped", "attributes",
+    "carve", "source",
 ]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

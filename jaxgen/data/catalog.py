@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from jaxgen.data import checks, files, image_folder, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
@@ -32,9 +31,9 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     Raises:
         DataError: for unknown names, with the nearest ones, and for data that cannot be read or used.
     """
-    name, data_dir = checks.path("source", name), None if data_dir is None else checks.path("data_dir", data_dir)
-    name = os.fspath(name)
-    path = Path(data_dir or "").expanduser() / Path(name).expanduser()
+    name = checks.path("source", name)
+    folder = checks.location("data_dir", data_dir or "")
+    path = folder / os.path.expanduser(name)
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
         room = text if name.endswith(text.SUFFIXES) else files
         splits = room.load(path)

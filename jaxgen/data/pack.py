@@ -16,8 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.data import checks
 from jaxgen.data.errors import DataError
 from jaxgen.data.image_folder import ImageFiles, open_files
+from jaxgen.data.tfds import folder_of_sets
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 """By our names, those of TensorFlow Datasets."""
@@ -31,7 +33,7 @@ def pack(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     """
     import tensorflow_datasets as tfds
 
-    folder = Path(folder).expanduser()
+    folder = checks.location("folder", folder)
     name = name or re.sub(r"\W+", "_", folder.resolve().name.lower())
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise DataError(f"name {name!r} was given: small letters, digits and _, a letter first, are needed")
@@ -57,7 +59,7 @@ def pack(folder: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
                 yield i, row
 
     Folder.name = name
-    builder = Folder(data_dir=None if data_dir is None else os.path.expanduser(data_dir), file_format="array_record")
+    builder = Folder(data_dir=folder_of_sets(data_dir), file_format="array_record")
     if builder.is_prepared():
         raise DataError(f"{builder.data_dir} is there already: another --name or --data-dir is needed")
     builder.download_and_prepare()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxgen.data.errors import DataError
-from jaxgen.data.tfds import open_builder
+from jaxgen.data.tfds import folder_of_sets, open_builder
 
 
 def prepare(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
@@ -23,7 +23,7 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
     """
     if missing := [module for module in ("tensorflow", "importlib_resources") if not importlib.util.find_spec(module)]:
         raise DataError(f'preparing {name} needs {" and ".join(missing)}: run `pip install "jaxgen[tf]"`')
-    data_dir = None if data_dir is None else os.path.expanduser(data_dir)
+    data_dir = folder_of_sets(data_dir)
     if (kept := open_builder(name, data_dir)).is_prepared() and kept.info.file_format.value != "array_record":
         raise DataError(f"{name} is in {kept.data_dir} as {kept.info.file_format.value}: another --data-dir is needed")
     builder = open_builder(name, data_dir, file_format="array_record")
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    if hasattr(sys.stdout, "reconfigure"):  # a folder may have a name that the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     print(f"tfds:{name} is ready in {folder}")
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.data import checks
 from jaxgen.data.errors import DataError, near_misses, one_line
 from jaxgen.data.records import RecordSource, in_memory
 from jaxgen.data.splits import Splits, carve
@@ -24,7 +25,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
     Raises:
         DataError: for unknown names, sets that are not prepared in `data_dir`, or of features that are no batch.
     """
-    data_dir = None if data_dir is None else os.path.expanduser(data_dir)
+    data_dir = folder_of_sets(data_dir)
     builder = open_builder(name, data_dir)
     try:
         records = builder.as_data_source()
@@ -44,6 +45,13 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Splits:
         for split in ("train", "validation", "test")
     )
     return in_memory(carve(train, valid, test))
+
+
+def folder_of_sets(data_dir: str | os.PathLike[str] | None) -> str | None:
+    """An absolute path, with `~` expanded; an address such as `gs://...` as it is."""
+    if data_dir is None or "://" in (given := checks.path("data_dir", data_dir)):
+        return data_dir
+    return str(checks.location("data_dir", given))
 
 
 def open_builder(name: str, data_dir: str | None, **options: Any) -> Any:

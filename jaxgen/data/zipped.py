@@ -110,7 +110,7 @@ class Zipped:
         """All sources in order, up to the length of the shortest, with equally many examples of each in a batch, so
         that a mean over a batch has the same weight for each source. For evaluation.
         """
-        for i in range(0, len(self), whole("size", size, 1)):
+        for i in range(0, len(self), checks.whole("size", size, 1)):
             yield self.take(self._range(i, min(i + size, len(self))))
 
     def _range(self, start: int, stop: int) -> dict[str, Any]:

@@ -36,3 +36,4 @@ __all__ = [
     "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "self_bleu", "sliced_wasserstein",
     "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

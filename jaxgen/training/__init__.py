@@ -17,3 +17,4 @@ __all__ = [
     "evaluate", "fit", "fit_seeds", "init_state", "jit_step", "load", "make_mesh", "make_train_step", "many_steps",
     "pmap_step", "seed_folder",
 ]  # fmt: skip
+__dir__ = __all__.copy  # tab completion

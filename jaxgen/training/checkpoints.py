@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,32 +27,27 @@ from jaxgen.writing import writing
 
 DIGESTS = "digests.json"
 """By the path of each file of a checkpoint's pytrees and progress: its SHA-256."""
+Like = Callable[[int], Mapping[str, Any]]
 _NOTES = 2**18  # bytes of a checkpoint that are no numbers
 
 
 class Checkpoints:
-    """The checkpoints of one folder, the last `keep` of them; None keeps all.
+    """Writes the checkpoints of one folder and keeps the last `keep` of them; None keeps all. `restore` reads them.
 
-    Saving is asynchronous: it returns when the arrays are copied, or where there are several processes, when it is done.
+    Saving is asynchronous: it returns when the arrays are copied, or with several processes, when they are written.
     Use as a context manager, or call `close`.
-
-    Args:
-        read_only: only read, as from a run that another process is at: nothing is saved, tidied up or removed.
     """
 
-    def __init__(self, folder: Path, keep: int | None = None, *, read_only: bool = False):
-        import orbax.checkpoint as ocp
-
-        # what fails is raised, in a sentence; its log is pages long
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self._ocp = ocp
-        self.folder, self.read_only = Path(folder).absolute(), read_only
+    def __init__(self, folder: Path, keep: int | None = None):
+        self._ocp = _orbax()
+        self.folder = Path(folder).absolute()
         self._saving: int | None = None
-        ways = dict(read_only=True) if read_only else dict(max_to_keep=keep, cleanup_tmp_directories=True)
-        written = ocp.AsyncOptions(post_finalization_callback=self._written)
-        options = ocp.CheckpointManagerOptions(async_options=written, **ways)
+        written = self._ocp.AsyncOptions(post_finalization_callback=self._written)
+        options = self._ocp.CheckpointManagerOptions(
+            async_options=written, max_to_keep=keep, cleanup_tmp_directories=True
+        )
         with writing(self.folder):
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            self._manager = self._ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -70,10 +66,6 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             finally:
                 self._manager.close()
-
-    def steps(self) -> list[int]:
-        """Steps of the checkpoints there are, oldest first."""
-        return sorted(self._manager.all_steps())
 
     def save(self, step: int, trees: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Saves pytrees of arrays by name, and a JSON mapping; does nothing where this step is saved already.
@@ -111,41 +103,81 @@ class Checkpoints:
         with writing(self.folder / str(self._saving)):
             self._manager.wait_until_finished()
 
-    def restore(
-        self, like: Callable[[int], Mapping[str, Any]], at_most: int | None = None
-    ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-        """The newest whole checkpoint as `(step, trees, progress)`, or None where there is none.
+    def restore(self, like: Like, at_most: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+        """As the function `restore`; removes the checkpoints that could not be read once an older one was."""
+        restored = restore(self.folder, like, at_most)
+        if restored is not None:
+            for unreadable in self._manager.all_steps():
+                if restored[0] < unreadable and (at_most is None or unreadable <= at_most):
+                    self._manager.delete(unreadable)
+        return restored
 
-        Args:
-            like: from a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; not
-                all that was saved need be asked for.
-            at_most: the last step that will do.
 
-        A checkpoint that cannot be read, or is not what its digests say, is passed over with a warning that names it, and
-        removed once an older one was read in its place.
+def steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a folder, oldest first."""
+    try:
+        return sorted(int(name) for name in os.listdir(folder) if re.fullmatch("[0-9]+", name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
-        Raises:
-            ValueError: there are checkpoints and none can be read.
-        """
-        args = self._ocp.args
-        unreadable = {}
-        for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
-            items = {name: args.StandardRestore(tree) for name, tree in like(step).items()}
-            try:
-                on_first_process(lambda: check_digests(self.folder / str(step)))
-                got = self._manager.restore(step, args=args.Composite(**items, progress=args.JsonRestore()))
-            except Exception as error:  # whatever Orbax raises for a folder that is not whole
-                unreadable[step] = str(error).strip().split("\n")[0][:200]
-                continue
-            for broken, reason in unreadable.items():
-                name = str(self.folder / str(broken))
+
+def restore(
+    folder: Path, like: Like, at_most: int | None = None
+) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    """The newest whole checkpoint in a folder as `(step, trees, progress)`, or None if there are no checkpoints.
+
+    Only reads. A run may save and remove checkpoints meanwhile: when one vanishes while it is read, the newest one that
+    is there by then is taken.
+
+    Args:
+        like: maps a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; may be a
+            part of what was saved.
+        at_most: the last step to consider.
+
+    A checkpoint that cannot be read, or differs from its digests, is skipped in favour of the previous one, with a
+    warning that names it.
+
+    Raises:
+        ValueError: there are checkpoints and none can be read.
+    """
+    folder, unreadable = Path(folder).absolute(), {}
+    while left := [step for step in steps(folder) if step not in unreadable and (at_most is None or step <= at_most)]:
+        step = left[-1]
+        try:
+            trees, progress = _read(folder / str(step), like(step))
+        except Exception as error:  # whatever Orbax raises for a folder that is damaged or being removed
+            unreadable[step] = str(error).strip().split("\n")[0][:200]
+            continue
+        for broken in sorted(set(unreadable) & set(steps(folder)), reverse=True):
+            # an older one is being removed by its run
+            if broken > step:
+                name, reason = folder / str(broken), unreadable[broken]
                 warnings.warn(f"checkpoint {name} cannot be read ({reason}); went back to step {step}", stacklevel=2)
-                if not self.read_only:
-                    self._manager.delete(broken)
-            return step, {name: got[name] for name in items}, got["progress"]
-        if unreadable:
-            raise ValueError(f"no checkpoint in {self.folder} can be read: {unreadable}")
-        return None
+        return step, trees, progress
+    if unreadable:
+        raise ValueError(f"no checkpoint in {folder} can be read: {unreadable}")
+    return None
+
+
+def _read(checkpoint: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pytrees by name, and progress; raises what it finds."""
+    ocp = _orbax()
+    on_first_process(lambda: check_digests(checkpoint))
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        restore = ocp.args.StandardRestore
+        trees = {name: reader.restore(checkpoint / name, args=restore(tree)) for name, tree in like.items()}
+    progress = json.loads((checkpoint / "progress" / "metadata").read_bytes())
+    # TensorStore reads zeros where a chunk is missing: the files must still be there after they were read
+    on_first_process(lambda: check_digests(checkpoint, contents=False))
+    return trees, progress
+
+
+def _orbax() -> Any:
+    import orbax.checkpoint as ocp
+
+    # errors are raised, in a sentence; Orbax's log of them is pages long
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    return ocp
 
 
 def write_digests(folder: Path) -> None:
@@ -153,26 +185,29 @@ def write_digests(folder: Path) -> None:
     # Orbax has notes of its own beside the pytrees, which it goes on writing
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.parent != folder)
     digests = {file.relative_to(folder).as_posix(): _digest(file) for file in files}
-    (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n")
+    (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
-def check_digests(folder: Path) -> None:
-    """A checkpoint without digests, of a version that did not write them, is accepted.
+def check_digests(folder: Path, contents: bool = True) -> None:
+    """Compares the files of a checkpoint with its digests.
+
+    Args:
+        contents: False: only that the files are there.
 
     Raises:
-        ValueError: a file of the checkpoint is missing or is not what it was; the message names it.
+        ValueError: a file of the checkpoint, or the digests themselves, are missing or damaged; the message names it.
     """
-    file = folder / DIGESTS
-    if not file.exists():
-        return
     try:
-        digests = dict(json.loads(file.read_bytes()))
+        digests = dict(json.loads((folder / DIGESTS).read_bytes()))
+    except FileNotFoundError:
+        # written with every checkpoint: without them it is being removed
+        raise ValueError(f"{DIGESTS} is missing") from None
     except ValueError:
         raise ValueError(f"{DIGESTS} is damaged") from None
     for name, digest in digests.items():
         if not (folder / name).is_file():
             raise ValueError(f"{name} is missing")
-        if _digest(folder / name) != digest:
+        if contents and _digest(folder / name) != digest:
             raise ValueError(f"{name} is damaged")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.contracts import Model
+from jaxgen.data import checks
 from jaxgen.data.errors import one_line
 from jaxgen.training.description import describe
 from jaxgen.writing import writing
@@ -31,7 +32,7 @@ class RunFolder:
     """`config.json`, `model.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `best/` and `samples/` of a run."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = checks.location("out", path)
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
         self.samples = self.path / "samples"
@@ -96,7 +97,7 @@ class RunFolder:
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`."""
         file = self.path / "metrics.jsonl"
-        with writing(file), open(file, "a") as stream:
+        with writing(file), open(file, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(finite(line)) + "\n")
 
     def cut(self, step: int, evaluated: bool = True) -> None:
@@ -113,7 +114,7 @@ class RunFolder:
     def lines(self) -> list[dict[str, Any]]:
         """The whole lines of `metrics.jsonl`."""
         file, lines = self.path / "metrics.jsonl", []
-        for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
             with contextlib.suppress(json.JSONDecodeError):
                 lines.append(json.loads(line))
         return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
@@ -125,7 +126,7 @@ class RunFolder:
         """Writes beside and renames, so that a file is always whole."""
         file, beside = self.path / name, self.path / f".{name}.new"
         with writing(file):
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
             os.replace(beside, file)
 
 
@@ -136,7 +137,7 @@ def read_json(file: Path) -> dict[str, Any]:
         ValueError: it is damaged, or holds something else than a mapping.
     """
     try:
-        value = json.loads(file.read_text())
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read as JSON: {one_line(error)}") from error
     if not isinstance(value, dict):

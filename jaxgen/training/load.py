@@ -13,10 +13,10 @@ from flax.errors import FlaxError
 from jaxgen.contracts import Model
 from jaxgen.data import checks
 from jaxgen.data.errors import one_line
-from jaxgen.training.trained import TrainedModel
-from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.checkpoints import restore
 from jaxgen.training.description import build
 from jaxgen.training.folder import read_json
+from jaxgen.training.trained import TrainedModel
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "bfloat16", "float32", "float64")
 _LONGEST = 1 << 31
@@ -26,12 +26,12 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     """The model of a run, bound to its trained variables: `load("runs/x").sample(key, 16)`.
 
     Args:
-        folder: a run's folder.
+        folder: a run's folder; `~` is expanded.
         model: the run's model, needed where it has parts that are not this package's.
         which: the best variables by validation, or the last checkpoint's averages; the latter where there is no best.
 
-    Where the best variables cannot be read, a warning says so and the last checkpoint stands in for them. Only reads: the
-    run may be going on.
+    If the best variables cannot be read, a warning says so and the last checkpoint is taken instead. Only reads, also while
+    the run goes on: a checkpoint that the run removes during the read is replaced by the newest one.
 
     Raises:
         FileNotFoundError: no run there, or none that has saved yet.
@@ -39,7 +39,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     """
     if which not in ("best", "last"):
         raise ValueError(f"which={which!r} was given: 'best' or 'last' is needed")
-    folder = Path(checks.path("folder", folder))
+    folder = checks.location("folder", folder)
     file = folder / "model.json"
     if not file.exists():
         seeds = sorted(path.parent.name for path in folder.glob(f"seed-*/{file.name}"))
@@ -62,8 +62,7 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     for place in ("best", "checkpoints") if which == "best" else ("checkpoints",):
         if (folder / place).is_dir():
             try:
-                with Checkpoints(folder / place, read_only=True) as saved:
-                    restored = saved.restore(lambda step: {"average": variables})
+                restored = restore(folder / place, lambda step: {"average": variables})
             except ValueError as error:
                 unreadable.append(str(error))
                 continue

@@ -69,7 +69,8 @@ def fit(
             A resumed run goes on from its checkpoint instead.
         metrics: of the validation split, compiled, beside the model's own; `monitor` may name one of them.
         host_metrics: of the trained model so far, computed on the host at each evaluation.
-        out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory.
+        out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory. `~` is expanded,
+            and a relative path is resolved when training begins.
         resume: continue the run in `out` if there is one; the result is the same bit for bit as without interruption.
         overwrite: replace the run in `out`.
         progress: show a bar.
@@ -84,7 +85,7 @@ def fit(
         Interrupted: by a signal, after saving; without a folder, the variables so far are returned instead.
     """
     settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
-    folders = (None if out is None else Path(out),)
+    folders = (None if out is None else checks.location("out", out),)
     run = Run(model, phases, valid, (settings,), folders, metrics, host_metrics, start, progress)
     return run.go(resume=resume, overwrite=overwrite)[0]
 
@@ -130,7 +131,7 @@ def fit_seeds(
         raise ValueError(f"`seeds` must be one or more distinct integers, got {seeds}")
     if settings.parallel == "pmap":
         raise ValueError('seeds side by side need parallel="jit", got "pmap"')
-    if out is not None and (Path(out) / "config.json").exists():
+    if out is not None and (checks.location("out", out) / "config.json").exists():
         raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
     each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
     folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
@@ -140,7 +141,7 @@ def fit_seeds(
 
 def seed_folder(out: str | Path, seed: int) -> Path:
     """Where `fit_seeds` keeps the run of a seed."""
-    return Path(out) / f"seed-{seed}"
+    return checks.location("out", out) / f"seed-{seed}"
 
 
 def _resolve(

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from jaxgen.training.folder import RunFolder
+from jaxgen.writing import printable
 
 
 class Sums:
@@ -69,6 +70,7 @@ class Reporter:
             self._writer = SummaryWriter
 
     def __enter__(self) -> Reporter:
+        self._terminal = sys.stdout  # a bar replaces it by a stream without an encoding
         if self._writer is not None:
             self._events = self._writer(str(self.folder.path / "tensorboard"))
         if self.progress:
@@ -104,6 +106,7 @@ class Reporter:
         rate = self.rate()
         speed = [f"{rate:.4g} steps/s"] if rate else []
         said = "  ".join([*(f"{play} {loss:.4g}" for play, loss in losses.items()), *speed])
+        said = printable(said, self._terminal)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=said)
         elif (now := time.monotonic()) - self._shown > 10 or step == self.steps:
@@ -130,6 +133,6 @@ class Reporter:
     def say(self, text: str) -> None:
         """Prints a sentence without breaking the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(printable(text, self._terminal), highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text, sys.stderr), file=sys.stderr, flush=True)

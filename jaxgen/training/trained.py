@@ -37,11 +37,11 @@ class HashableStatic:
 
 
 class TrainedModel:
-    """A model bound to variables: its methods without their first argument, compiled once for each shape.
+    """A model with its trained variables: the model's methods without `variables`, compiled once for each shape.
 
-    `bound.sample(key, 16)`, `bound.log_prob(x, key)`, and whatever else the model offers: `encode`, `reconstruct`, ...
-    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Lists are arrays. Attributes
-    that are no methods are the model's own: `bound.bijector`.
+    `trained.sample(key, 16)`, `trained.log_prob(x, key)`, and the model's other methods: `encode`, `reconstruct`, ...
+    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Lists become arrays. Methods
+    that do not take variables and other attributes are the model's own: `trained.bijector`.
 
     Attributes:
         model: the description.
@@ -59,7 +59,7 @@ class TrainedModel:
         if name.startswith("_"):
             raise AttributeError(name)
         method = getattr(self.model, name)
-        if not inspect.ismethod(method):
+        if not inspect.ismethod(method) or next(iter(inspect.signature(method).parameters), None) != "variables":
             return method
 
         @functools.wraps(method)
@@ -71,6 +71,10 @@ class TrainedModel:
             return _call(HashableStatic(self.model), name, fixed, traced)
 
         return bound
+
+    def __dir__(self) -> list[str]:
+        """Tab completion offers the model's public names too."""
+        return sorted({*super().__dir__(), *(name for name in dir(self.model) if not name.startswith("_"))})
 
 
 def _argument(name: str, value: Any) -> Any:

@@ -25,7 +25,7 @@ from jaxgen.models.vaes.vae import VAE
 from jaxgen.models.vaes.vq_vae import residual_vq_vae
 from jaxgen.nets import MLP
 from jaxgen.nets.conditioning import Concatenate, Hadamard, Projection
-from jaxgen.training.bound import Bound
+from jaxgen.training.trained import TrainedModel
 from tests.bijectors.tools import randomise
 from tests.malformed import refused
 
@@ -132,7 +132,7 @@ CALLS = {
 def test_a_trained_model_takes_lists_as_arrays(name):
     build, methods = CALLS[name]
     model = build()
-    trained = Bound(model, ready(model, {"x": X, "context": CONTEXT}))
+    trained = TrainedModel(model, ready(model, {"x": X, "context": CONTEXT}))
     for method, argument in methods.items():
         call = getattr(trained, method)
         expected = call(**{argument: X}, context=CONTEXT)
@@ -147,7 +147,7 @@ def test_a_trained_model_takes_lists_as_arrays(name):
 
 def test_a_boolean_of_numpy_is_a_python_one():
     model = dense_vae((2,), 2, (3,))
-    trained = Bound(model, ready(model, {"x": X}))
+    trained = TrainedModel(model, ready(model, {"x": X}))
     np.testing.assert_array_equal(trained.sample(KEY, 2, means=np.True_), trained.sample(KEY, 2, means=True))
 
 

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from jaxgen.training import Phase, load
-from jaxgen.training.checkpoints import Checkpoints
+from jaxgen.training.checkpoints import steps
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.run import Run
 from tests.training.runs import SETTINGS, STEPS, game, train
@@ -47,8 +47,7 @@ def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
-    with Checkpoints(killed / "checkpoints") as saved:
-        assert saved.steps() and 0 < max(saved.steps()) < kill_at
+    assert steps(killed / "checkpoints") and 0 < max(steps(killed / "checkpoints")) < kill_at
     train(kind, killed, resume=True)
     train(kind, undisturbed)
     (state, progress), (expected, expected_progress) = final_state(kind, killed), final_state(kind, undisturbed)

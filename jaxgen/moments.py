@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -19,7 +17,7 @@ def channel_moments(x: Array, enough: int = 16) -> tuple[Array, Array]:
 
     Gradients go through the mean and v, not through V.
     """
-    axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+    axes = tuple(range(x.ndim - 1))
     # centred twice, since the mean of equal numbers may differ from them
     rough = jax.lax.stop_gradient(x.mean(axes))
     offset = x - rough
@@ -27,5 +25,6 @@ def channel_moments(x: Array, enough: int = 16) -> tuple[Array, Array]:
     constant = own <= (4 * jnp.finfo(x.dtype).eps * rough) ** 2
     among, between = jax.lax.stop_gradient((jnp.where(constant, 0, own).mean(), mean.var()))
     pooled = jnp.where(among > 0, among, jnp.where(between > 0, between, 1))
-    weight = 1 if count >= enough else (count - 1) / (enough - 1)
+    # counted in the array: its shape may be symbolic
+    weight = 1 if enough == 1 else jnp.minimum((jnp.ones_like(x[..., 0]).sum() - 1) / (enough - 1), 1)
     return mean, jnp.where(constant, pooled, weight * own + (1 - weight) * pooled)

@@ -84,6 +84,8 @@ FLOWS = {
     "neural_spline_autoregressive": neural_spline_autoregressive(2, 1, (3,)),
 }
 BIJECTORS |= {name: (flow.bijector, flow.base.event_shape) for name, flow in FLOWS.items()}
+CONVOLUTIONAL = ("Coupling, image", "real_nvp_image", "glow")
+"""JAX asks for an output sharding in the gradient of a convolution with explicit axes."""
 
 
 def shaped(shape, *axes, dtype=jnp.float32):
@@ -115,8 +117,10 @@ def bijectors():
                 def slope(x, variables, context, both=both):
                     return jax.grad(lambda x: sum(jnp.sum(a**2) for a in both(variables, x, context)))(x)
 
-                def sharded(variables=variables, x=x, context=context, both=both, slope=slope):
-                    out = jax.eval_shape(lambda *a: (*both(*a), slope(a[1], a[0], a[2])), variables, x, context)
+                def sharded(name=name, variables=variables, x=x, context=context, both=both, slope=slope):
+                    out = jax.eval_shape(both, variables, x, context)
+                    if name not in CONVOLUTIONAL:
+                        out = *out, jax.eval_shape(slope, x, variables, context)
                     assert all(a.sharding.spec[0] == "batch" for a in out), [a.sharding.spec for a in out]
 
                 def per_device(variables=variables, x=x, context=context, both=both, slope=slope):
@@ -185,7 +189,7 @@ def models():
                 inputs = x if method != "decode" else points
                 kind = "" if context is None else f", context of {context.shape[0]}"
                 # JAX asks for an output sharding: of latents that are not divided beside a context that is, of look-ups
-                unresolved = method == "sample" and ", context of 8" in kind or (name, method) == ("vq-vae", "log_prob")
+                unresolved = method == "sample" and ", context of 8" in kind or name in ("vq-vae", "quantized sequence vae")
                 if not unresolved:
                     yield f"{name}, {method}{kind}, explicit", lambda s=sharded, x=inputs: s(x=x)
                 yield f"{name}, {method}{kind}, shard_map", lambda d=per_device, x=inputs: d(x=x)

@@ -33,7 +33,9 @@ def sharded(x: jax.Array) -> jax.Array:
     return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
 
 
-def full_rows(x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None) -> jax.Array:
+def full_rows(
+    x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None
+) -> jax.Array:
     """An array [B, *shape] filled with `value`, its first axis sharded as that of x [B, ...]; x's dtype by default.
 
     `jnp.full((B, *shape), value)` would be replicated: loops refuse it as a carry under explicit sharding and in

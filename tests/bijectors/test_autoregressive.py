@@ -262,5 +262,5 @@ def test_names_what_does_not_fit():
         affine(order="sideways").init(key, x)
     with pytest.raises(ValueError, match="at least one unit"):
         affine((3, 0)).init(key, x)
-    with pytest.raises(ValueError, match=r"context has shape \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"one row or 3, got shape \(2, 5\)"):
         affine().init(key, x, jnp.zeros((2, 5)))

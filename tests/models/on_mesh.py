@@ -84,10 +84,13 @@ FLOWS = {
     "neural_spline_autoregressive": neural_spline_autoregressive(2, 1, (3,)),
 }
 BIJECTORS |= {name: (flow.bijector, flow.base.event_shape) for name, flow in FLOWS.items()}
+CONVOLUTIONAL = ("Coupling, image", "real_nvp_image", "glow")
+"""JAX asks for an output sharding in the gradient of a convolution with explicit axes."""
 
 
 def shaped(shape, *axes, dtype=jnp.float32):
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(MESH, P(*axes, *(None,) * (len(shape) - len(axes)))))
+    spec = P(*axes, *(None,) * (len(shape) - len(axes)))
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(MESH, spec))
 
 
 def replicated(tree):
@@ -115,8 +118,10 @@ def bijectors():
                 def slope(x, variables, context, both=both):
                     return jax.grad(lambda x: sum(jnp.sum(a**2) for a in both(variables, x, context)))(x)
 
-                def sharded(variables=variables, x=x, context=context, both=both, slope=slope):
-                    out = jax.eval_shape(lambda *a: (*both(*a), slope(a[1], a[0], a[2])), variables, x, context)
+                def sharded(name=name, variables=variables, x=x, context=context, both=both, slope=slope):
+                    out = jax.eval_shape(both, variables, x, context)
+                    if name not in CONVOLUTIONAL:
+                        out = *out, jax.eval_shape(slope, x, variables, context)
                     assert all(a.sharding.spec[0] == "batch" for a in out), [a.sharding.spec for a in out]
 
                 def per_device(variables=variables, x=x, context=context, both=both, slope=slope):
@@ -143,8 +148,10 @@ def models():
     """Methods of models, on divided rows and with a key of each device."""
     points, codes = shaped((ROWS, 2), "batch"), shaped((ROWS, 3), "batch")
     series, image = shaped((ROWS, 3, 1), "batch"), shaped((ROWS, 8, 8, 1), "batch", dtype=jnp.uint8)
-    quantized = QuantizedSequenceVAE(RecurrentEncoder(3), CausalDecoder(3, (1, 2)), (3, 1), 2, recurrent_vae((3, 1)).likelihood)
+    causal, likelihood = CausalDecoder(3, (1, 2)), recurrent_vae((3, 1)).likelihood
+    quantized = QuantizedSequenceVAE(RecurrentEncoder(3), causal, (3, 1), 2, likelihood)
     vq_vae = residual_vq_vae((8, 8, 1), 4, 2, 4, 1, 2, prior_width=4, prior_blocks=1)
+    film = gan(generator_condition=Hadamard(), critic_condition=Projection())
     given = {
         "flow": (FLOWS["real_nvp_vector"], points, ("log_prob", "encode", "decode", "sample")),
         "integer flow": (FLOWS["maf_image"], shaped((ROWS, *PIXELS), "batch", dtype=jnp.uint8), ("log_prob", "sample")),
@@ -153,7 +160,7 @@ def models():
         "quantized sequence vae": (quantized, series, ("log_prob", "reconstruct", "sample")),
         "vq-vae": (vq_vae, image, ("log_prob", "sample")),
         "gan": (gan(), points, ("score", "decode", "sample")),
-        "FiLM": (gan(generator_condition=Hadamard(), critic_condition=Projection()), points, ("score", "decode", "sample")),
+        "FiLM": (film, points, ("score", "decode", "sample")),
     }
     for name, (model, x, methods) in given.items():
         if sys.argv[2:] and name not in sys.argv[2:]:
@@ -185,7 +192,8 @@ def models():
                 inputs = x if method != "decode" else points
                 kind = "" if context is None else f", context of {context.shape[0]}"
                 # JAX asks for an output sharding: of latents that are not divided beside a context that is, of look-ups
-                unresolved = method == "sample" and ", context of 8" in kind or (name, method) == ("vq-vae", "log_prob")
+                unresolved = name in ("vq-vae", "quantized sequence vae")
+                unresolved = unresolved or (method == "sample" and kind == ", context of 8")
                 if not unresolved:
                     yield f"{name}, {method}{kind}, explicit", lambda s=sharded, x=inputs: s(x=x)
                 yield f"{name}, {method}{kind}, shard_map", lambda d=per_device, x=inputs: d(x=x)

@@ -104,9 +104,8 @@ def test_methods_of_rows_are_exported_with_a_symbolic_batch(name):
     variables = ready(model, {"x": x, "label": np.zeros(3, int)})
     for method in methods:
         given = (KEY,) if method in ("log_prob", "encode") else ()
-        made = rows_of(
-            lambda x, method=method, given=given: getattr(model, method)(variables, x, *given), SYMBOLIC, event, jnp.uint8
-        )
+        call = getattr(model, method)
+        made = rows_of(lambda x, call=call, given=given: call(variables, x, *given), SYMBOLIC, event, jnp.uint8)
         assert made.out_avals[0].shape[:1] == SYMBOLIC
 
 
@@ -187,7 +186,8 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
         once, repeated = jax.jit(lambda c, call=call: (call(c), call(jnp.repeat(c, 8, 0))))(one)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), once, repeated)
         for rows in 0, 4:
-            refused(lambda call=call, rows=rows: jax.eval_shape(call, np.zeros((rows, 3), np.float32)), "context", "one row or 8")
+            few = np.zeros((rows, 3), np.float32)
+            refused(lambda call=call, few=few: jax.eval_shape(call, few), "context", "one row or 8")
         refused(lambda call=call: jax.eval_shape(call, labels), "context", "jax.nn.one_hot")
 
 

@@ -142,8 +142,8 @@ class GAN:
         Raises:
             ValueError: rows that cannot be packed.
         """
-        if jnp.shape(batch["x"])[0] % self.packing:
-            raise ValueError(f"{jnp.shape(batch['x'])[0]} rows cannot be packed by {self.packing}: choose another batch_size")
+        if (n := jnp.shape(batch["x"])[0]) % self.packing:
+            raise ValueError(f"{n} rows cannot be packed by {self.packing}: choose another batch_size")
         z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
         real = self._scaled(batch["x"])
         context = context_rows(batch.get("context"), real)

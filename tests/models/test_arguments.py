@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import export
 
+from jaxgen.contracts import Clock
 from jaxgen.bijectors import Affine, Chain, Coupling, MaskedAutoregressive, Permute, Repeat, Reshape
 from jaxgen.bijectors.transformers import AffineTransformer, SigmoidAffineTransformer
 from jaxgen.distributions.normal import Normal
@@ -176,7 +177,7 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
     calls = {
         "sample": lambda c: model.sample(variables, KEY, 8, c),
         "decode": lambda c: model.decode(variables, X, c),
-        "loss": lambda c: [p.loss(variables, {"x": x, "context": c}, KEY, 0).value for p in model.plays().values()],
+        "loss": lambda c: [p.loss(variables, {"x": x, "context": c}, KEY, Clock()).value for p in model.plays().values()],
     }
     for method, rated in (("log_prob", (x, KEY)), ("encode", (x, KEY)), ("score", (x,))):
         if hasattr(model, method) and not (isinstance(model, AAE) and method == "encode"):

@@ -144,7 +144,7 @@ def test_a_seed_that_explodes_is_told_by_its_folder(tmp_path):
 
 def test_what_cannot_be_is_refused(tmp_path):
     for seeds in ((), (1, 1)):
-        with pytest.raises(ValueError, match="seeds="):
+        with pytest.raises(ValueError, match="`seeds` must be"):
             fit_seeds(Duel(), points(96, 0), SETTINGS, seeds=seeds)
     with pytest.raises(ValueError, match="pmap"):
         fit_seeds(Duel(), points(96, 0), replace(SETTINGS, parallel="pmap"), seeds=(0, 1))

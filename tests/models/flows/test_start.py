@@ -46,7 +46,7 @@ def test_trains_through_a_constant_column(name):
 
             def loss(params):
                 output = flow.loss({"flow": {**variables["flow"], "params": params}}, {"x": x}, key, None)
-                return output.value, output.state.get("flow", {})
+                return output.value, output.statistics.get("flow", {})
 
             params = variables["flow"]["params"]
             (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(params)

@@ -8,10 +8,10 @@ run: .venv/installed
 	$(BIN)/python -m experiments.flows.real_nvp --out runs/first --overwrite
 
 test: .venv/tested
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/tested
-	$(BIN)/python -m pytest -n 2 -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
 # writes the notebooks' pictures anew
 notebooks: .venv/tested

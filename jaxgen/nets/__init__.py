@@ -1,17 +1,19 @@
 from jaxgen.convolution import Conv, UpConv
 from jaxgen.nets.attention import SelfAttention
 from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
-from jaxgen.nets.conditioning import Concatenate, Hadamard, Ignore, Projection
+from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.convolutional import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
-from jaxgen.nets.discrimination import GaussianNoise, Maxout, MinibatchDiscrimination, NoisyMLP, WeightNormDense
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.joint import Joint
+from jaxgen.nets.maxout import Maxout
+from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
+from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder

@@ -1,11 +1,10 @@
-"""Adversarial networks."""
+"""Generative adversarial networks."""
 
-from jaxgen.models.gans.acgan import ACGAN
-from jaxgen.models.gans.began import BEGAN
-from jaxgen.models.gans.bottleneck import BottleneckGAN
-from jaxgen.models.gans.criteria import (
+from jaxgen.models.gans.adversarial_losses import (
+    AdversarialLoss,
     BoundarySeeking,
     Energy,
+    Equilibrium,
     FDivergence,
     Hinge,
     ImportanceWeighted,
@@ -14,12 +13,25 @@ from jaxgen.models.gans.criteria import (
     NonSaturating,
     Wasserstein,
 )
-from jaxgen.models.gans.ebgan import EBGAN
+from jaxgen.models.gans.began import BEGAN
+from jaxgen.models.gans.bottleneck import Bottleneck
+from jaxgen.models.gans.class_loss import ClassLoss
+from jaxgen.models.gans.ebgan import EBGAN, PullingAway
 from jaxgen.models.gans.gan import GAN
-from jaxgen.models.gans.infogan import InfoGAN
+from jaxgen.models.gans.information import Information
 from jaxgen.models.gans.localized import LocalizedGAN
-from jaxgen.models.gans.optimizers import Adam, ClippedRMSProp
+from jaxgen.models.gans.networks import CriticOutput
+from jaxgen.models.gans.penalties import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy, Penalty
 from jaxgen.models.gans.proximal import Proximal
-from jaxgen.models.gans.regularizers import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
 from jaxgen.models.gans.semi_supervised import SemiSupervisedGAN
-from jaxgen.models.gans.wgan_gp import dense_wgan_gp, residual_networks, residual_wgan_gp, wgan_gp
+from jaxgen.models.gans.terms import ForwardPass, Term
+from jaxgen.models.gans.wgan import WGAN, rmsprop
+from jaxgen.models.gans.wgan_gp import WGANGP, dense_wgan_gp, residual_networks, residual_wgan_gp
+
+__all__ = [
+    "BEGAN", "DRAGAN", "EBGAN", "GAN", "R1", "R2", "WGAN", "WGANGP", "AdversarialLoss", "Bottleneck", "BoundarySeeking",
+    "ClassLoss", "Consistency", "CriticOutput", "Energy", "Equilibrium", "FDivergence", "ForwardPass", "GradientPenalty",
+    "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares", "LocalizedGAN", "Minimax", "NonSaturating",
+    "Penalty", "Proximal", "PullingAway", "SemiSupervisedGAN", "Term", "Wasserstein", "dense_wgan_gp",
+    "residual_networks", "residual_wgan_gp", "rmsprop",
+]  # fmt: skip

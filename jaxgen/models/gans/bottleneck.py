@@ -76,9 +76,9 @@ class Bottleneck(Term):
     def critic_layer(self, deterministic: bool) -> nn.Module:
         return GaussianCode(self.code_dim, deterministic)
 
-    def critic_loss(self, forward: ForwardPass) -> LossOutput:
-        beta = forward.variables["critic"]["dual"]["beta"]
-        kl = jnp.concatenate([forward.on_real.extras["kl"], forward.on_fake.extras["kl"]])
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
+        beta = computed.variables["critic"]["dual"]["beta"]
+        kl = jnp.concatenate([computed.on_real.extras["kl"], computed.on_fake.extras["kl"]])
         value = bottleneck(kl, beta, self.information)
         after = next_dual(beta, kl, self.information, self.dual_rate)
         return LossOutput(value, {"kl": kl.mean(), "beta": beta}, memory={"critic": {"dual": {"beta": after}}})

@@ -24,6 +24,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.gans.networks import CriticOutput
 from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
+from jaxgen.models.players import forward
 from jaxgen.nets.heads import VectorHead
 
 if TYPE_CHECKING:
@@ -69,20 +70,20 @@ class ClassLoss(Term):
     def players(self, play: str) -> tuple[str, ...]:
         return ("classifier",) if play == "critic" else ()
 
-    def critic_loss(self, forward: ForwardPass) -> LossOutput:
-        labels = forward.context.argmax(-1)
-        outputs = {"class_real": forward.on_real, "class_fake": forward.on_fake}
-        losses = {name: class_loss(self.logits(forward.variables, output), labels) for name, output in outputs.items()}
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
+        labels = computed.context.argmax(-1)
+        outputs = {"class_real": computed.on_real, "class_fake": computed.on_fake}
+        losses = {name: class_loss(self.logits(computed.variables, output), labels) for name, output in outputs.items()}
         return LossOutput(self.weight * sum(losses.values()), losses)
 
-    def generator_loss(self, forward: ForwardPass) -> LossOutput:
-        loss = class_loss(self.logits(forward.variables, forward.on_fake), forward.context.argmax(-1))
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
+        loss = class_loss(self.logits(computed.variables, computed.on_fake), computed.context.argmax(-1))
         weight = self.weight if self.generator_weight is None else self.generator_weight
         return LossOutput(weight * loss, {"class": loss})
 
-    def evaluate(self, forward: ForwardPass) -> Mapping[str, Array]:
-        labels, outputs = forward.context.argmax(-1), {"accuracy": forward.on_real, "fake_accuracy": forward.on_fake}
-        return {name: (self.logits(forward.variables, o).argmax(-1) == labels).mean() for name, o in outputs.items()}
+    def evaluate(self, computed: ForwardPass) -> Mapping[str, Array]:
+        labels, outputs = computed.context.argmax(-1), {"accuracy": computed.on_real, "fake_accuracy": computed.on_fake}
+        return {name: (self.logits(computed.variables, o).argmax(-1) == labels).mean() for name, o in outputs.items()}
 
     def classify(self, variables: Variables, output: CriticOutput) -> Array:
         """log p(c|x), [B, num_classes], from `GAN.critic_output` for x."""
@@ -90,7 +91,7 @@ class ClassLoss(Term):
 
     def logits(self, variables: Variables, output: CriticOutput) -> Array:
         """The classifier's logits, [B, num_classes]."""
-        return self._classifier.apply(variables["classifier"], output.features)
+        return forward(self._classifier, variables["classifier"], output.features)[0]
 
     @property
     def _classifier(self) -> nn.Module:

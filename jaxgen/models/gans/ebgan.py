@@ -62,8 +62,8 @@ class PullingAway(Term):
 
     weight: float = 0.1
 
-    def generator_loss(self, forward: ForwardPass) -> LossOutput:
-        features = forward.on_fake.features
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
+        features = computed.on_fake.features
         value = pulling_away(features.reshape(len(features), -1))
         return LossOutput(self.weight * value, {"pulling_away": value})
 

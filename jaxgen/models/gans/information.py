@@ -28,6 +28,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import categorical_information, normal_information
 from jaxgen.models.gans.networks import CriticOutput
 from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
+from jaxgen.models.players import forward, without_statistics
 from jaxgen.nets.heads import VectorHead
 from jaxgen.nets.mlp import MLP
 
@@ -40,7 +41,7 @@ class Information(Term):
     """Adds the player `recognition`, which moves with the generator, and with the critic if layers are shared.
 
     The codes are appended to z: a one-hot vector for each category, then continuous codes, uniform on [-1, 1). Metrics, in
-    nats: `category_information`, `number_information`; in evaluation `information`, their sum.
+    nats: `category_information`, `continuous_information`; in evaluation `information`, their sum.
 
     Attributes:
         categories: number of values of each categorical code.
@@ -76,7 +77,8 @@ class Information(Term):
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         features = gan.critic_output(variables, batch["x"], batch.get("context")).features
-        return with_collection(variables, "recognition", "params", self._recognition.init(key, features)["params"])
+        recognition = without_statistics("recognition network", self._recognition.init(key, features))
+        return with_collection(variables, "recognition", "params", recognition["params"])
 
     def players(self, play: str) -> tuple[str, ...]:
         return ("recognition",) if play == "generator" or self.shared else ()
@@ -89,16 +91,16 @@ class Information(Term):
         ]
         return jnp.concatenate([*one_hot, jax.random.uniform(keys[0], (n, self.num_continuous), minval=-1.0)], -1)
 
-    def critic_loss(self, forward: ForwardPass) -> LossOutput:
-        return self.generator_loss(forward) if self.shared else LossOutput(jnp.zeros(()))
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
+        return self.generator_loss(computed) if self.shared else LossOutput(jnp.zeros(()))
 
-    def generator_loss(self, forward: ForwardPass) -> LossOutput:
-        categories, continuous = self._information(forward)
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
+        categories, continuous = self._information(computed)
         value = -self.weight * categories - self.continuous_weight * continuous
-        return LossOutput(value, {"category_information": categories, "number_information": continuous})
+        return LossOutput(value, {"category_information": categories, "continuous_information": continuous})
 
-    def evaluate(self, forward: ForwardPass) -> Mapping[str, Array]:
-        return {"information": sum(self._information(forward))}
+    def evaluate(self, computed: ForwardPass) -> Mapping[str, Array]:
+        return {"information": sum(self._information(computed))}
 
     def recognize(self, variables: Variables, output: CriticOutput) -> tuple[tuple[Array, ...], Array]:
         """Q(c|x) from `GAN.critic_output` for x: log-probabilities [B, K] of each category, means of the continuous codes
@@ -113,15 +115,15 @@ class Information(Term):
 
     def _posterior(self, variables: Variables, output: CriticOutput) -> tuple[list[Array], Array, Array]:
         """Logits of each category, means and log-variances of the continuous codes."""
-        out = self._recognition.apply(variables["recognition"], output.features)
+        out = forward(self._recognition, variables["recognition"], output.features)[0]
         *logits, continuous = jnp.split(out, list(accumulate(self.categories)), -1)
         mean, log_variance = jnp.split(continuous, 2, -1)
         return logits, mean, log_variance
 
-    def _information(self, forward: ForwardPass) -> tuple[Array, Array]:
+    def _information(self, computed: ForwardPass) -> tuple[Array, Array]:
         """L_I of the categories and of the continuous codes."""
-        logits, mean, log_variance = self._posterior(forward.variables, forward.on_fake)
-        *one_hot, codes = jnp.split(forward.z[:, -self.extra_latents :], list(accumulate(self.categories)), -1)
+        logits, mean, log_variance = self._posterior(computed.variables, computed.on_fake)
+        *one_hot, codes = jnp.split(computed.z[:, -self.extra_latents :], list(accumulate(self.categories)), -1)
         categories = sum(map(categorical_information, logits, (c.argmax(-1) for c in one_hot)), start=jnp.zeros(()))
         continuous = normal_information(mean, log_variance, codes) if self.num_continuous else jnp.zeros(())
         return categories, continuous

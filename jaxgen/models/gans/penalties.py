@@ -51,8 +51,8 @@ class Penalty(Term):
             )
         return variables
 
-    def critic_loss(self, forward: ForwardPass) -> LossOutput:
-        value = self(forward.score, forward.real, forward.fake, forward.key, forward.clock)
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
+        value = self(computed.score, computed.real, computed.fake, computed.key, computed.clock)
         return LossOutput(value, {"penalty": value})
 
 

@@ -41,10 +41,10 @@ class Proximal(Term):
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         return with_collection(variables, "generator", "previous", jax.tree.map(jnp.copy, variables["generator"]["params"]))
 
-    def generator_loss(self, forward: ForwardPass) -> LossOutput:
-        generator = forward.variables["generator"]
-        previous = self.refresh(generator["previous"], generator["params"], forward.clock.moves)
-        value = proximal(forward.fake, forward.generate(previous), self.weight)
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
+        generator = computed.variables["generator"]
+        previous = self.refresh(generator["previous"], generator["params"], computed.clock.moves)
+        value = proximal(computed.fake, computed.generate(previous), self.weight)
         return LossOutput(value, {"proximal": value}, memory={"generator": {"previous": previous}})
 
     def refresh(self, previous: dict, present: dict, moves: Array) -> dict:

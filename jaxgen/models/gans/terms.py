@@ -76,15 +76,15 @@ class Term:
         """A layer before the critic's head (`Critic.layers`); `deterministic` in the generator's play."""
         return None
 
-    def critic_loss(self, forward: ForwardPass) -> LossOutput:
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
         """Added to the critic's loss."""
         return LossOutput(jnp.zeros(()))
 
-    def generator_loss(self, forward: ForwardPass) -> LossOutput:
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
         """Added to the generator's loss."""
         return LossOutput(jnp.zeros(()))
 
-    def evaluate(self, forward: ForwardPass) -> Mapping[str, Array]:
+    def evaluate(self, computed: ForwardPass) -> Mapping[str, Array]:
         """Added to the evaluation metrics."""
         return {}
 

@@ -36,7 +36,7 @@ class Concatenate(nn.Module):
 
 
 class FiLM(nn.Module):
-    """x * (W c + b), elementwise, with one factor for each element of x (Perez et al. 2018, "FiLM", without its shift)."""
+    """x * (W c + b), elementwise, with one factor for each element of x (FiLM, Perez et al. 2018, without shift)."""
 
     @nn.compact
     def before(self, x: jax.Array, context: jax.Array) -> jax.Array:

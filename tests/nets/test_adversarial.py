@@ -15,13 +15,13 @@ from jaxgen.nets.attention import SelfAttention
 from jaxgen.nets.augmentation import InstanceNoise, Translation
 from jaxgen.nets.conditioning import FiLM, Projection
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
-from jaxgen.nets.maxout import Maxout
-from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
-from jaxgen.nets.noisy_mlp import NoisyMLP
 from jaxgen.nets.generators import UpBlock
 from jaxgen.nets.heads import EventHead, Headed, ScalarHead
 from jaxgen.nets.initializers import small_normal
+from jaxgen.nets.maxout import Maxout
+from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP
+from jaxgen.nets.noisy_mlp import NoisyMLP
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense

@@ -30,8 +30,8 @@ from jaxgen.models.gans.wgan_gp import WGANGP, dense_wgan_gp, residual_networks,
 
 __all__ = [
     "BEGAN", "DRAGAN", "EBGAN", "GAN", "R1", "R2", "WGAN", "WGANGP", "AdversarialLoss", "Bottleneck", "BoundarySeeking",
-    "ClassLoss", "Consistency", "CriticOutput", "Energy", "Equilibrium", "FDivergence", "ForwardPass", "GradientPenalty",
-    "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares", "LocalizedGAN", "Minimax", "NonSaturating",
-    "Penalty", "Proximal", "PullingAway", "SemiSupervisedGAN", "Term", "Wasserstein", "dense_wgan_gp",
+    "ClassLoss", "Consistency", "CriticOutput", "Energy", "Equilibrium", "FDivergence", "ForwardPass",
+    "GradientPenalty", "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares", "LocalizedGAN", "Minimax",
+    "NonSaturating", "Penalty", "Proximal", "PullingAway", "SemiSupervisedGAN", "Term", "Wasserstein", "dense_wgan_gp",
     "residual_networks", "residual_wgan_gp", "rmsprop",
 ]  # fmt: skip

@@ -1,14 +1,14 @@
 """The variational discriminator bottleneck (Peng et al. 2019, "Variational Discriminator Bottleneck").
 
-The critic scores an example x by a code z ~ E(z|x) = N(mu(x), sigma(x)^2), which may carry I_c nats on average over data
-and samples:
+The critic scores an example x by a code z ~ E(z|x) = N(mu(x), sigma(x)^2), which may carry I_c nats on average over
+data and samples:
 
     critic:     E adversarial_loss(D(z)) + beta (E KL(E(z|x) || N(0, I)) - I_c)
     beta <- max(0, beta + alpha (E KL - I_c))
     generator:  adversarial_loss(D(mu(G(z))))
 
-(equations 9 to 11): as long as data and samples are easily separated, the codes of both are made to overlap, so that the
-generator has a gradient. The generator's loss takes the means (section 4.3).
+(equations 9 to 11): as long as data and samples are easily separated, the codes of both are made to overlap, so that
+the generator has a gradient. The generator's loss takes the means (section 4.3).
 """
 
 from __future__ import annotations

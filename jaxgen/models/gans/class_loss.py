@@ -1,7 +1,8 @@
 """The class term of the auxiliary classifier GAN (Odena et al. 2017, "Conditional Image Synthesis with Auxiliary
 Classifier GANs").
 
-The generator is conditioned on a class c, the critic is not, and a classifier reads the class from the critic's features:
+The generator is conditioned on a class c, the critic is not, and a classifier reads the class from the critic's
+features:
 
     critic and classifier:  ... - weight (E log p(c|x) + E log p(c|G(z, c)))
     generator:              ... - weight E log p(c|G(z, c))
@@ -55,7 +56,7 @@ class ClassLoss(Term):
 
     def check(self, gan: GAN) -> None:
         if gan.packing != 1:
-            raise ValueError(f"`ClassLoss` requires packing=1, because a class belongs to one example, got {gan.packing}")
+            raise ValueError(f"`ClassLoss` requires packing=1: a class belongs to one example, got {gan.packing}")
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         """Raises:

@@ -84,7 +84,7 @@ class EBGAN(GAN):
         if isinstance(self.critic_condition, Projection):
             raise ValueError("`critic_condition` must not be a `Projection`: an energy is not linear in the features")
         if any(term.critic_layer(deterministic=True) for term in self.terms):
-            raise ValueError("`terms` must not change the critic's features, as `Bottleneck` does: it is an autoencoder")
+            raise ValueError("`terms` must not replace the critic's features, as `Bottleneck` does: it decodes them")
 
     def _critic(self, deterministic: bool = False) -> nn.Module:
         shape = (*self.event_shape[:-1], self.packing * self.event_shape[-1])

@@ -30,7 +30,7 @@ from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.gans.networks import Critic, CriticOutput, Generator
 from jaxgen.models.gans.packing import pack
-from jaxgen.models.gans.terms import ForwardPass, Term, add_terms
+from jaxgen.models.gans.terms import ForwardPass, Term, add_terms, check_terms
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.conditioning import Concatenate, Unconditional
@@ -89,10 +89,7 @@ class GAN:
         counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
             counts(2, levels=self.levels)
-        for term in self.terms:
-            term.check(self)
-        if sum(term.extra_latents > 0 for term in self.terms) > 1:
-            raise ValueError(f"`terms` must have at most one that adds codes to the latents, got {self.terms}")
+        check_terms(self)
 
     def _optimizer(self, play: str) -> optax.GradientTransformation:
         """The paper's, here that of Radford et al. 2016 ("DCGAN"), section 4."""
@@ -140,16 +137,17 @@ class GAN:
         return Play(players, loss, self._optimizer(name), when, accumulates=means and self.packing == 1)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance between
-        the first samples over that between the first examples, as the critic sees them: it falls when the generator
-        collapses.
+        """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance
+        between the first samples over that between the first examples, as the critic sees them: it falls when the
+        generator collapses.
 
         Raises:
             ValueError: a batch that `packing` does not divide.
         """
         if len(batch["x"]) % self.packing:
             raise ValueError(f"`batch_size` must be a multiple of packing={self.packing}, got {len(batch['x'])}")
-        z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, score_key, terms_key = jax.random.split(key, 8)
+        z_key, generator_key, real_key, fake_key, *critic_keys, terms_key = jax.random.split(key, 8)
+        on_real_key, on_fake_key, score_key = critic_keys
         critic, real, context = variables["critic"], self._scaled(batch["x"]), batch.get("context")
         z = self.noise(z_key, len(real))
         fake, _ = self._generate(variables["generator"], z, context, generator_key)
@@ -180,10 +178,10 @@ class GAN:
         def generate(params: Any) -> Array:
             return self._generate({**generator, "params": params}, z, context, generator_key)[0]
 
-        value = self.adversarial_loss.generator(on_fake.score)
+        value, metrics = self.adversarial_loss.generator(on_fake.score), {"score": on_fake.score.mean()}
         computed = ForwardPass(variables, z, context, fake, on_fake, generate=generate, clock=clock)
         terms = (term.generator_loss(each) for term, each in self._for_terms(computed, terms_key))
-        return add_terms(LossOutput(value, {"score": on_fake.score.mean()}, {"generator": statistics}), terms)
+        return add_terms(LossOutput(value, metrics, {"generator": statistics}), terms)
 
     def noise(self, key: Key, n: int) -> Array:
         """Samples of z, [n, latent_dim + codes]."""

@@ -1,8 +1,8 @@
 """The information term of InfoGAN (Chen et al. 2016, "Interpretable Representation Learning by Information Maximizing
 GANs").
 
-Codes c, categorical and continuous, are a part of the noise, and a recognition network Q, on the critic's features, infers
-them from the samples. A lower bound of the mutual information of codes and samples is added to the game:
+Codes c, categorical and continuous, are a part of the noise, and a recognition network Q, on the critic's features,
+infers them from the samples. A lower bound of the mutual information of codes and samples is added to the game:
 
     I(c; G(z, c)) >= L_I = E log Q(c|G(z, c)) + H(c)
     critic and recognition:     ... - weight L_I
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 class Information(Term):
     """Adds the player `recognition`, which moves with the generator, and with the critic if layers are shared.
 
-    The codes are appended to z: a one-hot vector for each category, then continuous codes, uniform on [-1, 1). Metrics, in
-    nats: `category_information`, `continuous_information`; in evaluation `information`, their sum.
+    The codes are appended to z: a one-hot vector for each category, then continuous codes, uniform on [-1, 1). Metrics,
+    in nats: `category_information`, `continuous_information`; in evaluation `information`, their sum.
 
     Attributes:
         categories: number of values of each categorical code.
@@ -73,7 +73,7 @@ class Information(Term):
 
     def check(self, gan: GAN) -> None:
         if gan.packing != 1:
-            raise ValueError(f"`Information` requires packing=1, because codes belong to one sample, got {gan.packing}")
+            raise ValueError(f"`Information` requires packing=1: codes belong to one sample, got {gan.packing}")
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         features = gan.critic_output(variables, batch["x"], batch.get("context")).features
@@ -103,8 +103,8 @@ class Information(Term):
         return {"information": sum(self._information(computed))}
 
     def recognize(self, variables: Variables, output: CriticOutput) -> tuple[tuple[Array, ...], Array]:
-        """Q(c|x) from `GAN.critic_output` for x: log-probabilities [B, K] of each category, means of the continuous codes
-        [B, num_continuous].
+        """Q(c|x) from `GAN.critic_output` for x: log-probabilities [B, K] of each category, means of the continuous
+        codes [B, num_continuous].
         """
         logits, mean, _ = self._posterior(variables, output)
         return tuple(map(jax.nn.log_softmax, logits)), mean

@@ -46,7 +46,7 @@ class Penalty(Term):
         """
         if "batch_stats" in variables["critic"]:
             raise ValueError(
-                "a penalty requires a critic without batch statistics, which make its score of an example depend on the "
+                "a penalty requires a critic without batch statistics, which make the score of an example depend on the "
                 "other examples: use layer or spectral normalisation, or none"
             )
         return variables

@@ -39,7 +39,8 @@ class Proximal(Term):
         counts(every=self.every)
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
-        return with_collection(variables, "generator", "previous", jax.tree.map(jnp.copy, variables["generator"]["params"]))
+        previous = jax.tree.map(jnp.copy, variables["generator"]["params"])
+        return with_collection(variables, "generator", "previous", previous)
 
     def generator_loss(self, computed: ForwardPass) -> LossOutput:
         generator = computed.variables["generator"]

@@ -45,7 +45,7 @@ class ClassifyingCritic(nn.Module):
 class SemiSupervisedGAN(GAN):
     """A `GAN` on batches `{"labelled": {"x", "label"}, "unlabelled": {"x"}}`, whose critic classifies.
 
-    The score is Z, the logit of data against samples. `adversarial_loss`, `critic_head` and the conditions are not used.
+    The score is Z, the logit of data against samples. `adversarial_loss`, `critic_head` and conditions are not used.
 
     Attributes:
         num_classes: K.
@@ -61,7 +61,7 @@ class SemiSupervisedGAN(GAN):
         counts(num_classes=self.num_classes)
         if self.packing != 1 or self.terms:
             raise ValueError(
-                f"the semi-supervised GAN requires packing=1 and terms=(), got packing={self.packing}, terms={self.terms}"
+                f"`SemiSupervisedGAN` requires packing=1 and terms=(), got packing={self.packing}, terms={self.terms}"
             )
 
     def _optimizer(self, play: str) -> optax.GradientTransformation:
@@ -76,7 +76,7 @@ class SemiSupervisedGAN(GAN):
         """
         if "labelled" not in batch or "unlabelled" not in batch:
             raise ValueError(
-                f"the semi-supervised GAN expects a batch with entries 'labelled' and 'unlabelled', got {sorted(batch)}"
+                f"`SemiSupervisedGAN` expects a batch with entries 'labelled' and 'unlabelled', got {sorted(batch)}"
             )
         return super().init(key, {"x": batch["unlabelled"]["x"]})
 

@@ -89,6 +89,18 @@ class Term:
         return {}
 
 
+def check_terms(gan: GAN) -> None:
+    """Raises:
+    ValueError: not a tuple of terms; a term that does not fit the GAN; several that add codes.
+    """
+    if not isinstance(gan.terms, tuple) or not all(isinstance(term, Term) for term in gan.terms):
+        raise ValueError(f"`terms` must be a tuple of `Term`s, got {gan.terms!r:.80}")
+    if sum(term.extra_latents > 0 for term in gan.terms) > 1:
+        raise ValueError(f"`terms` must have at most one that adds codes to the latents, got {gan.terms!r:.80}")
+    for term in gan.terms:
+        term.check(gan)
+
+
 def with_collection(variables: Variables, player: str, collection: str, value: Any) -> Variables:
     """The variables with one more collection of a player.
 

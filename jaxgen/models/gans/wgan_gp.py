@@ -1,7 +1,7 @@
 """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs").
 
-A critic f approximates the Wasserstein-1 distance between data x and samples G(z) from below, with slopes of about one at
-points x^ between them; the generator minimises it:
+A critic f approximates the Wasserstein-1 distance between data x and samples G(z) from below, with slopes of about one
+at points x^ between them; the generator minimises it:
 
     critic:     E f(G(z)) - E f(x) + lambda E (|grad f(x^)| - 1)^2,    x^ = e x + (1 - e) G(z),  e ~ U(0, 1)
     generator:  -E f(G(z))

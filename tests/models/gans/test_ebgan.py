@@ -92,5 +92,5 @@ def test_a_projection_of_an_energy_is_refused():
 
 
 def test_a_bottleneck_of_an_autoencoder_is_refused():
-    with pytest.raises(ValueError, match="must not change the critic's features"):
+    with pytest.raises(ValueError, match="must not replace the critic's features"):
         dataclasses.replace(GAME, terms=(Bottleneck(),))

@@ -59,7 +59,10 @@ def nan_at_step_5(x, key, step):
     return x + jnp.where(step == 5, jnp.nan, 0.0)
 
 
-@pytest.mark.parametrize("case", ["first phase", "carried into a second phase", "fresh in a second phase", "a skipped move"])
+CASES = ["first phase", "carried into a second phase", "fresh in a second phase", "a skipped move"]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_the_earlier_parameters_are_renewed_by_the_generators_own_moves(case):
     """The generator moves at every second step; before its moves 0, 3, 6, ... the earlier ones become the present."""
     model = dataclasses.replace(GAME, terms=(Proximal(0.1, 3),), critic_steps=2)

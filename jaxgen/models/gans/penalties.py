@@ -46,8 +46,8 @@ class Penalty(Term):
         """
         if "batch_stats" in variables["critic"]:
             raise ValueError(
-                "a penalty requires a critic without batch statistics, which make the score of an example depend on the "
-                "other examples: use layer or spectral normalisation, or none"
+                "a penalty requires a critic without batch statistics, which make the score of an example depend on "
+                "the other examples: use layer or spectral normalisation, or none"
             )
         return variables
 

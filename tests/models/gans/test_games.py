@@ -90,7 +90,7 @@ def test_a_step_moves_every_player_by_its_own_play(name):
     step = jax.jit(make_train_step(plays, 0.9))
     first = init_state(model, plays, KEY, batch)
     # a step at which everybody moves
-    first = first.replace(step=jnp.int32(model.critic_steps - 1))
+    first = first.replace(phase_step=jnp.int32(model.critic_steps - 1))
     state, metrics = step(first, batch)
     for play, figures in metrics.items():
         assert figures["played"] == 1

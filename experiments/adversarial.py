@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+import optax
 from flax import linen as nn
 
 from experiments.gans.extractor import load_extractor
@@ -20,7 +21,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, toys
 from jaxgen.metrics import measure, mixture_figures, sample_distances
 from jaxgen.metrics.report import quick_figures
-from jaxgen.models.gans import GAN, Adam, residual_networks
+from jaxgen.models.gans import GAN, residual_networks
 from jaxgen.nets import (
     MLP,
     Brightness,
@@ -108,16 +109,20 @@ def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
     extracted = config.extractor is not None
     return {
         "event_shape": data.train.event_shape,
-        "latents": config.latents,
+        "latent_dim": config.latents,
         "levels": data.train.levels,
         "packing": config.packing,
         "critic_steps": config.critic_steps,
         "transforms": transforms,
-        "critic_optimizer": Adam(config.critic_rate, config.b1),
-        "generator_optimizer": Adam(config.learning_rate, config.b1),
         "metrics": MIXTURES.get(config.data, sample_distances),
         "monitor": ("kernel_distance", "min") if extracted else ("sliced_wasserstein", "min"),
     }
+
+
+def adam(config: AdversarialConfig, b1: float | None = None, b2: float = 0.999) -> dict[str, optax.GradientTransformation]:
+    """Adam for both players, with the configured learning rates; `b1` replaces the configured one."""
+    rates = {"critic": config.critic_rate, "generator": config.learning_rate}
+    return {play: optax.adam(rate, config.b1 if b1 is None else b1, b2) for play, rate in rates.items()}
 
 
 def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: Any) -> Experiment:
@@ -126,8 +131,9 @@ def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: An
     The latter are in `measured.json` too, with the numbers of rows, the extractor's name and the split.
 
     Args:
-        more: other fields of the `Experiment`.
+        more: other fields of the `Experiment`; by default the optimizers are `adam(config)`.
     """
+    more.setdefault("optimizers", adam(config))
     pictures = dict(more.pop("pictures", {}))
     if config.conditional and splits.train.classes is not None and plotting.drawable(splits.test.head(1)["x"]):
         pictures["classes"] = partial(by_class, splits.train.classes)

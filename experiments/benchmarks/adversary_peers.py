@@ -115,17 +115,19 @@ TOLERANCES = {"dcgan_transposed": 0.4}
 
 
 def jaxgen(row: Row) -> Built:
-    from jaxgen.models.gans import GAN, dense_wgan_gp, wgan_gp
+    from jaxgen.models.gans import GAN, WGANGP, dense_wgan_gp
     from jaxgen.nets import DCGANCritic, DCGANGenerator
     from jaxgen.nets.normalization import BatchNorm
 
     if len(row.event_shape) == 1:
-        model = dense_wgan_gp(row.event_shape, row.widths[0], len(row.widths), row.latents)
+        model = dense_wgan_gp(
+            row.event_shape, width=row.widths[0], depth=len(row.widths), latent_dim=row.latents
+        )  # fmt: skip
     else:
         norm = BatchNorm if row.model == "dcgan" else None
         networks = DCGANGenerator(row.start, row.widths[::-1]), DCGANCritic(row.widths, KERNEL, norm)
-        game = GAN if row.model == "dcgan" else wgan_gp
-        model = game(*networks, row.event_shape, row.latents, LEVELS)
+        game = GAN if row.model == "dcgan" else WGANGP
+        model = game(*networks, row.event_shape, latent_dim=row.latents, levels=LEVELS)
     plays = ("critic", "generator") if row.model == "dcgan" else ("critic",)
     return steps.ours(model, row.data(), row.products(), plays)
 

@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,7 @@ import numpy as np
 from experiments.commands import parse
 from jaxgen.contracts import Model, Play
 from jaxgen.models.flows.glow import glow
-from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
-from jaxgen.models.gans.wgan_gp import residual_networks
+from jaxgen.models.gans import residual_wgan_gp
 from jaxgen.training import init_state, jit_step, make_mesh, make_train_step
 from jaxgen.training.devices import replicated, split
 
@@ -60,11 +59,7 @@ class Game(NamedTuple):
 
 
 def games() -> dict[str, Game]:
-    adam = Adam(2e-4, 0.0, 0.9)
-    gan = GAN(
-        *residual_networks((32, 32, 3), 128), (32, 32, 3), 128, 256, criterion=Wasserstein(),
-        penalties=(GradientPenalty(10.0),), critic_optimizer=adam, generator_optimizer=adam,
-    )  # fmt: skip
+    gan = replace(residual_wgan_gp((32, 32, 3)), critic_steps=1)
     return {
         "Glow, CIFAR-10": Game(glow((32, 32, 3), scales=3, depth=32, width=512), (32, 32, 3), 64),
         "WGAN-GP, CIFAR-10": Game(gan, (32, 32, 3), 64),

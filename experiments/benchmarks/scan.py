@@ -28,7 +28,7 @@ class Scan:
 
 def main(config: Scan) -> dict[str, list[float]]:
     """Steps/s of each round, by way."""
-    model, train = dense_wgan_gp((2,), config.width), source("twenty_five_gaussians").train
+    model, train = dense_wgan_gp((2,), width=config.width), source("twenty_five_gaussians").train
     plays = model.plays()
     step = make_train_step(plays)
     state = jax.jit(lambda: init_state(model, plays, jax.random.key(0), train.head(512)))()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import ACGAN
+from jaxgen.models.gans import GAN, ClassLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,8 @@ def build(config: ACGANConfig, data: Splits) -> Experiment:
     """
     if not config.conditional or data.train.classes is None:
         raise ValueError(f"ACGAN is of classes: data={config.data!r} needs labels, and conditional=True")
-    model = ACGAN(
-        *networks(config, data), **fields(config, data), classes=data.train.classes, class_weight=config.class_weight
-    )
+    term = ClassLoss(data.train.classes, config.class_weight)
+    model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
     return experiment(config, data, model)
 
 

@@ -5,14 +5,14 @@ better each image and the fewer kinds of them. `convergence` is the paper's M. N
 normalisation, a decoder beside the critic's encoder; the paper's have no strided convolutions.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.adversarial import AdversarialConfig, adam, experiment, fields, networks
 from experiments.gans.autoencoding_critic import decoder
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
 from jaxgen.distributions import Uniform
-from jaxgen.models.gans import BEGAN, Adam
+from jaxgen.models.gans import BEGAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,7 @@ def build(config: BEGANConfig, data: Splits) -> Experiment:
         *networks(config, data, None), **fields(config, data), prior=Uniform((config.latents,)),
         decoder=decoder(config, data), gamma=config.gamma, rate=config.rate,
     )  # fmt: skip
-    model = replace(
-        model, critic_optimizer=Adam(config.critic_rate, 0.9), generator_optimizer=Adam(config.learning_rate, 0.9)
-    )
-    return experiment(config, data, model)
+    return experiment(config, data, model, optimizers=adam(config, b1=0.9))
 
 
 if __name__ == "__main__":

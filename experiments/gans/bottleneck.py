@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import BottleneckGAN
+from jaxgen.models.gans import GAN, Bottleneck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,8 @@ class BottleneckConfig(AdversarialConfig):
 
 
 def build(config: BottleneckConfig, data: Splits) -> Experiment:
-    model = BottleneckGAN(
-        *networks(config, data), **fields(config, data), codes=config.codes, information=config.information,
-        dual_rate=config.dual_rate,
-    )  # fmt: skip
+    term = Bottleneck(config.information, config.codes, config.dual_rate)
+    model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
     return experiment(config, data, model)
 
 

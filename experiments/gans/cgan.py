@@ -13,7 +13,7 @@ from experiments.adversarial import AdversarialConfig, experiment, fields, netwo
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN
-from jaxgen.nets import Concatenate, Hadamard, Projection
+from jaxgen.nets import Concatenate, FiLM, Projection
 
 PUBLISHED = {
     data: Published("samples seen as their class", 0.985, "Hu et al. 2018, table 3, a classifier of theirs")
@@ -22,7 +22,7 @@ PUBLISHED = {
 WAYS = {
     "concatenation": (Concatenate(), Concatenate()),
     "embedding": (Concatenate(32), Concatenate(32)),
-    "product": (Hadamard(), Hadamard()),
+    "product": (FiLM(), FiLM()),
     "projection": (Concatenate(), Projection()),
 }
 """How the generator and the critic are told."""

@@ -30,13 +30,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 from jax.scipy.special import logsumexp
 from scipy.optimize import minimize
 
 from experiments.commands import parse
 from jaxgen import plotting
-from jaxgen.contracts import Array, Play, Variables
+from jaxgen.contracts import Array, Phase, Play, Variables
 from jaxgen.data import source
 from jaxgen.losses import F_DIVERGENCES
 from jaxgen.losses.f_divergences import Divergence
@@ -44,13 +45,12 @@ from jaxgen.losses.penalties import gradient_norm, interpolate
 from jaxgen.metrics import distance_ratio, mode_coverage
 from jaxgen.models.gans import (
     GAN,
-    Adam,
-    ClippedRMSProp,
     FDivergence,
     GradientPenalty,
     Minimax,
     Wasserstein,
     dense_wgan_gp,
+    rmsprop,
 )
 from jaxgen.nets import MLP
 from jaxgen.training import NonFiniteLoss, TrainState, enter_phase, init_state, make_train_step, many_steps
@@ -124,10 +124,15 @@ def lines(results: Mapping[str, Rows]) -> Iterator[str]:
             yield "| " + " | ".join((name, *row)) + " |"
 
 
-def start(model: GAN, x: Array, seeds: int) -> TrainState:
-    """Fresh states of the model's own game, with an axis of seeds (`jaxgen.training.seeds`)."""
+def with_optimizers(model: GAN, **optimizers: optax.GradientTransformation) -> dict[str, Play]:
+    """The model's plays, some with other optimizers."""
+    return {name: p._replace(optimizer=optimizers.get(name, p.optimizer)) for name, p in model.plays().items()}
+
+
+def start(model: GAN, plays: Mapping[str, Play], x: Array, seeds: int) -> TrainState:
+    """Fresh states of a game, with an axis of seeds (`jaxgen.training.seeds`)."""
     keys = jnp.stack([jax.random.key(seed) for seed in range(seeds)])
-    return jax.jit(jax.vmap(lambda key: init_state(model, model.plays(), key, {"x": x[:64]}), out_axes=AXES))(keys)
+    return jax.jit(jax.vmap(lambda key: init_state(model, plays, key, {"x": x[:64]}), out_axes=AXES))(keys)
 
 
 def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) -> Callable:
@@ -153,7 +158,7 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
     """The states with one play left, its optimizer fresh: the other player stands still."""
     plays = {name: plays[name]}
-    return over_seeds(lambda one: enter_phase(one, plays))(state), plays
+    return over_seeds(lambda one: enter_phase(one, Phase(plays, 0)))(state), plays
 
 
 def spread(values: Any, digits: int = 2) -> str:
@@ -165,10 +170,14 @@ def weights(config: Claims) -> Rows:
     x, steps = source("swiss_roll").train.arrays["x"], config.steps(5_000)
     network = MLP((128,) * 3, kernel_init=nn.initializers.normal(RANGE / 3))
     penalised = replace(dense_wgan_gp(width=128), critic=network)
-    clipped = replace(penalised, penalties=(), critic_optimizer=ClippedRMSProp(5e-5, RANGE))
+    clipped = replace(penalised, terms=())
+    games = {
+        f"clipped to +-{RANGE}": (clipped, with_optimizers(clipped, critic=rmsprop(5e-5, RANGE))),
+        "penalised": (penalised, penalised.plays()),
+    }
     found, rows = {}, []
-    for name, model in {f"clipped to +-{RANGE}": clipped, "penalised": penalised}.items():
-        state, plays = alone(start(model, x, config.seeds), model.plays(), "critic")
+    for name, (model, plays) in games.items():
+        state, plays = alone(start(model, plays, x, config.seeds), plays, "critic")
         before = kernels(state.variables["critic"])
         state, _ = player(plays, x, steps)(state)
         found[name] = kernels(state.variables["critic"])
@@ -193,15 +202,15 @@ def at_extremes(values: np.ndarray, bound: float | None = None) -> float:
 
 
 def fixed(config: Claims) -> Rows:
-    data, adam = source("digits").train, Adam(5e-4, 0.5)
+    data, adam = source("digits").train, optax.adam(5e-4, b1=0.5)
     x, network, steps = data.arrays["x"], MLP((128, 128), nn.leaky_relu), config.steps(1_000)
-    game = GAN(
-        network, network, data.event_shape, 8, data.levels, critic_optimizer=adam, generator_optimizer=adam
-    )  # fmt: skip
-    before, _ = player(game.plays(), x, config.steps(3_000), 64)(start(game, x, config.seeds))
-    both, _ = player(game.plays(), x, steps, 64)(jax.tree.map(jnp.copy, before))
+    game = GAN(network, network, data.event_shape, latent_dim=8, levels=data.levels)
+    plays = with_optimizers(game, critic=adam, generator=adam)
+    before, _ = player(plays, x, config.steps(3_000), 64)(start(game, plays, x, config.seeds))
+    both, _ = player(plays, x, steps, 64)(jax.tree.map(jnp.copy, before))
     # what a generator descends that has had enough of the other loss, whose gradient ends where it wins
-    lone, left = alone(jax.tree.map(jnp.copy, before), replace(game, criterion=Minimax()).plays(), "generator")
+    minimax = with_optimizers(replace(game, adversarial_loss=Minimax()), generator=adam)
+    lone, left = alone(jax.tree.map(jnp.copy, before), minimax, "generator")
     lone, _ = player(left, x, steps, 64)(lone)
     rows, pictures = [], {}
     shown = {"before": before, f"{steps:,} steps of both": both, f"{steps:,} steps of the generator alone": lone}
@@ -233,20 +242,17 @@ def divergences(config: Claims) -> Rows:
     rng = np.random.default_rng(0)
     modes = rng.choice(2, 50_000, p=SHARES)
     x = (np.take(MEANS, modes) + STD * rng.standard_normal(len(modes)))[:, None].astype(np.float32)
-    adam = Adam(1e-3, 0.5)
-    model = GAN(
-        MLP(()), MLP((64, 64), nn.tanh), (1,), 1, critic_steps=2,
-        critic_optimizer=adam, generator_optimizer=replace(adam, learning_rate=2e-3),
-    )  # fmt: skip
+    optimizers = {"critic": optax.adam(1e-3, b1=0.5), "generator": optax.adam(2e-3, b1=0.5)}
+    model = GAN(MLP(()), MLP((64, 64), nn.tanh), (1,), latent_dim=1, critic_steps=2)
     rows, curves = [], {"data": (GRID, np.exp(log_data(GRID)))}
     # the discriminator of the original game has the Jensen-Shannon divergence's critic
     games = {name: FDivergence(F_DIVERGENCES[name]) for name in ("kl", "reverse_kl")} | {"jensen_shannon": Minimax()}
-    for name, criterion in games.items():
+    for name, loss in games.items():
         divergence = F_DIVERGENCES[name]
         mean, std = best_normal(divergence)
-        game = replace(model, criterion=criterion)
-        plays = game.plays()
-        state, _ = player(plays, x, config.steps(8_000))(on_one_mode(start(game, x, config.seeds)))
+        game = replace(model, adversarial_loss=loss)
+        plays = with_optimizers(game, **optimizers)
+        state, _ = player(plays, x, config.steps(8_000))(on_one_mode(start(game, plays, x, config.seeds)))
         # a bound is as good as its critic
         state, left = alone(state, plays, "critic")
         state, _ = player(left, x, config.steps(1_500))(state)
@@ -356,13 +362,16 @@ def depth(config: Claims) -> Rows:
     x = source("digits").train.arrays["x"].astype(np.float32) / 8 - 1
     calls, each = 6, config.steps(100)
     penalised = GAN(
-        MLP((128, 128)), DeepCritic(), x.shape[1:], 32, criterion=Wasserstein(), penalties=(GradientPenalty(),),
-        critic_steps=5, critic_optimizer=Adam(5e-4, 0.0, 0.9), generator_optimizer=Adam(1e-3, 0.0, 0.9),
+        MLP((128, 128)), DeepCritic(), x.shape[1:], latent_dim=32, adversarial_loss=Wasserstein(),
+        terms=(GradientPenalty(),), critic_steps=5,
     )  # fmt: skip
-    clipped = replace(penalised, penalties=(), critic_optimizer=ClippedRMSProp(5e-5, BOUND))
+    clipped, generator = replace(penalised, terms=()), optax.adam(1e-3, b1=0.0, b2=0.9)
+    critics = optax.adam(5e-4, b1=0.0, b2=0.9), rmsprop(5e-5, BOUND)
     rows, followed = [], {}
-    for name, model in {"penalised": penalised, f"clipped to +-{BOUND}": clipped}.items():
-        measure, game, state = jax.jit(deep_figures(model)), player(model.plays(), x, each, 64), start(model, x, 1)
+    games = {"penalised": (penalised, critics[0]), f"clipped to +-{BOUND}": (clipped, critics[1])}
+    for name, (model, critic) in games.items():
+        plays = with_optimizers(model, critic=critic, generator=generator)
+        measure, game, state = jax.jit(deep_figures(model)), player(plays, x, each, 64), start(model, plays, x, 1)
         figures = [jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500]))]
         for _ in range(calls):
             state, _ = game(state)

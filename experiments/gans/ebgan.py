@@ -10,7 +10,7 @@ from experiments.adversarial import AdversarialConfig, experiment, fields, netwo
 from experiments.gans.autoencoding_critic import decoder
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import EBGAN, Energy
+from jaxgen.models.gans import EBGAN, Energy, PullingAway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class EBGANConfig(AdversarialConfig):
 
 def build(config: EBGANConfig, data: Splits) -> Experiment:
     model = EBGAN(
-        *networks(config, data), **fields(config, data), criterion=Energy(config.margin),
-        decoder=decoder(config, data), pulling_away=config.pulling_away,
+        *networks(config, data), **fields(config, data), adversarial_loss=Energy(config.margin),
+        decoder=decoder(config, data), terms=(PullingAway(config.pulling_away),) if config.pulling_away else (),
     )  # fmt: skip
     return experiment(config, data, model)
 

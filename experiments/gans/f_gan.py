@@ -23,8 +23,8 @@ class FGANConfig(AdversarialConfig):
 
 
 def build(config: FGANConfig, data: Splits) -> Experiment:
-    criterion = FDivergence(F_DIVERGENCES[config.divergence], config.alternative)
-    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), criterion=criterion))
+    loss = FDivergence(F_DIVERGENCES[config.divergence], config.alternative)
+    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), adversarial_loss=loss))
 
 
 if __name__ == "__main__":

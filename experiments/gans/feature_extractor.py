@@ -41,7 +41,7 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
             "with labels are needed"
         )
     network = ConvFeatures(config.widths, config.features, config.dropout)
-    model = Classifier(network, train.event_shape, train.classes, train.levels)
+    model = Classifier(network, train.event_shape, num_classes=train.classes, levels=train.levels)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
     def sealed(bound: TrainedModel) -> dict[str, float]:

@@ -36,8 +36,8 @@ class GANConfig(AdversarialConfig):
 def build(config: GANConfig, data: Splits) -> Experiment:
     kind = {"non_saturating": NonSaturating, "minimax": Minimax}[config.criterion]
     model = GAN(
-        *networks(config, data), **fields(config, data), criterion=kind(config.real_label),
-        proximal=Proximal(config.proximal, config.proximal_every) if config.proximal else None,
+        *networks(config, data), **fields(config, data), adversarial_loss=kind(config.real_label),
+        terms=(Proximal(config.proximal, config.proximal_every),) if config.proximal else (),
     )  # fmt: skip
     return experiment(config, data, model)
 

@@ -28,7 +28,7 @@ class ImportanceWeightedConfig(AdversarialConfig):
 
 def build(config: ImportanceWeightedConfig, data: Splits) -> Experiment:
     kinds = {"importance": ImportanceWeighted, "boundary": BoundarySeeking, "none": NonSaturating}
-    model = GAN(*networks(config, data), **fields(config, data), criterion=kinds[config.weights]())
+    model = GAN(*networks(config, data), **fields(config, data), adversarial_loss=kinds[config.weights]())
     return experiment(config, data, model)
 
 

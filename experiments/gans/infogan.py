@@ -18,7 +18,7 @@ from experiments.adversarial import COLUMNS, AdversarialConfig, experiment, fiel
 from experiments.shell import Experiment, Published, main
 from jaxgen import plotting
 from jaxgen.data import Source, Splits
-from jaxgen.models.gans import InfoGAN
+from jaxgen.models.gans import GAN, Information
 from jaxgen.nets import MLP
 from jaxgen.training import TrainedModel
 
@@ -46,16 +46,16 @@ class InfoGANConfig(AdversarialConfig):
 
 
 def build(config: InfoGANConfig, data: Splits) -> Experiment:
-    model = InfoGAN(
-        *networks(config, data), **fields(config, data), categories=(config.values,), numbers=config.numbers,
-        recognition=MLP((128,), nn.leaky_relu), information_weight=config.information_weight,
-        number_weight=config.number_weight, shared=config.shared,
+    term = Information(
+        (config.values,), config.numbers, MLP((128,), nn.leaky_relu), config.information_weight, config.number_weight,
+        config.shared,
     )  # fmt: skip
+    model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
     made = experiment(config, data, model)
 
     def report(bound: TrainedModel) -> dict[str, float]:
         figures = {} if made.report is None else made.report(bound)
-        return {**figures, **(category_error(bound, data) if data.train.classes else {})}
+        return {**figures, **(category_error(term, bound, data) if data.train.classes else {})}
 
     def codes(bound: TrainedModel) -> Any:
         noise = np.asarray(bound.model.noise(jax.random.key(0), 1))[:, : config.latents]
@@ -71,17 +71,18 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
     return made._replace(report=report, pictures={**made.pictures, **({"codes": codes} if drawable else {})})
 
 
-def category_error(bound: TrainedModel, data: Splits) -> dict[str, float]:
+def category_error(term: Information, bound: TrainedModel, data: Splits) -> dict[str, float]:
     """The share of test rows whose most likely category is of another class, each category being of the class that it
     is seen with most often on validation rows."""
 
     def categories(source: Source) -> tuple[np.ndarray, np.ndarray]:
         rows = source.head(len(source))
-        seen = [np.asarray(bound.recognize(rows["x"][i : i + 1000])[0][0]).argmax(-1) for i in range(0, len(source), 1000)]
+        outputs = (bound.critic_output(rows["x"][i : i + 1000]) for i in range(0, len(source), 1000))
+        seen = [np.asarray(term.recognize(bound.variables, output)[0][0]).argmax(-1) for output in outputs]
         return np.concatenate(seen), rows["label"]
 
     seen, label = categories(data.valid)
-    table = np.zeros((bound.model.categories[0], data.train.classes))
+    table = np.zeros((term.categories[0], data.train.classes))
     np.add.at(table, (seen, label), 1)
     seen, label = categories(data.test)
     return {"category error": float((table.argmax(1)[seen] != label).mean())}

@@ -23,8 +23,8 @@ class LSGANConfig(AdversarialConfig):
 
 
 def build(config: LSGANConfig, data: Splits) -> Experiment:
-    criterion = LeastSquares(config.a, config.b, config.c)
-    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), criterion=criterion))
+    loss = LeastSquares(config.a, config.b, config.c)
+    return experiment(config, data, GAN(*networks(config, data), **fields(config, data), adversarial_loss=loss))
 
 
 if __name__ == "__main__":

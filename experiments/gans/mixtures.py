@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from flax import linen as nn
 
 from experiments.adversarial import MIXTURES
@@ -32,14 +33,13 @@ from jaxgen import plotting
 from jaxgen.data import source
 from jaxgen.models.gans import (
     GAN,
-    Adam,
-    ClippedRMSProp,
     GradientPenalty,
     Hinge,
     LeastSquares,
     Minimax,
     Proximal,
     Wasserstein,
+    rmsprop,
 )
 from jaxgen.nets import MLP, Maxout
 from jaxgen.nets.initializers import small_normal
@@ -60,33 +60,30 @@ PUBLISHED = {
 """Lin et al. 2018, table 1, after 400,000 steps, in the order of `FIGURES`."""
 
 
-def _penalised(gan: GAN) -> GAN:
-    adam = Adam(1e-4, 0.5, 0.9)
-    return replace(
-        gan, criterion=Wasserstein(), penalties=(GradientPenalty(0.1),), critic_steps=5,
-        critic_optimizer=adam, generator_optimizer=adam,
-    )  # fmt: skip
+def both(optimizer: optax.GradientTransformation) -> dict[str, optax.GradientTransformation]:
+    return {"critic": optimizer, "generator": optimizer}
 
 
-def _clipped(gan: GAN) -> GAN:
+Game = tuple[Mapping[str, Any], Mapping[str, optax.GradientTransformation]]
+PAPER = both(optax.adam(1e-4, b1=0.8))
+GAMES: Mapping[str, Game] = {
+    "GAN": ({}, PAPER),
+    "PacGAN2": ({"packing": 2}, PAPER),
+    "GAN, minimax": ({"adversarial_loss": Minimax()}, PAPER),
+    "GAN, proximal": ({"terms": (Proximal(1.0, 10),)}, PAPER),
+    "LSGAN": ({"adversarial_loss": LeastSquares()}, PAPER),
+    "hinge": ({"adversarial_loss": Hinge()}, PAPER),
     # clipping holds all weights near zero: a start from N(0, 0.02^2) is within the bound already
-    return replace(
-        gan, criterion=Wasserstein(), critic_steps=5,
-        critic_optimizer=ClippedRMSProp(5e-5, 0.01), generator_optimizer=ClippedRMSProp(5e-5, None),
-    )  # fmt: skip
-
-
-GAMES: Mapping[str, Callable[[GAN], GAN]] = {
-    "GAN": lambda gan: gan,
-    "PacGAN2": lambda gan: replace(gan, packing=2),
-    "GAN, minimax": lambda gan: replace(gan, criterion=Minimax()),
-    "GAN, proximal": lambda gan: replace(gan, proximal=Proximal(1.0, 10)),
-    "LSGAN": lambda gan: replace(gan, criterion=LeastSquares()),
-    "hinge": lambda gan: replace(gan, criterion=Hinge()),
-    "WGAN": _clipped,
-    "WGAN-GP": _penalised,
+    "WGAN": (
+        {"adversarial_loss": Wasserstein(), "critic_steps": 5},
+        {"critic": rmsprop(5e-5, 0.01), "generator": rmsprop(5e-5)},
+    ),
+    "WGAN-GP": (
+        {"adversarial_loss": Wasserstein(), "critic_steps": 5, "terms": (GradientPenalty(0.1),)},
+        both(optax.adam(1e-4, b1=0.5, b2=0.9)),
+    ),
 }
-"""What each game changes in the first."""
+"""The fields that each game changes in the first, and its optimizers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +106,7 @@ def pacgan(share: float = 1.0) -> GAN:
     """The paper's networks, up to a share of their widths, in its plain game."""
     generator = MLP((round(400 * share),) * 4, norm=BatchNorm, kernel_init=small_normal)
     critic = nn.Sequential(tuple(Maxout(round(200 * share), 5, kernel_init=small_normal) for _ in range(3)))
-    adam = Adam(1e-4, 0.8)
-    return GAN(generator, critic, (2,), 2, critic_optimizer=adam, generator_optimizer=adam)
+    return GAN(generator, critic, (2,), latent_dim=2)
 
 
 def main(config: Mixtures) -> str:
@@ -136,7 +132,8 @@ def main(config: Mixtures) -> str:
                 if (there := results[name, data]["settings"]) != settings:
                     raise ValueError(f"{file} is of {there}, not of {settings}: give other --runs, or remove it")
             elif not config.only or name in config.only:
-                samples, result = train(GAMES[name](pacgan(config.share)), data, config)
+                changes, optimizers = GAMES[name]
+                samples, result = train(replace(pacgan(config.share), **changes), optimizers, data, config)
                 results[name, data] = {"settings": settings, **result}
                 print(f"{name} on {data}: {result}", flush=True)
                 seed = np.repeat(np.arange(config.seeds), SAMPLES)
@@ -147,7 +144,9 @@ def main(config: Mixtures) -> str:
     return table
 
 
-def train(model: GAN, data: str, config: Mixtures) -> tuple[np.ndarray, dict[str, Any]]:
+def train(
+    model: GAN, optimizers: Mapping[str, optax.GradientTransformation], data: str, config: Mixtures
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Samples [seeds, SAMPLES, 2] of the trained games, and their figures by name, a list over seeds each."""
     began = time.monotonic()
     # no averages: the paper's figures are of the variables themselves
@@ -155,7 +154,8 @@ def train(model: GAN, data: str, config: Mixtures) -> tuple[np.ndarray, dict[str
         steps=config.steps, batch_size=BATCH, ema=0.0, steps_per_call=PER_CALL,
         log_every=PER_CALL, eval_every=PER_CALL, checkpoint_every=PER_CALL,
     )  # fmt: skip
-    bounds = fit_seeds(model, source(data).train, settings, seeds=range(config.seeds), progress=False)
+    train, seeds = source(data).train, range(config.seeds)
+    bounds = fit_seeds(model, train, settings, seeds=seeds, optimizers=optimizers, progress=False)
     samples = [bound.sample(jax.random.key(seed), SAMPLES) for seed, bound in enumerate(bounds)]
     found = [MIXTURES[data](mine, mine) for mine in samples]
     result = {name: [float(figures[name]) for figures in found] for name in FIGURES}

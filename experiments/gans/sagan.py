@@ -5,12 +5,12 @@ the generator's normalisations and the critic's projection know them. The paper 
 Inception score of 52.52, by a network that is not used here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from experiments.adversarial import AdversarialConfig, experiment, fields
+from experiments.adversarial import AdversarialConfig, adam, experiment, fields
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import GAN, Adam, Hinge
+from jaxgen.models.gans import GAN, Hinge
 from jaxgen.nets import Projection, SpectralDense, SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.heads import ScalarHead
@@ -35,12 +35,11 @@ def build(config: SAGANConfig, data: Splits) -> Experiment:
         attention if doublings > 1 else None, data.train.classes if config.conditional else 0,
     )  # fmt: skip
     critic = SpectralResNetCritic(widths, attention=attention)
-    model = replace(
-        GAN(generator, critic, **fields(config, data), criterion=Hinge(), critic_head=ScalarHead(SpectralDense)),
-        critic_condition=Projection(SpectralDense), critic_optimizer=Adam(config.critic_rate, config.b1, 0.9),
-        generator_optimizer=Adam(config.learning_rate, config.b1, 0.9),
+    model = GAN(
+        generator, critic, **fields(config, data), adversarial_loss=Hinge(), critic_head=ScalarHead(SpectralDense),
+        critic_condition=Projection(SpectralDense),
     )  # fmt: skip
-    return experiment(config, data, model)
+    return experiment(config, data, model, optimizers=adam(config, b2=0.9))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from typing import Literal
 import jax
 import numpy as np
 
-from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.adversarial import AdversarialConfig, adam, experiment, fields, networks
 from experiments.gans.extractor import Extractor, load_extractor
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import ArraySource, Source, Splits
 from jaxgen.metrics import stacked_modes
-from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
+from jaxgen.models.gans import GAN, WGANGP
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training import TrainedModel
 
@@ -54,13 +54,13 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     penalised = config.game == "wgan_gp"
     # the extractor is of single digits: what it says of three is asked below
     shared = fields(replace(config, extractor=None), stacks)
-    model = GAN(*networks(config, stacks, None if penalised else BatchNorm), **shared)
     if penalised:
-        model = replace(
-            model, criterion=Wasserstein(), penalties=(GradientPenalty(10.0),),
-            critic_optimizer=Adam(config.critic_rate, 0.0, 0.9), generator_optimizer=Adam(config.learning_rate, 0.0, 0.9),
-        )  # fmt: skip
-    made = experiment(replace(config, extractor=None, conditional=False), stacks, model, data=stacks)
+        model, optimizers = WGANGP(*networks(config, stacks, None), **shared), adam(config, 0.0, 0.9)
+    else:
+        model, optimizers = GAN(*networks(config, stacks, BatchNorm), **shared), adam(config)
+    made = experiment(
+        replace(config, extractor=None, conditional=False), stacks, model, data=stacks, optimizers=optimizers
+    )  # fmt: skip
 
     def report(bound: TrainedModel) -> dict[str, float]:
         keys = jax.random.split(jax.random.key(config.seed), -(-config.counted // CALL))

@@ -5,12 +5,12 @@ RMSProp 5e-5, weights within +-0.01 after each move of the critic, five of them 
 critic has no batch normalisation here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
 from experiments.shell import Experiment, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import GAN, ClippedRMSProp, Wasserstein
+from jaxgen.models.gans import WGAN, rmsprop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,9 @@ class WGANConfig(AdversarialConfig):
 
 
 def build(config: WGANConfig, data: Splits) -> Experiment:
-    model = GAN(*networks(config, data, None), **fields(config, data), criterion=Wasserstein())
-    model = replace(
-        model, critic_optimizer=ClippedRMSProp(config.learning_rate, config.clip),
-        generator_optimizer=ClippedRMSProp(config.learning_rate, None),
-    )  # fmt: skip
-    return experiment(config, data, model)
+    optimizers = {"critic": rmsprop(config.learning_rate, config.clip), "generator": rmsprop(config.learning_rate)}
+    model = WGAN(*networks(config, data, None), **fields(config, data))
+    return experiment(config, data, model, optimizers=optimizers)
 
 
 if __name__ == "__main__":

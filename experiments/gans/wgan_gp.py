@@ -8,11 +8,13 @@ estimate of the Wasserstein distance.
 
 from dataclasses import dataclass, replace
 
+import optax
+
 from experiments.adversarial import MIXTURES
 from experiments.shell import Config, Experiment, main
 from jaxgen.data import Splits
 from jaxgen.metrics import sample_distances
-from jaxgen.models.gans import Adam, GradientPenalty, dense_wgan_gp
+from jaxgen.models.gans import GradientPenalty, dense_wgan_gp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +40,13 @@ class WGANGPConfig(Config):
 
 
 def build(config: WGANGPConfig, data: Splits) -> Experiment:
-    adam = Adam(config.learning_rate, 0.5, 0.9)
+    adam = optax.adam(config.learning_rate, b1=0.5, b2=0.9)
     model = replace(
-        dense_wgan_gp(data.train.event_shape, config.width, latents=config.latents),
-        penalties=(GradientPenalty(config.penalty_weight),), critic_steps=config.critic_steps,
-        critic_optimizer=adam, generator_optimizer=adam, metrics=MIXTURES.get(config.data, sample_distances),
+        dense_wgan_gp(data.train.event_shape, width=config.width, latent_dim=config.latents),
+        terms=(GradientPenalty(config.penalty_weight),), critic_steps=config.critic_steps,
+        metrics=MIXTURES.get(config.data, sample_distances),
     )  # fmt: skip
-    return Experiment(model)
+    return Experiment(model, optimizers={"critic": adam, "generator": adam})
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ without normalisation. The figures here are by a classifier that is trained on t
 `--extractor`, and compare with nothing published.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+import optax
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
-from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
+from jaxgen.models.gans import WGANGP, GradientPenalty
 
 PUBLISHED = {"tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised")}
 
@@ -33,13 +35,18 @@ class WGANGPImagesConfig(AdversarialConfig):
 
 
 def build(config: WGANGPImagesConfig, data: Splits) -> Experiment:
-    model = replace(
-        GAN(*networks(config, data, None), **fields(config, data)),
-        criterion=Wasserstein(), penalties=(GradientPenalty(config.penalty_weight),),
-        critic_optimizer=Adam(config.critic_rate, config.b1, 0.9, config.steps),
-        generator_optimizer=Adam(config.learning_rate, config.b1, 0.9, config.steps // config.critic_steps),
+    model = WGANGP(
+        *networks(config, data, None), **fields(config, data), terms=(GradientPenalty(config.penalty_weight),)
     )  # fmt: skip
-    return experiment(config, data, model)
+
+    def adam(rate: float, moves: int) -> optax.GradientTransformation:
+        return optax.adam(optax.linear_schedule(rate, 0.0, moves), config.b1, 0.9)
+
+    optimizers = {
+        "critic": adam(config.critic_rate, config.steps),
+        "generator": adam(config.learning_rate, config.steps // config.critic_steps),
+    }
+    return experiment(config, data, model, optimizers=optimizers)
 
 
 if __name__ == "__main__":

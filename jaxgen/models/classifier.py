@@ -1,4 +1,4 @@
-"""A classifier, whose features and classes the figures of generated samples are made of (`jaxgen.metrics.report`)."""
+"""A classifier, whose features and classes evaluate generated samples (`jaxgen.metrics.report`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.arguments import freeze_fields
+from jaxgen.arguments import counts, freeze_fields, shape
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.players import forward
@@ -20,63 +20,67 @@ from jaxgen.nets.heads import Headed, VectorHead
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """Player `classifier`, moved by the play of its name down the cross-entropy of the labels.
+    """Player `classifier`, trained by the play of its name to minimise the cross-entropy of the labels.
 
-    It generates nothing, so it has no `sample`.
+    It has no `sample`: it generates nothing.
 
     Attributes:
         network: any network from data to features; the model adds the logits.
-        event_shape: of the data, without the batch.
-        classes: K.
-        levels: the data are integers 0..levels-1, for the network scaled to [-1, 1]; None, they are real.
+        event_shape: shape of an example, without the batch.
+        num_classes: K.
+        levels: the data are integers 0..levels-1, scaled to [-1, 1] for the network; None: they are floats.
     """
 
     network: nn.Module
     event_shape: tuple[int, ...]
-    classes: int
+    num_classes: int
     levels: int | None = None
     monitor: ClassVar = ("cross_entropy", "min")
 
     def __post_init__(self):
         freeze_fields(self)
+        shape(self.event_shape)
+        counts(num_classes=self.num_classes)
+        if self.levels is not None:
+            counts(2, levels=self.levels)
 
     @property
     def _headed(self) -> nn.Module:
-        return Headed(self.network, VectorHead(self.classes))
+        return Headed(self.network, VectorHead(self.num_classes))
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """Raises:
         ValueError: data of another shape or type, or without labels.
         """
         if "label" not in batch:
-            raise ValueError(f"a classifier learns from rows with a 'label', these have {sorted(batch)}")
-        return {"classifier": self._headed.init(key, self._seen(batch["x"]))}
+            raise ValueError(f"a classifier expects a batch with an entry 'label', got {sorted(batch)}")
+        return {"classifier": self._headed.init(key, self._scaled(batch["x"]))}
 
     def plays(self) -> Mapping[str, Play]:
         return {"classifier": Play(("classifier",), self.loss, optax.adam(1e-3), accumulates=True)}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The mean cross-entropy in nats; the metric is the accuracy on the batch, with dropout."""
-        logits, state = forward(self._headed, variables["classifier"], self._seen(batch["x"]), key=key)
-        figures = _figures(logits, batch["label"])
-        return LossOutput(figures["cross_entropy"], {"accuracy": figures["accuracy"]}, {"classifier": state})
+        logits, statistics = forward(self._headed, variables["classifier"], self._scaled(batch["x"]), key=key)
+        metrics = _metrics(logits, batch["label"])
+        return LossOutput(metrics["cross_entropy"], {"accuracy": metrics["accuracy"]}, {"classifier": statistics})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`cross_entropy` of the labels in nats, and `accuracy`, the share of rows whose likeliest class is theirs."""
-        return _figures(self.logits(variables, batch["x"]), batch["label"])
+        """`cross_entropy` of the labels in nats, and `accuracy`, the fraction of examples classified as their label."""
+        return _metrics(self.logits(variables, batch["x"]), batch["label"])
 
     def logits(self, variables: Variables, x: Array) -> Array:
-        """Of the classes, [B, classes]."""
-        return forward(self._headed, variables["classifier"], self._seen(x))[0]
+        """The logits of the classes, [B, num_classes]."""
+        return forward(self._headed, variables["classifier"], self._scaled(x))[0]
 
     def features(self, variables: Variables, x: Array) -> Array:
-        """What the last layer sees of data, [B, F]."""
+        """The input of the last layer, [B, F]."""
         own = {name: tree["network"] for name, tree in variables["classifier"].items() if "network" in tree}
-        return forward(self.network, own, self._seen(x))[0].reshape(jnp.shape(x)[0], -1)
+        return forward(self.network, own, self._scaled(x))[0].reshape(jnp.shape(x)[0], -1)
 
-    def _seen(self, x: Array) -> Array:
+    def _scaled(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
 
 
-def _figures(logits: Array, label: Array) -> dict[str, Array]:
+def _metrics(logits: Array, label: Array) -> dict[str, Array]:
     return {"cross_entropy": class_loss(logits, label), "accuracy": (logits.argmax(-1) == label).mean()}

@@ -3,19 +3,21 @@
 from jaxgen.convolution import Conv, UpConv
 from jaxgen.nets.attention import SelfAttention
 from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
-from jaxgen.nets.conditioning import Concatenate, Hadamard, Ignore, Projection
+from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.convolutional import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
-from jaxgen.nets.discrimination import GaussianNoise, Maxout, MinibatchDiscrimination, NoisyMLP, WeightNormDense
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
 from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.joint import Joint
+from jaxgen.nets.maxout import Maxout
+from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
+from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder
@@ -25,12 +27,12 @@ from jaxgen.nets.spectral import SpectralConv, SpectralDense
 
 __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
-    "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "EventHead",
-    "GatedConvNet", "GaussianHead", "GaussianNoise", "Hadamard", "Ignore", "InstanceNoise", "Joint", "MLP",
-    "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder",
-    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder",
-    "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "UpConv", "VectorHead", "WeightNormDense",
-    "concatenate_context", "sample_codes", "small_normal",
+    "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "EventHead", "FiLM",
+    "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise", "Joint", "MLP", "Maxout",
+    "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder", "RecurrentEncoder",
+    "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP",
+    "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "Unconditional", "UpConv", "VectorHead",
+    "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

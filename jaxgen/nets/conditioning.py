@@ -1,7 +1,7 @@
-"""How a network takes a context c [B, D], a class for one: what it is given of it, and what a critic's score adds.
+"""How a network takes a context c [B, D], for example a one-hot class.
 
-Each has two methods: `before(x, c)`, what the network is given in place of x [B, ..., C], and `after(features, c)`, a
-term [B] that a critic adds to its score, with `features` [B, ..., F] what its network made of the former.
+Each condition has two methods: `before(x, c)`, the network's input in place of x [B, ..., C], and `after(features, c)`,
+[B], added to the score of a critic, where `features` [B, ..., F] is the network's output.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jaxgen.sharding import full_rows
 
 
 class Concatenate(nn.Module):
-    """The context on the last axis of x, at each place (Mirza and Osindero 2014, "Conditional GANs").
+    """[x, c]: the context on the last axis of x, at each position (Mirza and Osindero 2014, "Conditional GANs").
 
     Attributes:
-        features: of a learned linear embedding that stands for the context; 0 for the context itself.
+        features: dimension of a learned linear embedding of the context; 0: the context itself.
     """
 
     features: int = 0
@@ -35,8 +35,8 @@ class Concatenate(nn.Module):
         return full_rows(features)
 
 
-class Hadamard(nn.Module):
-    """x times an affine function of the context of x's own size, coordinate by coordinate (Perez et al. 2018)."""
+class FiLM(nn.Module):
+    """x * (W c + b), elementwise, with one factor for each element of x (FiLM, Perez et al. 2018, without shift)."""
 
     @nn.compact
     def before(self, x: jax.Array, context: jax.Array) -> jax.Array:
@@ -47,8 +47,8 @@ class Hadamard(nn.Module):
         return full_rows(features)
 
 
-class Ignore(nn.Module):
-    """x as it is: a critic that is not told, whose features tell instead."""
+class Unconditional(nn.Module):
+    """x: ignores the context (the critic of an ACGAN)."""
 
     def before(self, x: jax.Array, context: jax.Array) -> jax.Array:
         return x
@@ -58,12 +58,12 @@ class Ignore(nn.Module):
 
 
 class Projection(nn.Module):
-    """x as it is, and <V c, sum of the features over all places> on the score; for critics.
+    """x, and <V c, sum of the features over all positions> added to the score; for critics.
 
     Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 3.
 
     Attributes:
-        layer: makes V; `SpectralDense` where the critic is spectrally normalised.
+        layer: makes V; `SpectralDense` for a spectrally normalised critic.
     """
 
     layer: Callable[..., nn.Module] = nn.Dense

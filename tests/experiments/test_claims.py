@@ -112,8 +112,8 @@ def test_all_parts_play(tmp_path, monkeypatch):
 
 def test_against_a_generator_that_stands_still_the_critic_alone_moves():
     x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
-    model = GAN(MLP((4,)), MLP((4,)), (2,), 2)
-    state = claims.start(model, x, 2)
+    model = GAN(MLP((4,)), MLP((4,)), (2,), latent_dim=2)
+    state = claims.start(model, model.plays(), x, 2)
     before = jax.tree.map(np.array, state.variables)
     state, plays = claims.alone(state, model.plays(), "critic")
     state, metrics = claims.player(plays, x, 5, 16)(state)
@@ -125,8 +125,8 @@ def test_against_a_generator_that_stands_still_the_critic_alone_moves():
 
 
 def test_all_seeds_of_all_games_start_from_one_normal():
-    game = claims.GAN(claims.MLP(()), claims.MLP((4,)), (1,), 1)
-    state = claims.on_one_mode(claims.start(game, np.zeros((64, 1), np.float32), 2))
+    game = claims.GAN(claims.MLP(()), claims.MLP((4,)), (1,), latent_dim=1)
+    state = claims.on_one_mode(claims.start(game, game.plays(), np.zeros((64, 1), np.float32), 2))
     z = jax.random.normal(jax.random.key(0), (4000, 1))
     for seed in range(2):
         variables = jax.tree.map(lambda a, seed=seed: a[seed], state.variables)

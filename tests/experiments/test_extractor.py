@@ -20,7 +20,7 @@ ROWS = ArraySource({"x": RNG.integers(0, 9, (40, 3)).astype(np.uint8), "label": 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "small"
-    model, settings = Classifier(MLP((5,)), (3,), 2, levels=9), Settings(steps=2, batch_size=8)
+    model, settings = Classifier(MLP((5,)), (3,), num_classes=2, levels=9), Settings(steps=2, batch_size=8)
     seal(out, fit(model, ROWS, settings, out=out, progress=False))
     return out
 

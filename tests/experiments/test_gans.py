@@ -19,8 +19,8 @@ from experiments.gans.sagan import build as build_sagan
 from experiments.gans.semi_supervised import SemiSupervisedConfig
 from experiments.gans.semi_supervised import build as build_semi_supervised
 from jaxgen.data import ArraySource, Splits, source
-from jaxgen.models.gans import Adam
-from jaxgen.nets import Concatenate, Hadamard, Projection
+from jaxgen.models.gans import CriticOutput, Information
+from jaxgen.nets import MLP, Concatenate, FiLM, Projection
 from jaxgen.training import NonFiniteLoss
 
 
@@ -28,23 +28,25 @@ def rows(categories, labels):
     return ArraySource({"x": np.float32(categories)[:, None], "label": np.array(labels)}, classes=3)
 
 
-def recognize(x):
-    """Whose most likely category is the row itself; the second code is another."""
+def critic_output(x):
+    """Features that are the logits of two categories and the moments of a continuous code; the first is the row."""
     likely = np.eye(4)[np.int32(x[:, 0])]
-    return (np.log(0.1 + 0.6 * likely), np.zeros((len(x), 2))), np.zeros((len(x), 1))
+    return CriticOutput(np.zeros(len(x)), np.concatenate([np.log(0.1 + 0.6 * likely), np.zeros((len(x), 4))], -1))
 
 
 def test_a_category_is_of_the_class_it_is_seen_with_on_validation_rows():
-    bound = SimpleNamespace(recognize=recognize, model=SimpleNamespace(categories=(4, 2)))
+    term = Information((4, 2), 1, MLP(()))
+    variables = {"recognition": {"params": {"layers_1": {"out": {"kernel": np.eye(8), "bias": np.zeros(8)}}}}}
+    bound = SimpleNamespace(critic_output=critic_output, variables=variables)
     # category 0 is class 2, categories 1 and 2 are class 0, and the last, which is never seen, is the first class
     valid = rows([0, 0, 0, 1, 1, 2], [2, 2, 1, 0, 0, 0])
     # two of eight are wrong, though on these rows alone category 0 would be class 1
     few = [0, 0, 0, 1, 1, 2, 2, 3], [1, 1, 2, 0, 0, 0, 0, 0]
     splits = Splits(valid, valid, rows(*few))
-    assert category_error(bound, splits) == {"category error": pytest.approx(2 / 8)}
+    assert category_error(term, bound, splits) == {"category error": pytest.approx(2 / 8)}
     # more rows than are recognised at a time
     many = rows(few[0] * 200, few[1] * 200)
-    assert category_error(bound, splits._replace(test=many)) == {"category error": pytest.approx(2 / 8)}
+    assert category_error(term, bound, splits._replace(test=many)) == {"category error": pytest.approx(2 / 8)}
 
 
 def test_rows_become_their_own_context_on_the_networks_scale():
@@ -59,17 +61,28 @@ def test_rows_become_their_own_context_on_the_networks_scale():
     np.testing.assert_array_equal(with_rows(ArraySource({"x": real})).head(4)["context"], real)
 
 
+def first_two_updates(optimizer):
+    """Of gradients 1 and 3."""
+    state = optimizer.init(jnp.zeros(()))
+    first, state = optimizer.update(jnp.float32(1), state, jnp.zeros(()))
+    return float(first), float(optimizer.update(jnp.float32(3), state, jnp.zeros(()))[0])
+
+
 def test_what_is_built_is_what_the_papers_have():
     digits = source("digits")
     ways = {way: build_cgan(CGANConfig(way=way), digits).model for way in ("concatenation", "product", "projection")}
     conditions = {way: (model.generator_condition, model.critic_condition) for way, model in ways.items()}
     assert conditions == {
-        "concatenation": (Concatenate(), Concatenate()), "product": (Hadamard(), Hadamard()),
+        "concatenation": (Concatenate(), Concatenate()), "product": (FiLM(), FiLM()),
         "projection": (Concatenate(), Projection()),
     }  # fmt: skip
-    two_rates = build_sagan(SAGANConfig(), digits).model
-    assert (two_rates.generator_optimizer, two_rates.critic_optimizer) == (Adam(1e-4, 0.0, 0.9), Adam(4e-4, 0.0, 0.9))
-    assert two_rates.generator.condition == 10
+    two_rates = build_sagan(SAGANConfig(), digits)
+    rates = {name: first_two_updates(optimizer) for name, optimizer in two_rates.optimizers.items()}
+    # Adam (0, 0.9): g / sqrt of the bias-corrected mean square, (0.09 g1^2 + 0.1 g2^2) / 0.19 in the second step
+    second = 3 / np.sqrt((0.09 + 0.1 * 9) / 0.19)
+    np.testing.assert_allclose(rates["generator"], [-1e-4, -1e-4 * second], rtol=1e-3)
+    np.testing.assert_allclose(rates["critic"], [-4e-4, -4e-4 * second], rtol=1e-3)
+    assert two_rates.model.generator.condition == 10
     assert build_sagan(SAGANConfig(conditional=False), digits).model.generator.condition == 0
     game = build_semi_supervised(SemiSupervisedConfig(labels=20), digits)
     assert {name: len(part) for name, part in game.data.train.sources.items()} == {
@@ -86,7 +99,7 @@ def test_what_cannot_be_built_is_refused():
         build_semi_supervised(SemiSupervisedConfig(labels=15), digits)
     with pytest.raises(ValueError, match="no labels"):
         build_semi_supervised(SemiSupervisedConfig(), Splits(*(ArraySource({"x": part.arrays["x"]}) for part in points)))
-    with pytest.raises(ValueError, match="packs no rows"):
+    with pytest.raises(ValueError, match="requires packing=1"):
         build_semi_supervised(SemiSupervisedConfig(packing=2), digits)
     for build, config in ((build_semi_supervised, SemiSupervisedConfig), (build_localized, LocalizedConfig)):
         with pytest.raises(ValueError, match="conditional=True"):

@@ -12,12 +12,12 @@ from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, batch_for, drawn
 
-DENSE = Classifier(MLP((5,)), (2, 2, 1), 3, levels=9)
-IMAGES = Classifier(ConvFeatures((3, 4), 6, dropout=0.5), (5, 5, 1), 4, levels=17)
+DENSE = Classifier(MLP((5,)), (2, 2, 1), num_classes=3, levels=9)
+IMAGES = Classifier(ConvFeatures((3, 4), 6, dropout=0.5), (5, 5, 1), num_classes=4, levels=17)
 
 
 def labelled(model, rows=6):
-    return batch_for(model, rows) | {"label": (np.arange(rows) % model.classes).astype(np.int32)}
+    return batch_for(model, rows) | {"label": (np.arange(rows) % model.num_classes).astype(np.int32)}
 
 
 def test_logits_features_and_figures_by_hand():
@@ -72,7 +72,7 @@ def test_it_learns_and_is_described():
 
 
 def test_batch_statistics_belong_to_the_features():
-    model = Classifier(BatchNorm(), (4,), 3)
+    model = Classifier(BatchNorm(), (4,), num_classes=3)
     batch = labelled(model)
     variables = drawn(model, batch)
     moved = model.loss(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]

@@ -44,7 +44,7 @@ BUILDERS = {
     dense_vae: {"event_shape": (2,), "latents": 2, "widths": (3,)},
     conv_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
     residual_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
-    gan: {"event_shape": (2,), "latents": 2, "packing": 1, "critic_steps": 1},
+    gan: {"event_shape": (2,), "latent_dim": 2, "packing": 1, "critic_steps": 1},
 }
 EACH = [(build, name) for build, given in BUILDERS.items() for name in given]
 

@@ -13,13 +13,15 @@ from flax.traverse_util import flatten_dict
 from jaxgen.convolution import UpConv
 from jaxgen.nets.attention import SelfAttention
 from jaxgen.nets.augmentation import InstanceNoise, Translation
-from jaxgen.nets.conditioning import Hadamard, Projection
+from jaxgen.nets.conditioning import FiLM, Projection
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
-from jaxgen.nets.discrimination import Maxout, MinibatchDiscrimination, NoisyMLP
 from jaxgen.nets.generators import UpBlock
 from jaxgen.nets.heads import EventHead, Headed, ScalarHead
 from jaxgen.nets.initializers import small_normal
+from jaxgen.nets.maxout import Maxout
+from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP
+from jaxgen.nets.noisy_mlp import NoisyMLP
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
@@ -117,7 +119,7 @@ def test_batch_statistics_move_only_where_they_may(network, shape):
 @pytest.mark.parametrize(
     "network",
     [
-        DCGANGenerator(norm=None), DCGANCritic(norm=nn.LayerNorm), GENERATOR, CRITIC, NoisyMLP(), Hadamard(),
+        DCGANGenerator(norm=None), DCGANCritic(norm=nn.LayerNorm), GENERATOR, CRITIC, NoisyMLP(), FiLM(),
         Projection(SpectralDense), MLP(norm=BatchNorm, kernel_init=small_normal),
         Headed(MLP(), ScalarHead(SpectralDense)),
         nn.Sequential((Maxout(3, 2, small_normal), MinibatchDiscrimination(), SelfAttention(SpectralConv))),

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen.nets.conditioning import Concatenate, Hadamard, Projection
+from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.spectral import SpectralDense
 
 KEY = jax.random.key(0)
@@ -30,8 +30,8 @@ def test_concatenation(x, features):
 
 
 @pytest.mark.parametrize("x", [VECTORS, IMAGES], ids=["vectors", "images"])
-def test_the_hadamard_product(x):
-    y, p = run(Hadamard(), "before", x)
+def test_film(x):
+    y, p = run(FiLM(), "before", x)
     factors = C @ p["factors"]["kernel"] + p["factors"]["bias"]
     assert factors.shape == (4, x[0].size)
     np.testing.assert_allclose(y, x * factors.reshape(x.shape), rtol=1e-4, atol=1e-5)
@@ -53,7 +53,7 @@ def test_a_spectrally_normalised_projection():
     assert abstract["spectral"]["embedding"]["SpectralNorm_0"]["u"].shape == (5,)
 
 
-@pytest.mark.parametrize("module", [Concatenate(2), Hadamard()])
+@pytest.mark.parametrize("module", [Concatenate(2), FiLM(), Unconditional()])
 def test_only_a_projection_adds_to_the_score(module):
     y, p = run(module, "after", IMAGES)
     np.testing.assert_array_equal(y, np.zeros(4))
@@ -62,7 +62,7 @@ def test_only_a_projection_adds_to_the_score(module):
 
 @pytest.mark.parametrize(
     ("module", "method"),
-    [(Concatenate(), "before"), (Concatenate(2), "before"), (Hadamard(), "before"), (Projection(), "after")],
+    [(Concatenate(), "before"), (Concatenate(2), "before"), (FiLM(), "before"), (Projection(), "after")],
 )
 def test_each_row_depends_on_its_own_context(module, method):
     y, params = run(module, method, IMAGES)

@@ -1,90 +1,84 @@
 """The variational discriminator bottleneck (Peng et al. 2019, "Variational Discriminator Bottleneck").
 
-The critic sees a row x only through a code z ~ E(z|x) = N(mu(x), sigma(x)^2), which may carry I_c nats on the average
-of data and samples:
+The critic scores an example x by a code z ~ E(z|x) = N(mu(x), sigma(x)^2), which may carry I_c nats on average over
+data and samples:
 
-    critic:     E criterion(D(z)) + beta (E KL(E(z|x) || N(0, I)) - I_c)
+    critic:     E adversarial_loss(D(z)) + beta (E KL(E(z|x) || N(0, I)) - I_c)
     beta <- max(0, beta + alpha (E KL - I_c))
-    generator:  criterion(D(mu(G(z))))
+    generator:  adversarial_loss(D(mu(G(z))))
 
-(equations 9 to 11): while they are told apart easily the critic is made to blur, so that the generator has a gradient.
-The generator is judged by the means (section 4.3).
+(equations 9 to 11): as long as data and samples are easily separated, the codes of both are made to overlap, so that
+the generator has a gradient. The generator's loss takes the means (section 4.3).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.contracts import Array, Batch, Collections, Key, LossOutput, Variables
+from jaxgen.arguments import counts
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import bottleneck, next_dual
 from jaxgen.losses.elbo import kl_to_standard_normal
-from jaxgen.models.gans.gan import GAN
-from jaxgen.models.gans.players import Judgement, Pair, scored, told
-from jaxgen.models.players import forward
-from jaxgen.nets.heads import GaussianHead, ScalarHead
+from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
+from jaxgen.nets.heads import GaussianHead
+
+if TYPE_CHECKING:
+    from jaxgen.models.gans.gan import GAN
 
 
-class BottleneckCritic(nn.Module):
-    """An event to a score, by way of a code, and to the code's KL in nats, [B].
+class GaussianCode(nn.Module):
+    """Features [B, ...] to a code [B, code_dim], and `kl`, its divergence from the standard normal in nats, [B].
 
     Attributes:
-        drawn: with a `noise` stream the code is drawn; without one, or where this is False, it is its mean.
+        deterministic: whether the code is its mean; without a `noise` stream it always is.
     """
 
-    network: nn.Module
-    condition: nn.Module
-    codes: int
-    drawn: bool = True
+    code_dim: int
+    deterministic: bool = False
 
     @nn.compact
-    def __call__(self, pair: Pair) -> Judgement:
-        x, context = pair
-        h = self.network(told(self.condition, x, context))
-        mean, log_variance, _ = GaussianHead(self.codes, name="code")(h)
+    def __call__(self, h: Array) -> tuple[Array, Mapping[str, Array]]:
+        mean, log_variance, _ = GaussianHead(self.code_dim, name="code")(h)
         code = mean
-        if self.drawn and self.has_rng("noise"):
+        if self.has_rng("noise") and not self.deterministic:
             code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("noise"), mean.shape)
-        score = scored(self.condition, ScalarHead(name="head")(code), code, context)
-        return Judgement(score, kl_to_standard_normal(mean, log_variance))
+        return code, {"kl": kl_to_standard_normal(mean, log_variance)}
 
 
 @dataclasses.dataclass(frozen=True)
-class BottleneckGAN(GAN):
-    """A `GAN` whose critic sees rows through a noisy code; beta is the critic's state, `dual`.
+class Bottleneck(Term):
+    """Replaces the critic's features by a noisy code; beta is the critic's memory `dual`. Metrics: `kl`, `beta`.
 
     Attributes:
-        codes: the code's dimension.
         information: I_c in nats.
+        code_dim: dimension of the code.
         dual_rate: alpha.
     """
 
-    codes: int = 128
+    accumulates: ClassVar = PLAYS
+
     information: float = 0.5
+    code_dim: int = 128
     dual_rate: float = 1e-5
 
-    @property
-    def _critic(self) -> nn.Module:
-        return BottleneckCritic(self.critic, self.critic_condition, self.codes)
+    def __post_init__(self):
+        counts(code_dim=self.code_dim)
 
-    def init(self, key: Key, batch: Batch) -> Variables:
-        variables = super().init(key, batch)
-        return {**variables, "critic": {**variables["critic"], "dual": {"beta": jnp.zeros(())}}}
+    def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
+        return with_collection(variables, "critic", "dual", {"beta": jnp.zeros(())})
 
-    def _critic_term(
-        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
-    ) -> LossOutput:
-        beta = variables["critic"]["dual"]["beta"]
-        kl = jnp.concatenate([on_real.features, on_fake.features])
+    def critic_layer(self, deterministic: bool) -> nn.Module:
+        return GaussianCode(self.code_dim, deterministic)
+
+    def critic_loss(self, computed: ForwardPass) -> LossOutput:
+        beta = computed.variables["critic"]["dual"]["beta"]
+        kl = jnp.concatenate([computed.on_real.extras["kl"], computed.on_fake.extras["kl"]])
+        value = bottleneck(kl, beta, self.information)
         after = next_dual(beta, kl, self.information, self.dual_rate)
-        return LossOutput(
-            bottleneck(kl, beta, self.information), {"kl": kl.mean(), "beta": beta},
-            memory={"critic": {"dual": {"beta": after}}},
-        )  # fmt: skip
-
-    def _judge_for_generator(self, critic: Collections, x: Array, context: Array | None, key: Key) -> Judgement:
-        # in all but the code as in training: batch statistics are the batch's
-        return forward(dataclasses.replace(self._critic, drawn=False), critic, (x, context), key=key)[0]
+        return LossOutput(value, {"kl": kl.mean(), "beta": beta}, memory={"critic": {"dual": {"beta": after}}})

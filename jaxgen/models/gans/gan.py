@@ -1,13 +1,12 @@
-"""Generative adversarial networks (Goodfellow et al. 2014, "Generative Adversarial Nets"), every variant a value.
+"""Generative adversarial networks (Goodfellow et al. 2014, "Generative Adversarial Nets"); variants are values.
 
-A generator G turns noise z into samples, a critic D scores samples and data, and a criterion says what either wants of
-the scores:
+A generator G maps noise z to samples, a critic D scores samples and data:
 
-    critic:     criterion.critic(D(x), D(G(z))) + penalties on D's slope
-    generator:  criterion.generator(D(G(z)))    + a proximal term, where there is one
+    critic:     adversarial_loss.critic(D(x), D(G(z))) + sum of term.critic_loss
+    generator:  adversarial_loss.generator(D(G(z)))    + sum of term.generator_loss
 
-LSGAN is `dataclasses.replace(gan, criterion=LeastSquares())`, PacGAN `packing=2`, a projection critic
-`critic_condition=Projection()`; games with more than these two losses are subclasses, in files of their names.
+LSGAN is `dataclasses.replace(gan, adversarial_loss=LeastSquares())`, an ACGAN `terms=(ClassLoss(10),)`, PacGAN
+`packing=2`, a projection critic `critic_condition=Projection()`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 from jax import lax
 
@@ -27,237 +27,223 @@ from jaxgen.distributions.normal import Normal
 from jaxgen.distributions.standard import Standard
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import sample_distances
-from jaxgen.models.gans.criteria import Criterion, NonSaturating
-from jaxgen.models.gans.optimizers import Adam, Optimizer
+from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
+from jaxgen.models.gans.networks import Critic, CriticOutput, Generator
 from jaxgen.models.gans.packing import pack
-from jaxgen.models.gans.players import Critic, Generator, Judgement
-from jaxgen.models.gans.proximal import Proximal
-from jaxgen.models.gans.regularizers import Penalty
+from jaxgen.models.gans.terms import ForwardPass, Term, add_terms, check_terms
 from jaxgen.models.players import forward
 from jaxgen.models.scaling import from_data, to_data
-from jaxgen.nets.conditioning import Concatenate
+from jaxgen.nets.conditioning import Concatenate, Unconditional
 from jaxgen.nets.heads import ScalarHead
 from jaxgen.sharding import sharded
 
 COMPARED = 64
-"""Rows whose distances each step reports: those of all would bring a great batch together on every device."""
+"""Examples whose distances each step reports: all of them would gather a large batch on every device."""
 Transform = Callable[[Array, Key, Array], Array]
-"""`(x, key, step) -> x`, what the critic sees of data and samples: instance noise, augmentations; the phase's step."""
+"""`(x, key, step) -> x`, applied to the critic's input: instance noise, augmentations; `step` counts in the phase."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GAN:
-    """Players `critic` and `generator`, each moved by the play of its name.
+    """Players `critic` and `generator`, each trained by the play of its name, and those that terms add.
 
     Attributes:
-        generator: any network from latents to features; the model adds the last layer, and for integer data a tanh.
+        generator: any network from latents to features; the model adds the last layer, and a tanh for integer data.
         critic: any network from data to features; the model adds `critic_head`.
-        event_shape: of the data, without the batch.
-        latents: dimension of z.
-        prior: of z; None: standard normal.
-        levels: the data are integers 0..levels-1, in the game scaled to [-1, 1]; None, they are real.
-        criterion: what either player wants of the scores.
-        penalties: on the critic, added up.
-        packing: rows that the critic scores together, side by side on the last axis (Lin et al. 2018, "PacGAN").
-        critic_steps: moves of the critic, each on a batch of its own, for one of the generator.
-        generator_condition, critic_condition: how they take the `context` of a batch.
+        event_shape: shape of an example, without the batch.
+        latent_dim: dimension of z, without the codes of a term.
+        levels: the data are integers 0..levels-1, scaled to [-1, 1] for the networks; None: they are floats.
+        prior: distribution of z; None: standard normal.
+        adversarial_loss: the critic's and the generator's loss, functions of the scores.
+        terms: what variants add to the two losses: penalties, `ClassLoss`, `Information`, `Bottleneck`, `Proximal`, ...
+        packing: examples that the critic scores together, concatenated on the last axis (Lin et al. 2018, "PacGAN").
+        critic_steps: moves of the critic, each on a batch of its own, per move of the generator.
+        generator_condition, critic_condition: how they take the `context` of a batch. None: concatenated, or ignored by
+            the critic if a term hides it.
         critic_head: the critic's last layer, from features to a score.
-        transforms: of data and samples alike, in order, before the critic sees them in training.
-        proximal: a term that holds the generator to its earlier self.
-        critic_optimizer, generator_optimizer: by default DCGAN's.
+        transforms: applied in order to data and samples before the critic sees them in training.
         metrics: `(real, fake) -> {name: scalar}` on samples in data units, reported by `evaluate`.
-        monitor: which figure of `evaluate` says what checkpoint is best, and its direction.
+        monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
     """
 
     generator: nn.Module
     critic: nn.Module
     event_shape: tuple[int, ...]
-    latents: int = 100
+    _: dataclasses.KW_ONLY
+    latent_dim: int = 100
     levels: int | None = None
     prior: Standard | None = None
-    criterion: Criterion = NonSaturating()
-    penalties: tuple[Penalty, ...] = ()
+    adversarial_loss: AdversarialLoss = NonSaturating()
+    terms: tuple[Term, ...] = ()
     packing: int = 1
     critic_steps: int = 1
     generator_condition: nn.Module = Concatenate()
-    critic_condition: nn.Module = Concatenate()
+    critic_condition: nn.Module | None = None
     critic_head: nn.Module = ScalarHead()
     transforms: tuple[Transform, ...] = ()
-    proximal: Proximal | None = None
-    critic_optimizer: Optimizer = Adam()
-    generator_optimizer: Optimizer = Adam()
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
 
     def __post_init__(self):
         freeze_fields(self)
         shape(self.event_shape)
-        counts(latents=self.latents, packing=self.packing, critic_steps=self.critic_steps)
+        counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
             counts(2, levels=self.levels)
+        check_terms(self)
+
+    def _optimizer(self, play: str) -> optax.GradientTransformation:
+        """The paper's, here that of Radford et al. 2016 ("DCGAN"), section 4."""
+        return optax.adam(2e-4, b1=0.5)
 
     @property
     def _generator(self) -> nn.Module:
         return Generator(self.generator, self.generator_condition, self.event_shape, self.levels is not None)
 
     @property
-    def _critic(self) -> nn.Module:
-        return Critic(self.critic, self.critic_condition, self.critic_head)
+    def _condition(self) -> nn.Module:
+        hidden = any(term.hides_context for term in self.terms)
+        return self.critic_condition or (Unconditional() if hidden else Concatenate())
+
+    def _critic(self, deterministic: bool = False) -> nn.Module:
+        layers = (term.critic_layer(deterministic) for term in self.terms)
+        return Critic(self.critic, self._condition, self.critic_head, tuple(layer for layer in layers if layer))
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """Raises:
-        ValueError: data of another shape or type; a penalty on a critic with batch statistics.
+        ValueError: data of another shape or type; a term that does not fit the data or the networks.
         """
-        z_key, generator_key, critic_key = jax.random.split(key, 3)
+        z_key, generator_key, critic_key, terms_key = jax.random.split(key, 4)
         real = self._scaled(batch["x"])
-        context = context_rows(batch.get("context"), real)
-        z = self.noise(z_key, real.shape[0])
-        critic = self._critic.init(critic_key, (pack(real, self.packing), pack(context, self.packing)))
-        if self.penalties and "batch_stats" in critic:
-            raise ValueError(
-                "the critic has batch statistics, which make its score of a row depend on the other rows, while a "
-                "penalty holds the slope at each row alone: use layer or spectral normalisation, or none"
-            )
-        generator = self._generator.init(generator_key, (z, context))
-        if self.proximal is not None:
-            generator = {**generator, "previous": jax.tree.map(jnp.copy, generator["params"])}
-        return {"critic": critic, "generator": generator}
+        z, context = self.noise(z_key, real.shape[0]), context_rows(batch.get("context"), real)
+        variables = {
+            "critic": self._critic().init(critic_key, (pack(real, self.packing), pack(context, self.packing))),
+            "generator": self._generator.init(generator_key, (z, context)),
+        }
+        for i, term in enumerate(self.terms):
+            variables = term.init(self, variables, batch, jax.random.fold_in(terms_key, i))
+        return variables
 
     def plays(self) -> dict[str, Play]:
-        alone = self.packing == 1
-        by_rows = alone and all(penalty.accumulates for penalty in self.penalties)
-        turn = None if self.critic_steps == 1 else Every(self.critic_steps)
+        generator_turn = None if self.critic_steps == 1 else Every(self.critic_steps)
         return {
-            "critic": Play(("critic",), self.critic_loss, self.critic_optimizer(), accumulates=by_rows),
-            "generator": Play(
-                ("generator",), self.generator_loss, self.generator_optimizer(), turn,
-                alone and self.criterion.accumulates,
-            ),
-        }  # fmt: skip
+            "critic": self._play("critic", self.critic_loss),
+            "generator": self._play("generator", self.generator_loss, generator_turn),
+        }
+
+    def _play(self, name: str, loss: Callable[..., LossOutput], when: Every | None = None) -> Play:
+        players = (name, *(player for term in self.terms for player in term.players(name)))
+        means = all(name in part.accumulates for part in (self.adversarial_loss, *self.terms))
+        return Play(players, loss, self._optimizer(name), when, accumulates=means and self.packing == 1)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics: the mean scores `real` and `fake`, the `penalty`, and `distance_ratio`, the mean distance between
-        the first samples over that between rows of data, as the critic sees them: it falls when the generator collapses.
+        """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance
+        between the first samples over that between the first examples, as the critic sees them: it falls when the
+        generator collapses.
 
         Raises:
-            ValueError: rows that cannot be packed.
+            ValueError: a batch that `packing` does not divide.
         """
         if (n := jnp.shape(batch["x"])[0]) % self.packing:
-            raise ValueError(f"{n} rows cannot be packed by {self.packing}: choose another batch_size")
-        z_key, generator_key, real_key, fake_key, on_real_key, on_fake_key, penalty_key = jax.random.split(key, 7)
-        real = self._scaled(batch["x"])
-        context = context_rows(batch.get("context"), real)
-        z = self.noise(z_key, real.shape[0])
-        fake, _ = self._generate(variables, z, context, generator_key)
+            raise ValueError(f"`batch_size` must be a multiple of packing={self.packing}, got {n}")
+        z_key, generator_key, real_key, fake_key, *critic_keys, terms_key = jax.random.split(key, 8)
+        on_real_key, on_fake_key, score_key = critic_keys
+        critic, real = variables["critic"], self._scaled(batch["x"])
+        z, context = self.noise(z_key, n), context_rows(batch.get("context"), real)
+        fake, _ = self._generate(variables["generator"], z, context, generator_key)
         real, fake = self._seen(real, real_key, clock), self._seen(lax.stop_gradient(fake), fake_key, clock)
         packed = pack(context, self.packing)
-        on_real, state = self._judge(variables["critic"], real, packed, on_real_key)
-        on_fake, state = self._judge({**variables["critic"], **state}, fake, packed, on_fake_key)
-        term = self._critic_term(variables, on_real, on_fake, z, context)
-        penalty = self._penalty(variables, real, fake, packed, penalty_key, clock)
-        figures = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
-        figures |= {"distance_ratio": distance_ratio(real[:COMPARED], fake[:COMPARED])} if real.shape[0] > 1 else {}
-        figures |= {"penalty": penalty} if self.penalties else {}
-        return LossOutput(
-            self._contest(variables, on_real, on_fake) + penalty + term.value,
-            {**figures, **term.metrics}, {"critic": state}, term.memory,
-        )  # fmt: skip
+        on_real, statistics = self._criticize(critic, real, packed, on_real_key)
+        on_fake, statistics = self._criticize({**critic, **statistics}, fake, packed, on_fake_key)
+
+        def score(x: Array) -> Array:
+            return self._criticize(critic, x, packed, score_key)[0].score
+
+        metrics = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
+        if n > 1:
+            metrics["distance_ratio"] = distance_ratio(real[:COMPARED], fake[:COMPARED])
+        value = self.adversarial_loss.critic(on_real.score, on_fake.score)
+        computed = ForwardPass(variables, z, context, fake, on_fake, real, on_real, score=score, clock=clock)
+        terms = (term.critic_loss(each) for term, each in self._for_terms(computed, terms_key))
+        return add_terms(LossOutput(value, metrics, {"critic": statistics}), terms)
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        z_key, generator_key, critic_key, seen_key = jax.random.split(key, 4)
-        z = self.noise(z_key, jnp.shape(batch["x"])[0])
+        """Metrics: the mean `score` of the samples, and those of the terms."""
+        z_key, generator_key, critic_key, seen_key, terms_key = jax.random.split(key, 5)
+        generator, z = variables["generator"], self.noise(z_key, jnp.shape(batch["x"])[0])
         context = context_rows(batch.get("context"), z)
-        fake, state = self._generate(variables, z, context, generator_key)
-        judged = self._judge_for_generator(
-            variables["critic"], self._seen(fake, seen_key, clock), pack(context, self.packing), critic_key
-        )
-        term = self._generator_term(variables, judged, z, context)
-        value = self.criterion.generator(judged.score) + term.value
-        figures, memory = {"score": judged.score.mean(), **term.metrics}, {}
-        if self.proximal is not None:
-            mine = variables["generator"]
-            previous = self.proximal.refresh(mine["previous"], mine["params"], clock.moves)
-            before, _ = self._generate({"generator": {**mine, "params": previous}}, z, context, generator_key)
-            figures["proximal"] = self.proximal.penalty(fake, before)
-            value, memory = value + figures["proximal"], {"generator": {"previous": previous}}
-        return LossOutput(value, figures, {"generator": state}, memory)
+        fake, statistics = self._generate(generator, z, context, generator_key)
+        seen, packed = self._seen(fake, seen_key, clock), pack(context, self.packing)
+        on_fake, _ = self._criticize(variables["critic"], seen, packed, critic_key, deterministic=True)
 
-    def _contest(self, variables: Variables, on_real: Judgement, on_fake: Judgement) -> Array:
-        """The critic's loss of the scores."""
-        return self.criterion.critic(on_real.score, on_fake.score)
+        def generate(params: Any) -> Array:
+            return self._generate({**generator, "params": params}, z, context, generator_key)[0]
 
-    def _critic_term(
-        self, variables: Variables, on_real: Judgement, on_fake: Judgement, z: Array, context: Array | None
-    ) -> LossOutput:
-        """What a variant adds to the critic's loss."""
-        return LossOutput(jnp.zeros(()))
-
-    def _generator_term(
-        self, variables: Variables, on_fake: Judgement, z: Array, context: Array | None
-    ) -> LossOutput:
-        """What a variant adds to the generator's loss."""
-        return LossOutput(jnp.zeros(()))
+        value, metrics = self.adversarial_loss.generator(on_fake.score), {"score": on_fake.score.mean()}
+        computed = ForwardPass(variables, z, context, fake, on_fake, generate=generate, clock=clock)
+        terms = (term.generator_loss(each) for term, each in self._for_terms(computed, terms_key))
+        return add_terms(LossOutput(value, metrics, {"generator": statistics}), terms)
 
     def noise(self, key: Key, n: int) -> Array:
-        """Draws of z, [n, latents]."""
-        return sharded((self.prior or Normal((self.latents,))).sample(key, n))
+        """Samples of z, [n, latent_dim + codes]."""
+        prior, coded = self.prior or Normal((self.latent_dim,)), [term for term in self.terms if term.extra_latents]
+        if not coded:
+            return sharded(prior.sample(key, n))
+        noise_key, code_key = jax.random.split(key)
+        return sharded(jnp.concatenate([prior.sample(noise_key, n), coded[0].codes(code_key, n)], -1))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
-        """G(z) in data units."""
+        """Samples G(z) in data units."""
         return self.decode(variables, self.noise(key, n), context)
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """G(z) of given latents, in data units."""
         z = rows("z", z)
-        return to_data(self._generate(variables, z, context)[0], self.levels, -1.0, 1.0)
+        return to_data(self._generate(variables["generator"], z, context)[0], self.levels, -1.0, 1.0)
+
+    def critic_output(self, variables: Variables, x: Array, context: Array | None = None) -> CriticOutput:
+        """The critic's score and features of examples in data units, [B / packing, ...] each."""
+        x, m = self._scaled(x), self.packing
+        return self._criticize(variables["critic"], pack(x, m), pack(context_rows(context, x), m))[0]
 
     def score(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
-        """The critic's score of rows in data units, [B / packing]."""
-        x = self._scaled(x)
-        context = context_rows(context, x)
-        return self._judge(variables["critic"], pack(x, self.packing), pack(context, self.packing))[0].score
+        """The critic's score of examples in data units, [B / packing]."""
+        return self.critic_output(variables, x, context).score
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`score_gap`, E D(x) - E D(G(z)), for a Wasserstein critic its estimate of the distance; and `metrics` of as
-        many samples as rows.
+        """`score_gap`, E D(x) - E D(G(z)), which for a Wasserstein critic estimates the distance; `metrics` of as many
+        samples as examples; the metrics of the terms.
         """
-        context = batch.get("context")
-        fake = self.sample(variables, key, jnp.shape(batch["x"])[0], context)
-        gap = self.score(variables, batch["x"], context).mean() - self.score(variables, fake, context).mean()
-        return {"score_gap": gap, **self.metrics(batch["x"], fake)}
+        context, z = batch.get("context"), self.noise(key, jnp.shape(batch["x"])[0])
+        fake = self.decode(variables, z, context)
+        on_real, on_fake = (self.critic_output(variables, x, context) for x in (batch["x"], fake))
+        metrics = {"score_gap": on_real.score.mean() - on_fake.score.mean(), **self.metrics(batch["x"], fake)}
+        computed = ForwardPass(variables, z, context, fake, on_fake, batch["x"], on_real)
+        for term in self.terms:
+            metrics |= term.evaluate(computed)
+        return metrics
+
+    def _for_terms(self, computed: ForwardPass, key: Key) -> list[tuple[Term, ForwardPass]]:
+        """Each term with a key of its own."""
+        return [(term, computed._replace(key=jax.random.fold_in(key, i))) for i, term in enumerate(self.terms)]
 
     def _scaled(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
 
     def _seen(self, x: Array, key: Key, clock: Clock) -> Array:
-        """Rows as the critic sees them in training."""
+        """Examples as the critic sees them in training: transformed and packed."""
         for i, transform in enumerate(self.transforms):
             x = transform(x, jax.random.fold_in(key, i), clock.phase_step)
         return pack(x, self.packing)
 
     def _generate(
-        self, variables: Variables, z: Array, context: Array | None, key: Key | None = None
+        self, generator: Collections, z: Array, context: Array | None, key: Key | None = None
     ) -> tuple[Array, Mapping[str, Any]]:
-        """G(z) on the networks' scale, and the state that a training pass leaves."""
-        mine = {name: value for name, value in variables["generator"].items() if name != "previous"}
-        return forward(self._generator, mine, (z, context), key=key)
+        """G(z) on the networks' scale, and the statistics that a training pass (with a key) updates."""
+        return forward(self._generator, generator, (z, context), key=key)
 
-    def _judge(
-        self, critic: Collections, x: Array, context: Array | None, key: Key | None = None
-    ) -> tuple[Judgement, Mapping[str, Any]]:
-        """On what the critic sees, and the state that a training pass leaves."""
-        return forward(self._critic, critic, (x, context), key=key)
-
-    def _judge_for_generator(self, critic: Collections, x: Array, context: Array | None, key: Key) -> Judgement:
-        return self._judge(critic, x, context, key)[0]
-
-    def _penalty(
-        self, variables: Variables, real: Array, fake: Array, context: Array | None, key: Key, clock: Clock
-    ) -> Array:
-        judge_key, *keys = jax.random.split(key, len(self.penalties) + 1)
-
-        def critic(x: Array) -> Array:
-            return self._judge(variables["critic"], x, context, judge_key)[0].score
-
-        penalties = (penalty(critic, real, fake, k, clock) for penalty, k in zip(self.penalties, keys, strict=True))
-        return sum(penalties, start=jnp.zeros(()))
+    def _criticize(
+        self, critic: Collections, x: Array, context: Array | None, key: Key | None = None, deterministic: bool = False
+    ) -> tuple[CriticOutput, Mapping[str, Any]]:
+        """The critic's output, and the statistics that a training pass (with a key) updates."""
+        return forward(self._critic(deterministic), critic, (x, context), key=key)

@@ -1,4 +1,4 @@
-"""Rows side by side, for a critic to score together (Lin et al. 2018, "PacGAN: The power of two samples")."""
+"""Concatenated examples for a critic to score together (Lin et al. 2018, "PacGAN: The power of two samples")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jaxgen.contracts import Array
 
 
 def pack(x: Array | None, m: int) -> Array | None:
-    """[B, ..., C] to [ceil(B / m), ..., m C]: m rows on the last axis of one; the first rows fill up the last pack."""
+    """[B, ..., C] to [ceil(B / m), ..., m C]: m examples on the last axis; the first ones complete the last pack."""
     if x is None or m == 1:
         return x
     x = jnp.asarray(x)

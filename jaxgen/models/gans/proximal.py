@@ -1,38 +1,55 @@
-"""A generator held to its earlier self: lambda E |G(z) - G_old(z)|^2."""
+"""A proximal term, which keeps a generator near its earlier parameters: weight E |G(z) - G_old(z)|^2."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.contracts import Array
+from jaxgen.arguments import counts
+from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.penalties import proximal
+from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
+
+if TYPE_CHECKING:
+    from jaxgen.models.gans.gan import GAN
 
 
 @dataclasses.dataclass(frozen=True)
-class Proximal:
-    """How strongly, and when the earlier self becomes the present one.
+class Proximal(Term):
+    """Added to the generator's loss; the earlier parameters are its memory `previous`. Metric: `proximal`.
 
     Attributes:
-        weight: lambda, of squared distances summed over an event on the networks' scale.
-        every: moves of the generator between renewals. At 1 the two are equal when the gradient is taken, which is
-            zero then: the term does nothing.
-        decay: above 0, the earlier self is instead an average of all, moved by 1 - decay at each move.
+        weight: of squared distances, summed over an event on the networks' scale.
+        every: moves of the generator after which the earlier parameters become the present ones. With 1 the two are
+            equal when the gradient is taken, so that the term does nothing.
+        decay: above 0, the earlier parameters are instead a moving average, updated at each move.
     """
+
+    accumulates: ClassVar = PLAYS
 
     weight: float = 1.0
     every: int = 10
     decay: float = 0.0
 
-    def refresh(self, previous: dict, present: dict, move: Array) -> dict:
-        """The earlier parameters that move number `move` is held to."""
-        present = lax.stop_gradient(present)
-        keep = self.decay if self.decay else jnp.where(move % self.every == 0, 0.0, 1.0)
-        return jax.tree.map(lambda old, new: jnp.asarray(keep * old + (1 - keep) * new, new.dtype), previous, present)
+    def __post_init__(self):
+        counts(every=self.every)
 
-    def penalty(self, new: Array, old: Array) -> Array:
-        """A scalar, whose gradient goes into `new` alone."""
-        return proximal(new, old, self.weight)
+    def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
+        previous = jax.tree.map(jnp.copy, variables["generator"]["params"])
+        return with_collection(variables, "generator", "previous", previous)
+
+    def generator_loss(self, computed: ForwardPass) -> LossOutput:
+        generator = computed.variables["generator"]
+        previous = self.refresh(generator["previous"], generator["params"], computed.clock.moves)
+        value = proximal(computed.fake, computed.generate(previous), self.weight)
+        return LossOutput(value, {"proximal": value}, memory={"generator": {"previous": previous}})
+
+    def refresh(self, previous: dict, present: dict, moves: Array) -> dict:
+        """The earlier parameters at a move of the generator, `moves` moves after its first."""
+        present = lax.stop_gradient(present)
+        keep = self.decay if self.decay else jnp.where(moves % self.every == 0, 0.0, 1.0)
+        return jax.tree.map(lambda old, new: jnp.asarray(keep * old + (1 - keep) * new, new.dtype), previous, present)

@@ -1,50 +1,50 @@
 """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs").
 
-A critic f approaches the Wasserstein-1 distance between data x and samples G(z) from below, held to slopes of about one
-at points x^ on the lines between them; the generator descends it:
+A critic f approximates the Wasserstein-1 distance between data x and samples G(z) from below, with slopes of about one
+at points x^ between them; the generator minimises it:
 
     critic:     E f(G(z)) - E f(x) + lambda E (|grad f(x^)| - 1)^2,    x^ = e x + (1 - e) G(z),  e ~ U(0, 1)
     generator:  -E f(G(z))
 
-five moves of the critic for one of the generator, Adam 1e-4 (0.5, 0.9) on points and 2e-4 (0, 0.9) on images.
+The critic makes five moves per move of the generator.
 """
 
 from __future__ import annotations
 
-from flax import linen as nn
+import dataclasses
 
-from jaxgen.models.gans.criteria import Wasserstein
+import optax
+
+from jaxgen.models.gans.adversarial_losses import AdversarialLoss, Wasserstein
 from jaxgen.models.gans.gan import GAN
-from jaxgen.models.gans.optimizers import Adam
-from jaxgen.models.gans.regularizers import GradientPenalty
+from jaxgen.models.gans.penalties import GradientPenalty
+from jaxgen.models.gans.terms import Term
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.mlp import MLP
 
 
-def wgan_gp(
-    generator: nn.Module,
-    critic: nn.Module,
-    event_shape: tuple[int, ...],
-    latents: int = 128,
-    levels: int | None = None,
-    penalty_weight: float = 10.0,
-    critic_steps: int = 5,
-    adam: Adam = Adam(1e-4, 0.5, 0.9),
-) -> GAN:
-    """The game on any networks, the critic's without batch normalisation."""
-    return GAN(
-        generator, critic, event_shape, latents, levels, criterion=Wasserstein(),
-        penalties=(GradientPenalty(penalty_weight),), critic_steps=critic_steps,
-        critic_optimizer=adam, generator_optimizer=adam,
-    )  # fmt: skip
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WGANGP(GAN):
+    """A `GAN` with the Wasserstein loss and a gradient penalty; the critic must have no batch normalisation."""
+
+    latent_dim: int = 128
+    adversarial_loss: AdversarialLoss = Wasserstein()
+    terms: tuple[Term, ...] = (GradientPenalty(),)
+    critic_steps: int = 5
+
+    def _optimizer(self, play: str) -> optax.GradientTransformation:
+        """That of the authors' code: Adam 2e-4 (0, 0.9) for images, 1e-4 (0.5, 0.9) for other data."""
+        return optax.adam(2e-4, b1=0.0, b2=0.9) if len(self.event_shape) == 3 else optax.adam(1e-4, b1=0.5, b2=0.9)
 
 
-def dense_wgan_gp(event_shape: tuple[int, ...] = (2,), width: int = 512, depth: int = 3, latents: int = 2) -> GAN:
-    """Dense networks for real data, by default the paper's for points of the plane, with its penalty of 0.1 there."""
+def dense_wgan_gp(
+    event_shape: tuple[int, ...] = (2,), *, width: int = 512, depth: int = 3, latent_dim: int = 2
+) -> WGANGP:
+    """Dense networks for floats, by default the paper's for points of the plane, with its penalty of 0.1 there."""
     network = MLP((width,) * depth)
-    return wgan_gp(network, network, event_shape, latents, penalty_weight=0.1)
+    return WGANGP(network, network, event_shape, latent_dim=latent_dim, terms=(GradientPenalty(0.1),))
 
 
 def residual_networks(event_shape: tuple[int, int, int], width: int) -> tuple[ResNetGenerator, ResNetCritic]:
@@ -55,7 +55,7 @@ def residual_networks(event_shape: tuple[int, int, int], width: int) -> tuple[Re
 
 
 def residual_wgan_gp(
-    event_shape: tuple[int, int, int], width: int = 128, latents: int = 128, levels: int | None = 256
-) -> GAN:
-    """The paper's residual networks for images; at 32 x 32 x 3 its CIFAR-10 ones."""
-    return wgan_gp(*residual_networks(event_shape, width), event_shape, latents, levels, adam=Adam(2e-4, 0.0, 0.9))
+    event_shape: tuple[int, int, int], *, width: int = 128, latent_dim: int = 128, levels: int | None = 256
+) -> WGANGP:
+    """The paper's residual networks for images; for 32 x 32 x 3 those of its CIFAR-10 experiments."""
+    return WGANGP(*residual_networks(event_shape, width), event_shape, latent_dim=latent_dim, levels=levels)

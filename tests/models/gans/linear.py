@@ -1,4 +1,4 @@
-"""Games of linear networks, whose losses can be written down."""
+"""Games of linear networks, whose losses have a closed form."""
 
 import math
 
@@ -32,6 +32,11 @@ def linear(params, x):
     layer = params.get("head", params)
     layer = layer.get("out", layer)
     return x @ layer["kernel"] + layer["bias"]
+
+
+def with_optimizer(model, optimizer):
+    """The model's plays with another optimizer, as `fit(optimizers=...)` makes them."""
+    return {name: play._replace(optimizer=optimizer) for name, play in model.plays().items()}
 
 
 def as_written(play, variables, batch, expected, clock=Clock()):

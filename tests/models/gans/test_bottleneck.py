@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from jaxgen.contracts import Clock
-from jaxgen.models.gans import BottleneckGAN
+from jaxgen.models.gans import GAN, Bottleneck
 from jaxgen.nets import MLP
 from jaxgen.nets.normalization import BatchNorm
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
-GAME = BottleneckGAN(NET, NET, (2,), 2, prior=PRIOR, codes=3, information=0.4, dual_rate=0.05)
+GAME = GAN(NET, NET, (2,), latent_dim=2, prior=PRIOR, terms=(Bottleneck(0.4, code_dim=3, dual_rate=0.05),))
 BATCH = batch_for(GAME)
 START = drawn(GAME, BATCH)
 
@@ -23,8 +23,8 @@ def with_beta(variables, beta):
 
 def divergences(params, x):
     """KL(N(mu, sigma^2) || N(0, I)) of each row."""
-    mean = linear(params["critic"]["code"]["mean"], x)
-    log_variance = 14 * jnp.tanh(linear(params["critic"]["code"]["log_variance"], x) / 14)
+    mean = linear(params["critic"]["layers_0"]["code"]["mean"], x)
+    log_variance = 14 * jnp.tanh(linear(params["critic"]["layers_0"]["code"]["log_variance"], x) / 14)
     return 0.5 * (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(-1)
 
 
@@ -33,7 +33,7 @@ def samples(params):
 
 
 def of_means(params, x):
-    return linear(params["critic"], linear(params["critic"]["code"]["mean"], x))[:, 0]
+    return linear(params["critic"], linear(params["critic"]["layers_0"]["code"]["mean"], x))[:, 0]
 
 
 def test_the_critic_pays_for_what_its_codes_carry():
@@ -58,7 +58,9 @@ def test_beta_rises_with_too_much_information_and_stops_at_zero():
 
     @jax.jit
     def after(variables):
-        models = (dataclasses.replace(GAME, information=much, dual_rate=3.0) for much in (0.0, 100.0))
+        models = (
+            dataclasses.replace(GAME, terms=(Bottleneck(much, code_dim=3, dual_rate=3.0),)) for much in (0.0, 100.0)
+        )
         return [model.critic_loss(variables, BATCH, KEY, Clock()).memory["critic"]["dual"]["beta"] for model in models]
 
     params = {player: v["params"] for player, v in START.items()}
@@ -82,11 +84,11 @@ def test_the_critic_scores_draws_of_the_code_and_the_generator_is_judged_by_mean
     variables = jax.tree.map(np.copy, START)
     critic = variables["critic"]["params"]
     critic["head"]["out"] = {"kernel": np.float32([[1], [0], [0]]), "bias": np.zeros(1, np.float32)}
-    critic["code"]["log_variance"]["kernel"][:] = 0
-    critic["code"]["log_variance"]["bias"][:] = 14 * np.arctanh(3 / 14)
+    critic["layers_0"]["code"]["log_variance"]["kernel"][:] = 0
+    critic["layers_0"]["code"]["log_variance"]["bias"][:] = 14 * np.arctanh(3 / 14)
     figures = jax.jit(jax.vmap(lambda key: GAME.critic_loss(variables, BATCH, key, Clock()).metrics))
     found = figures(jax.random.split(KEY, 4000))
-    mean = linear(critic["code"]["mean"], BATCH["x"])[:, 0].mean()
+    mean = linear(critic["layers_0"]["code"]["mean"], BATCH["x"])[:, 0].mean()
     # of the mean of six rows, each with noise of its own
     std = np.exp(1.5) / np.sqrt(6)
     assert np.std(found["real"]) == pytest.approx(std, rel=0.05)

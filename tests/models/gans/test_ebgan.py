@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from jaxgen.contracts import Clock
-from jaxgen.models.gans import EBGAN, Energy
+from jaxgen.models.gans import EBGAN, Bottleneck, Energy, PullingAway
 from jaxgen.nets import MLP, Projection
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
 # the code is the row itself, and its decoder an affine map
-GAME = EBGAN(NET, NET, (2,), 2, prior=PRIOR, decoder=NET, criterion=Energy(0.2), pulling_away=0.3)
+GAME = EBGAN(
+    NET, NET, (2,), latent_dim=2, prior=PRIOR, decoder=NET, adversarial_loss=Energy(0.2), terms=(PullingAway(0.3),)
+)  # fmt: skip
 BATCH = batch_for(GAME)
 VARIABLES = drawn(GAME, BATCH)
 
@@ -51,7 +53,7 @@ def test_codes_are_what_is_pulled_apart():
     model = dataclasses.replace(GAME, critic=MLP((3,), jnp.sin))
     variables = drawn(model, BATCH)
     out, plain = jax.jit(
-        lambda v: [m.generator_loss(v, BATCH, KEY, Clock()) for m in (model, dataclasses.replace(model, pulling_away=0.0))]
+        lambda v: [m.generator_loss(v, BATCH, KEY, Clock()) for m in (model, dataclasses.replace(model, terms=()))]
     )(variables)
     x = linear(variables["generator"]["params"], np.asarray(Z))
     codes = np.sin(linear(variables["critic"]["params"]["encoder"]["Dense_0"], x))
@@ -80,10 +82,15 @@ def test_packs_are_reconstructed_whole():
 
 
 def test_a_critic_without_a_decoder_is_refused():
-    with pytest.raises(ValueError, match="give its decoder"):
-        EBGAN(NET, NET, (2,), 2)
+    with pytest.raises(TypeError, match="decoder"):
+        EBGAN(NET, NET, (2,))
 
 
 def test_a_projection_of_an_energy_is_refused():
-    with pytest.raises(ValueError, match="projection"):
+    with pytest.raises(ValueError, match="must not be a `Projection`"):
         dataclasses.replace(GAME, critic_condition=Projection())
+
+
+def test_a_bottleneck_of_an_autoencoder_is_refused():
+    with pytest.raises(ValueError, match="must not replace the critic's features"):
+        dataclasses.replace(GAME, terms=(Bottleneck(),))

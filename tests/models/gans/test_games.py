@@ -10,65 +10,70 @@ import pytest
 from jaxgen.contracts import Clock, Model
 from jaxgen.losses import f_divergences
 from jaxgen.models.gans import (
-    ACGAN,
     BEGAN,
     DRAGAN,
     EBGAN,
     GAN,
     R1,
-    BottleneckGAN,
+    WGAN,
+    WGANGP,
+    Bottleneck,
+    ClassLoss,
     FDivergence,
     GradientPenalty,
     Hinge,
     ImportanceWeighted,
-    InfoGAN,
+    Information,
     Lazy,
     LeastSquares,
     LocalizedGAN,
     Minimax,
     Proximal,
+    PullingAway,
     SemiSupervisedGAN,
     Wasserstein,
 )
-from jaxgen.nets import MLP, Concatenate, DCGANCritic, DCGANGenerator, Hadamard, InstanceNoise, NoisyMLP, Projection
+from jaxgen.nets import MLP, Concatenate, DCGANCritic, DCGANGenerator, FiLM, InstanceNoise, NoisyMLP, Projection
 from jaxgen.training.description import build, describe
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, batch_for, drawn
 
 NET, EVENT = MLP((8,)), (2, 2, 1)
-DENSE = GAN(NET, NET, EVENT, 3, 17)
+DENSE = GAN(NET, NET, EVENT, latent_dim=3, levels=17)
+DIMS = {"latent_dim": 3, "levels": 17}
 CLASSES = {"context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
 GAMES = {
     "gan": DENSE,
-    "dcgan": GAN(DCGANGenerator((2, 2), (4, 3)), DCGANCritic((3, 4), 3), (8, 8, 1), 3, 17),
-    "minimax": dataclasses.replace(DENSE, criterion=Minimax(0.9), packing=2),
-    "least squares": dataclasses.replace(DENSE, criterion=LeastSquares(-1, 1, 0), penalties=(DRAGAN(),)),
-    "hinge": dataclasses.replace(DENSE, criterion=Hinge(), penalties=(Lazy(R1(), 2),), critic_steps=2),
-    "wgan-gp": dataclasses.replace(DENSE, criterion=Wasserstein(), penalties=(GradientPenalty(),), packing=3),
-    "f-gan": dataclasses.replace(DENSE, criterion=FDivergence(f_divergences.SquaredHellinger())),
-    "weighted": dataclasses.replace(DENSE, criterion=ImportanceWeighted(), transforms=(InstanceNoise(0.1, 100),)),
-    "proximal": dataclasses.replace(DENSE, proximal=Proximal(0.1, 3)),
-    "cgan": dataclasses.replace(DENSE, generator_condition=Hadamard(), critic_condition=Concatenate(2)),
+    "dcgan": GAN(DCGANGenerator((2, 2), (4, 3)), DCGANCritic((3, 4), 3), (8, 8, 1), latent_dim=3, levels=17),
+    "minimax": dataclasses.replace(DENSE, adversarial_loss=Minimax(0.9), packing=2),
+    "least squares": dataclasses.replace(DENSE, adversarial_loss=LeastSquares(-1, 1, 0), terms=(DRAGAN(),)),
+    "hinge": dataclasses.replace(DENSE, adversarial_loss=Hinge(), terms=(Lazy(R1(), 2),), critic_steps=2),
+    "wgan-gp": dataclasses.replace(DENSE, adversarial_loss=Wasserstein(), terms=(GradientPenalty(),), packing=3),
+    "f-gan": dataclasses.replace(DENSE, adversarial_loss=FDivergence(f_divergences.SquaredHellinger())),
+    "weighted": dataclasses.replace(DENSE, adversarial_loss=ImportanceWeighted(), transforms=(InstanceNoise(0.1, 100),)),
+    "proximal": dataclasses.replace(DENSE, terms=(Proximal(0.1, 3),)),
+    "cgan": dataclasses.replace(DENSE, generator_condition=FiLM(), critic_condition=Concatenate(2)),
     "projection": dataclasses.replace(DENSE, critic_condition=Projection()),
-    "acgan": ACGAN(NET, NET, EVENT, 3, 17, classes=3),
-    "infogan": InfoGAN(NET, NET, EVENT, 3, 17, categories=(3, 2), numbers=1, recognition=MLP((4,))),
-    "ebgan": EBGAN(NET, NET, EVENT, 3, 17, decoder=NET, pulling_away=0.1),
-    "began": BEGAN(NET, NET, EVENT, 3, 17, decoder=NET),
-    "bottleneck": BottleneckGAN(NET, NET, EVENT, 3, 17, codes=4),
-    "localized": LocalizedGAN(NET, NET, EVENT, 2, 17),
-    "semi-supervised": SemiSupervisedGAN(NET, NoisyMLP((8, 4)), EVENT, 3, 17, classes=3),
+    "acgan": dataclasses.replace(DENSE, terms=(ClassLoss(3),)),
+    "acgan with a bottleneck": dataclasses.replace(DENSE, terms=(ClassLoss(3), Bottleneck(0.1, code_dim=4))),
+    "infogan": dataclasses.replace(DENSE, terms=(Information((3, 2), 1, MLP((4,))),)),
+    "ebgan": EBGAN(NET, NET, EVENT, decoder=NET, terms=(PullingAway(),), **DIMS),
+    "began": BEGAN(NET, NET, EVENT, decoder=NET, **DIMS),
+    "bottleneck": dataclasses.replace(DENSE, terms=(Bottleneck(code_dim=4),)),
+    "localized": LocalizedGAN(NET, NET, EVENT, latent_dim=2, levels=17),
+    "semi-supervised": SemiSupervisedGAN(NET, NoisyMLP((8, 4)), EVENT, num_classes=3, **DIMS),
 }
 
 
 # the others' mathematics are tested where they are
-QUICK = {"gan", "minimax", "wgan-gp", "proximal", "began", "semi-supervised"}
+QUICK = {"gan", "minimax", "wgan-gp", "proximal", "began", "semi-supervised", "acgan with a bottleneck"}
 
 
 def batch_of(name):
     model = GAMES[name]
     batch = batch_for(model)
-    if name in ("cgan", "projection", "acgan"):
+    if name.startswith("acgan") or name in ("cgan", "projection"):
         return {**batch, **CLASSES}
     if name == "localized":
         return {**batch, "context": np.float32(batch["x"].reshape(6, -1) / 8 - 1)}
@@ -85,7 +90,7 @@ def test_a_step_moves_every_player_by_its_own_play(name):
     step = jax.jit(make_train_step(plays, 0.9))
     first = init_state(model, plays, KEY, batch)
     # a step at which everybody moves
-    first = first.replace(step=jnp.int32(model.critic_steps - 1))
+    first = first.replace(phase_step=jnp.int32(model.critic_steps - 1))
     state, metrics = step(first, batch)
     for play, figures in metrics.items():
         assert figures["played"] == 1
@@ -139,8 +144,8 @@ def test_a_game_says_where_rows_meet():
 
 
 def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason():
-    model = dataclasses.replace(GAMES["dcgan"], penalties=(GradientPenalty(),))
-    with pytest.raises(ValueError, match="depend on the other rows"):
+    model = dataclasses.replace(GAMES["dcgan"], terms=(GradientPenalty(),))
+    with pytest.raises(ValueError, match="depend on the other examples"):
         model.init(KEY, batch_for(model))
     # and one without them is not
     dataclasses.replace(model, critic=DCGANCritic((3, 4), 3, norm=None)).init(KEY, batch_for(model))
@@ -148,5 +153,59 @@ def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason(
 
 def test_rows_that_cannot_be_packed_are_refused():
     model = dataclasses.replace(DENSE, packing=4)
-    with pytest.raises(ValueError, match="packed by 4"):
+    with pytest.raises(ValueError, match="multiple of packing=4, got 6"):
         model.critic_loss(drawn(model, batch_for(model)), batch_for(model), KEY, Clock())
+
+
+def adam(gradients, rate, b1, b2):
+    """Adam's updates by its equations."""
+    m = v = 0.0
+    for t, g in enumerate(gradients, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        yield -rate * m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+
+
+POINTS = {"generator": NET, "critic": NET, "event_shape": (2,)}
+OPTIMIZERS = {
+    "dcgan": (GAN(**POINTS), 2e-4, 0.5, 0.999),
+    "began": (BEGAN(**POINTS, decoder=NET), 1e-4, 0.9, 0.999),
+    "semi-supervised": (SemiSupervisedGAN(**POINTS), 3e-3, 0.5, 0.999),
+    "wgan-gp, points": (WGANGP(**POINTS), 1e-4, 0.5, 0.9),
+    "wgan-gp, images": (WGANGP(NET, NET, (8, 8, 1)), 2e-4, 0.0, 0.9),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_plays_have_the_optimizers_of_their_papers(name):
+    model, *expected = OPTIMIZERS[name]
+    gradients = np.float32([0.3, -0.1, 0.4])
+    for play in model.plays().values():
+        state, updates = play.optimizer.init(jnp.zeros(())), []
+        for gradient in gradients:
+            update, state = play.optimizer.update(jnp.asarray(gradient), state, jnp.zeros(()))
+            updates.append(float(update))
+        np.testing.assert_allclose(updates, list(adam(gradients, *expected)), rtol=1e-4)
+
+
+def test_the_wgans_critic_is_clipped_and_its_generator_is_not():
+    plays = WGAN(**POINTS).plays()
+    assert [bool(plays["generator"].when(Clock(phase_step=i))) for i in range(6)] == [False] * 4 + [True, False]
+    weights = jnp.float32([-0.5, 0.0, 0.5])
+    for name, play in plays.items():
+        update, _ = play.optimizer.update(jnp.ones(3), play.optimizer.init(weights), weights)
+        after = weights + update
+        # the first step of RMSProp with decay 0.99 is rate / sqrt(0.01)
+        expected = [-0.01, -5e-4, 0.01] if name == "critic" else [-0.5005, -5e-4, 0.4995]
+        np.testing.assert_allclose(after, expected, rtol=1e-4)
+
+
+def test_terms_that_would_share_variables_are_refused():
+    batch = {**batch_for(DENSE), **CLASSES}
+    for term in (ClassLoss(3), Bottleneck(), Proximal()):
+        with pytest.raises(ValueError, match="`terms` must not share variables"):
+            dataclasses.replace(DENSE, terms=(term, term)).init(KEY, batch)
+    with pytest.raises(ValueError, match="`terms` must have at most one that adds codes"):
+        dataclasses.replace(DENSE, terms=(Information(), Information((2,))))
+    for terms in (ClassLoss(3), [ClassLoss(3)], (Hinge(),)):
+        with pytest.raises(ValueError, match="`terms` must be a tuple of `Term`s, got"):
+            dataclasses.replace(DENSE, terms=terms)

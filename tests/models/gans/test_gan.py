@@ -7,15 +7,13 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.contracts import Clock
-from jaxgen.models.gans import GAN, Adam, Proximal, packing
-from jaxgen.nets import MLP, Concatenate, Hadamard, Projection, SpectralDense
+from jaxgen.models.gans import GAN, packing
+from jaxgen.nets import MLP, Concatenate, FiLM, Projection, SpectralDense
 from jaxgen.nets.normalization import BatchNorm
-from jaxgen.training.state import init_state
-from jaxgen.training.step import make_train_step
 from tests.models.gans.linear import CONTEXT, NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
-GAME = GAN(NET, NET, (2,), 2, prior=PRIOR)
+GAME = GAN(NET, NET, (2,), latent_dim=2, prior=PRIOR)
 BATCH = batch_for(GAME)
 X = BATCH["x"]
 
@@ -80,65 +78,6 @@ def test_an_odd_number_of_packed_rows_is_scored_and_evaluated():
     assert float(figures["score_gap"]) == pytest.approx(float(scores(X).mean() - scores(fake).mean()), rel=1e-4)
 
 
-def distance(params, previous):
-    """E |G(z) - G_old(z)|^2, summed over the event."""
-    return ((linear(params, Z) - linear(previous, Z)) ** 2).sum(-1).mean()
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.9])
-def test_the_proximal_term_is_the_distance_from_an_earlier_generator(decay):
-    model = dataclasses.replace(GAME, proximal=Proximal(0.7, 3, decay), critic_steps=2)
-    variables = drawn(model, BATCH)
-    previous, present = variables["generator"]["previous"], variables["generator"]["params"]
-    assert jax.tree.structure(previous) == jax.tree.structure(present)
-    anchor = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, previous, present) if decay else previous
-
-    def expected(params):
-        score = linear(params["critic"], linear(params["generator"], Z))[:, 0]
-        return softplus(-score).mean() + 0.7 * distance(params["generator"], anchor)
-
-    # the generator's second move
-    out = as_written(model.plays()["generator"], variables, BATCH, expected, Clock(step=3, phase_step=3, moves=1))
-    held = out.memory["generator"]["previous"]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), held, anchor)
-    assert float(out.metrics["proximal"]) == pytest.approx(0.7 * float(distance(present, anchor)), rel=1e-4)
-
-
-def test_an_earlier_self_of_the_present_does_nothing():
-    model = dataclasses.replace(GAME, proximal=Proximal(0.7, 1))
-    variables = drawn(model, BATCH)
-    plain = GAME.plays()["generator"].loss
-    as_written(
-        model.plays()["generator"], variables, BATCH,
-        lambda params: plain({player: {"params": p} for player, p in params.items()}, BATCH, KEY, Clock()).value, Clock(2, 2, 2),
-    )  # fmt: skip
-
-
-def test_the_earlier_self_is_renewed_by_the_generators_own_moves():
-    adam = Adam(0.01)
-    model = dataclasses.replace(
-        GAME, proximal=Proximal(0.1, 3), critic_steps=2, critic_optimizer=adam, generator_optimizer=adam
-    )
-    plays = model.plays()
-    first = init_state(model, plays, KEY, BATCH)
-    step = make_train_step(plays, 0.0)
-
-    def follow(state, _):
-        state, metrics = step(state, BATCH)
-        kept = state.params["generator"]["head"]["out"]["kernel"]
-        return state, (kept, state.collections["generator"]["previous"]["head"]["out"]["kernel"], metrics["generator"])
-
-    kernels, previous, metrics = jax.jit(lambda state: jax.lax.scan(follow, state, length=16))(first)[1]
-    start = first.params["generator"]["head"]["out"]["kernel"]
-    before_move = [start, *kernels[1::2]]  # the generator moves at steps 1, 3, 5, ...
-    np.testing.assert_array_equal(metrics["played"], np.arange(16) % 2)
-    for i in range(1, 16):
-        move = (i - 1) // 2
-        np.testing.assert_array_equal(previous[i], before_move[move - move % 3])
-        if i % 2:
-            assert (metrics["proximal"][i] > 0) == (move % 3 > 0)
-
-
 def scaled_up(x, key, step):
     return (2 + step) * x
 
@@ -173,8 +112,8 @@ def test_the_critic_is_given_transformed_rows_in_training_alone():
         return softplus(-seen(params, linear(params["generator"], Z))).mean()
 
     plays = model.plays()
-    as_written(plays["critic"], variables, BATCH, critic, Clock(3, 3, 3))
-    as_written(plays["generator"], variables, BATCH, generator, Clock(3, 3, 3))
+    as_written(plays["critic"], variables, BATCH, critic, clock=Clock(step=7, phase_step=3, moves=1))
+    as_written(plays["generator"], variables, BATCH, generator, clock=Clock(step=7, phase_step=3, moves=1))
 
     @jax.jit
     def in_use(variables):
@@ -211,14 +150,14 @@ CONDITIONED = {
     "embedding": (
         Concatenate(4), lambda p, x, c: linear(p, jnp.concatenate([x, linear(p["condition"]["embedding"], c)], -1))[:, 0]
     ),
-    "product": (Hadamard(), lambda p, x, c: linear(p, x * linear(p["condition"]["factors"], c))[:, 0]),
+    "product": (FiLM(), lambda p, x, c: linear(p, x * linear(p["condition"]["factors"], c))[:, 0]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONDITIONED)
 def test_conditions_enter_scores_and_samples_as_their_papers_write(name):
     condition, score = CONDITIONED[name]
-    model = dataclasses.replace(GAME, generator_condition=Hadamard(), critic_condition=condition)
+    model = dataclasses.replace(GAME, generator_condition=FiLM(), critic_condition=condition)
     batch = {"x": X, "context": CONTEXT}
     variables = drawn(model, batch)
 

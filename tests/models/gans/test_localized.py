@@ -13,8 +13,10 @@ from tests.models.parameters import KEY, batch_for, drawn
 
 # G(x, z) = W z + V x + b, and of integers its hyperbolic tangent
 GAMES = {
-    "real": LocalizedGAN(NET, NET, (3,), 2, prior=PRIOR, origin_weight=0.6, orthonormality_weight=0.3),
-    "integers": LocalizedGAN(NET, NET, (3, 1, 1), 2, 9, prior=PRIOR, origin_weight=0.6, orthonormality_weight=0.3),
+    "real": LocalizedGAN(NET, NET, (3,), latent_dim=2, prior=PRIOR, origin_weight=0.6, orthonormality_weight=0.3),
+    "integers": LocalizedGAN(
+        NET, NET, (3, 1, 1), latent_dim=2, levels=9, prior=PRIOR, origin_weight=0.6, orthonormality_weight=0.3
+    ),
 }
 
 
@@ -85,7 +87,7 @@ def test_the_rank_counts_tangents_that_do_not_vanish():
 def test_rows_that_are_not_the_context_are_refused():
     model, batch, _ = game("integers")
     for other in ({}, {"context": batch["context"][:, :2]}):
-        with pytest.raises(ValueError, match=r"context has to be \[B, 3\]"):
+        with pytest.raises(ValueError, match=r"`context` must be the examples themselves, \[B, 3\]"):
             model.init(KEY, {"x": batch["x"], **other})
     with pytest.raises(ValueError, match="batch statistics"):
         dataclasses.replace(model, generator=MLP((4,), norm=BatchNorm)).init(KEY, batch)

@@ -9,7 +9,7 @@ from jaxgen.models.gans import R1, Proximal, SemiSupervisedGAN
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, drawn
 
-GAME = SemiSupervisedGAN(NET, NET, (2,), 2, prior=PRIOR, classes=3, unlabelled_weight=0.6)
+GAME = SemiSupervisedGAN(NET, NET, (2,), latent_dim=2, prior=PRIOR, num_classes=3, unlabelled_weight=0.6)
 KNOWN, UNKNOWN = (np.random.default_rng(i).normal(size=(n, 2)).astype(np.float32) for i, n in ((0, 4), (1, 6)))
 LABELS = np.array([2, 0, 1, 1])
 BATCH = {"labelled": {"x": KNOWN, "label": LABELS}, "unlabelled": {"x": UNKNOWN}}
@@ -67,8 +67,8 @@ def test_rows_are_classified_among_the_classes_of_data():
 
 
 def test_one_source_and_what_it_has_no_use_for_are_refused():
-    with pytest.raises(ValueError, match="two sources"):
+    with pytest.raises(ValueError, match="entries 'labelled' and 'unlabelled', got"):
         GAME.init(KEY, {"x": UNKNOWN})
-    for field in ({"packing": 2}, {"penalties": (R1(),)}, {"proximal": Proximal()}):
-        with pytest.raises(ValueError, match="packs no rows and takes no penalties"):
+    for field in ({"packing": 2}, {"terms": (R1(),)}, {"terms": (Proximal(),)}):
+        with pytest.raises(ValueError, match=r"requires packing=1 and terms=\(\), got"):
             dataclasses.replace(GAME, **field)

@@ -4,24 +4,28 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein, dense_wgan_gp, residual_wgan_gp
+from jaxgen.models.gans import GAN, GradientPenalty, Wasserstein, dense_wgan_gp, residual_wgan_gp
 from jaxgen.nets.mlp import MLP
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
+from tests.models.gans.linear import with_optimizer
 from tests.models.parameters import KEY, batch_for, drawn
 
 SMALL = {
     "points": dense_wgan_gp(width=8, depth=2),
-    "images": residual_wgan_gp((8, 8, 1), width=4, latents=3, levels=17),
+    "images": residual_wgan_gp((8, 8, 1), width=4, latent_dim=3, levels=17),
 }
 
 
 def linear_game(event_shape, levels=None, **options):
     """A critic <w, x> + c and a generator that always gives b, before any tanh."""
-    model = GAN(MLP(()), MLP(()), event_shape, 2, levels, criterion=Wasserstein(), **options)
+    model = GAN(
+        MLP(()), MLP(()), event_shape, latent_dim=2, levels=levels, adversarial_loss=Wasserstein(), **options
+    )  # fmt: skip
     w, c = np.linspace(-1, 2, int(np.prod(event_shape)), dtype=np.float32), 0.3
     b = np.linspace(-2, 2, w.size, dtype=np.float32)
     variables = {
@@ -32,7 +36,7 @@ def linear_game(event_shape, levels=None, **options):
 
 
 def test_a_linear_game_is_worth_what_it_should():
-    model, variables, w, c, b = linear_game((2, 3, 1), penalties=(GradientPenalty(3.0),))
+    model, variables, w, c, b = linear_game((2, 3, 1), terms=(GradientPenalty(3.0),))
     batch = batch_for(model)
     real, fake = float((batch["x"].reshape(6, -1) @ w).mean() + c), float(b @ w + c)
     slope = float(np.linalg.norm(w))
@@ -78,7 +82,7 @@ def test_each_play_moves_its_own_player(model):
     def gradients(variables):
         def of(play):
             return jax.value_and_grad(lambda params: play.loss(
-                {player: {**v, "params": params[player]} for player, v in variables.items()}, batch, KEY, 0
+                {player: {**v, "params": params[player]} for player, v in variables.items()}, batch, KEY, Clock()
             ).value)({player: v["params"] for player, v in variables.items()})  # fmt: skip
 
         return of(plays["critic"]), of(plays["generator"])
@@ -96,7 +100,8 @@ def test_each_play_moves_its_own_player(model):
 
 def test_the_generator_moves_after_as_many_steps_of_the_critic():
     plays = dataclasses.replace(SMALL["points"], critic_steps=3).plays()
-    assert [bool(plays["generator"].when(Clock(phase_step=step))) for step in range(7)] == [False, False, True, False, False, True, False]
+    turns = [bool(plays["generator"].when(Clock(phase_step=step))) for step in range(7)]
+    assert turns == [False, False, True, False, False, True, False]
     assert plays["critic"].when is None
 
 
@@ -110,12 +115,12 @@ def test_the_generators_statistics_move_with_it_and_decide_afterwards():
     assert jax.tree.structure(before) == jax.tree.structure(after)
     assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
     # in use, a sample does not depend on the others of its batch
-    decode, z = jax.jit(model.decode), jax.random.normal(KEY, (6, model.latents))
+    decode, z = jax.jit(model.decode), jax.random.normal(KEY, (6, model.latent_dim))
     np.testing.assert_array_equal(decode(variables, z)[:2], decode(variables, z[:2]))
 
 
 def test_a_context_reaches_generator_and_critic():
-    model = GAN(MLP((5,)), MLP((5,)), (2, 3, 1), 2, levels=17)
+    model = GAN(MLP((5,)), MLP((5,)), (2, 3, 1), latent_dim=2, levels=17)
     batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
     variables = drawn(model, batch)
 
@@ -175,16 +180,14 @@ def test_the_convolutional_builder_fits_the_usual_images(shape):
 def test_the_builders_defaults_are_the_papers():
     toy, image = dense_wgan_gp(), residual_wgan_gp((32, 32, 3))
     assert toy.generator.widths == toy.critic.widths == (512, 512, 512)
-    assert (toy.penalties, image.penalties) == ((GradientPenalty(0.1),), (GradientPenalty(10.0),))
-    assert toy.critic_steps == image.critic_steps == 5 and toy.criterion == image.criterion == Wasserstein()
-    assert toy.critic_optimizer == Adam(1e-4, 0.5, 0.9) and image.generator_optimizer == Adam(2e-4, 0.0, 0.9)
+    assert (toy.terms, image.terms) == ((GradientPenalty(0.1),), (GradientPenalty(10.0),))
+    assert toy.critic_steps == image.critic_steps == 5 and toy.adversarial_loss == image.adversarial_loss == Wasserstein()
     assert image.critic.halvings == image.critic.blocks == 2 and image.generator.width == image.critic.width == 128
 
 
 def test_a_short_game_brings_the_samples_to_the_data():
-    adam = Adam(3e-3, b1=0.5, b2=0.9)
-    model = dataclasses.replace(dense_wgan_gp(width=32, depth=1), critic_optimizer=adam, generator_optimizer=adam)
-    plays = model.plays()
+    model = dense_wgan_gp(width=32, depth=1)
+    plays = with_optimizer(model, optax.adam(3e-3, b1=0.5, b2=0.9))
     step = make_train_step(plays)
 
     def data(key):

@@ -1,6 +1,6 @@
-"""What critic and generator want of the critic's scores, as values: pairs of the losses in `jaxgen.losses`.
+"""Adversarial losses as values: pairs of critic and generator losses from `jaxgen.losses`.
 
-A game is given another criterion by `dataclasses.replace(gan, criterion=Hinge())`.
+`dataclasses.replace(gan, adversarial_loss=Hinge())` changes that of a GAN.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from typing import ClassVar, Protocol
 
 from jaxgen.contracts import Array
 from jaxgen.losses import adversarial, energies, f_divergences
+from jaxgen.models.gans.terms import PLAYS
 
 
-class Criterion(Protocol):
-    """Both methods return a scalar to be minimised, from scores [B]: logits, or a critic's real numbers.
+class AdversarialLoss(Protocol):
+    """Both methods return a scalar to minimise, from scores [B]: logits, or the real numbers of a critic.
 
     Attributes:
-        accumulates: whether both are means over examples (`jaxgen.contracts.Play`).
+        accumulates: the plays, `"critic"` and `"generator"`, whose loss is a mean over examples
+            (`jaxgen.contracts.Play`).
     """
 
-    accumulates: bool
+    accumulates: tuple[str, ...]
 
     def critic(self, real: Array, fake: Array) -> Array: ...
 
@@ -31,10 +33,10 @@ class NonSaturating:
     """Goodfellow et al. 2014, with the generator's loss of its section 3, -E log D(G(z)).
 
     Attributes:
-        real_label: below one, 0.9 say, smooths the labels of real rows.
+        real_label: the label of real examples; below one, for example 0.9, it is smoothed.
     """
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     real_label: float = 1.0
 
@@ -47,7 +49,7 @@ class NonSaturating:
 
 @dataclasses.dataclass(frozen=True)
 class Minimax(NonSaturating):
-    """Goodfellow et al. 2014, equation 1: the generator descends what the discriminator ascends, E log(1 - D(G(z)))."""
+    """Goodfellow et al. 2014, equation 1: the generator minimises what the critic maximises, E log(1 - D(G(z)))."""
 
     def generator(self, fake: Array) -> Array:
         return adversarial.minimax_generator(fake)
@@ -55,9 +57,9 @@ class Minimax(NonSaturating):
 
 @dataclasses.dataclass(frozen=True)
 class ImportanceWeighted(NonSaturating):
-    """Hu et al. 2018, equation 16: samples weighted by their density ratios p/q over the batch."""
+    """Hu et al. 2018, equation 16: samples weighted by their density ratios p/q, normalised over the batch."""
 
-    accumulates: ClassVar = False
+    accumulates: ClassVar = ("critic",)
 
     def generator(self, fake: Array) -> Array:
         return adversarial.importance_weighted_generator(fake)
@@ -65,7 +67,7 @@ class ImportanceWeighted(NonSaturating):
 
 @dataclasses.dataclass(frozen=True)
 class BoundarySeeking(NonSaturating):
-    """Hjelm et al. 2018, for continuous data: samples are taken to where the discriminator cannot decide."""
+    """Hjelm et al. 2018, for continuous data: samples move to the critic's decision boundary."""
 
     def generator(self, fake: Array) -> Array:
         return adversarial.boundary_seeking_generator(fake)
@@ -73,14 +75,14 @@ class BoundarySeeking(NonSaturating):
 
 @dataclasses.dataclass(frozen=True)
 class LeastSquares:
-    """Mao et al. 2017, LSGAN.
+    """LSGAN, Mao et al. 2017.
 
     Attributes:
-        a, b: what the critic is to give to generated and to real rows.
-        c: what the generator wants its rows to be given. (-1, 1, 0) descends Pearson's chi^2.
+        a, b: the critic's targets for samples and for data.
+        c: the generator's target for samples. (-1, 1, 0) minimises Pearson's chi^2.
     """
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     a: float = 0.0
     b: float = 1.0
@@ -95,9 +97,9 @@ class LeastSquares:
 
 @dataclasses.dataclass(frozen=True)
 class Hinge:
-    """Lim & Ye 2017; the criterion of SAGAN."""
+    """Lim and Ye 2017; the loss of SAGAN."""
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.hinge_critic(real, fake)
@@ -108,9 +110,9 @@ class Hinge:
 
 @dataclasses.dataclass(frozen=True)
 class Wasserstein:
-    """Arjovsky et al. 2017; the critic's slope is for weight clipping or a penalty to bound."""
+    """Arjovsky et al. 2017; weight clipping or a penalty bounds the critic's slope."""
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     def critic(self, real: Array, fake: Array) -> Array:
         return adversarial.wasserstein_critic(real, fake)
@@ -121,14 +123,14 @@ class Wasserstein:
 
 @dataclasses.dataclass(frozen=True)
 class FDivergence:
-    """Nowozin et al. 2016, f-GAN.
+    """f-GAN, Nowozin et al. 2016.
 
     Attributes:
         divergence: one of `jaxgen.losses.F_DIVERGENCES`.
         alternative: the generator's loss of section 3.2, which does not saturate.
     """
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     divergence: f_divergences.Divergence
     alternative: bool = False
@@ -142,18 +144,37 @@ class FDivergence:
 
 @dataclasses.dataclass(frozen=True)
 class Energy:
-    """Zhao et al. 2017, of scores that are energies, low on real rows.
+    """EBGAN, Zhao et al. 2017, for scores that are energies, low on data.
 
     Attributes:
-        margin: what the critic gives generated rows at the least.
+        margin: the critic raises the energies of samples up to it.
     """
 
-    accumulates: ClassVar = True
+    accumulates: ClassVar = PLAYS
 
     margin: float = 1.0
 
     def critic(self, real: Array, fake: Array) -> Array:
         return energies.energy_critic(real, fake, self.margin)
+
+    def generator(self, fake: Array) -> Array:
+        return energies.energy_generator(fake)
+
+
+@dataclasses.dataclass(frozen=True)
+class Equilibrium:
+    """BEGAN, Berthelot et al. 2017, for scores that are energies.
+
+    Attributes:
+        k: weight of the samples' energies in the critic's loss; `BEGAN` replaces it by the one that it adapts.
+    """
+
+    accumulates: ClassVar = PLAYS
+
+    k: float | Array = 0.0
+
+    def critic(self, real: Array, fake: Array) -> Array:
+        return energies.equilibrium_critic(real, fake, self.k)
 
     def generator(self, fake: Array) -> Array:
         return energies.energy_generator(fake)

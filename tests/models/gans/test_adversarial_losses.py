@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from jaxgen.losses.f_divergences import F_DIVERGENCES
-from jaxgen.models.gans.criteria import (
+from jaxgen.models.gans.adversarial_losses import (
     BoundarySeeking,
+    Energy,
+    Equilibrium,
     FDivergence,
     Hinge,
     ImportanceWeighted,
@@ -41,6 +43,8 @@ CASES = {
     ),
     "hinge": (Hinge(), np.maximum(0, 1 - REAL).mean() + np.maximum(0, 1 + FAKE).mean(), -FAKE.mean()),
     "wasserstein": (Wasserstein(), FAKE.mean() - REAL.mean(), -FAKE.mean()),
+    "energy": (Energy(0.3), REAL.mean() + np.maximum(0, 0.3 - FAKE).mean(), FAKE.mean()),
+    "equilibrium": (Equilibrium(0.4), REAL.mean() - 0.4 * FAKE.mean(), FAKE.mean()),
     "f-GAN of the KL": (FDivergence(F_DIVERGENCES["kl"]), np.exp(FAKE - 1).mean() - REAL.mean(),
                         -np.exp(FAKE - 1).mean()),
     "f-GAN of the GAN": (FDivergence(F_DIVERGENCES["gan"], alternative=True), CROSS_ENTROPY, -np.log(D_FAKE).mean()),
@@ -48,17 +52,16 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_criteria_are_what_their_papers_minimise(name):
-    criterion, critic, generator = CASES[name]
+def test_adversarial_losses_are_those_of_their_papers(name):
+    loss, critic, generator = CASES[name]
     real, fake = jnp.asarray(REAL), jnp.asarray(FAKE)
-    assert float(criterion.critic(real, fake)) == pytest.approx(critic, rel=1e-5)
-    assert float(criterion.generator(fake)) == pytest.approx(generator, rel=1e-5)
+    assert float(loss.critic(real, fake)) == pytest.approx(critic, rel=1e-5)
+    assert float(loss.generator(fake)) == pytest.approx(generator, rel=1e-5)
 
 
-def test_criteria_are_values_that_can_be_written_down():
-    criteria = [case[0] for case in CASES.values()] + [FDivergence(d) for d in F_DIVERGENCES.values()]
-    for criterion in criteria:
-        again = build(json.loads(json.dumps(describe(criterion))))
-        assert again == criterion and hash(again) == hash(criterion)
-    # and no two of them are one
-    assert len(set(criteria)) == len(criteria) - 1  # the KL's is there twice
+def test_adversarial_losses_are_described_and_compared():
+    losses = [case[0] for case in CASES.values()] + [FDivergence(d) for d in F_DIVERGENCES.values()]
+    for loss in losses:
+        again = build(json.loads(json.dumps(describe(loss))))
+        assert again == loss and hash(again) == hash(loss)
+    assert len(set(losses)) == len(losses) - 1  # the KL's is listed twice

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.models.gans import ACGAN
+from jaxgen.models.gans import GAN, ClassLoss
 from tests.models.gans.linear import CONTEXT, NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
-GAME = ACGAN(NET, NET, (2,), 2, prior=PRIOR, classes=3, class_weight=0.7)
+TERM = ClassLoss(3, weight=0.7)
+GAME = GAN(NET, NET, (2,), latent_dim=2, prior=PRIOR, terms=(TERM,))
 X = batch_for(GAME)["x"]
 BATCH = {"x": X, "context": CONTEXT}
 VARIABLES = drawn(GAME, BATCH)
@@ -40,7 +41,7 @@ def test_critic_and_classifier_learn_the_classes_of_data_and_of_samples():
 
 @pytest.mark.parametrize(("given", "weight"), [(None, 0.7), (0.2, 0.2), (0.0, 0.0)])
 def test_the_generator_gains_by_classes_that_can_be_told(given, weight):
-    model = dataclasses.replace(GAME, generator_class_weight=given)
+    model = dataclasses.replace(GAME, terms=(dataclasses.replace(TERM, generator_weight=given),))
 
     def expected(params):
         on_fake = linear(params["critic"], samples(params))[:, 0]
@@ -54,7 +55,7 @@ def test_the_generator_gains_by_classes_that_can_be_told(given, weight):
 def test_classes_are_read_off_rows_and_counted_against_those_asked_for():
     log_p, figures, score, other = jax.jit(
         lambda v: (
-            GAME.classify(v, X), GAME.evaluate(v, BATCH, KEY),
+            TERM.classify(v, GAME.critic_output(v, X)), GAME.evaluate(v, BATCH, KEY),
             GAME.score(v, X, CONTEXT), GAME.score(v, X, jnp.roll(CONTEXT, 1, 0)),
         )
     )(VARIABLES)  # fmt: skip
@@ -70,7 +71,7 @@ def test_classes_are_read_off_rows_and_counted_against_those_asked_for():
 
 def test_what_has_no_classes_is_refused():
     for batch in ({"x": X}, {"x": X, "context": CONTEXT[:, :2]}):
-        with pytest.raises(ValueError, match="3 classes"):
+        with pytest.raises(ValueError, match="one-hot labels of 3 classes, got shape"):
             GAME.init(KEY, batch)
-    with pytest.raises(ValueError, match="packing=2"):
+    with pytest.raises(ValueError, match="`ClassLoss` requires packing=1.*got 2"):
         dataclasses.replace(GAME, packing=2)

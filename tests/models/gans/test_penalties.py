@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from jaxgen.contracts import Clock
 from jaxgen.losses.penalties import dragan_points, interpolate
-from jaxgen.models.gans.regularizers import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
+from jaxgen.models.gans.penalties import DRAGAN, R1, R2, Consistency, GradientPenalty, Lazy
 from jaxgen.training.description import build, describe
 
 KEY = jax.random.key(0)

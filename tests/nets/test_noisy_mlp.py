@@ -3,35 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.nets.discrimination import GaussianNoise, Maxout, MinibatchDiscrimination, NoisyMLP, WeightNormDense
-from jaxgen.nets.initializers import small_normal
+from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
 from tests.models.parameters import drawn
 
 KEY = jax.random.key(0)
-
-
-def test_minibatch_discrimination_is_its_loops():
-    layer, x = MinibatchDiscrimination(4, 3), jax.random.normal(KEY, (5, 6))
-    variables = drawn(layer, x)
-    m = np.asarray(x @ variables["params"]["Dense_0"]["kernel"]).reshape(5, 4, 3)
-    near = np.zeros((5, 4))
-    for i in range(5):
-        for j in range(5):
-            for b in range(4):
-                near[i, b] += np.exp(-np.abs(m[i, b] - m[j, b]).sum())
-    np.testing.assert_allclose(layer.apply(variables, x), np.concatenate([x, near], -1), rtol=1e-4)
-    # a generator that puts out one point is seen
-    np.testing.assert_allclose(layer.apply(variables, x[:1].repeat(5, 0))[:, 6:], 5, rtol=1e-5)
-
-
-def test_maxout_is_the_largest_of_its_pieces():
-    layer, x = Maxout(4, 3), jax.random.normal(KEY, (5, 2, 6))
-    variables = drawn(layer, x)
-    p = variables["params"]["Dense_0"]
-    pieces = [x @ p["kernel"][:, k::3] + p["bias"][k::3] for k in range(3)]
-    np.testing.assert_allclose(layer.apply(variables, x), np.max(pieces, 0), rtol=1e-4, atol=1e-5)
-    fresh = Maxout(200, kernel_init=small_normal).init(KEY, jnp.ones((1, 20)))["params"]["Dense_0"]["kernel"]
-    assert fresh.shape == (20, 1000) and np.std(fresh) == pytest.approx(0.02, rel=0.05)
 
 
 def test_a_weight_normalised_layer():

@@ -7,19 +7,22 @@ import pytest
 from scipy import stats
 
 from jaxgen.contracts import Clock
-from jaxgen.models.gans import InfoGAN, NonSaturating
+from jaxgen.models.gans import GAN, Information, NonSaturating
 from jaxgen.nets import MLP
+from jaxgen.nets.normalization import BatchNorm
 from tests.models.gans.linear import NET, PRIOR, Z, as_written, linear
 from tests.models.parameters import KEY, batch_for, drawn
 
-GAME = InfoGAN(
-    NET, NET, (2,), 2, prior=PRIOR, categories=(3, 2), numbers=1, recognition=NET, information_weight=0.8,
-    number_weight=0.3,
-)  # fmt: skip
+TERM = Information(categories=(3, 2), num_continuous=1, recognition=NET, weight=0.8, continuous_weight=0.3)
+GAME = GAN(NET, NET, (2,), latent_dim=2, prior=PRIOR, terms=(TERM,))
 BATCH = batch_for(GAME)
 THREE, TWO = np.array([0, 2, 1, 1, 0, 2]), np.array([1, 1, 0, 1, 0, 0])
 NUMBERS = np.float32([[-0.9], [0.3], [0.8], [-0.2], [0.1], [0.5]])
 CODES = np.concatenate([np.eye(3)[THREE], np.eye(2)[TWO], NUMBERS], -1).astype(np.float32)
+
+
+def with_term(model, **changes):
+    return dataclasses.replace(model, terms=(dataclasses.replace(model.terms[0], **changes),))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Silent(NonSaturating):
 @pytest.fixture
 def known(monkeypatch):
     """The codes of six rows."""
-    monkeypatch.setattr(InfoGAN, "codes", lambda self, key, n: jnp.asarray(CODES)[:n])
+    monkeypatch.setattr(Information, "codes", lambda self, key, n: jnp.asarray(CODES)[:n])
 
 
 def recognised(params, x):
@@ -52,7 +55,7 @@ def information(params, x):
 
 
 def test_codes_are_uniform_and_independent():
-    codes = np.asarray(jax.jit(GAME.codes, static_argnums=1)(KEY, 6000))
+    codes = np.asarray(jax.jit(TERM.codes, static_argnums=1)(KEY, 6000))
     three, two, number = codes[:, :3], codes[:, 3:5], codes[:, 5]
     assert codes.shape == (6000, 6)
     for hot in (three, two):
@@ -64,8 +67,8 @@ def test_codes_are_uniform_and_independent():
 
 
 def test_two_categories_of_one_size_differ():
-    model = dataclasses.replace(GAME, categories=(4, 4), numbers=0)
-    codes = np.asarray(jax.jit(model.codes, static_argnums=1)(KEY, 2000))
+    term = dataclasses.replace(TERM, categories=(4, 4), num_continuous=0)
+    codes = np.asarray(jax.jit(term.codes, static_argnums=1)(KEY, 2000))
     assert codes.shape == (2000, 8)
     assert abs((codes[:, :4].argmax(1) == codes[:, 4:].argmax(1)).mean() - 0.25) < 0.05
 
@@ -84,7 +87,7 @@ def test_generator_and_recognition_minimise_the_game_less_the_information(known)
     params = {player: v["params"] for player, v in variables.items()}
     of_categories, of_numbers = information(params, samples(params))
     assert float(figures["category_information"]) == pytest.approx(float(of_categories), rel=1e-4)
-    assert float(figures["number_information"]) == pytest.approx(float(of_numbers), rel=1e-4)
+    assert float(figures["continuous_information"]) == pytest.approx(float(of_numbers), rel=1e-4)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -95,19 +98,19 @@ def test_the_critic_minimises_its_own_loss_and_where_layers_are_shared_recognise
         own = jnp.logaddexp(-on_real, 0).mean() + jnp.logaddexp(on_fake, 0).mean()
         return own - shared * (0.8 * of_categories + 0.3 * of_numbers)
 
-    play = dataclasses.replace(GAME, shared=shared).plays()["critic"]
+    play = with_term(GAME, shared=shared).plays()["critic"]
     assert play.players == (("critic", "recognition") if shared else ("critic",))
     as_written(play, drawn(GAME, BATCH), BATCH, expected)
 
 
 def test_shared_layers_learn_to_tell_codes():
     """A critic of one layer, whose own loss is nothing: only where it is shared does the bound move that layer."""
-    model = dataclasses.replace(GAME, critic=MLP((4,)), criterion=Silent(), prior=None)
+    model = dataclasses.replace(GAME, critic=MLP((4,)), adversarial_loss=Silent(), prior=None)
     batch = batch_for(model)
     variables = drawn(model, batch)
 
     def slope(shared):
-        loss = dataclasses.replace(model, shared=shared).critic_loss
+        loss = with_term(model, shared=shared).critic_loss
 
         def of(params):
             critic = {**variables["critic"], "params": params}
@@ -121,7 +124,7 @@ def test_shared_layers_learn_to_tell_codes():
 
 def test_codes_are_recognised_by_category():
     variables = drawn(GAME, BATCH)
-    (three, two), mean = jax.jit(GAME.recognize)(variables, BATCH["x"])
+    (three, two), mean = jax.jit(lambda v: TERM.recognize(v, GAME.critic_output(v, BATCH["x"])))(variables)
     expected = recognised({player: v["params"] for player, v in variables.items()}, BATCH["x"])
     assert three.shape == (6, 3) and two.shape == (6, 2) and mean.shape == (6, 1)
     for ours, theirs in zip((three, two, mean), (*map(jax.nn.log_softmax, expected[:2]), expected[2]), strict=True):
@@ -129,7 +132,7 @@ def test_codes_are_recognised_by_category():
 
 
 def test_the_information_of_categories_is_at_most_their_entropy():
-    model = InfoGAN(NET, NET, (5,), 2, categories=(3, 2), numbers=0, recognition=NET)
+    model = GAN(NET, NET, (5,), latent_dim=2, terms=(Information((3, 2), 0, NET),))
     batch = batch_for(model)
     variables = drawn(model, batch)
     evaluate = jax.jit(lambda v: model.evaluate(v, batch, KEY)["information"])
@@ -145,11 +148,17 @@ def test_the_information_of_categories_is_at_most_their_entropy():
 
 
 def test_games_without_codes_or_with_packs_are_refused():
-    with pytest.raises(ValueError, match="needs a code"):
-        dataclasses.replace(GAME, categories=(), numbers=0)
-    with pytest.raises(ValueError, match="packing=2"):
+    with pytest.raises(ValueError, match="at least one code"):
+        Information((), 0)
+    with pytest.raises(ValueError, match="`Information` requires packing=1.*got 2"):
         dataclasses.replace(GAME, packing=2)
     # numbers alone are codes
-    numbers = dataclasses.replace(GAME, categories=(), numbers=2)
-    assert jax.eval_shape(lambda: numbers.codes(KEY, 3)).shape == (3, 2)
+    numbers = with_term(GAME, categories=(), num_continuous=2)
+    assert jax.eval_shape(lambda: numbers.noise(KEY, 3)).shape == (3, 4)
     assert jax.eval_shape(numbers.generator_loss, drawn(numbers, BATCH), BATCH, KEY, Clock()).value.shape == ()
+
+
+def test_a_recognition_network_with_batch_statistics_is_refused():
+    model = with_term(GAME, recognition=MLP((4,), norm=BatchNorm))
+    with pytest.raises(ValueError, match="recognition network has batch statistics"):
+        model.init(KEY, BATCH)

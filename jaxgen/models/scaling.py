@@ -20,9 +20,9 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
         raise ValueError(f"x must have at least one row, got shape {x.shape}")
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     if floating and levels is not None:
-        raise ValueError(f"the model is of integers 0..{levels - 1}, the data are {x.dtype}: give it levels=None")
+        raise ValueError(f"the model expects integers 0..{levels - 1}, got {x.dtype}; levels=None is for floats")
     if not floating and levels is None:
-        raise ValueError(f"the model is of real data, these are {x.dtype}: give it their number of levels")
+        raise ValueError(f"the model expects floats, got {x.dtype}; give it their number of levels for integers")
     if not floating:
         check_range("x", x, 0, levels - 1, whole=True)
     return x if floating else low + (high - low) / (levels - 1) * x.astype(jnp.float32)

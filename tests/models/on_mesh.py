@@ -24,7 +24,7 @@ from jaxgen.models.gans import GAN
 from jaxgen.models.vaes import dense_vae, residual_vq_vae
 from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, recurrent_vae
 from jaxgen.nets import MLP
-from jaxgen.nets.conditioning import Hadamard, Projection
+from jaxgen.nets.conditioning import FiLM, Projection
 from jaxgen.nets.recurrent import CausalDecoder, RecurrentEncoder
 from tests.bijectors.tools import random_variables
 
@@ -141,7 +141,7 @@ def bijectors():
 
 
 def gan(**fields):
-    return GAN(MLP((3,)), MLP((3,)), (2,), latents=2, **fields)
+    return GAN(MLP((3,)), MLP((3,)), (2,), latent_dim=2, **fields)
 
 
 def models():
@@ -151,7 +151,7 @@ def models():
     causal, likelihood = CausalDecoder(3, (1, 2)), recurrent_vae((3, 1)).likelihood
     quantized = QuantizedSequenceVAE(RecurrentEncoder(3), causal, (3, 1), 2, likelihood)
     vq_vae = residual_vq_vae((8, 8, 1), 4, 2, 4, 1, 2, prior_width=4, prior_blocks=1)
-    film = gan(generator_condition=Hadamard(), critic_condition=Projection())
+    film = gan(generator_condition=FiLM(), critic_condition=Projection())
     given = {
         "flow": (FLOWS["real_nvp_vector"], points, ("log_prob", "encode", "decode", "sample")),
         "integer flow": (FLOWS["maf_image"], shaped((ROWS, *PIXELS), "batch", dtype=jnp.uint8), ("log_prob", "sample")),

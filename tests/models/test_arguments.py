@@ -18,14 +18,14 @@ from jaxgen.models.flows.maf import iaf, maf
 from jaxgen.models.flows.neural_spline import neural_spline_coupling
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import GAN
-from jaxgen.models.gans.acgan import ACGAN
+from jaxgen.models.gans import ClassLoss
 from jaxgen.models.vaes import conv_vae, dense_vae
 from jaxgen.models.vaes.aae import AAE
 from jaxgen.models.vaes.sequence_vae import recurrent_vae
 from jaxgen.models.vaes.vae import VAE
 from jaxgen.models.vaes.vq_vae import residual_vq_vae
 from jaxgen.nets import MLP
-from jaxgen.nets.conditioning import Concatenate, Hadamard, Projection
+from jaxgen.nets.conditioning import Concatenate, FiLM, Projection
 from jaxgen.training.trained import TrainedModel
 from tests.bijectors.tools import randomise
 from tests.malformed import refused
@@ -48,7 +48,7 @@ def ready(model, batch, seed=0):
 
 
 def gan(**fields):
-    return GAN(MLP((3,)), MLP((3,)), (2,), latents=2, **fields)
+    return GAN(MLP((3,)), MLP((3,)), (2,), latent_dim=2, **fields)
 
 
 FLOWS = {
@@ -161,10 +161,10 @@ CONDITIONAL = {
     "sequence vae": lambda: recurrent_vae((2, 1), 2, 3),
     "concatenation": gan,
     "embedding": lambda: gan(generator_condition=Concatenate(2), critic_condition=Concatenate(2)),
-    "FiLM": lambda: gan(generator_condition=Hadamard(), critic_condition=Hadamard()),
+    "FiLM": lambda: gan(generator_condition=FiLM(), critic_condition=FiLM()),
     "projection": lambda: gan(critic_condition=Projection()),
     "packing": lambda: gan(packing=2),
-    "ACGAN": lambda: ACGAN(MLP((3,)), MLP((3,)), (2,), latents=2, classes=3),
+    "ACGAN": lambda: gan(terms=(ClassLoss(3),)),
 }
 
 

@@ -206,6 +206,6 @@ def test_terms_that_would_share_variables_are_refused():
             dataclasses.replace(DENSE, terms=(term, term)).init(KEY, batch)
     with pytest.raises(ValueError, match="`terms` must have at most one that adds codes"):
         dataclasses.replace(DENSE, terms=(Information(), Information((2,))))
-    for terms in (ClassLoss(3), [ClassLoss(3)], (Hinge(),)):
+    for terms in (ClassLoss(3), (Hinge(),)):
         with pytest.raises(ValueError, match="`terms` must be a tuple of `Term`s, got"):
             dataclasses.replace(DENSE, terms=terms)

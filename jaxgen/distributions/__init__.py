@@ -1,5 +1,6 @@
 from jaxgen.distributions.concrete import concrete_log_density, gumbel_softmax
 from jaxgen.distributions.dequantization import Dequantization, UniformDequantization, quantize
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.distributions.likelihoods import (
     Bernoulli,
     Categorical,

@@ -1,6 +1,6 @@
-"""Likelihoods of decoders: p(x | params) with independent coordinates, given `n` parameters for each of them.
+"""Likelihoods of decoders: p(x | params) with independent coordinates, given `num_params` parameters for each of them.
 
-Parameters come straight out of a network, [..., n] for data of shape [...]: any real number is allowed. Computations
+Parameters come straight out of a network, [..., num_params] for data of shape [...]: any real number is allowed. Computations
 are at least float32 whatever the network computed in.
 """
 
@@ -19,7 +19,7 @@ from jaxgen.precision import at_least_float32
 
 class Likelihood(Protocol):
     """Attributes:
-    n: parameters per coordinate.
+    num_params: parameters per coordinate.
     accumulates: whether the mean of `log_prob` over a batch is a mean over examples (`jaxgen.contracts.Play`).
     levels: integer data 0..levels-1 are rated as they are; None: data are real (Bernoulli's in [0, 1]).
     """
@@ -27,26 +27,26 @@ class Likelihood(Protocol):
     accumulates: bool
 
     @property
-    def n(self) -> int: ...
+    def num_params(self) -> int: ...
 
     @property
     def levels(self) -> int | None: ...
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        """log p(x | params) in nats, summed over the event: params [B, ..., n], x [B, ...] to [B]."""
+        """log p(x | params) in nats, summed over the event: params [B, ..., num_params], x [B, ...] to [B]."""
 
     def mean(self, params: Array) -> Array:
-        """E[x | params]: [..., n] to [...]."""
+        """E[x | params]: [..., num_params] to [...]."""
 
     def sample(self, params: Array, key: Key) -> Array:
-        """A draw: [..., n] to [...]."""
+        """A draw: [..., num_params] to [...]."""
 
 
 def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
-    if params.shape != (*x.shape, likelihood.n):
+    if params.shape != (*x.shape, likelihood.num_params):
         raise ValueError(
             f"{type(likelihood).__name__} rates data of shape {x.shape} with parameters of shape "
-            f"{(*x.shape, likelihood.n)}, not {params.shape}"
+            f"{(*x.shape, likelihood.num_params)}, not {params.shape}"
         )
     return at_least_float32(params), at_least_float32(x)
 
@@ -68,7 +68,7 @@ class Bernoulli:
     """
 
     accumulates: ClassVar[bool] = True
-    n: ClassVar[int] = 1
+    num_params: ClassVar[int] = 1
     levels: ClassVar[None] = None
 
     def log_prob(self, params: Array, x: Array) -> Array:
@@ -100,7 +100,7 @@ class Gaussian:
     levels: ClassVar[None] = None
 
     @property
-    def n(self) -> int:
+    def num_params(self) -> int:
         return 1 if self.std is not None else 2
 
     def _std(self, params: Array) -> Array:
@@ -140,7 +140,7 @@ class OptimalGaussian:
     """
 
     floor: float = 2.5e-3
-    n: ClassVar[int] = 1
+    num_params: ClassVar[int] = 1
     accumulates: ClassVar[bool] = False
     levels: ClassVar[None] = None
 
@@ -182,7 +182,7 @@ class Categorical:
             raise ValueError(f"Categorical needs at least two levels, not {self.levels}")
 
     @property
-    def n(self) -> int:
+    def num_params(self) -> int:
         return self.levels
 
     def log_prob(self, params: Array, x: Array) -> Array:
@@ -215,7 +215,7 @@ class DiscretizedLogistic:
     accumulates: ClassVar[bool] = True
     levels: int = 256
     floor: float = 1e-3
-    n: ClassVar[int] = 2
+    num_params: ClassVar[int] = 2
 
     def __post_init__(self):
         if self.levels < 2:
@@ -258,7 +258,7 @@ class DiscretizedLogisticMixture:
             )
 
     @property
-    def n(self) -> int:
+    def num_params(self) -> int:
         return 3 * self.components
 
     def _components(self, params: Array) -> tuple[Array, Array, Array]:

@@ -10,7 +10,7 @@ import optax
 
 from jaxgen.arguments import arrays, integers
 from jaxgen.contracts import Array
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def class_loss(logits: Array, labels: Array) -> Array:
@@ -53,9 +53,7 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
-    normalised = (codes - mean) * jnp.exp(-log_variance / 2)
-    log_q = Normal(codes.shape[1:]).log_prob(normalised) - log_variance.sum(1) / 2
-    return log_q.mean() + entropy * codes.shape[1]
+    return DiagonalNormal(mean, log_variance).log_prob(codes).mean() + entropy * codes.shape[1]
 
 
 def feature_matching(real_features: Array, fake_features: Array) -> Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array, Key
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def active_units(means: Array, threshold: float = 0.01) -> Array:
@@ -35,11 +36,11 @@ def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
     """
     chex.assert_rank(mean, 2)
     chex.assert_equal_shape([mean, log_variance])
-    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    posteriors = DiagonalNormal(mean, log_variance)
+    z = posteriors.sample(key)
 
     def gain(i: Array) -> Array:
-        # the 2 pi of all normals cancel
-        log_q = -0.5 * ((z[i] - mean) ** 2 * jnp.exp(-log_variance) + log_variance).sum(-1)
+        log_q = posteriors.log_prob(z[i])
         return log_q[i] - jax.nn.logsumexp(log_q)
 
     return jax.lax.map(gain, jnp.arange(len(z)), batch_size=64).mean() + math.log(len(z))
@@ -56,10 +57,11 @@ def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
     """
     chex.assert_rank(mean, 2)
     chex.assert_equal_shape([mean, log_variance])
-    z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    posteriors = DiagonalNormal(mean, log_variance)
+    z = posteriors.sample(key)
 
     def dependence(z: Array) -> Array:
-        log_q = -0.5 * ((z - mean) ** 2 * jnp.exp(-log_variance) + log_variance)
+        log_q = posteriors.log_prob_per_dimension(z)
         return jax.nn.logsumexp(log_q.sum(-1)) - jax.nn.logsumexp(log_q, axis=0).sum()
 
     return jax.lax.map(dependence, z, batch_size=64).mean() + (mean.shape[1] - 1) * math.log(len(z))

@@ -71,12 +71,12 @@ def _gated(x: Array) -> Array:
 
 
 class PixelCNN(nn.Module):
-    """Codes [B, H, W], integers 0..codes-1, to the logits of each given those before it, [B, H, W, codes] float32.
+    """Codes [B, H, W], integers 0..K-1, to the logits of each given those before it, [B, H, W, K] float32.
 
     Fresh, it gives every code the same probability. `sample_codes` draws from it.
 
     Attributes:
-        codes: how many there are.
+        num_codes: K.
         width: channels of each stack.
         blocks: layers; on a grid wider than `blocks * (size // 2)` the distant ones of the row above are seen only from
             rows further down.
@@ -87,7 +87,7 @@ class PixelCNN(nn.Module):
         ValueError: an even size, or one below 3.
     """
 
-    codes: int
+    num_codes: int
     width: int = 64
     blocks: int = 5
     size: int = 5
@@ -96,10 +96,10 @@ class PixelCNN(nn.Module):
     def setup(self):
         if self.size < 3 or self.size % 2 == 0:
             raise ValueError(f"PixelCNN needs an odd kernel size of at least 3, got {self.size}")
-        self.embed = nn.Embed(self.codes, self.width)
+        self.embed = nn.Embed(self.num_codes, self.width)
         self.stack = [GatedBlock(self.width, self.size, self.dropout) for _ in range(self.blocks)]
         self.hidden = nn.Dense(self.width)
-        self.last = nn.Dense(self.codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
+        self.last = nn.Dense(self.num_codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 
     def __call__(self, codes: Array, context: Array | None = None) -> Array:
         """The logits; a context is [B, D], for all places, or [B, H, W, D]."""
@@ -149,7 +149,7 @@ class PixelCNN(nn.Module):
             given: what `row` gave.
 
         Returns:
-            `seen` with place j, and [B, codes].
+            `seen` with place j, and the logits [B, K].
         """
         reach, filled = self.size // 2, []
         h = jnp.where(j > 0, self.embed(left)[:, None, None], 0)

@@ -103,21 +103,21 @@ class Autoregressive(nn.Module):
     the first, and where the input is dropped (Bowman et al. 2016, section 3.1: word dropout; nothing is scaled up).
 
     Attributes:
-        n: parameters of a coordinate.
+        num_params: parameters per coordinate.
         dropout: share of the inputs that drop where a `dropout` stream is given.
     """
 
     network: nn.Module
     event_shape: tuple[int, ...]
-    n: int
+    num_params: int
     axes: int = 1
     dropout: float = 0.0
 
     def setup(self):
-        self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.n)
+        self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.num_params)
 
     def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, n]."""
+        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, num_params]."""
         z, values = inputs
         seen = mark(values)
         if self.dropout and self.has_rng("dropout"):
@@ -125,15 +125,15 @@ class Autoregressive(nn.Module):
         before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
         h = self.network(jnp.concatenate([before, everywhere], -1))
-        return self.head(h).reshape(len(z), *self.event_shape, self.n)
+        return self.head(h).reshape(len(z), *self.event_shape, self.num_params)
 
     def start(self, rows: int) -> Any:
         return self.network.start(rows)
 
     def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
-        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, n]."""
+        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, num_params]."""
         carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
-        return carry, self.head(h).reshape(len(z), -1, self.n)
+        return carry, self.head(h).reshape(len(z), -1, self.num_params)
 
 
 def mark(values: jax.Array) -> jax.Array:

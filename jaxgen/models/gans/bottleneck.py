@@ -44,12 +44,11 @@ class BottleneckCritic(nn.Module):
     def __call__(self, pair: Pair) -> Judgement:
         x, context = pair
         h = self.network(told(self.condition, x, context))
-        mean, log_variance, _ = GaussianHead(self.codes, name="code")(h)
-        code = mean
-        if self.drawn and self.has_rng("noise"):
-            code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("noise"), mean.shape)
+        normal = GaussianHead(self.codes, name="code")(h)
+        drawn = self.drawn and self.has_rng("noise")
+        code = normal.sample(self.make_rng("noise")) if drawn else normal.mean
         score = scored(self.condition, ScalarHead(name="head")(code), code, context)
-        return Judgement(score, kl_to_standard_normal(mean, log_variance))
+        return Judgement(score, kl_to_standard_normal(*normal))
 
 
 @dataclasses.dataclass(frozen=True)

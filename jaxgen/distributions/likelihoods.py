@@ -1,7 +1,7 @@
-"""Likelihoods of decoders: p(x | params) with independent coordinates, given `num_params` parameters for each of them.
+"""Likelihoods of decoders: p(x | params) with independent coordinates and `num_params` parameters per coordinate.
 
-Parameters come straight out of a network, [..., num_params] for data of shape [...]: any real number is allowed. Computations
-are at least float32 whatever the network computed in.
+Parameters are outputs of a network, [..., num_params] for data of shape [...], and may be any real numbers. Computations
+are in float32 or wider whatever the network computed in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxgen.contracts import Array, Key
 from jaxgen.precision import at_least_float32
@@ -21,7 +20,7 @@ class Likelihood(Protocol):
     """Attributes:
     num_params: parameters per coordinate.
     accumulates: whether the mean of `log_prob` over a batch is a mean over examples (`jaxgen.contracts.Play`).
-    levels: integer data 0..levels-1 are rated as they are; None: data are real (Bernoulli's in [0, 1]).
+    levels: the data are integers 0..levels-1; None: they are real (Bernoulli's in [0, 1]).
     """
 
     accumulates: bool
@@ -39,7 +38,7 @@ class Likelihood(Protocol):
         """E[x | params]: [..., num_params] to [...]."""
 
     def sample(self, params: Array, key: Key) -> Array:
-        """A draw: [..., num_params] to [...]."""
+        """A sample: [..., num_params] to [...]."""
 
 
 def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
@@ -56,7 +55,7 @@ def _sum_event(a: Array) -> Array:
 
 
 def _spread(raw: Array, floor: float) -> Array:
-    """Any number to a scale above `floor`; softplus, since exp would overflow and a clip would stop learning."""
+    """A scale above `floor` from any number; softplus, since exp overflows and a clip has no gradient."""
     return floor + jax.nn.softplus(raw)
 
 
@@ -64,7 +63,7 @@ def _spread(raw: Array, floor: float) -> Array:
 class Bernoulli:
     """Pixels that are on or off; the parameter is the logit l: log p(x) = x l - softplus(l).
 
-    A grey value x in [0, 1] is rated by the cross-entropy, the expectation over pixels drawn with probability x.
+    For a grey value x in [0, 1] this is the cross-entropy, the expectation over pixels drawn with probability x.
     """
 
     accumulates: ClassVar[bool] = True
@@ -73,7 +72,7 @@ class Bernoulli:
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
-        # rows as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
+        # events as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
         logits, x = params.reshape(len(params), -1), x.reshape(len(x), -1)
         return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
@@ -91,7 +90,7 @@ class Gaussian:
 
     Attributes:
         std: a fixed standard deviation; None learns one per coordinate.
-        floor: learned standard deviations stay above it; without it a density grows without bound on data that repeat.
+        floor: lower bound of learned standard deviations; without it the density is unbounded on repeated data.
     """
 
     std: float | None = None
@@ -198,117 +197,3 @@ class Categorical:
     def sample(self, params: Array, key: Key) -> Array:
         params = at_least_float32(params)
         return jax.random.categorical(key, params).astype(params.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class DiscretizedLogistic:
-    """Integers 0..levels-1: the mass that a logistic density puts on each unit bin, the edge bins taking its tails.
-
-    P(x) = F((x + 1/2 - m) / s) - F((x - 1/2 - m) / s), F the sigmoid (Kingma et al. 2016, "Improved Variational
-    Inference with Inverse Autoregressive Flow"). The parameters are m and s before its softplus, in units in which the
-    levels span [-1, 1], so that zeros mean a broad density on the middle.
-
-    Attributes:
-        floor: of the scale, in those units.
-    """
-
-    accumulates: ClassVar[bool] = True
-    levels: int = 256
-    floor: float = 1e-3
-    num_params: ClassVar[int] = 2
-
-    def __post_init__(self):
-        if self.levels < 2:
-            raise ValueError(f"DiscretizedLogistic needs at least two levels, not {self.levels}")
-
-    def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
-        return _sum_event(_log_mass(x, *_location_and_scale(params, self.levels, self.floor), self.levels))
-
-    def mean(self, params: Array) -> Array:
-        """The mean of the discrete distribution, in levels."""
-        return _mean_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels)
-
-    def sample(self, params: Array, key: Key) -> Array:
-        return _draw_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels, key)
-
-
-@dataclasses.dataclass(frozen=True)
-class DiscretizedLogisticMixture:
-    """Integers 0..levels-1, each coordinate by a mixture of its own: P(x) = sum_i pi_i P_i(x), P_i as `DiscretizedLogistic`.
-
-    The parameters of a coordinate are `components` logits of pi, as many locations, as many scales before their
-    softplus. Coordinates are independent given them, an image's channels too. (Salimans et al. 2017, "PixelCNN++",
-    equation 2, without its dependence between channels.)
-
-    Attributes:
-        floor: of the scales, in units in which the levels span [-1, 1].
-    """
-
-    accumulates: ClassVar[bool] = True
-    levels: int = 256
-    components: int = 5
-    floor: float = 1e-3
-
-    def __post_init__(self):
-        if self.levels < 2 or self.components < 1:
-            raise ValueError(
-                f"DiscretizedLogisticMixture needs at least two levels and one component, not {self.levels} and "
-                f"{self.components}"
-            )
-
-    @property
-    def num_params(self) -> int:
-        return 3 * self.components
-
-    def _components(self, params: Array) -> tuple[Array, Array, Array]:
-        """Logits, locations and scales, [..., components] each, the last two in levels."""
-        logits, locations, scales = jnp.split(params, 3, axis=-1)
-        return logits, *_location_and_scale(jnp.stack([locations, scales], -1), self.levels, self.floor)
-
-    def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
-        logits, location, scale = self._components(params)
-        log_mass = _log_mass(x[..., None], location, scale, self.levels)
-        return _sum_event(jax.nn.logsumexp(jax.nn.log_softmax(logits) + log_mass, axis=-1))
-
-    def mean(self, params: Array) -> Array:
-        """The mean of the discrete distribution, in levels."""
-        logits, location, scale = self._components(at_least_float32(params))
-        return (jax.nn.softmax(logits) * _mean_level(location, scale, self.levels)).sum(-1)
-
-    def sample(self, params: Array, key: Key) -> Array:
-        which_key, key = jax.random.split(key)
-        logits, location, scale = self._components(at_least_float32(params))
-        which = jax.random.categorical(which_key, logits)[..., None]
-        location, scale = (jnp.take_along_axis(a, which, axis=-1)[..., 0] for a in (location, scale))
-        return _draw_level(location, scale, self.levels, key)
-
-
-def _location_and_scale(params: Array, levels: int, floor: float) -> tuple[Array, Array]:
-    """[..., 2], in units in which the levels span [-1, 1], to location and scale in levels."""
-    half = (levels - 1) / 2
-    return half * (1 + params[..., 0]), half * _spread(params[..., 1], floor)
-
-
-def _log_mass(x: Array, location: Array, scale: Array, levels: int) -> Array:
-    """log P(x) of a logistic density's mass on the unit bin of each integer x, the edge bins taking the tails."""
-    below, above = (x - 0.5 - location) / scale, (x + 0.5 - location) / scale
-    log_under, log_over = jax.nn.log_sigmoid(above), jax.nn.log_sigmoid(-below)
-    # F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) exactly, and no factor cancels far out in a tail
-    log_inside = log_under + log_over + jnp.log(-jnp.expm1(-1 / scale))
-    return jnp.where(x <= 0, log_under, jnp.where(x >= levels - 1, log_over, log_inside))
-
-
-def _mean_level(location: Array, scale: Array, levels: int) -> Array:
-    """The mean of the discretized logistic, sum over k >= 1 of P(x >= k)."""
-
-    def add(k, total):
-        return total + jax.nn.sigmoid((location - k + 0.5) / scale)
-
-    return lax.fori_loop(1, levels, add, jnp.zeros_like(location))
-
-
-def _draw_level(location: Array, scale: Array, levels: int, key: Key) -> Array:
-    x = location + scale * jax.random.logistic(key, location.shape, location.dtype)
-    return jnp.clip(jnp.round(x), 0, levels - 1)

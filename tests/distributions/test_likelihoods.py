@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, log_softmax, softmax
 
-from jaxgen.distributions.likelihoods import (
+from jaxgen.distributions import (
     Bernoulli,
     Categorical,
     DiscretizedLogistic,

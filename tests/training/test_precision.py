@@ -27,7 +27,7 @@ from tests.training.runs import images, points
 
 KEY = jax.random.key(1)
 FLOW = real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4)
-VAE = dense_vae((4, 4, 1), 3, (16,), levels=17)
+VAE = dense_vae((4, 4, 1), latent_dim=3, widths=(16,), levels=17)
 GAN = replace(dense_wgan_gp((2,), width=16, depth=2), critic_steps=1)
 
 

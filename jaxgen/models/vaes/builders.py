@@ -8,7 +8,8 @@ from typing import Any, Literal
 from flax import linen as nn
 
 from jaxgen.arguments import counts, shape
-from jaxgen.distributions.likelihoods import DiscretizedLogistic, Gaussian, Likelihood
+from jaxgen.distributions.discretized import DiscretizedLogistic
+from jaxgen.distributions.likelihoods import Gaussian, Likelihood
 from jaxgen.models.codebook import Codebook
 from jaxgen.models.vaes.sequence_vae import SequenceVAE
 from jaxgen.models.vaes.vae import VAE

@@ -14,13 +14,15 @@ from jaxgen.contracts import Array, Key, Variables
 
 @dataclasses.dataclass(frozen=True)
 class BurdaInitializer:
-    """The output bias starts at the logits of the data's means, for a Bernoulli likelihood; kernels are drawn anew.
+    """Draws the kernels of encoder and decoder anew, and starts a Bernoulli's output bias at the logits of the data's means.
 
     Attributes:
-        kernel_init: makes the initializer of the kernels of encoder and decoder; None: kernels stay as they are.
+        kernel_init: makes the initializer of the kernels; None: they stay as they are.
+        output_bias: False for likelihoods other than Bernoulli, whose parameters are not logits.
     """
 
     kernel_init: Callable[[], Callable] | None = nn.initializers.glorot_uniform
+    output_bias: bool = True
 
     def __call__(self, key: Key, variables: Variables, x: Array) -> Variables:
         """The variables of a VAE with these changes, for data x [B, *event_shape] in [0, 1]."""
@@ -28,6 +30,8 @@ class BurdaInitializer:
         if self.kernel_init is not None:
             for i, player in enumerate(("encoder", "decoder")):
                 variables[player] = self._draw_kernels(jax.random.fold_in(key, i), variables[player])
+        if not self.output_bias:
+            return variables
         out = variables["decoder"]["params"]["head"]["out"]
         # the mean of each pixel, or of each channel if the head is a convolution; bounded as in the authors' code
         means = x.mean(0).reshape(-1, out["bias"].size).mean(0)

@@ -18,6 +18,7 @@ from jaxgen.contracts import Array, Key, LossOutput, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.models.codebook import PLAYER, Codebook, Quantized
 from jaxgen.models.players import without_statistics
+from jaxgen.models.vaes.priors import Prior, UniformCodes
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, GaussianFeaturesHead, GaussianHead
 from jaxgen.nets.implicit import MixingHead, NoiseBasis, mix, mixed_moments
 
@@ -32,6 +33,13 @@ class Posterior:
 
     players: tuple[str, ...] = ()
     accumulates: bool = True
+
+    def check(self, latent_dim: int, prior: Prior) -> None:
+        """Raises:
+        ValueError: a dimension or a prior that does not fit.
+        """
+        if isinstance(prior, UniformCodes):
+            raise ValueError(f"`prior` must not be UniformCodes with {type(self).__name__}, which has no codes")
 
     def head(self, latent_dim: int) -> nn.Module:
         """The encoder's last layer."""
@@ -125,9 +133,13 @@ class QuantizedPosterior(Posterior):
     def accumulates(self) -> bool:
         return self.codebook.accumulates
 
-    def head(self, latent_dim: int) -> nn.Module:
+    def check(self, latent_dim: int, prior: Prior) -> None:
         if latent_dim % self.codebook.code_dim:
             raise ValueError(f"`latent_dim` must be a multiple of code_dim={self.codebook.code_dim}, got {latent_dim}")
+        if prior != UniformCodes(self.codebook):
+            raise ValueError(f"`prior` must be UniformCodes with the posterior's codebook, got {prior}")
+
+    def head(self, latent_dim: int) -> nn.Module:
         return nn.Dense(latent_dim)
 
     def init(self, key: Key, outputs: Array) -> Variables:

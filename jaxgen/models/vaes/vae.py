@@ -83,7 +83,7 @@ class VAE(Estimates):
         if self.levels is not None:
             counts(2, levels=self.levels)
         check_levels(self.likelihood, self.levels)
-        self.posterior.head(self.latent_dim)
+        self.posterior.check(self.latent_dim, self.prior)
         if self.objective.doubly and not isinstance(self.posterior, NormalPosterior):
             raise ValueError(
                 "`posterior` must be NormalPosterior with doubly=True, which needs log q(z|x) of given z, got "

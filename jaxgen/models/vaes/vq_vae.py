@@ -22,7 +22,8 @@ import optax
 from flax import linen as nn
 
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Phase, Play, Variables
-from jaxgen.distributions.likelihoods import DiscretizedLogistic, Likelihood
+from jaxgen.distributions.discretized import DiscretizedLogistic
+from jaxgen.distributions.likelihoods import Likelihood
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 from jaxgen.models.codebook import PLAYER, Codebook

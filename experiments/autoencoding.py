@@ -86,8 +86,9 @@ def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.
     """
     given = {"likelihood": likelihood(config, data), "levels": data.train.levels}
     if config.network == "dense":
+        widths = (config.width,) * 2
         return dense_vae(
-            data.train.event_shape, latent_dim=config.latents, widths=(config.width,) * 2, activation=activation, **given
+            data.train.event_shape, latent_dim=config.latents, widths=widths, activation=activation, **given
         )
     build = {"conv": conv_vae, "residual": residual_vae}[config.network]
     return build(data.train.event_shape, latent_dim=config.latents, width=config.width, **given)

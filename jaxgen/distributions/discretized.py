@@ -49,7 +49,7 @@ class DiscretizedLogistic:
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogisticMixture:
-    """Integers 0..levels-1, each coordinate by a mixture of its own: P(x) = sum_i pi_i P_i(x), P_i as `DiscretizedLogistic`.
+    """Integers 0..levels-1, a mixture per coordinate: P(x) = sum_i pi_i P_i(x), P_i a `DiscretizedLogistic`.
 
     The parameters of a coordinate are `components` logits of pi, as many locations, as many scales before their
     softplus. Coordinates are independent given them, an image's channels too. (Salimans et al. 2017, "PixelCNN++",

@@ -1,7 +1,7 @@
 """Likelihoods of decoders: p(x | params) with independent coordinates and `num_params` parameters per coordinate.
 
-Parameters are outputs of a network, [..., num_params] for data of shape [...], and may be any real numbers. Computations
-are in float32 or wider whatever the network computed in.
+Parameters are outputs of a network, [..., num_params] for data of shape [...], and may be any real numbers.
+Computations are in float32 or wider whatever the network computed in.
 """
 
 from __future__ import annotations
@@ -123,18 +123,17 @@ class Gaussian:
 class OptimalGaussian:
     """Real data around the means that are the parameters, with one variance, the best one for the batch at hand.
 
-    sigma^2 = the mean of (x - mean)^2 over all rows and coordinates of a batch, so that log p = -(log 2 pi sigma^2 + 1) / 2
-    a coordinate on average, and the reconstruction finds its own weight against the divergence (Rybkin et al. 2021,
-    "Simple and Effective VAE Training with Calibrated Decoders", section 3.3). With gradients through sigma: averaged
-    over the batch they vanish, since it is optimal.
+    sigma^2 = the mean of (x - mean)^2 over all examples and coordinates of a batch, so that log p is on average
+    -(log 2 pi sigma^2 + 1) / 2 per coordinate, and the weight of the reconstruction against the divergence is found
+    automatically (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.3). The
+    gradient through sigma, averaged over the batch, is zero, since sigma is optimal.
 
-    At evaluation sigma is just so that of the evaluated rows: figures are those of the best sigma in hindsight, which is
-    optimistic, and a row's depends on the others. For a density that is one, take `std` over training rows and put
-    `Gaussian(std=...)` in this one's place: its parameters are the same. `sample` gives the means, since nothing in the
-    parameters says how far data are from them.
+    At evaluation sigma is that of the evaluated batch: the metrics are optimistic, and an example's density depends on
+    the others. For a proper density take `std` over training data and replace this by `Gaussian(std=...)`, which has
+    the same parameters. `sample` returns the means, since the parameters do not contain sigma.
 
     Attributes:
-        floor: sigma is not less; without it the density of data met exactly is infinite. (exp(-6), as in the authors'
+        floor: lower bound of sigma; without it the density is infinite if the means equal the data. (exp(-6), as in the authors'
             code.)
     """
 

@@ -4,8 +4,8 @@ With sg the stop-gradient and e the code nearest to the encoder's vector z_e, th
 
     |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2,
 
-summed over the positions, and the model decodes e with the gradient of z_e (straight-through). With `decay` the codes are
-moving averages of the vectors assigned to them instead of parameters, and the first term is dropped.
+summed over the positions, and the model decodes e with the gradient of z_e (straight-through). With `decay` the codes
+are moving averages of the vectors assigned to them instead of parameters, and the first term is dropped.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class EventHead(nn.Module):
         elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
             h = UpConv(self.event_shape[-1] * self.num_params, dtype=wide(h), name="out")(h)
         else:
-            h = nn.Dense(math.prod(self.event_shape) * self.num_params, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
+            size = math.prod(self.event_shape) * self.num_params
+            h = nn.Dense(size, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
         return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 

@@ -42,7 +42,8 @@ class MixingHead(nn.Module):
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = h.reshape(h.shape[0], -1)
         location = nn.Dense(self.latent_dim, name="location")(h)
-        raw = nn.Dense(self.num_functions * self.latent_dim, name="scales")(h).reshape(-1, self.num_functions, self.latent_dim)
+        raw = nn.Dense(self.num_functions * self.latent_dim, name="scales")(h)
+        raw = raw.reshape(-1, self.num_functions, self.latent_dim)
         # the variance of the sum does not depend on K at the start
         return location, nn.softplus(raw) / math.sqrt(self.num_functions)
 

@@ -126,7 +126,8 @@ class AAE:
         z_key, encoder_key, decoder_key = jax.random.split(key, 3)
         z, encoder_statistics = self._code(variables, self._observe(batch["x"]), z_key, encoder_key)
         log_likelihood, decoder_statistics = self._rate(variables, z, batch, decoder_key)
-        return LossOutput(-log_likelihood.mean(), statistics={"encoder": encoder_statistics, "decoder": decoder_statistics})
+        statistics = {"encoder": encoder_statistics, "decoder": decoder_statistics}
+        return LossOutput(-log_likelihood.mean(), statistics=statistics)
 
     def discriminator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the logits."""
@@ -146,8 +147,8 @@ class AAE:
         return LossOutput(non_saturating_generator(self._judge(variables, seen, z, batch, discriminator_key)))
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`reconstruction`, E log p(x|z) in nats; `codes`, the sliced Wasserstein distance from codes to as many samples
-        of the prior; `metrics` of as many samples as examples.
+        """`reconstruction`, E log p(x|z) in nats; `codes`, the sliced Wasserstein distance from codes to as many
+        samples of the prior; `metrics` of as many samples as examples.
         """
         z_key, metrics_key = jax.random.split(key)
         z = self.encode(variables, batch["x"], z_key)
@@ -163,7 +164,7 @@ class AAE:
         return sharded((self.prior or Normal((self.latent_dim,))).sample(key, n))
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The code, [B, latent_dim]: for a Gaussian encoder the mean, or with a key a sample. The context is ignored."""
+        """The code, [B, latent_dim]: the mean of a Gaussian encoder, or with a key a sample. Ignores the context."""
         return self._code(variables, self._observe(x), key)[0]
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:

@@ -78,7 +78,7 @@ class AAVAE(VAE):
         return LossOutput(non_saturating_discriminator(*logits), {"real": real, "fake": fake})
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The weighted objective in nats; the metrics are the plain bound of real examples, its parts, and the weights."""
+        """The weighted objective in nats; metrics are the plain bound of real examples, its parts, and the weights."""
         pair_key, real_key, fake_key = jax.random.split(key, 3)
         real, fake = self._pair(variables, batch, pair_key)
         terms, statistics = self.terms(variables, real, real_key, training=True)

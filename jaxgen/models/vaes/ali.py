@@ -1,7 +1,7 @@
 """Adversarially learned inference, or bidirectional GAN (Dumoulin et al. 2016; Donahue et al. 2016).
 
-An encoder E and a decoder G without a loss of reconstruction: a discriminator with logit a sees pairs of data and codes,
-real ones (x, E(x)) and fake ones (G(z), z), and both networks try to be classified as the other:
+An encoder E and a decoder G without a loss of reconstruction: a discriminator with logit a sees pairs of data and
+codes, real ones (x, E(x)) and fake ones (G(z), z), and both networks try to be classified as the other:
 
     discriminator:         E softplus(-a(x, E(x))) + E softplus(a(G(z), z))
     encoder and decoder:   E softplus(a(x, E(x))) + E softplus(-a(G(z), z))
@@ -46,8 +46,7 @@ class ALI(AAE):
         super().__post_init__()
         if self.likelihood.levels is not None:
             raise ValueError(
-                f"`likelihood` must be Bernoulli or Gaussian, whose mean is on the scale of the discriminator's data, got "
-                f"{self.likelihood}"
+                f"`likelihood` must be Bernoulli or Gaussian, whose mean has the scale of the data, got {self.likelihood}"
             )
 
     def plays(self) -> Mapping[str, Play]:

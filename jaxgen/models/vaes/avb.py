@@ -117,11 +117,8 @@ class AVB(VAE):
         z = self.posterior.sample(variables, q, z_key)
         judged, log_contrast = self._contrast(q, z)
         log_posterior = self._judge(variables, seen, judged, context, adversary_key) + log_contrast
-        log_prior = self.prior.log_prob(variables, z, context)
-        params, decoder_statistics = forward(
-            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), key=decoder_key
-        )
-        sampled = (a[None] for a in (self.likelihood.log_prob(params, target), log_prior, log_posterior))
+        log_likelihood, log_prior, decoder_statistics = self.log_joint(variables, z, target, context, decoder_key)
+        sampled = (a[None] for a in (log_likelihood, log_prior, log_posterior))
         terms = Terms(*sampled, None, z[None], q)
         return terms, {"encoder": encoder_statistics, "decoder": decoder_statistics}
 

@@ -45,8 +45,8 @@ class TotalCorrelation(Objective):
         """
         if terms.kl_per_dimension is None:
             raise ValueError(
-                "`posterior` and `prior` must be diagonal normals with TotalCorrelation, which needs the density of each "
-                "sample under the posteriors of all examples, dimension by dimension"
+                "`posterior` and `prior` must be diagonal normals with TotalCorrelation, which needs the density of "
+                "each sample under the posteriors of all examples, dimension by dimension"
             )
         log_density = pairwise_log_density(terms.z[0], *terms.q)
         estimate = minibatch_stratified if self.stratified else minibatch_weighted

@@ -1,4 +1,5 @@
-"""The conditional VAE (Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").
+"""The conditional VAE (Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional Generative
+Models").
 
     log p(x|c) >= E_q(z|x,c)[log p(x|z, c)] - KL(q(z|x, c) || p(z|c))
 
@@ -31,4 +32,5 @@ def conditional_vae(
     Args:
         prior_widths: hidden units of the prior's network; None: the standard normal prior p(z).
     """
-    return dataclasses.replace(model, prior=StandardPrior() if prior_widths is None else ContextPrior(MLP(prior_widths, activation)))
+    prior = StandardPrior() if prior_widths is None else ContextPrior(MLP(prior_widths, activation))
+    return dataclasses.replace(model, prior=prior)

@@ -31,7 +31,7 @@ class Estimates:
     def log_weights(
         self, variables: Variables, x: Array, key: Key, context: Array | None = None, samples: int = 100, chunk: int = 1
     ) -> Array:
-        """log p(x, z) - log q(z|x) of `samples` samples z per example, at most `chunk` computed at once: [samples, B]."""
+        """log p(x, z) - log q(z|x) for `samples` samples z per example, at most `chunk` at once: [samples, B]."""
         counts(samples=samples, chunk=chunk)
         chunk = max(size for size in range(1, min(chunk, samples) + 1) if samples % size == 0)
         objective = ImportanceWeighted(samples, chunk=chunk)

@@ -1,7 +1,7 @@
 """The semi-supervised VAE M2 (Kingma et al. 2014, "Semi-supervised Learning with Deep Generative Models", section 3).
 
-Data have a class y, uniform over K, and a normal latent z: p(x|y, z). The bound for examples with a class, and the bound
-for the others, by enumeration of all classes under a classifier q(y|x) with entropy H:
+Data have a class y, uniform over K, and a normal latent z: p(x|y, z). The bounds for examples with a class, and for
+the others by enumeration of all classes under a classifier q(y|x) with entropy H:
 
     log p(x, y) >= -L(x, y) = E_q(z|x,y)[log p(x|y, z)] - KL(q(z|x, y) || p(z)) + log p(y)                (equation 6)
     log p(x)    >= -U(x)    = sum_y q(y|x) (-L(x, y)) + H(q(y|x))                                         (equation 7)
@@ -36,7 +36,7 @@ from jaxgen.nets.heads import EventHead, Headed
 class M2:
     """Players `encoder`, `decoder` and `classifier`, moved together by the play `elbo`.
 
-    It is trained on two sources, {"labelled": {"x", "label"}, "unlabelled": {"x"}}, and evaluated on examples with labels.
+    It is trained on two sources, {"labelled": {"x", "label"}, "unlabelled": {"x"}}, and evaluated on labelled examples.
 
     Attributes:
         vae: p(x|y, z) and q(z|x, y): a VAE whose context is the class, one-hot. Its objective is not used.
@@ -83,18 +83,18 @@ class M2:
         return {"elbo": Play((*self.vae.players, "classifier"), self.loss, optax.adam(3e-4))}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """In nats; the metrics are both bounds, and the classifier's cross-entropy and accuracy on labelled examples."""
+        """In nats; the metrics are both bounds, and the classifier's cross-entropy and accuracy on the labelled."""
         x_key, *keys = jax.random.split(key, 3)
         label, labelled_size = batch["labelled"]["label"], len(batch["labelled"]["x"])
         x = self.vae.observed(jnp.concatenate([batch["labelled"]["x"], batch["unlabelled"]["x"]]), x_key)
         log_classes, classifier_statistics = self._log_classes(variables, x, keys[0])
         # one pass over the labelled examples with their class and the others with each class
         repeated, all_classes = self._enumerate(x[labelled_size:])
-        bounds, statistics = self._bounds(
-            variables, jnp.concatenate([x[:labelled_size], repeated]), jnp.concatenate([label, all_classes]), keys[1], training=True
-        )
+        inputs, classes = jnp.concatenate([x[:labelled_size], repeated]), jnp.concatenate([label, all_classes])
+        bounds, statistics = self._bounds(variables, inputs, classes, keys[1], training=True)
         labelled = bounds[:labelled_size].mean()
-        unlabelled = marginal_bound(log_classes[labelled_size:], bounds[labelled_size:].reshape(-1, self.num_classes)).mean()
+        by_class = bounds[labelled_size:].reshape(-1, self.num_classes)
+        unlabelled = marginal_bound(log_classes[labelled_size:], by_class).mean()
         log_correct = jnp.take_along_axis(log_classes[:labelled_size], label[:, None], -1).mean()
         fraction = labelled_size / len(x) if self.labelled_fraction is None else self.labelled_fraction
         return LossOutput(
@@ -129,7 +129,7 @@ class M2:
         return self.vae.sample(variables, key, n, context)
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The mean of q(z|x, y), [B, latent_dim], or with a key a sample; y the context, one-hot, or the likeliest class."""
+        """The mean of q(z|x, y), [B, L], or with a key a sample; y the context, one-hot, or the likeliest class."""
         return self.vae.encode(variables, x, key, self._class_of(variables, x, context))
 
     def decode(self, variables: Variables, z: Array, context: Array) -> Array:

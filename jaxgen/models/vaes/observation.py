@@ -17,7 +17,7 @@ def check_levels(likelihood: Likelihood, levels: int | None) -> None:
 
 
 def observe(x: Array, event_shape: tuple[int, ...], likelihood: Likelihood, levels: int | None) -> tuple[Array, Array]:
-    """Data for the encoder, integers scaled to [0, 1], and for the likelihood: the same, or integers if it has levels."""
+    """Data for the encoder, integers on [0, 1], and for the likelihood: the same, or integers if it has levels."""
     x = real("x", x)
     seen = from_data(x, event_shape, levels)
     return seen, seen if likelihood.levels is None else x

@@ -1,4 +1,4 @@
-"""Priors p(z) and p(z|context) of variational autoencoders, as values. Variables are those of all of a model's players."""
+"""Priors p(z) and p(z|context) of variational autoencoders, as values; `variables` are those of all players."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ContextPrior(Prior):
 
 @dataclasses.dataclass(frozen=True)
 class FlowPrior(Prior):
-    """log p(z) = log N(f(z); 0, I) + log|det df/dz|, f a bijector given the context if there is one: the player `prior`."""
+    """log p(z) = log N(f(z); 0, I) + log|det df/dz|, f a bijector given the context, if any: the player `prior`."""
 
     bijector: Bijector
     players = ("prior",)

@@ -6,9 +6,9 @@ bound
     log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z)).
 
 What is minimised (`objectives`), the posterior (`posteriors`) and the prior (`priors`) are values: a VAE with
-`objective=ImportanceWeighted(50)` is the IWAE, one with `FlowPosterior` has a normalizing flow as its posterior. By
-default q(z|x) = N(mean(x), diag sigma^2(x)) and p(z) = N(0, I), the first term is estimated by one sample and the second
-is exact. With a context c everywhere, q(z|x, c) and p(x|z, c), it is the conditional VAE (Sohn et al. 2015).
+`objective=ImportanceWeighted(50)` is the IWAE, one with a `FlowPosterior` has a normalizing flow as its posterior. By
+default q(z|x) = N(mean(x), diag sigma^2(x)), p(z) = N(0, I), the first term is estimated by one sample and the second is
+exact. With a context c everywhere, q(z|x, c) and p(x|z, c), it is the conditional VAE (Sohn et al. 2015).
 """
 
 from __future__ import annotations
@@ -104,8 +104,7 @@ class VAE(Estimates):
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """Raises:
-        ValueError: data of another shape or type; a prior that needs a context without one; batch statistics in the
-            posterior or the prior.
+        ValueError: data of another shape or type; a missing context; batch statistics in the posterior or the prior.
         """
         x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
         (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
@@ -133,13 +132,11 @@ class VAE(Estimates):
         return {"elbo": Play(self.players, self.loss, optax.adam(1e-3), accumulates=self.accumulates)}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The objective in nats, plus the posterior's penalty; the metrics are those of `evaluate` and of the penalty."""
+        """The objective in nats, plus the posterior's penalty; metrics are those of `evaluate` and of the penalty."""
         terms, statistics = self.terms(variables, batch, key, self.objective, training=True)
         penalty = self.posterior.penalty(variables, terms.q, jax.random.fold_in(key, 1))
-        value = self.objective(terms, clock) + penalty.value
-        return LossOutput(
-            value, {**self._metrics(terms), **penalty.metrics}, {**statistics, **penalty.statistics}, penalty.memory
-        )
+        value, metrics = self.objective(terms, clock) + penalty.value, {**self._metrics(terms), **penalty.metrics}
+        return LossOutput(value, metrics, {**statistics, **penalty.statistics})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """In nats: `elbo` and its parts, `reconstruction` - `kl`, and the objective's metrics; `bits_per_dim` of the
@@ -167,9 +164,8 @@ class VAE(Estimates):
         """z ~ q(z|x), [B, latent_dim]; without a key, z at zero noise: the mean of a normal posterior."""
         x_key, z_key = (None, None) if key is None else jax.random.split(key)
         q = self._infer(variables, self._observe(x, x_key)[0], context)[0]
-        noise = jnp.zeros((len(x), self.latent_dim))
-        if key is not None:
-            noise = jax.random.normal(z_key, noise.shape)
+        shape = (len(x), self.latent_dim)
+        noise = jnp.zeros(shape) if key is None else jax.random.normal(z_key, shape)
         return self.posterior.reparameterize(variables, q, noise)[0]
 
     def posterior_moments(self, variables: Variables, x: Array, context: Array | None = None) -> DiagonalNormal:
@@ -198,24 +194,28 @@ class VAE(Estimates):
         encoder_key, decoder_key = keys if training else (None, None)
         (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
         q, encoder_statistics = self._infer(variables, seen, context, encoder_key)
-
-        def log_joint(variables: Variables, z: Array, data: tuple[Array, Array | None], key: Key | None) -> Any:
-            target, context = data
-            inputs = self._decoder_inputs(z, context, target)
-            params, statistics = forward(self._decoder, variables["decoder"], inputs, key=key)
-            log_prior = self.prior.log_prob(variables, z, context)
-            return self.likelihood.log_prob(params, target), log_prior, statistics
-
-        samples, decoder_statistics = sample_terms(
-            log_joint, self.posterior, variables, q, (target, context), z_key, decoder_key, objective
-        )
-        terms = Terms(kl_per_dimension=self._kl_per_dimension(variables, q, context), q=q, **samples)
+        prior = self.prior.normal(variables, self.latent_dim, context)
+        exact = prior is not None and isinstance(q, DiagonalNormal)
+        samples, decoder_statistics = sample_terms(self, variables, q, (target, context), objective, z_key, decoder_key)
+        terms = Terms(kl_per_dimension=q.kl_per_dimension(prior) if exact else None, q=q, **samples)
         return terms, {"encoder": encoder_statistics, "decoder": decoder_statistics}
 
+    def log_joint(
+        self, variables: Variables, z: Array, target: Array, context: Array | None, key: Key | None = None
+    ) -> tuple[Array, Array, Mapping[str, Any]]:
+        """log p(x|z) [B], log p(z) [B], and the decoder's updated statistics; with a key in training mode.
+
+        Args:
+            target: x as the likelihood has it.
+        """
+        inputs = self._decoder_inputs(z, context, target)
+        params, statistics = forward(self._decoder, variables["decoder"], inputs, key=key)
+        return self.likelihood.log_prob(params, target), self.prior.log_prob(variables, z, context), statistics
+
     def _metrics(self, terms: Terms) -> dict[str, Array]:
-        bound = elbo(terms.reconstruction, terms.kl)
-        parts = {"elbo": bound, "kl": terms.kl, "reconstruction": terms.reconstruction}
-        return {**{name: values.mean() for name, values in parts.items()}, **self.objective.metrics(terms)}
+        bound, kl, reconstruction = elbo(terms.reconstruction, terms.kl), terms.kl, terms.reconstruction
+        parts = {"elbo": bound.mean(), "kl": kl.mean(), "reconstruction": reconstruction.mean()}
+        return {**parts, **self.objective.metrics(terms)}
 
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """The data for the encoder, and for the likelihood; without a key they are not binarized."""
@@ -233,11 +233,6 @@ class VAE(Estimates):
         """q(z|x), and the encoder's updated statistics; with a key the encoder is in training mode."""
         outputs, statistics = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key=key)
         return self.posterior.infer(variables, outputs), statistics
-
-    def _kl_per_dimension(self, variables: Variables, q: Any, context: Array | None) -> Array | None:
-        """[B, L] if posterior and prior are diagonal normals; otherwise None."""
-        prior = self.prior.normal(variables, self.latent_dim, context)
-        return q.kl_per_dimension(prior) if prior is not None and isinstance(q, DiagonalNormal) else None
 
     def _generate(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
         """x ~ p(x|z), or without a key E[x|z], in the units of the likelihood."""

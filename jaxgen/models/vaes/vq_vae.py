@@ -6,7 +6,7 @@ An encoder computes a vector at each place of a grid, a codebook replaces it by 
     -log p(x|codes) + |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2.
 
 Then an autoregressive prior of the codes is trained: it gives samples, and the bound log p(x) >= log p(codes) +
-log p(x|codes). The posterior has all its mass on one grid of codes: with uniform codes its divergence is log K per place.
+log p(x|codes). The posterior has all its mass on one grid of codes: for uniform codes the KL is log K per place.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class VQVAE:
         prior_fraction: the fraction of a run's steps that train the prior.
 
     Raises:
-        ValueError: levels that differ from the likelihood's; a prior of another number of codes; a fraction out of range.
+        ValueError: levels unlike the likelihood's; a prior with another number of codes; a fraction out of range.
     """
 
     encoder: nn.Module

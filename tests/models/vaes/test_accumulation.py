@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.distributions import DiscretizedLogistic, Gaussian, OptimalGaussian
+from jaxgen.contracts import Clock
 from jaxgen.data import ArraySource
+from jaxgen.distributions import DiscretizedLogistic, Gaussian, OptimalGaussian
 from jaxgen.losses.elbo import mean_log_weight
 from jaxgen.models.vaes import (
     AAE,
@@ -21,6 +22,7 @@ from jaxgen.models.vaes import (
     ImplicitPosterior,
     ImportanceWeighted,
     QuantizedPosterior,
+    Terms,
     TotalCorrelation,
     UniformCodes,
     dense_vae,
@@ -107,10 +109,29 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(model):
     assert gradients(model, next(iter(model.plays().values()))) < 0.01
 
 
-@pytest.mark.parametrize("name", ["optimal Gaussian", "IWAE, optimal Gaussian", "free bits", "capacity", "total correlation"])
+@pytest.mark.parametrize("name", ["optimal Gaussian", "IWAE, optimal Gaussian", "total correlation"])
 def test_they_would_be_others_where_accumulation_is_refused(name):
     (play,) = REFUSED[name].plays().values()
     assert gradients(REFUSED[name], play._replace(accumulates=True)) > 0.02
+
+
+@pytest.mark.parametrize(
+    ("objective", "equal"),
+    [(ELBO(3.0), True), (ELBO(free_bits=2.5), False), (Capacity(3.0, 10.0, 1), False), (DOUBLE, True)],
+    ids=["ELBO", "free bits", "capacity", "IWAE"],
+)
+def test_an_objective_is_a_mean_over_examples_or_says_that_it_is_not(objective, equal):
+    # two examples on both sides of three nats
+    log_likelihood = jnp.array([[-10.0, -20.0], [-9.0, -25.0], [-8.0, -21.0], [-9.0, -23.0]])
+    kl = jnp.array([[1.0], [5.0]])
+    terms = Terms(log_likelihood, jnp.zeros((4, 2)), jnp.zeros((4, 2)), kl, jnp.zeros((4, 2, 1)), None)
+
+    def value(i):
+        fields = {name: getattr(terms, name)[:, i] for name in ("log_likelihood", "log_prior", "log_posterior", "z")}
+        return float(objective(terms._replace(kl_per_dimension=kl[i], **fields), Clock(phase_step=1)))
+
+    whole, parts = value(slice(0, 2)), [value(slice(i, i + 1)) for i in range(2)]
+    assert (whole == pytest.approx(sum(parts) / 2, rel=1e-6)) == equal == objective.accumulates
 
 
 @pytest.mark.parametrize("model", REFUSED.values(), ids=REFUSED)

@@ -30,7 +30,8 @@ SMALL = {
     ),
     "ALI": ALI(HIDDEN, HIDDEN, Joint(HIDDEN), (3, 3, 1), latent_dim=2, levels=9, stochastic=True),
     "BiGAN of images": ALI(
-        ConvEncoder((3,)), ConvDecoder((4, 4), (3, 3)), Joint(HIDDEN, ConvEncoder((3,))), (8, 8, 1), latent_dim=2, levels=17
+        ConvEncoder((3,)), ConvDecoder((4, 4), (3, 3)), Joint(HIDDEN, ConvEncoder((3,))), (8, 8, 1), latent_dim=2,
+        levels=17,
     ),
     "AVB": AVB(
         HIDDEN, HIDDEN, (2,), latent_dim=3, likelihood=Gaussian(), adversary=Joint(HIDDEN),

@@ -29,7 +29,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_a_model_with_a_capacity_learns_and_is_written_down():
-    model = dataclasses.replace(dense_vae((3, 3, 1), latent_dim=2, widths=(5,), levels=9), objective=Capacity(2.0, 10.0, 4))
+    model = dense_vae((3, 3, 1), latent_dim=2, widths=(5,), levels=9, objective=Capacity(2.0, 10.0, 4))
     batch = batch_for(model)
     variables = drawn(model, batch)
     out = jax.jit(model.loss)(variables, batch, KEY, Clock(phase_step=3))

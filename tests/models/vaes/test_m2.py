@@ -191,7 +191,8 @@ def test_other_batches_are_refused():
 
 @pytest.mark.slow
 def test_few_labels_and_many_rows_tell_two_clusters_apart():
-    model = M2(dense_vae((2,), latent_dim=1, widths=(16,), likelihood=Gaussian()), MLP((16,)), num_classes=2, labelled_fraction=0.02)
+    vae = dense_vae((2,), latent_dim=1, widths=(16,), likelihood=Gaussian())
+    model = M2(vae, MLP((16,)), num_classes=2, labelled_fraction=0.02)
     play = model.plays()["elbo"]._replace(optimizer=optax.adam(5e-3))
     step = make_train_step({"elbo": play})
 

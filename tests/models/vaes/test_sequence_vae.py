@@ -54,6 +54,12 @@ def with_codebook(**fields):
     return dataclasses.replace(CODES, word_dropout=0.0, posterior=posterior, prior=prior)
 
 
+def vectors(model, variables, x):
+    """The encoder's outputs, [B, L]."""
+    q = model._infer(variables, model._observe(jnp.asarray(x), None)[0], None)[0]
+    return q.z_e.reshape(len(x), -1)
+
+
 def everything(model):
     """All events of the model's."""
     size = math.prod(model.event_shape)
@@ -218,7 +224,7 @@ def test_discrete_latents_have_a_divergence_that_stays():
     assert float(one.mean()) == pytest.approx(float(figures["elbo"]), rel=1e-5)
     codebook = np.asarray(variables["codebook"]["params"]["codes"])
     z = np.asarray(jax.jit(model.encode)(variables, batch["x"])).reshape(20, 2, 2)
-    z_e = model._infer(variables, model._observe(jnp.asarray(batch["x"]), None)[0], None)[0].z_e.reshape(len(batch["x"]), -1)
+    z_e = vectors(model, variables, batch["x"])
     nearest = ((np.asarray(z_e).reshape(20, 2, 1, 2) - codebook) ** 2).sum(-1).argmin(-1)
     np.testing.assert_allclose(z, codebook[nearest], rtol=1e-5)
     draws = np.asarray(model.sample_prior(variables, KEY, 500)).reshape(1000, 2)
@@ -230,7 +236,7 @@ def test_discrete_latents_have_a_divergence_that_stays():
 def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
     model, batch = with_codebook(commitment=0.7), batch_for(CODES, 20)
     variables = variables_of(model)
-    z_e = np.asarray(model._infer(variables, model._observe(jnp.asarray(batch["x"]), None)[0], None)[0].z_e.reshape(len(batch["x"]), -1))
+    z_e = np.asarray(vectors(model, variables, batch["x"]))
     z = np.asarray(jax.jit(model.encode)(variables, batch["x"]))
     grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     codebook = np.asarray(variables["codebook"]["params"]["codes"])
@@ -251,7 +257,7 @@ def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
 def test_a_fresh_codebook_stands_for_the_encoders_vectors():
     batch = batch_for(CODES, 50)
     variables = jax.jit(CODES.init)(KEY, batch)
-    z_e = CODES._infer(variables, CODES._observe(jnp.asarray(batch["x"]), None)[0], None)[0].z_e.reshape(len(batch["x"]), -1)
+    z_e = vectors(CODES, variables, batch["x"])
     z = jax.jit(CODES.encode)(variables, batch["x"])
     assert ((z - z_e) ** 2).sum() < 0.5 * ((z_e - z_e.reshape(-1, 2).mean(0).repeat(2)) ** 2).sum()
 

@@ -13,7 +13,17 @@ from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, LearnedP
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, warm_up
-from jaxgen.models.vaes import ELBO, VAE, ContextPrior, FlowPosterior, FlowPrior, conv_vae, dense_vae, lagging_inference, residual_vae
+from jaxgen.models.vaes import (
+    ELBO,
+    VAE,
+    ContextPrior,
+    FlowPosterior,
+    FlowPrior,
+    conv_vae,
+    dense_vae,
+    lagging_inference,
+    residual_vae,
+)
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.state import init_state

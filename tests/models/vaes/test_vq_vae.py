@@ -50,7 +50,8 @@ def variables_of(model, batch):
     variables = drawn(model, batch)
     z_e = np.asarray(vectors(model, variables, batch)).reshape(-1, model.codebook.code_dim)
     rng = np.random.default_rng(1)
-    codes = rng.permutation(z_e)[: model.codebook.num_codes] + 0.1 * z_e.std(0) * rng.normal(size=(model.codebook.num_codes, model.codebook.code_dim))
+    shape = (model.codebook.num_codes, model.codebook.code_dim)
+    codes = rng.permutation(z_e)[: shape[0]] + 0.1 * z_e.std(0) * rng.normal(size=shape)
     codes = np.float32(codes)
     if model.codebook.decay is None:
         variables["codebook"]["params"]["codes"] = codes

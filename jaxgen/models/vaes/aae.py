@@ -38,7 +38,7 @@ from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead
 from jaxgen.sharding import sharded
 
 
-class Prior(Protocol):
+class CodePrior(Protocol):
     def sample(self, key: Key, n: int) -> Array:
         """[n, latent_dim]; with a third argument, labels [n], each sample is of the component of its label."""
 
@@ -74,7 +74,7 @@ class AAE:
     likelihood: Likelihood = Bernoulli()
     levels: int | None = None
     stochastic: bool = False
-    prior: Prior | None = None
+    prior: CodePrior | None = None
     num_classes: int = 0
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")

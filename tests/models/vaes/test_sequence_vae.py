@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
-from jaxgen.models.vaes.objectives import ELBO
+from jaxgen.distributions import Bernoulli, Categorical, DiscretizedLogistic
 from jaxgen.models.vaes import (
+    ELBO,
     Codebook,
     QuantizedPosterior,
     SequenceVAE,

@@ -374,7 +374,7 @@ def test_what_does_not_fit_is_refused():
         model.init(KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
     with pytest.raises(ValueError, match="levels=None"):
         SMALL["convolutions"].init(KEY, {"x": jnp.zeros((4, 8, 8, 1))})
-    with pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match="for convolutional networks"):
         conv_vae((784,))
 
 

@@ -41,9 +41,9 @@ BUILDERS = {
     nice: {"event_shape": (2,), "couplings": 1, "widths": (3,)},
     neural_spline_coupling: {"features": 2, "depth": 1, "width": 3},
     neural_spline_autoregressive: {"features": 2, "depth": 1, "widths": (3,)},
-    dense_vae: {"event_shape": (2,), "latents": 2, "widths": (3,)},
-    conv_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
-    residual_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
+    dense_vae: {"event_shape": (2,), "latent_dim": 2, "widths": (3,)},
+    conv_vae: {"event_shape": IMAGE, "latent_dim": 2, "width": 3},
+    residual_vae: {"event_shape": IMAGE, "latent_dim": 2, "width": 3},
     gan: {"event_shape": (2,), "latents": 2, "packing": 1, "critic_steps": 1},
 }
 EACH = [(build, name) for build, given in BUILDERS.items() for name in given]

@@ -48,7 +48,7 @@ def test_the_residual_networks_are_those_of_the_vq_vae():
 def test_halvings():
     sizes = {(8, 8, 1): 1, (28, 28, 1): 2, (32, 32, 3): 3, (64, 32, 3): 3, (7, 8, 1): 0, (4, 4, 1): 0}
     assert {shape: halvings(shape) for shape in sizes} == sizes
-    with pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match="for convolutional networks"):
         halvings((784,))
 
 

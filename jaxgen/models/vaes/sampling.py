@@ -28,6 +28,7 @@ def sample_terms(
         model: a `VAE`, of which `posterior` and `log_joint` are used.
         data: the targets of the likelihood and the context.
     """
+    data = tuple(None if a is None else jnp.asarray(a) for a in data)
     (batch, dim), draws = model.posterior.moments(q).mean.shape, objective.draws
     chunk = min(objective.chunk or draws, draws)
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Petals
 from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian
-from jaxgen.models.vaes import AAE, AAVAE, ALI, AVB, ContextPrior, ImplicitPosterior
+from jaxgen.models.vaes import AAE, AAVAE, ALI, AVB, ContextPrior, ImplicitPosterior, ImportanceWeighted
 from jaxgen.nets import MLP, ConvDecoder, ConvEncoder, Joint
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.description import build, describe
@@ -417,6 +417,10 @@ def test_what_does_not_fit_is_refused():
         AAE(HIDDEN, HIDDEN, HIDDEN, (4,), latent_dim=2, likelihood=DiscretizedLogistic(16), levels=9)
     with pytest.raises(ValueError, match="must be an ImplicitPosterior"):
         dataclasses.replace(SMALL["AVB"], prior=ContextPrior(HIDDEN))
+    with pytest.raises(ValueError, match="draws=1"):
+        dataclasses.replace(SMALL["AVB"], objective=ImportanceWeighted(2))
+    with pytest.raises(ValueError, match="must be an ELBO"):
+        dataclasses.replace(SMALL["AAVAE"], objective=ImportanceWeighted(2))
     with pytest.raises(ValueError, match="number of levels"):
         SMALL["AAE"].init(KEY, {"x": np.zeros((4, 2), np.uint8)})
 

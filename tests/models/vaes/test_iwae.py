@@ -233,6 +233,14 @@ def test_the_output_starts_at_the_datas_mean(decoder):
     jax.tree.map(np.testing.assert_array_equal, variables, others)
 
 
+def test_the_output_bias_of_other_likelihoods_is_left_alone():
+    plain = VAE(MLP((4,)), MLP((4,)), (3,), latent_dim=2, likelihood=Gaussian())
+    initializer = BurdaInitializer(kernel_init=None, output_bias=False)
+    batch = batch_for(plain)
+    ours, others = (jax.jit(m.init)(KEY, batch) for m in (dataclasses.replace(plain, initializer=initializer), plain))
+    jax.tree.map(np.testing.assert_array_equal, ours, others)
+
+
 def test_kernels_start_as_they_are_asked_to():
     model = VAE(MLP((30,)), MLP((60,)), (100,), latent_dim=20, levels=9, initializer=BurdaInitializer())
     assert build(describe(model)) == model

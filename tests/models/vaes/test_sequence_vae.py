@@ -11,6 +11,7 @@ from scipy import stats
 
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Bernoulli, Categorical, DiscretizedLogistic
+from jaxgen.losses.vector_quantization import nearest_codes, update_averages
 from jaxgen.models.vaes import (
     ELBO,
     Codebook,
@@ -254,6 +255,23 @@ def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
     np.testing.assert_allclose(grads["encoder"]["params"]["head"]["bias"], slope.sum(0), rtol=1e-3, atol=1e-4)
 
 
+def test_averaged_codes_move_without_a_loss():
+    model, batch = with_codebook(decay=0.9, restart=0.0), batch_for(CODES, 20)
+    variables = jax.jit(model.init)(KEY, batch)
+    assert "codebook" not in model.players and "codebook" in variables
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
+    z_e = vectors(model, variables, batch["x"]).reshape(-1, 2)
+    before = variables["codebook"]["averages"]
+    codes = model.posterior.codebook.codes(variables["codebook"])
+    counts, sums = update_averages(**before, z_e=z_e, codes=nearest_codes(z_e, codes), decay=0.9)
+    after = out.statistics["codebook"]["averages"]
+    np.testing.assert_allclose(after["counts"], counts, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after["sums"], sums, rtol=1e-4, atol=1e-5)
+    distance = float(((z_e - codes[nearest_codes(z_e, codes)]) ** 2).sum() / 20)
+    assert float(out.metrics["commitment"]) == pytest.approx(distance, rel=1e-4)
+    assert float(out.value + out.metrics["elbo"]) == pytest.approx(0.25 * distance, rel=1e-2, abs=1e-5)
+
+
 def test_a_fresh_codebook_stands_for_the_encoders_vectors():
     batch = batch_for(CODES, 50)
     variables = jax.jit(CODES.init)(KEY, batch)
@@ -274,6 +292,10 @@ def test_what_does_not_fit_is_refused():
         dataclasses.replace(CODES, posterior=QuantizedPosterior(Codebook(code_dim=3)))
     with pytest.raises(ValueError, match="UniformCodes"):
         dataclasses.replace(CODES, prior=StandardPrior())
+    with pytest.raises(ValueError, match="must not be UniformCodes"):
+        dataclasses.replace(SMALL["symbols"], prior=UniformCodes(CODEBOOK))
+    with pytest.raises(ValueError, match="posterior's codebook"):
+        dataclasses.replace(CODES, prior=UniformCodes(dataclasses.replace(CODEBOOK, num_codes=4)))
     with pytest.raises(ValueError, match="must be those of the likelihood, 3, got 4"):
         dataclasses.replace(SMALL["symbols"], levels=4)
     with pytest.raises(ValueError, match=r"events of shape \(3,\)"):

@@ -12,7 +12,7 @@ from jaxgen.models.vaes.cvae import conditional_vae
 from jaxgen.models.vaes.initialization import BurdaInitializer
 from jaxgen.models.vaes.lagging import lagging_inference
 from jaxgen.models.vaes.m2 import M2
-from jaxgen.models.vaes.objectives import ELBO, ImportanceWeighted, Objective, Terms
+from jaxgen.models.vaes.objectives import ELBO, BoundTerms, ImportanceWeighted, Objective
 from jaxgen.models.vaes.posteriors import (
     FlowPosterior,
     ImplicitPosterior,
@@ -26,9 +26,10 @@ from jaxgen.models.vaes.vae import VAE
 from jaxgen.models.vaes.vq_vae import VQVAE
 
 __all__ = [
-    "AAE", "AAVAE", "ALI", "AVB", "ELBO", "M2", "VAE", "VQVAE", "BurdaInitializer", "Capacity", "Codebook",
+    "AAE", "AAVAE", "ALI", "AVB", "ELBO", "M2", "VAE", "VQVAE", "BoundTerms", "BurdaInitializer", "Capacity",
+    "Codebook",
     "ContextPrior", "FlowPosterior", "FlowPrior", "ImplicitPosterior", "ImportanceWeighted", "NormalPosterior",
-    "Objective", "Posterior", "Prior", "QuantizedPosterior", "SequenceVAE", "StandardPrior", "Terms",
+    "Objective", "Posterior", "Prior", "QuantizedPosterior", "SequenceVAE", "StandardPrior",
     "TotalCorrelation", "UniformCodes", "conditional_vae", "conv_vae", "dense_vae", "lagging_inference",
     "recurrent_vae", "residual_vae", "residual_vq_vae",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variabl
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.scaling import from_data
-from jaxgen.models.vaes.objectives import ELBO, Terms
+from jaxgen.models.vaes.objectives import ELBO, BoundTerms
 from jaxgen.models.vaes.vae import VAE
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import Headed, ScalarHead
@@ -103,8 +103,8 @@ class AAVAE(VAE):
         return forward(self._discriminator, variables["discriminator"], self._judged(batch), key=key)[0]
 
 
-def weighted(terms: Terms, weights: Array) -> Terms:
-    """Terms whose bound is that of each example times its weight, [B]."""
+def weighted(terms: BoundTerms, weights: Array) -> BoundTerms:
+    """BoundTerms whose bound is that of each example times its weight, [B]."""
     parts = None if terms.kl_per_dimension is None else weights[:, None] * terms.kl_per_dimension
     names = ("log_likelihood", "log_prior", "log_posterior")
     return terms._replace(kl_per_dimension=parts, **{name: weights * getattr(terms, name) for name in names})

@@ -32,7 +32,7 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variabl
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
-from jaxgen.models.vaes.objectives import Terms
+from jaxgen.models.vaes.objectives import BoundTerms
 from jaxgen.models.vaes.posteriors import ImplicitOutputs, ImplicitPosterior
 from jaxgen.models.vaes.priors import StandardPrior
 from jaxgen.models.vaes.vae import VAE
@@ -108,7 +108,7 @@ class AVB(VAE):
 
     def adversarial_terms(
         self, variables: Variables, batch: Batch, key: Key, training: bool = False
-    ) -> tuple[Terms, Mapping[str, Mapping[str, Any]]]:
+    ) -> tuple[BoundTerms, Mapping[str, Mapping[str, Any]]]:
         """`terms` of the implicit posterior, its log-density by the adversary: correct for the optimal adversary."""
         x_key, z_key, *keys = jax.random.split(key, 5)
         encoder_key, decoder_key, adversary_key = keys if training else (None, None, None)
@@ -119,7 +119,7 @@ class AVB(VAE):
         log_posterior = self._judge(variables, seen, judged, context, adversary_key) + log_contrast
         log_likelihood, log_prior, decoder_statistics = self.log_joint(variables, z, target, context, decoder_key)
         sampled = (a[None] for a in (log_likelihood, log_prior, log_posterior))
-        terms = Terms(*sampled, None, z[None], q)
+        terms = BoundTerms(*sampled, None, z[None], q)
         return terms, {"encoder": encoder_statistics, "decoder": decoder_statistics}
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:

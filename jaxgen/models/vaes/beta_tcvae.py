@@ -17,7 +17,7 @@ from jaxgen.losses.total_correlation import (
     negative_decomposed_elbo,
     pairwise_log_density,
 )
-from jaxgen.models.vaes.objectives import Objective, Terms
+from jaxgen.models.vaes.objectives import BoundTerms, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TotalCorrelation(Objective):
     gamma: float = 1.0
     stratified: bool = False
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         """Raises:
         ValueError: posterior or prior is not a diagonal normal; a data set smaller than the batch.
         """

@@ -13,7 +13,7 @@ from jaxgen.arguments import counts
 from jaxgen.contracts import Array, Clock
 from jaxgen.losses.divergences import capacity
 from jaxgen.losses.elbo import warm_up
-from jaxgen.models.vaes.objectives import Objective, Terms
+from jaxgen.models.vaes.objectives import BoundTerms, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,6 @@ class Capacity(Objective):
     def __post_init__(self):
         counts(steps=self.steps)
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         target = warm_up(clock.phase_step, self.steps, self.nats)
         return capacity(terms.kl, target, self.weight) - terms.log_likelihood.mean()

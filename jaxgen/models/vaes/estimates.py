@@ -11,7 +11,7 @@ from jax import lax
 from jaxgen.arguments import counts
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.losses.elbo import importance_weighted_bound
-from jaxgen.models.vaes.objectives import ELBO, ImportanceWeighted, Objective, Terms
+from jaxgen.models.vaes.objectives import ELBO, BoundTerms, ImportanceWeighted, Objective
 
 
 class Estimates:
@@ -19,7 +19,7 @@ class Estimates:
 
     def terms(
         self, variables: Variables, batch: Batch, key: Key, objective: Objective = ELBO(), training: bool = False
-    ) -> tuple[Terms, Mapping[str, Mapping[str, Any]]]:
+    ) -> tuple[BoundTerms, Mapping[str, Mapping[str, Any]]]:
         raise NotImplementedError
 
     def log_prob(

@@ -17,7 +17,7 @@ from jaxgen.losses.elbo import (
 )
 
 
-class Terms(NamedTuple):
+class BoundTerms(NamedTuple):
     """The terms of the bound for K samples z ~ q(z|x) per example, in nats.
 
     Attributes:
@@ -62,7 +62,7 @@ class Objective:
         draws: K, samples of z per example.
         chunk: samples computed at once; None: all. With fewer than `draws`, gradients compute each chunk twice and
             memory does not grow with K. (Batch statistics are then those of a chunk.)
-        doubly: `Terms` for the doubly reparameterized gradient.
+        doubly: `BoundTerms` for the doubly reparameterized gradient.
         accumulates: whether the value is a mean over examples (`jaxgen.contracts.Play`).
         monitor: the metric that chooses the best checkpoint, and its direction.
     """
@@ -73,11 +73,11 @@ class Objective:
     accumulates: bool = False
     monitor: tuple[str, str] = ("elbo", "max")
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         """A scalar in nats, the mean over the batch."""
         raise NotImplementedError
 
-    def metrics(self, terms: Terms) -> Mapping[str, Array]:
+    def metrics(self, terms: BoundTerms) -> Mapping[str, Array]:
         """Scalars to report beside the evidence lower bound."""
         return {}
 
@@ -102,7 +102,7 @@ class ELBO(Objective):
     def accumulates(self) -> bool:
         return not self.free_bits
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         weight = self.kl_weight(clock.phase_step) if callable(self.kl_weight) else self.kl_weight
         if not self.free_bits:
             return negative_elbo(terms.reconstruction, terms.kl, weight)
@@ -151,11 +151,11 @@ class ImportanceWeighted(Objective):
     def accumulates(self) -> bool:
         return self.aggregate in (importance_weighted_bound, mean_log_weight)
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         if self.doubly:
             return -doubly_reparameterized_bound(terms.log_weights, terms.path_log_weights).mean()
         return -self.aggregate(terms.log_weights).mean()
 
-    def metrics(self, terms: Terms) -> Mapping[str, Array]:
+    def metrics(self, terms: BoundTerms) -> Mapping[str, Array]:
         """`bound`."""
         return {"bound": self.aggregate(terms.log_weights).mean()}

@@ -22,7 +22,7 @@ def sample_terms(
     z_key: Key,
     decoder_key: Key | None,
 ) -> tuple[dict[str, Array], Mapping[str, Any]]:
-    """The sampled fields of `Terms`, and the decoder's statistics. The samples do not depend on the chunk.
+    """The sampled fields of `BoundTerms`, and the decoder's statistics. The samples do not depend on the chunk.
 
     Args:
         model: a `VAE`, of which `posterior` and `log_joint` are used.

@@ -31,7 +31,7 @@ from jaxgen.losses.elbo import elbo
 from jaxgen.losses.likelihood import bits_per_dim
 from jaxgen.models.players import forward
 from jaxgen.models.vaes.estimates import Estimates
-from jaxgen.models.vaes.objectives import ELBO, Objective, Terms
+from jaxgen.models.vaes.objectives import ELBO, BoundTerms, Objective
 from jaxgen.models.vaes.observation import check_levels, data_units, observe
 from jaxgen.models.vaes.posteriors import NormalPosterior, Posterior
 from jaxgen.models.vaes.priors import Prior, StandardPrior
@@ -188,7 +188,7 @@ class VAE(Estimates):
 
     def terms(
         self, variables: Variables, batch: Batch, key: Key, objective: Objective = ELBO(), training: bool = False
-    ) -> tuple[Terms, Mapping[str, Mapping[str, Any]]]:
+    ) -> tuple[BoundTerms, Mapping[str, Mapping[str, Any]]]:
         """The terms of the bound by the samples that `objective` asks for, and the statistics that training updates."""
         x_key, z_key, *keys = jax.random.split(key, 4)
         encoder_key, decoder_key = keys if training else (None, None)
@@ -197,7 +197,7 @@ class VAE(Estimates):
         prior = self.prior.normal(variables, self.latent_dim, context)
         exact = prior is not None and isinstance(q, DiagonalNormal)
         samples, decoder_statistics = sample_terms(self, variables, q, (target, context), objective, z_key, decoder_key)
-        terms = Terms(kl_per_dimension=q.kl_per_dimension(prior) if exact else None, q=q, **samples)
+        terms = BoundTerms(kl_per_dimension=q.kl_per_dimension(prior) if exact else None, q=q, **samples)
         return terms, {"encoder": encoder_statistics, "decoder": decoder_statistics}
 
     def log_joint(
@@ -212,7 +212,7 @@ class VAE(Estimates):
         params, statistics = forward(self._decoder, variables["decoder"], inputs, key=key)
         return self.likelihood.log_prob(params, target), self.prior.log_prob(variables, z, context), statistics
 
-    def _metrics(self, terms: Terms) -> dict[str, Array]:
+    def _metrics(self, terms: BoundTerms) -> dict[str, Array]:
         bound, kl, reconstruction = elbo(terms.reconstruction, terms.kl), terms.kl, terms.reconstruction
         parts = {"elbo": bound.mean(), "kl": kl.mean(), "reconstruction": reconstruction.mean()}
         return {**parts, **self.objective.metrics(terms)}

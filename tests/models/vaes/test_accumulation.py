@@ -17,12 +17,12 @@ from jaxgen.models.vaes import (
     AVB,
     ELBO,
     M2,
+    BoundTerms,
     Capacity,
     Codebook,
     ImplicitPosterior,
     ImportanceWeighted,
     QuantizedPosterior,
-    Terms,
     TotalCorrelation,
     UniformCodes,
     dense_vae,
@@ -124,7 +124,7 @@ def test_an_objective_is_a_mean_over_examples_or_says_that_it_is_not(objective, 
     # two examples on both sides of three nats
     log_likelihood = jnp.array([[-10.0, -20.0], [-9.0, -25.0], [-8.0, -21.0], [-9.0, -23.0]])
     kl = jnp.array([[1.0], [5.0]])
-    terms = Terms(log_likelihood, jnp.zeros((4, 2)), jnp.zeros((4, 2)), kl, jnp.zeros((4, 2, 1)), None)
+    terms = BoundTerms(log_likelihood, jnp.zeros((4, 2)), jnp.zeros((4, 2)), kl, jnp.zeros((4, 2, 1)), None)
 
     def value(i):
         fields = {name: getattr(terms, name)[:, i] for name in ("log_likelihood", "log_prior", "log_posterior", "z")}

@@ -4,12 +4,12 @@ import pytest
 
 from jaxgen.contracts import Clock
 from jaxgen.distributions import DiagonalNormal
-from jaxgen.models.vaes import Capacity, Terms, dense_vae
+from jaxgen.models.vaes import BoundTerms, Capacity, dense_vae
 from jaxgen.training.description import build, describe
 from tests.models.parameters import KEY, batch_for, drawn
 
 # rows on both sides of three nats
-TERMS = Terms(
+TERMS = BoundTerms(
     jnp.array([[-10.0, -20.0]]), jnp.array([[-0.5, -3.0]]), jnp.array([[0.5, 2.0]]), None, jnp.zeros((1, 2, 4)),
     DiagonalNormal(jnp.zeros((2, 4)), jnp.zeros((2, 4))),
 )  # fmt: skip

@@ -27,9 +27,8 @@ from jaxgen.models.vaes.vq_vae import VQVAE
 
 __all__ = [
     "AAE", "AAVAE", "ALI", "AVB", "ELBO", "M2", "VAE", "VQVAE", "BoundTerms", "BurdaInitializer", "Capacity",
-    "Codebook",
-    "ContextPrior", "FlowPosterior", "FlowPrior", "ImplicitPosterior", "ImportanceWeighted", "NormalPosterior",
-    "Objective", "Posterior", "Prior", "QuantizedPosterior", "SequenceVAE", "StandardPrior",
+    "Codebook", "ContextPrior", "FlowPosterior", "FlowPrior", "ImplicitPosterior", "ImportanceWeighted",
+    "NormalPosterior", "Objective", "Posterior", "Prior", "QuantizedPosterior", "SequenceVAE", "StandardPrior",
     "TotalCorrelation", "UniformCodes", "conditional_vae", "conv_vae", "dense_vae", "lagging_inference",
     "recurrent_vae", "residual_vae", "residual_vq_vae",
 ]  # fmt: skip

@@ -23,8 +23,8 @@ from jax import lax
 
 from jaxgen.arguments import counts, rows, shape
 from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Play, Variables
-from jaxgen.distributions.normal import Normal
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.normal import StandardNormal
+from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.gans.criteria import Criterion, NonSaturating
@@ -74,7 +74,7 @@ class GAN:
     event_shape: tuple[int, ...]
     latents: int = 100
     levels: int | None = None
-    prior: Standard | None = None
+    prior: StandardDistribution | None = None
     criterion: Criterion = NonSaturating()
     penalties: tuple[Penalty, ...] = ()
     packing: int = 1
@@ -196,7 +196,7 @@ class GAN:
 
     def noise(self, key: Key, n: int) -> Array:
         """Draws of z, [n, latents]."""
-        return sharded((self.prior or Normal((self.latents,))).sample(key, n))
+        return sharded((self.prior or StandardNormal((self.latents,))).sample(key, n))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """G(z) in data units."""

@@ -28,7 +28,7 @@ from jax import lax
 from jaxgen.arguments import counts, shape
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
 from jaxgen.metrics.distances import sample_distances, sliced_wasserstein
 from jaxgen.models.players import forward, without_statistics
@@ -161,7 +161,7 @@ class AAE:
 
     def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """z ~ p(z): [n, latent_dim]."""
-        return sharded((self.prior or Normal((self.latent_dim,))).sample(key, n))
+        return sharded((self.prior or StandardNormal((self.latent_dim,))).sample(key, n))
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """The code, [B, latent_dim]: the mean of a Gaussian encoder, or with a key a sample. Ignores the context."""

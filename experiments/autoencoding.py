@@ -16,10 +16,10 @@ from experiments.shell import Config, Experiment
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Play, Variables
 from jaxgen.data import Splits
-from jaxgen.distributions.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from jaxgen.losses import kl_per_dimension
 from jaxgen.metrics import active_units, mutual_information
-from jaxgen.models.vaes import VAE, conv_vae, dense_vae, residual_vae
+from jaxgen.models.vaes import VAE, FlowPosterior, conv_vae, dense_vae, residual_vae
 from jaxgen.training import TrainedModel
 
 COLUMNS = 10
@@ -86,9 +86,12 @@ def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.
     """
     given = {"likelihood": likelihood(config, data), "levels": data.train.levels}
     if config.network == "dense":
-        return dense_vae(data.train.event_shape, config.latents, (config.width,) * 2, activation, **given)
+        widths = (config.width,) * 2
+        return dense_vae(
+            data.train.event_shape, latent_dim=config.latents, widths=widths, activation=activation, **given
+        )
     build = {"conv": conv_vae, "residual": residual_vae}[config.network]
-    return build(data.train.event_shape, config.latents, config.width, **given)
+    return build(data.train.event_shape, latent_dim=config.latents, width=config.width, **given)
 
 
 def experiment(
@@ -112,7 +115,7 @@ def experiment(
 
     def report(bound: TrainedModel) -> dict[str, float]:
         # where a flow follows, the moments are of what it starts from: what units it leaves active is another matter
-        if not hasattr(model, "posterior_moments") or model.posterior is not None:
+        if not hasattr(model, "posterior_moments") or isinstance(model.posterior, FlowPosterior):
             return {"active units": float(active_units(codes(bound, data.test, config.eval_batch)))}
         mean, log_variance = moments(bound, data.test, config.eval_batch)
         key, few = jax.random.key(config.seed), slice(INFORMED_ROWS)

@@ -90,7 +90,7 @@ def test_an_unknown_name_is_an_attribute_error():
     "of_ones_own",
     [
         "Bijector Transformer ZeroHead event_axes sum_over_event",
-        "Likelihood Standard",
+        "Likelihood StandardDistribution",
         "EventHead GaussianHead ScalarHead VectorHead",
         "AdversarialLoss Critic Generator Penalty Term",
     ],

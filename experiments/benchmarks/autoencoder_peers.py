@@ -82,17 +82,18 @@ ROWS = {
 
 def jaxgen(row: Row) -> Built:
     from jaxgen.distributions.likelihoods import Gaussian
-    from jaxgen.models.vaes import dense_vae, importance_weighted, residual_vq_vae
+    from jaxgen.models.vaes import ELBO, Codebook, ImportanceWeighted, dense_vae, residual_vq_vae
 
     if row.model == "vq_vae":
         model = residual_vq_vae(
-            row.event_shape, row.codes, row.latents, row.width, row.blocks, row.hidden,
-            likelihood=Gaussian(std=1.0), levels=None, prior_width=None,
+            row.event_shape, codebook=Codebook(num_codes=row.codes, code_dim=row.latents),
+            width=row.width, blocks=row.blocks, hidden=row.hidden, likelihood=Gaussian(std=1.0), levels=None, prior_width=None,
         )  # fmt: skip
     else:
-        model = dense_vae(row.event_shape, row.latents, (row.width, row.width), binarize=False)
-        if row.model == "iwae":
-            model = importance_weighted(model, samples=row.samples)
+        objective = ImportanceWeighted(row.samples) if row.model == "iwae" else ELBO()
+        model = dense_vae(
+            row.event_shape, latent_dim=row.latents, widths=(row.width, row.width), binarize=False, objective=objective
+        )
     return steps.ours(model, row.data(), row.products())
 
 

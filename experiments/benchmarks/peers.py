@@ -92,7 +92,7 @@ def jaxgen(row: Row) -> Built:
     import optax
 
     from jaxgen import bijectors
-    from jaxgen.distributions.normal import Normal
+    from jaxgen.distributions.normal import StandardNormal
     from jaxgen.models.flows.flow import Flow
     from jaxgen.nets import MLP
     from jaxgen.training import init_state, make_train_step
@@ -112,7 +112,7 @@ def jaxgen(row: Row) -> Built:
         else:
             layer = bijectors.MaskedAutoregressive(transformer, widths=widths)
         step = bijectors.Chain((bijectors.Permute("reverse"), layer))
-        model = Flow(bijectors.Repeat(step, row.layers), Normal(row.event_shape))
+        model = Flow(bijectors.Repeat(step, row.layers), StandardNormal(row.event_shape))
     batch = {"x": jnp.asarray(row.data())}
     plays = {name: play._replace(optimizer=optax.adam(turns.LEARNING_RATE)) for name, play in model.plays().items()}
     state = init_state(model, plays, jax.random.key(0), batch)

@@ -16,7 +16,7 @@ from jaxgen.bijectors import (
 )
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
-from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.losses import bits_per_dim
 from jaxgen.models.flows import Flow, VariationalDequantization
 from jaxgen.nets import GatedConvNet
@@ -64,7 +64,7 @@ def build(config: DequantizedConfig, data: Splits) -> Experiment:
         noise = UniformDequantization(levels)
     else:
         noise = VariationalDequantization(couplings(16, Checkerboard(), 2), levels)
-    model = Flow(Chain((Logit(config.alpha), scales)), Normal(event_shape), noise)
+    model = Flow(Chain((Logit(config.alpha), scales)), StandardNormal(event_shape), noise)
     dims = event_shape[0] * event_shape[1] * event_shape[2]
 
     def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:

@@ -12,14 +12,14 @@ from typing import Literal
 from experiments.likelihood import LikelihoodConfig, experiment
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
-from jaxgen.distributions import Logistic, Normal
+from jaxgen.distributions import Logistic, StandardNormal
 from jaxgen.models.flows.nice import nice, sigmas
 
 PUBLISHED = {
     data: Published("bits_per_dim", 4.36, "Dinh et al. 2015, table 1: 1980.50 nats")
     for data in ("tfds:mnist", "mnist.npz")
 }
-PRIORS = {"logistic": Logistic, "normal": Normal}
+PRIORS = {"logistic": Logistic, "normal": StandardNormal}
 
 
 @dataclass(frozen=True, kw_only=True)

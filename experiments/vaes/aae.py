@@ -51,10 +51,10 @@ def build(config: AAEConfig, data: Splits) -> Experiment:
             f"labels=True needs prior='petals' and data with classes: prior={config.prior!r}, data={config.data!r}"
         )
     model = AAE(
-        vae.encoder, vae.decoder, MLP((config.width,) * 2), vae.event_shape, config.latents, vae.likelihood, vae.levels,
-        config.stochastic,
+        vae.encoder, vae.decoder, MLP((config.width,) * 2), vae.event_shape, latent_dim=config.latents,
+        likelihood=vae.likelihood, levels=vae.levels, stochastic=config.stochastic,
         prior=Petals(classes or 10) if config.prior == "petals" else None,
-        classes=classes if config.labels else 0,
+        num_classes=classes if config.labels else 0,
     )  # fmt: skip
     adam = optax.adam(config.adversary_rate, b1=0.5)
     plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}

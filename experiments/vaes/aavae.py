@@ -6,6 +6,7 @@ same ones. A batch has as many generated examples as rows, as the paper's; its n
 are the VAE's of Burda et al. 2016.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from flax import linen as nn
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
-from jaxgen.models.vaes import AAVAE, extended
+from jaxgen.models.vaes import AAVAE
 from jaxgen.nets import MLP
 
 PUBLISHED = {
@@ -49,7 +50,8 @@ def build(config: AAVAEConfig, data: Splits) -> Experiment:
     if config.plain:
         return experiment(config, data, vae)._replace(data=data)
     discriminator = MLP((config.width,) * 2, nn.leaky_relu)
-    model = extended(vae, AAVAE, discriminator=discriminator)
+    fields = {field.name: getattr(vae, field.name) for field in dataclasses.fields(vae)}
+    model = AAVAE(**fields, discriminator=discriminator)
     adam = optax.adam(config.learning_rate, eps=1e-4)
     plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
     plays["discriminator"] = plays["discriminator"]._replace(optimizer=optax.adam(config.discriminator_rate, b1=0.5))

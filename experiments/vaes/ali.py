@@ -44,7 +44,7 @@ def build(config: ALIConfig, data: Splits) -> Experiment:
     trunk = None if config.network == "dense" else vae.encoder
     model = ALI(
         vae.encoder, vae.decoder, Joint(MLP((config.width,) * 2, nn.leaky_relu), trunk), vae.event_shape,
-        config.latents, vae.likelihood, vae.levels, stochastic=not config.deterministic,
+        latent_dim=config.latents, likelihood=vae.likelihood, levels=vae.levels, stochastic=not config.deterministic,
     )  # fmt: skip
     adam = optax.adam(config.learning_rate, b1=0.5)
     plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}

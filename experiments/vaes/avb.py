@@ -17,7 +17,7 @@ from flax import linen as nn
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
-from jaxgen.models.vaes import AVB
+from jaxgen.models.vaes import AVB, ImplicitPosterior
 from jaxgen.nets import MLP, Joint
 
 PUBLISHED = {
@@ -51,10 +51,13 @@ def build(config: AVBConfig, data: Splits) -> Experiment:
     vae = autoencoder(config, data)
     trunk = None if config.network == "dense" else vae.encoder
     model = AVB(
-        vae.encoder, vae.decoder, vae.event_shape, config.latents, vae.likelihood, vae.levels,
+        vae.encoder, vae.decoder, vae.event_shape, latent_dim=config.latents, likelihood=vae.likelihood,
+        levels=vae.levels,
         adversary=Joint(MLP((config.adversary_width,) * 2, nn.elu), trunk),
-        adaptive_contrast=not config.no_contrast, basis=config.basis, noise=config.noise,
-        basis_widths=(config.basis_width,) * 2,
+        adaptive_contrast=not config.no_contrast,
+        posterior=ImplicitPosterior(
+            num_functions=config.basis, noise_dim=config.noise, widths=(config.basis_width,) * 2
+        ),
     )  # fmt: skip
     rates = {"autoencoder": config.learning_rate, "adversary": config.adversary_rate}
     plays = {name: play._replace(optimizer=optax.adam(rates[name])) for name, play in model.plays().items()}

@@ -17,6 +17,7 @@ from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.shell import Experiment, main
 from jaxgen.bijectors import Bijector, Chain, Invert, MaskedAutoregressive, Permute, Repeat, SigmoidAffineTransformer
 from jaxgen.data import Splits
+from jaxgen.models.vaes import FlowPosterior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,11 @@ def inverse_autoregressive(depth: int, width: int) -> Bijector:
 
 
 def build(config: IAFConfig, data: Splits) -> Experiment:
-    posterior = inverse_autoregressive(config.depth, config.flow_width) if config.depth else None
-    return experiment(config, data, dataclasses.replace(autoencoder(config, data), posterior=posterior))
+    model = autoencoder(config, data)
+    if config.depth:
+        posterior = FlowPosterior(inverse_autoregressive(config.depth, config.flow_width))
+        model = dataclasses.replace(model, posterior=posterior)
+    return experiment(config, data, model)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,16 @@ about two minutes on two cores. `python -m experiments.vaes.table` has all of th
 `--doubly-reparameterized` takes the encoder's gradient by Tucker et al. 2019 (arXiv:1810.04152).
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import optax
-from flax import linen as nn
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.shell import Experiment, Published, main
 from jaxgen.data import Splits
-from jaxgen.models.vaes import importance_weighted
+from jaxgen.distributions import Bernoulli
+from jaxgen.models.vaes import BurdaInitializer, ImportanceWeighted
 
 PUBLISHED = {
     data: Published("-log p(x) in nats, by 5,000 samples", 84.78, "Burda et al. 2016, table 1: IWAE, k = 50")
@@ -46,10 +47,11 @@ def burda_schedule(steps_per_epoch: int, learning_rate: float = 1e-3) -> optax.S
 
 
 def build(config: IWAEConfig, data: Splits) -> Experiment:
-    model = importance_weighted(
-        autoencoder(config, data), samples=config.samples, chunk=config.chunk,
-        doubly_reparameterized=config.doubly_reparameterized, kernel_init=nn.initializers.glorot_uniform,
-    )
+    chunk = config.chunk if config.chunk < config.samples else None
+    objective = ImportanceWeighted(config.samples, doubly=config.doubly_reparameterized, chunk=chunk)
+    model = autoencoder(config, data)
+    initializer = BurdaInitializer(output_bias=isinstance(model.likelihood, Bernoulli))
+    model = dataclasses.replace(model, objective=objective, initializer=initializer)
     schedule = burda_schedule(len(data.train) // config.batch_size, config.learning_rate)
     plays = {name: play._replace(optimizer=optax.adam(schedule, eps=1e-4)) for name, play in model.plays().items()}
     return experiment(config, data, model, plays)

@@ -46,13 +46,16 @@ def build(config: M2Config, data: Splits) -> Experiment:
     vae = autoencoder(config, data, nn.softplus)
     sources = semi_supervised(data.train, config.labels, config.seed)
     classifier = vae.encoder if config.network != "dense" else MLP((config.width,) * 2, nn.softplus)
-    model = M2(vae, classifier, data.train.classes, config.labels / len(data.train), config.alpha)
+    model = M2(
+        vae, classifier, num_classes=data.train.classes, labelled_fraction=config.labels / len(data.train),
+        alpha=config.alpha,
+    )  # fmt: skip
     plays = {name: play._replace(optimizer=optax.adam(config.learning_rate)) for name, play in model.plays().items()}
 
     def analogies(bound: TrainedModel) -> Any:
         x = data.test.head(COLUMNS)["x"]
-        z, each = np.asarray(bound.encode(x)), np.eye(model.classes, dtype=np.float32)
-        rows = [np.asarray(bound.decode(np.repeat(z[i : i + 1], model.classes, 0), each)) for i in range(len(x))]
+        z, each = np.asarray(bound.encode(x)), np.eye(model.num_classes, dtype=np.float32)
+        rows = [np.asarray(bound.decode(np.repeat(z[i : i + 1], model.num_classes, 0), each)) for i in range(len(x))]
         drawn = {str(i + 1): np.concatenate([x[i : i + 1], row]) for i, row in enumerate(rows)}
         return plotting.rows(drawn, "an image, and its latents under every class")
 

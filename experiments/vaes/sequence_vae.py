@@ -9,6 +9,7 @@ rises from zero, and words are dropped from the decoder's inputs: `--network lst
 there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.vaes.collapse` compares them.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.data.text import TextSource
 from jaxgen.distributions import Bernoulli, Categorical, Gaussian
-from jaxgen.models.vaes import QuantizedSequenceVAE, SequenceVAE, extended
+from jaxgen.models.vaes import Codebook, QuantizedPosterior, SequenceVAE, UniformCodes
 from jaxgen.nets import MLP, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.training import TrainedModel
 
@@ -66,11 +67,15 @@ def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
     encoder = MLP((200,), nn.tanh) if images else RecurrentEncoder(config.width, cell)
     likelihood = {"categorical": lambda: Categorical(levels), "gaussian": Gaussian, "bernoulli": Bernoulli}[kind]()
     model = SequenceVAE(
-        encoder, decoder, event_shape, config.latents, likelihood, levels,
+        encoder, decoder, event_shape, latent_dim=config.latents, likelihood=likelihood, levels=levels,
         axes=2 if images else 1, word_dropout=config.word_dropout,
     )
     if config.groups:
-        model = extended(model, QuantizedSequenceVAE, groups=config.groups, codes=config.codes)
+        if config.latents % config.groups:
+            raise ValueError(f"`latents` must be a multiple of groups={config.groups}, got {config.latents}")
+        codebook = Codebook(num_codes=config.codes, code_dim=config.latents // config.groups)
+        posterior, prior = QuantizedPosterior(codebook), UniformCodes(codebook)
+        model = dataclasses.replace(model, posterior=posterior, prior=prior)
     experiment = trained(config, data, model)
     if not isinstance(data.train, TextSource):
         return experiment

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from flax import linen as nn
 
 from experiments.autoencoding import moments
 from experiments.commands import parse
@@ -33,7 +32,7 @@ from jaxgen.contracts import Array, Variables
 from jaxgen.data import ArraySource, source
 from jaxgen.losses import importance_weighted_bound, mean_log_weight
 from jaxgen.metrics import active_units
-from jaxgen.models.vaes import dense_vae, importance_weighted
+from jaxgen.models.vaes import BurdaInitializer, ImportanceWeighted, dense_vae
 from jaxgen.training import Settings, evaluate, fit_seeds
 
 BATCH = 20
@@ -133,10 +132,8 @@ def _data(path: Path) -> tuple[ArraySource, ArraySource]:
 
 def _result(cell: Cell, train: ArraySource, test: ArraySource, config: Table) -> dict[str, Any]:
     began = time.monotonic()
-    model = importance_weighted(
-        dense_vae(train.event_shape, levels=256), samples=cell.samples, chunk=cell.samples, aggregate=cell.aggregate,
-        kernel_init=nn.initializers.glorot_uniform,
-    )
+    objective = ImportanceWeighted(cell.samples, aggregate=cell.aggregate)
+    model = dense_vae(train.event_shape, levels=256, objective=objective, initializer=BurdaInitializer())
     epoch = len(train) // BATCH
     adam = optax.adam(burda_schedule(epoch), eps=1e-4)
     plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}

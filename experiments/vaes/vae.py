@@ -52,8 +52,8 @@ def trained(config: VAEConfig, data: Splits, model: VAE) -> Experiment:
     model = dataclasses.replace(model, objective=ELBO(weight, config.free_bits))
     if config.encoder_steps == 1:
         return experiment(config, data, model)
-    adam = optax.adam(config.learning_rate, eps=1e-4)
-    return experiment(config, data, model, lagging_inference(model, config.encoder_steps, adam))
+    adam, plays = optax.adam(config.learning_rate, eps=1e-4), lagging_inference(model, config.encoder_steps)
+    return experiment(config, data, model, {name: play._replace(optimizer=adam) for name, play in plays.items()})
 
 
 if __name__ == "__main__":

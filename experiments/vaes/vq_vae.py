@@ -24,7 +24,7 @@ from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
 from jaxgen.losses import perplexity
-from jaxgen.models.vaes import residual_vq_vae
+from jaxgen.models.vaes import Codebook, residual_vq_vae
 from jaxgen.training import TrainedModel
 
 PUBLISHED = {
@@ -77,10 +77,13 @@ class VQVAEConfig(Config):
 def build(config: VQVAEConfig, data: Splits) -> Experiment:
     levels = data.train.levels
     model = residual_vq_vae(
-        data.train.event_shape, config.codes, config.dimension, config.width, config.blocks, config.hidden,
-        likelihood(config, data), levels, config.commitment,
-        decay=config.decay if config.codebook == "averages" else None,
-        prior_width=config.prior_width if config.prior_fraction else None,
+        data.train.event_shape,
+        codebook=Codebook(
+            num_codes=config.codes, code_dim=config.dimension, commitment=config.commitment,
+            decay=config.decay if config.codebook == "averages" else None,
+        ),
+        width=config.width, blocks=config.blocks, hidden=config.hidden, likelihood=likelihood(config, data),
+        levels=levels, prior_width=config.prior_width if config.prior_fraction else None,
         prior_blocks=config.prior_blocks, prior_dropout=config.prior_dropout, prior_fraction=config.prior_fraction,
     )
     rates = {"autoencoder": config.learning_rate, "prior": config.prior_learning_rate}

@@ -6,11 +6,11 @@ import dataclasses
 
 import jax
 
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 
 
 @dataclasses.dataclass(frozen=True)
-class Logistic(Standard):
+class Logistic(StandardDistribution):
     """Independent standard logistic coordinates, `log p(z) = -softplus(z) - softplus(-z)` (NICE's prior)."""
 
     def _log_density(self, z: jax.Array) -> jax.Array:

@@ -7,11 +7,11 @@ import math
 
 import jax
 
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 
 
 @dataclasses.dataclass(frozen=True)
-class Normal(Standard):
+class StandardNormal(StandardDistribution):
     """Independent standard normal coordinates, `log p(z) = -(z^2 + log(2 pi)) / 2`."""
 
     def _log_density(self, z: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from jaxgen.precision import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)
-class Standard:
+class StandardDistribution:
     """Independent coordinates; a subclass gives the log-density of one, and draws of a shape.
 
     Attributes:

@@ -8,11 +8,11 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 
 
 @dataclasses.dataclass(frozen=True)
-class Uniform(Standard):
+class Uniform(StandardDistribution):
     """Independent coordinates, uniform on [-1, 1]: `log p(z) = -log 2` there, edges included, and -inf outside.
 
     A bijector onto (-1, 1) rounds to the edges far out: there too its flow has a finite density.

@@ -10,7 +10,7 @@ import optax
 
 from jaxgen.arguments import arrays, check_range, integers
 from jaxgen.contracts import Array
-from jaxgen.exponential import bounded_exp
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def class_loss(logits: Array, labels: Array) -> Array:
@@ -69,9 +69,7 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
-    squared = (codes - mean) ** 2 * bounded_exp(-log_variance)
-    log_q = -0.5 * (squared + log_variance + math.log(2 * math.pi)).sum(1)
-    return log_q.mean() + entropy * codes.shape[1]
+    return DiagonalNormal(mean, log_variance).log_prob(codes).mean() + entropy * codes.shape[1]
 
 
 def feature_matching(real_features: Array, fake_features: Array) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
-from jaxgen.exponential import bounded_exp, bounded_expm1
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
@@ -133,10 +133,7 @@ def kl_per_dimension(
     mean, log_variance, other_mean, other_log_variance = arrays(
         "B ...", mean=mean, log_variance=log_variance, other_mean=other_mean, other_log_variance=other_log_variance
     )
-    ratio = log_variance - other_log_variance
-    squared = (mean - other_mean) ** 2 * bounded_exp(-other_log_variance)
-    # expm1, so that the divergence of nearly equal normals keeps its digits and its sign
-    return 0.5 * (squared + bounded_expm1(ratio) - ratio)
+    return DiagonalNormal(mean, log_variance).kl_per_dimension(DiagonalNormal(other_mean, other_log_variance))
 
 
 def free_bits(kl_per_dimension: Array, threshold: float) -> Array:

@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
-from jaxgen.exponential import bounded_exp
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 class Aggregate(NamedTuple):
@@ -51,8 +51,7 @@ def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
         [B, B, L], indexed [i, k, j]. `bounded_exp(-log_variance)` keeps it finite for tiny variances.
     """
     z, mean, log_variance = arrays("B L", z=z, mean=mean, log_variance=log_variance)
-    squared = (z[:, None] - mean) ** 2 * bounded_exp(-log_variance)
-    return -0.5 * (squared + log_variance + math.log(2 * math.pi))
+    return DiagonalNormal(mean, log_variance).log_prob_per_dimension(z[:, None])
 
 
 def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:

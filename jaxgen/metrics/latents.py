@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, check_finite, check_rows, number
 from jaxgen.contracts import Array, Key
-from jaxgen.exponential import bounded_exp
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def active_units(means: Array, threshold: float = 0.01) -> Array:
@@ -37,12 +37,11 @@ def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
     Args:
         mean, log_variance: [N, L], of N rows of data.
     """
-    mean, log_variance = _moments(mean, log_variance)
-    z = mean + bounded_exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    posteriors = _posteriors(mean, log_variance)
+    z = posteriors.sample(key)
 
     def gain(i: Array) -> Array:
-        # the 2 pi of all normals cancel
-        log_q = -0.5 * ((z[i] - mean) ** 2 * bounded_exp(-log_variance) + log_variance).sum(-1)
+        log_q = posteriors.log_prob(z[i])
         return log_q[i] - jax.nn.logsumexp(log_q)
 
     return jax.lax.map(gain, jnp.arange(len(z)), batch_size=64).mean() + math.log(len(z))
@@ -57,17 +56,17 @@ def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
     Args:
         mean, log_variance: [N, L], of N rows of data.
     """
-    mean, log_variance = _moments(mean, log_variance)
-    z = mean + bounded_exp(log_variance / 2) * jax.random.normal(key, mean.shape)
+    posteriors = _posteriors(mean, log_variance)
+    z = posteriors.sample(key)
 
     def dependence(z: Array) -> Array:
-        log_q = -0.5 * ((z - mean) ** 2 * bounded_exp(-log_variance) + log_variance)
+        log_q = posteriors.log_prob_per_dimension(z)
         return jax.nn.logsumexp(log_q.sum(-1)) - jax.nn.logsumexp(log_q, axis=0).sum()
 
     return jax.lax.map(dependence, z, batch_size=64).mean() + (mean.shape[1] - 1) * math.log(len(z))
 
 
-def _moments(mean: Array, log_variance: Array) -> tuple[Array, Array]:
+def _posteriors(mean: Array, log_variance: Array) -> DiagonalNormal:
     mean, log_variance = arrays("N L", mean=mean, log_variance=log_variance)
     check_finite(mean=mean, log_variance=log_variance)
-    return mean, log_variance
+    return DiagonalNormal(mean, log_variance)

@@ -17,7 +17,7 @@ class ConvDecoder(nn.Module):
 
     Attributes:
         start: height and width of the first, dense layer's image.
-        widths: its channels, then those of each stage, an upsampling and a plain convolution.
+        widths: its channels, then those of each stage (an upsampling and a plain convolution).
     """
 
     start: tuple[int, int] = (7, 7)
@@ -46,7 +46,7 @@ class ResidualDecoder(nn.Module):
         width: channels at the lowest resolution; half of them at the next, and so on.
         doublings: n.
         blocks, hidden: residual blocks, and the channels within one.
-        start: height and width of the image that a first, dense layer makes of vectors; None: it is given images.
+        start: height and width of the output of a first, dense layer, for vectors; None: the inputs are images.
     """
 
     width: int = 128
@@ -66,13 +66,13 @@ class ResidualDecoder(nn.Module):
 
 
 def halvings(event_shape: tuple[int, ...], smallest: int = 4) -> int:
-    """How often an image can be halved, both sides even, without falling below `smallest`.
+    """How often an image with even sides can be halved so that no side is below `smallest`.
 
     Raises:
         ValueError: the event is not an image.
     """
     if len(event_shape) != 3:
-        raise ValueError(f"convolutional networks want images [H, W, C], not events of shape {event_shape}")
+        raise ValueError(f"`event_shape` must be (H, W, C) for convolutional networks, got {event_shape}")
     height, width, _ = event_shape
     n = 0
     while height % 2 == width % 2 == 0 and min(height, width) // 2 >= smallest:
@@ -81,5 +81,5 @@ def halvings(event_shape: tuple[int, ...], smallest: int = 4) -> int:
 
 
 def halved(event_shape: tuple[int, ...], times: int) -> tuple[int, int]:
-    """Height and width of an image that is halved so often."""
+    """Height and width of an image after `times` halvings."""
     return event_shape[0] >> times, event_shape[1] >> times

@@ -1,6 +1,6 @@
-"""Last layers, owned by models: a user brings a network and counts no output features, the head adds what is due.
+"""Last layers, added by models, so that users do not count the output features of their networks.
 
-Heads compute at least in float32 whatever the network before them computed in.
+Heads compute in float32 or wider, whatever the network before them computed in.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.convolution import Conv, UpConv
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.precision import wide
 
 LOG_VARIANCE_BOUND = 14.0
-"""Log-variances stay within +-14, standard deviations within 0.0009 and 1100."""
+"""Bound on |log-variance|: standard deviations are between 0.0009 and 1100."""
 
 
 class Headed(nn.Module):
@@ -30,51 +31,59 @@ class Headed(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Features [B, ...] to the mean and the log-variance of a diagonal normal, each [B, latents], and more features.
+    """Features [B, ...] to a `DiagonalNormal`, [B, latent_dim]."""
 
-    Attributes:
-        features: the width of a third output, [B, features]; with 0 it is None.
-    """
-
-    latents: int
-    features: int = 0
+    latent_dim: int
 
     @nn.compact
-    def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    def __call__(self, h: jax.Array) -> DiagonalNormal:
+        return self._normal(h.reshape(h.shape[0], -1))
+
+    def _normal(self, h: jax.Array) -> DiagonalNormal:
+        mean = nn.Dense(self.latent_dim, dtype=wide(h), name="mean")(h)
+        raw = nn.Dense(self.latent_dim, dtype=wide(h), name="log_variance")(h)
+        return DiagonalNormal(mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND))
+
+
+class GaussianFeaturesHead(GaussianHead):
+    """Features [B, ...] to a `DiagonalNormal` and to more features [B, num_features], the context of a flow."""
+
+    num_features: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> tuple[DiagonalNormal, jax.Array]:
         h = h.reshape(h.shape[0], -1)
-        mean = nn.Dense(self.latents, dtype=wide(h), name="mean")(h)
-        raw = nn.Dense(self.latents, dtype=wide(h), name="log_variance")(h)
-        more = nn.Dense(self.features, name="features")(h) if self.features else None
-        return mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND), more
+        return self._normal(h), nn.Dense(self.num_features, name="features")(h)
 
 
 class EventHead(nn.Module):
-    """Features [B, ...] to `n` numbers per coordinate of an event, [B, *event_shape, n].
+    """Features [B, ...] to `num_params` numbers per coordinate of an event, [B, *event_shape, num_params].
 
-    A 3x3 convolution where the features already have the image's resolution, an `UpConv` where they have half of it, a
-    dense layer elsewhere.
+    A 3x3 convolution if the features have the image's resolution, an `UpConv` if they have half of it, otherwise a
+    dense layer.
     """
 
     event_shape: tuple[int, ...]
-    n: int = 1
+    num_params: int = 1
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         resolution = h.shape[1:-1] if len(self.event_shape) == 3 else None
         if resolution == self.event_shape[:-1]:
-            h = Conv(self.event_shape[-1] * self.n, 3, dtype=wide(h), name="out")(h)
+            h = Conv(self.event_shape[-1] * self.num_params, 3, dtype=wide(h), name="out")(h)
         elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
-            h = UpConv(self.event_shape[-1] * self.n, dtype=wide(h), name="out")(h)
+            h = UpConv(self.event_shape[-1] * self.num_params, dtype=wide(h), name="out")(h)
         else:
-            h = nn.Dense(math.prod(self.event_shape) * self.n, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
-        return h.reshape(h.shape[0], *self.event_shape, self.n)
+            size = math.prod(self.event_shape) * self.num_params
+            h = nn.Dense(size, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
+        return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 
 class ScalarHead(nn.Module):
-    """Features [B, ...] to one number a row, [B].
+    """Features [B, ...] to one number per example, [B].
 
     Attributes:
-        layer: makes the dense layer: `SpectralDense` for a spectrally normalised one.
+        layer: the class of the dense layer; `SpectralDense` normalises it spectrally.
     """
 
     layer: Callable[..., nn.Module] = nn.Dense

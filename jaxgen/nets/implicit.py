@@ -1,4 +1,4 @@
-"""Distributions that can be drawn from and not rated: sums of learned functions of noise."""
+"""Implicit distributions, which have samples but no density: sums of learned functions of noise."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jaxgen.nets.mlp import MLP
 
 
 class NoiseBasis(nn.Module):
-    """Noise [B, K, N] to [B, K, L]: K functions v_k, each a network of its own on its own noise.
+    """Noise [B, K, N] to [B, K, L]: K functions v_k, each a network with its own parameters, of its own noise.
 
     Attributes:
-        latents: L.
-        widths: of each network's hidden layers; with none v_k is linear.
+        latent_dim: L.
+        widths: of each network's hidden layers; without any, v_k is linear.
     """
 
-    latents: int
+    latent_dim: int
     widths: tuple[int, ...] = (128, 128, 128)
     activation: Callable = nn.elu
 
@@ -29,22 +29,23 @@ class NoiseBasis(nn.Module):
             MLP, in_axes=1, out_axes=1, variable_axes={"params": 0}, split_rngs={"params": True},
             axis_size=noise.shape[1],
         )  # fmt: skip
-        return each(self.widths, self.activation, self.latents, name="functions")(noise)
+        return each(self.widths, self.activation, self.latent_dim, name="functions")(noise)
 
 
 class MixingHead(nn.Module):
-    """Features [B, ...] to a location [B, L] and to scales [B, K, L], positive, of the K functions of a `NoiseBasis`."""
+    """Features [B, ...] to a location [B, L] and to positive scales [B, K, L] for the K functions of a `NoiseBasis`."""
 
-    latents: int
-    basis: int
+    latent_dim: int
+    num_functions: int
 
     @nn.compact
     def __call__(self, h: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = h.reshape(h.shape[0], -1)
-        location = nn.Dense(self.latents, name="location")(h)
-        raw = nn.Dense(self.basis * self.latents, name="scales")(h).reshape(-1, self.basis, self.latents)
-        # whatever their number, their sum starts with the same variance
-        return location, nn.softplus(raw) / math.sqrt(self.basis)
+        location = nn.Dense(self.latent_dim, name="location")(h)
+        raw = nn.Dense(self.num_functions * self.latent_dim, name="scales")(h)
+        raw = raw.reshape(-1, self.num_functions, self.latent_dim)
+        # the variance of the sum does not depend on K at the start
+        return location, nn.softplus(raw) / math.sqrt(self.num_functions)
 
 
 def mix(location: jax.Array, scales: jax.Array, values: jax.Array) -> jax.Array:
@@ -53,9 +54,9 @@ def mix(location: jax.Array, scales: jax.Array, values: jax.Array) -> jax.Array:
 
 
 def mixed_moments(location: jax.Array, scales: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance of `mix`, each [B, L], the functions' own moments taken over M draws `values` [M, K, L].
+    """Mean and variance of `mix`, each [B, L], from the moments of the functions over M samples `values` [M, K, L].
 
-    The functions are independent of one another: Mescheder et al. 2017, section 6.1 and appendix.
+    The functions are independent: Mescheder et al. 2017, section 6.1 and appendix.
     """
     mean = location + (scales * values.mean(0)).sum(1)
     return mean, (scales**2 * values.var(0)).sum(1)

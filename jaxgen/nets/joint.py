@@ -8,11 +8,11 @@ from flax import linen as nn
 
 
 class Joint(nn.Module):
-    """A pair of [B, ...] and [B, L] to features: what `trunk` makes of the first, flattened, beside the second.
+    """A pair of [B, ...] and [B, L] to features: `network([flatten(trunk(x)), z])`.
 
     Attributes:
-        network: of both together, [B, features + L].
-        trunk: of the first alone, by default none: `ConvEncoder` for images.
+        network: of the concatenation, [B, features + L].
+        trunk: of the first alone, such as `ConvEncoder` for images; None: the identity.
     """
 
     network: nn.Module

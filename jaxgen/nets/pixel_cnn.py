@@ -1,12 +1,11 @@
-"""The gated PixelCNN: a distribution over grids of codes, each given those before it, row by row from the left.
+"""The gated PixelCNN: an autoregressive distribution over grids of codes, in raster order.
 
     log p(c) = sum_ij log p(c_ij | c_kl before ij)
 
-A vertical stack sees all rows above, a horizontal one what is to the left in the same row and, at every layer, the
-vertical one's features of that place; so no code that comes before is out of sight, and none that comes after is in it.
-Instead of masks the inputs are shifted by one place, the kernels are those halves that look back, and what would lie
-outside the grid is zero. Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders",
-arXiv:1606.05328, section 2.
+A vertical stack sees all rows above, a horizontal stack the codes to the left in the same row and, at each layer, the
+vertical stack's features at the place: together the receptive field has no blind spot. Instead of masking kernels, the
+inputs are shifted by one place, kernels have only the half that looks back, and padding is zero. Source:
+van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv:1606.05328, section 2.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from jaxgen.convolution import conv_general_dilated
 
 
 class GatedBlock(nn.Module):
-    """One layer of both stacks, on inputs that are padded already: convolutions are "VALID".
+    """One layer of both stacks, on padded inputs: convolutions are "VALID".
 
     Attributes:
         width: channels of each stack.
         size: of the kernels, odd; the vertical one is [s + 1, size], the horizontal one [1, s + 1], `s = size // 2`.
-        dropout: share of the horizontal stack's gated units that drop where a `dropout` stream is given.
+        dropout: rate for the gated units of the horizontal stack, if there is a `dropout` stream.
     """
 
     width: int
@@ -49,7 +48,7 @@ class GatedBlock(nn.Module):
         self.drop = nn.Dropout(self.dropout)
 
     def vertical(self, v: Array, context: Array | None) -> tuple[Array, Array]:
-        """Padded rows [B, H + s, W + 2 s, width] to the next layer's and to what the horizontal stack is given.
+        """Padded rows [B, H + s, W + 2 s, width] to those of the next layer and to the input of the horizontal stack.
 
         Returns:
             [B, H, W, width] and [B, H, W, 2 width].
@@ -62,7 +61,7 @@ class GatedBlock(nn.Module):
         return _gated(v), given
 
     def horizontal(self, h: Array, given: Array) -> Array:
-        """A padded row [B, H, W + s, width], and what `vertical` gave, to the next layer's [B, H, W, width]."""
+        """A padded row [B, H, W + s, width] and the output of `vertical` to the next layer's row [B, H, W, width]."""
         new = self.drop(_gated(self.from_left(h) + given), deterministic=not self.has_rng("dropout"))
         return h[:, :, self.size // 2 :] + self.out(new)
 
@@ -73,23 +72,23 @@ def _gated(x: Array) -> Array:
 
 
 class PixelCNN(nn.Module):
-    """Codes [B, H, W], integers 0..codes-1, to the logits of each given those before it, [B, H, W, codes] float32.
+    """Codes [B, H, W], integers 0..K-1, to the logits of each given those before it, [B, H, W, K] float32.
 
-    Fresh, it gives every code the same probability. `sample_codes` draws from it.
+    At initialisation all codes have the same probability. `sample_codes` samples from it.
 
     Attributes:
-        codes: how many there are.
+        num_codes: K.
         width: channels of each stack.
-        blocks: layers; on a grid wider than `blocks * (size // 2)` the distant ones of the row above are seen only from
-            rows further down.
+        blocks: layers; on a grid wider than `blocks * (size // 2)` the distant codes of the row above are visible only
+            from rows further down.
         size: of the kernels, odd.
-        dropout: of each block, where a `dropout` stream is given.
+        dropout: rate in each block, if there is a `dropout` stream.
 
     Raises:
         ValueError: an even size, or one below 3.
     """
 
-    codes: int
+    num_codes: int
     width: int = 64
     blocks: int = 5
     size: int = 5
@@ -97,14 +96,14 @@ class PixelCNN(nn.Module):
 
     def setup(self):
         if self.size < 3 or self.size % 2 == 0:
-            raise ValueError(f"PixelCNN needs an odd kernel size of at least 3, got {self.size}")
-        self.embed = nn.Embed(self.codes, self.width)
+            raise ValueError(f"`size` must be odd and at least 3, got {self.size}")
+        self.embed = nn.Embed(self.num_codes, self.width)
         self.stack = [GatedBlock(self.width, self.size, self.dropout) for _ in range(self.blocks)]
         self.hidden = nn.Dense(self.width)
-        self.last = nn.Dense(self.codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
+        self.last = nn.Dense(self.num_codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 
     def __call__(self, codes: Array, context: Array | None = None) -> Array:
-        """The logits; a context is [B, D], for all places, or [B, H, W, D]."""
+        """The logits; the context is [B, D], for all places, or [B, H, W, D]."""
         return self.of_vectors(self.embed(codes), context)
 
     def of_vectors(self, x: Array, context: Array | None = None) -> Array:
@@ -112,7 +111,7 @@ class PixelCNN(nn.Module):
         reach = self.size // 2
         if context is not None:
             context = at_places(context, x)
-        # shifted by one place: down for what is above, right for what is to the left
+        # shifted by one place, down and right, so that no place sees itself
         v = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         h = jnp.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
         for block in self.stack:
@@ -131,10 +130,10 @@ class PixelCNN(nn.Module):
             context: [B, 1, W, D].
 
         Returns:
-            `seen` with row i, and by block what the horizontal stack is given, [B, 1, W, 2 width].
+            `seen` with row i, and by block the input of the horizontal stack, [B, 1, W, 2 width].
         """
         reach, filled, all_given = self.size // 2, [], []
-        # above the first row there is nothing, not a code
+        # above the first row is padding
         v = jnp.where(i > 0, self.embed(above)[:, None], 0)
         for block, rows in zip(self.stack, seen, strict=True):
             rows = lax.dynamic_update_slice(rows, v.astype(rows.dtype), (0, i + reach, reach, 0))
@@ -148,10 +147,10 @@ class PixelCNN(nn.Module):
 
         Args:
             seen: by block, its padded input [B, 1, W + s, width], places before j filled in.
-            given: what `row` gave.
+            given: the output of `row`.
 
         Returns:
-            `seen` with place j, and [B, codes].
+            `seen` with place j, and the logits [B, K].
         """
         reach, filled = self.size // 2, []
         h = jnp.where(j > 0, self.embed(left)[:, None, None], 0)
@@ -167,23 +166,23 @@ def at_places(context: Array, grid: Array) -> Array:
     """A context [B, D] or [B, H, W, D] at each place of a grid [B, H, W, ...], [B, H, W, D]; one row serves all.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: another shape.
     """
     context, shape = context_rows(context, grid), grid.shape[:3]
     if context.ndim == 2:
         context = context[:, None, None]
     if context.ndim != 4 or any(c not in (1, n) for c, n in zip(context.shape, shape)):
-        raise ValueError(f"context of shape {context.shape} does not fit codes of shape {shape}")
+        raise ValueError(f"`context` must be [B, D] or [B, H, W, D] for codes {shape}, got {context.shape}")
     return jnp.broadcast_to(context, (*shape, context.shape[-1]))
 
 
 def sample_codes(
     network: PixelCNN, variables: Collections, key: Key, shape: tuple[int, int, int], context: Array | None = None
 ) -> Array:
-    """Draws codes, int32 of the shape [n, H, W], place by place, with the arithmetic of a single pass of the network.
+    """Samples codes, int32 of the shape [n, H, W], place by place, with the arithmetic of a single pass of the network.
 
-    Each layer is computed once at every place, when all that it looks at is known. The noise of place i, counted row
-    by row, is of `fold_in(key, i)`.
+    Each layer is computed once per place, when its inputs are known. The key of place i, in raster order, is
+    `fold_in(key, i)`.
     """
     _, height, width = shape
     reach, channels = network.size // 2, network.width
@@ -196,7 +195,7 @@ def sample_codes(
     def draw_row(i, state):
         codes, seen = state
         of_row = None if context is None else lax.dynamic_slice_in_dim(context, i, 1, 1)
-        # row i - 1; for i = 0 whatever: it is not used
+        # row i - 1; not used for i = 0
         above = lax.dynamic_index_in_dim(codes, jnp.maximum(i - 1, 0), 1, keepdims=False)
         seen, given = network.apply(variables, above, seen, i, of_row, method="row")
 

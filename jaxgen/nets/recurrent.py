@@ -1,8 +1,8 @@
-"""Networks over sequences [B, T, D]: recurrent and causal ones, and what makes an autoregressive decoder of one.
+"""Networks over sequences [B, T, D]: recurrent and causal ones, and the autoregressive decoder that contains one.
 
-A causal network's output at t depends on its inputs up to t. It answers in two ways that agree: `__call__` takes all of
-[B, T, D] to [B, T, F] at once, for teacher forcing; `step` takes one place [B, D] to [B, F] with a carry that begins as
-`start` gives it, for drawing place after place.
+The output of a causal network at t depends on its inputs up to t. It has two equivalent methods: `__call__` maps
+[B, T, D] to [B, T, F] at once, for teacher forcing; `step` maps one place [B, D] to [B, F] with a carry that begins as
+`start` returns it, for sampling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
 
 
 def _zero_carry(cell: nn.RNNCellBase, rows: int) -> Any:
-    # the carry is of zeros, the key for those who draw one
+    # the carry is zero; the key is not used
     return cell.initialize_carry(jax.random.key(0), (rows, 1))
 
 
@@ -30,10 +30,10 @@ def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
 
 
 class RecurrentEncoder(nn.Module):
-    """[B, T, ...] to [B, width]: a recurrent network's last output, whatever follows the second axis flattened.
+    """[B, T, ...] to [B, width]: the last output of a recurrent network; axes after the second are flattened.
 
     Attributes:
-        cell: Cho et al. 2014's gated unit, or Hochreiter and Schmidhuber 1997's memory.
+        cell: `gru` (Cho et al. 2014) or `lstm` (Hochreiter and Schmidhuber 1997).
     """
 
     width: int = 128
@@ -46,10 +46,10 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """A causal network: a recurrent one's outputs, [B, T, D] to [B, T, width].
+    """A causal network: the outputs of a recurrent network, [B, T, D] to [B, T, width].
 
     Attributes:
-        cell: as `RecurrentEncoder` has it.
+        cell: as in `RecurrentEncoder`.
     """
 
     width: int = 128
@@ -70,10 +70,10 @@ class RecurrentDecoder(nn.Module):
 
 
 class CausalDecoder(nn.Module):
-    """A causal network: dilated convolutions of two taps, gated and residual, [B, T, D] to [B, T, width].
+    """A causal network: gated residual dilated convolutions of kernel size 2, [B, T, D] to [B, T, width].
 
-    The output at t depends on the last 1 + sum(dilations) inputs. (van den Oord et al. 2016, "WaveNet", section 2; as a
-    decoder, its reach the measure of its strength, Yang et al. 2017, "Improved Variational Autoencoders for Text
+    The output at t depends on the last 1 + sum(dilations) inputs. (van den Oord et al. 2016, "WaveNet", section 2; as
+    the decoder of a VAE: Yang et al. 2017, "Improved Variational Autoencoders for Text
     Modeling using Dilated Convolutions".)
     """
 
@@ -92,7 +92,7 @@ class CausalDecoder(nn.Module):
         return h
 
     def start(self, rows: int) -> tuple[jax.Array, ...]:
-        """Each layer's last inputs, as many as it reaches back."""
+        """The last inputs of each layer, `dilation` of them."""
         return tuple(jnp.zeros((rows, dilation, self.width)) for dilation in self.dilations)
 
     def step(self, carry: tuple[jax.Array, ...], x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
@@ -108,28 +108,28 @@ class CausalDecoder(nn.Module):
 
 
 class Autoregressive(nn.Module):
-    """A causal network as a decoder: the parameters of p(x_t | x_<t, z) at each place t, by one dense layer for all.
+    """A causal network as a decoder: the parameters of p(x_t | x_<t, z) at each place t, by a shared dense layer.
 
-    The event's first `axes` axes are its places, in their order; the coordinates of a place are independent of each
-    other. At each place the network sees z, the values of the place before, and a one for having seen them: zeros at
-    the first, and where the input is dropped (Bowman et al. 2016, section 3.1: word dropout; nothing is scaled up).
+    The event's first `axes` axes are its places, in their order; the coordinates of a place are independent. The inputs
+    at a place are z, the values of the place before, and a one; values and one are zero at the first place and where
+    they are dropped (Bowman et al. 2016, section 3.1: word dropout, without rescaling).
 
     Attributes:
-        n: parameters of a coordinate.
-        dropout: share of the inputs that drop where a `dropout` stream is given.
+        num_params: parameters per coordinate.
+        dropout: the fraction of places whose inputs are dropped, if there is a `dropout` stream.
     """
 
     network: nn.Module
     event_shape: tuple[int, ...]
-    n: int
+    num_params: int
     axes: int = 1
     dropout: float = 0.0
 
     def setup(self):
-        self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.n)
+        self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.num_params)
 
     def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, n]."""
+        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, num_params]."""
         z, values = inputs
         seen = mark(values)
         if self.dropout and self.has_rng("dropout"):
@@ -137,15 +137,15 @@ class Autoregressive(nn.Module):
         before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
         h = self.network(jnp.concatenate([before, everywhere], -1))
-        return self.head(h).reshape(z.shape[0], *self.event_shape, self.n)
+        return self.head(h).reshape(z.shape[0], *self.event_shape, self.num_params)
 
     def start(self, rows: int) -> Any:
         return self.network.start(rows)
 
     def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
-        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, n]."""
+        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, num_params]."""
         carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
-        return carry, self.head(h).reshape(z.shape[0], -1, self.n)
+        return carry, self.head(h).reshape(z.shape[0], -1, self.num_params)
 
 
 def mark(values: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ from jaxgen.bijectors import (
 from jaxgen.contracts import Clock
 from jaxgen.convolution import Conv
 from jaxgen.data import source
-from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow
 from jaxgen.nets.convolutional import ConvNet
 from jaxgen.nets.mlp import MLP
@@ -220,7 +220,7 @@ def test_hessian_of_a_likelihood_is_the_stored_one():
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=(1, 2, 2, 2))
         variables = random_variables(Repeat(image_coupling(), 2), 0, x)["params"]
-        flows = [Flow(Repeat(image_coupling(), 2, way), Normal((2, 2, 2))) for way in ("reverse", "store")]
+        flows = [Flow(Repeat(image_coupling(), 2, way), StandardNormal((2, 2, 2))) for way in ("reverse", "store")]
         variables = {"flow": {"params": in_float64(variables)}}
         reverse, store = (
             quick(jax.hessian(lambda x, flow=flow: flow.log_prob(variables, x)[0]))(x) for flow in flows
@@ -298,7 +298,7 @@ def train(model, data, optimizer, steps):
 
 def test_trains_as_the_stored_one_many_steps_in_a_call():
     def after(way, steps):
-        flow = Flow(Repeat(Chain((ActNorm(), Permute("reverse"), coupling())), 3, way), Normal((2,)))
+        flow = Flow(Repeat(Chain((ActNorm(), Permute("reverse"), coupling())), 3, way), StandardNormal((2,)))
         return jax.tree.leaves(train(flow, source("two_moons").train, optax.sgd(0.05), steps).params)
 
     started, stored, rebuilt = after("store", 1), after("store", 4), after("reverse", 4)
@@ -314,7 +314,7 @@ def test_gradient_in_float32_at_depth_64_after_two_thousand_steps():
     def flow(way):
         step = Chain((ActNorm(), Permute(), Coupling(AffineTransformer(), ConvNet((8, 8)))))
         bijector = Chain((Affine(-0.5), Squeeze(), Repeat(step, 64, way), Invert(Squeeze())))
-        return Flow(bijector, Normal((8, 8, 1)), UniformDequantization(17))
+        return Flow(bijector, StandardNormal((8, 8, 1)), UniformDequantization(17))
 
     data = source("digits").train
     optimizer = optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3))

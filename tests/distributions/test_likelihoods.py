@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, log_softmax, softmax
 
-from jaxgen.distributions.likelihoods import (
+from jaxgen.distributions import (
     Bernoulli,
     Categorical,
     DiscretizedLogistic,
@@ -143,7 +143,7 @@ def test_the_optimal_gaussian_draws_its_means():
 
 @pytest.mark.parametrize("likelihood", BY_ROW)
 def test_log_prob_sums_the_event_and_keeps_rows_apart(likelihood):
-    params = np.float32(normals(5, 3, 2, 2, likelihood.n))
+    params = np.float32(normals(5, 3, 2, 2, likelihood.num_params))
     log_prob = jax.jit(likelihood.log_prob)
     by_coordinate = log_prob(params.reshape(12, 1, -1), np.ones((12, 1)))
     by_row = np.asarray(by_coordinate).reshape(3, 4).sum(1)
@@ -152,8 +152,8 @@ def test_log_prob_sums_the_event_and_keeps_rows_apart(likelihood):
 
 @pytest.mark.parametrize("likelihood", ALL)
 def test_gradients_are_finite_at_any_parameters(likelihood):
-    extremes = np.array(np.meshgrid(*[[-1e4, -50.0, 0.0, 50.0, 1e4]] * likelihood.n), np.float32)
-    rows = extremes.reshape(likelihood.n, -1).T[:, None]
+    extremes = np.array(np.meshgrid(*[[-1e4, -50.0, 0.0, 50.0, 1e4]] * likelihood.num_params), np.float32)
+    rows = extremes.reshape(likelihood.num_params, -1).T[:, None]
     rated = jax.jit(jax.value_and_grad(lambda p, x: likelihood.log_prob(p, x).sum()))
     for x in (0, 1, 6):
         value, grad = rated(rows, np.full(rows.shape[:2], x))
@@ -162,8 +162,8 @@ def test_gradients_are_finite_at_any_parameters(likelihood):
 
 @pytest.mark.parametrize("likelihood", BY_ROW)
 def test_means_and_draws_follow_the_density(likelihood):
-    n, params = 40_000, np.float32([0.4, -0.6, 0.7, -0.2, -1.5, 0.1, 1.0])[: likelihood.n]
-    draws = np.asarray(jax.jit(likelihood.sample)(np.broadcast_to(params, (n, likelihood.n)), jax.random.key(0)))
+    n, params = 40_000, np.float32([0.4, -0.6, 0.7, -0.2, -1.5, 0.1, 1.0])[: likelihood.num_params]
+    draws = np.asarray(jax.jit(likelihood.sample)(np.broadcast_to(params, (n, likelihood.num_params)), jax.random.key(0)))
     assert draws.shape == (n,)
     if isinstance(likelihood, Gaussian):
         grid = np.linspace(-10, 10, 4001)
@@ -171,7 +171,7 @@ def test_means_and_draws_follow_the_density(likelihood):
     else:
         grid, cell = np.arange(likelihood.levels or 2), 1.0
         assert set(draws) <= set(grid)
-    rows = np.broadcast_to(params, (len(grid), 1, likelihood.n))
+    rows = np.broadcast_to(params, (len(grid), 1, likelihood.num_params))
     mass = np.exp(np.asarray(jax.jit(likelihood.log_prob)(rows, grid[:, None]), np.float64)) * cell
     assert mass.sum() == pytest.approx(1, abs=1e-4)
     mean = (mass * grid).sum()
@@ -186,7 +186,7 @@ def test_means_and_draws_follow_the_density(likelihood):
 
 @pytest.mark.parametrize("likelihood", ALL)
 def test_half_precision_parameters_give_single_precision_results(likelihood):
-    params = normals(6, 2, 300, likelihood.n).astype(jnp.bfloat16)
+    params = normals(6, 2, 300, likelihood.num_params).astype(jnp.bfloat16)
     x = np.ones((2, 300), np.uint8)
     log_prob = jax.jit(likelihood.log_prob)
     assert log_prob(params, x).dtype == jnp.float32 == jax.eval_shape(likelihood.mean, params).dtype
@@ -197,9 +197,9 @@ def test_half_precision_parameters_give_single_precision_results(likelihood):
 def test_another_number_of_parameters_is_refused(likelihood):
     hash(likelihood)
     with pytest.raises(ValueError, match="parameters of shape"):
-        likelihood.log_prob(jnp.zeros((4, 3, likelihood.n + 1)), jnp.zeros((4, 3)))
+        likelihood.log_prob(jnp.zeros((4, 3, likelihood.num_params + 1)), jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match="parameters of shape"):
-        likelihood.log_prob(jnp.zeros((1, 3, likelihood.n)), jnp.zeros((4, 3)))
+        likelihood.log_prob(jnp.zeros((1, 3, likelihood.num_params)), jnp.zeros((4, 3)))
 
 
 def test_what_is_no_distribution_is_refused():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgen.distributions import Logistic, Normal
+from jaxgen.distributions import Logistic, StandardNormal
 
-both = pytest.mark.parametrize(("kind", "scipys"), [(Normal, stats.norm), (Logistic, stats.logistic)])
+both = pytest.mark.parametrize(("kind", "scipys"), [(StandardNormal, stats.norm), (Logistic, stats.logistic)])
 
 
 @both

@@ -93,7 +93,7 @@ def test_what_is_built_is_what_the_papers_have():
 def test_what_cannot_be_built_is_refused():
     points, digits = source("two_moons"), source("digits")
     for build, config in ((build_cgan, CGANConfig()), (build_sagan, SAGANConfig())):
-        with pytest.raises(ValueError, match="convolutional networks want images"):
+        with pytest.raises(ValueError, match="for convolutional networks"):
             build(config, points)
     with pytest.raises(ValueError, match="multiple of the 10 classes"):
         build_semi_supervised(SemiSupervisedConfig(labels=15), digits)

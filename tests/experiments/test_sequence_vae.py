@@ -13,7 +13,7 @@ from experiments.vaes.sequence_vae import SequenceVAEConfig
 from jaxgen.data import source
 from jaxgen.data.series import log_prob_of_chains
 from jaxgen.distributions import Bernoulli, Categorical, Gaussian
-from jaxgen.models.vaes import QuantizedSequenceVAE, lagging_inference
+from jaxgen.models.vaes import Codebook, lagging_inference
 
 
 @pytest.mark.slow
@@ -44,7 +44,8 @@ def test_the_model_is_of_the_datas_kind():
     with pytest.raises(ValueError, match="likelihood='categorical' is of symbols; data='x' is real-valued"):
         model(sines, likelihood="categorical")
     coded = model(chains, groups=2, codes=5, word_dropout=0.3, network="causal", dilations=(1, 3))
-    assert isinstance(coded, QuantizedSequenceVAE) and (coded.groups, coded.codes, coded.word_dropout) == (2, 5, 0.3)
+    assert coded.posterior.codebook == coded.prior.codebook == Codebook(num_codes=5, code_dim=8)
+    assert coded.latent_dim == 16 and coded.word_dropout == 0.3
     assert coded.decoder.dilations == (1, 3)
 
 
@@ -59,8 +60,8 @@ def test_remedies_are_arguments_of_the_experiment():
     assert [float(objectives["cyclical weight"].kl_weight(step)) for step in (25, 50, 99, 100)] == [0.5, 1, 1, 0]
     assert objectives["free bits, 0.25 nats a latent"].free_bits == 0.25
     assert models["word dropout, 0.75"].word_dropout == 0.75 and models["none"].word_dropout == 0
-    assert models["discrete codes"].codes == 8
-    game = lagging_inference(models["none"], 5, None)
+    assert models["discrete codes"].posterior.codebook.num_codes == 8
+    game = lagging_inference(models["none"], 5)
     ours = plays["five moves of the encoder"]
     assert {n: (p.players, p.when) for n, p in ours.items()} == {n: (p.players, p.when) for n, p in game.items()}
     # one remedy at a time: beside it the same model

@@ -21,8 +21,9 @@ from jaxgen.models.flows.neural_spline import neural_spline_autoregressive, neur
 from jaxgen.models.flows.nice import nice
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import GAN
-from jaxgen.models.vaes import dense_vae, residual_vq_vae
-from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, recurrent_vae
+from jaxgen.models.vaes import (
+    Codebook, QuantizedPosterior, SequenceVAE, UniformCodes, dense_vae, recurrent_vae, residual_vq_vae,
+)  # fmt: skip
 from jaxgen.nets import MLP
 from jaxgen.nets.conditioning import FiLM, Projection
 from jaxgen.nets.recurrent import CausalDecoder, RecurrentEncoder
@@ -149,14 +150,20 @@ def models():
     points, codes = shaped((ROWS, 2), "batch"), shaped((ROWS, 3), "batch")
     series, image = shaped((ROWS, 3, 1), "batch"), shaped((ROWS, 8, 8, 1), "batch", dtype=jnp.uint8)
     causal, likelihood = CausalDecoder(3, (1, 2)), recurrent_vae((3, 1)).likelihood
-    quantized = QuantizedSequenceVAE(RecurrentEncoder(3), causal, (3, 1), 2, likelihood)
-    vq_vae = residual_vq_vae((8, 8, 1), 4, 2, 4, 1, 2, prior_width=4, prior_blocks=1)
+    codebook = Codebook(num_codes=4, code_dim=2)
+    quantized = SequenceVAE(
+        RecurrentEncoder(3), causal, (3, 1), latent_dim=2, likelihood=likelihood, prior=UniformCodes(codebook),
+        posterior=QuantizedPosterior(codebook),
+    )  # fmt: skip
+    vq_vae = residual_vq_vae(
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+    )
     film = gan(generator_condition=FiLM(), critic_condition=Projection())
     given = {
         "flow": (FLOWS["real_nvp_vector"], points, ("log_prob", "encode", "decode", "sample")),
         "integer flow": (FLOWS["maf_image"], shaped((ROWS, *PIXELS), "batch", dtype=jnp.uint8), ("log_prob", "sample")),
-        "vae": (dense_vae((2,), 2, (3,)), points, ("log_prob", "encode", "decode", "reconstruct", "sample")),
-        "sequence vae": (recurrent_vae((3, 1), 2, 3), series, ("log_prob", "reconstruct", "sample")),
+        "vae": (dense_vae((2,), latent_dim=2, widths=(3,)), points, ("log_prob", "encode", "decode", "reconstruct", "sample")),
+        "sequence vae": (recurrent_vae((3, 1), latent_dim=2, width=3), series, ("log_prob", "reconstruct", "sample")),
         "quantized sequence vae": (quantized, series, ("log_prob", "reconstruct", "sample")),
         "vq-vae": (vq_vae, image, ("log_prob", "sample")),
         "gan": (gan(), points, ("score", "decode", "sample")),

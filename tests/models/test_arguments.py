@@ -10,20 +10,17 @@ from jax import export
 from jaxgen.contracts import Clock
 from jaxgen.bijectors import Affine, Chain, Coupling, MaskedAutoregressive, Permute, Repeat, Reshape
 from jaxgen.bijectors.transformers import AffineTransformer, SigmoidAffineTransformer
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.classifier import Classifier
 from jaxgen.models.flows.flow import Flow
 from jaxgen.models.flows.glow import glow
 from jaxgen.models.flows.maf import iaf, maf
 from jaxgen.models.flows.neural_spline import neural_spline_coupling
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
-from jaxgen.models.gans import GAN
-from jaxgen.models.gans import ClassLoss
-from jaxgen.models.vaes import conv_vae, dense_vae
+from jaxgen.models.gans import GAN, ClassLoss
+from jaxgen.models.vaes import Codebook, ContextPrior, FlowPrior, conv_vae, dense_vae, recurrent_vae, residual_vq_vae
 from jaxgen.models.vaes.aae import AAE
-from jaxgen.models.vaes.sequence_vae import recurrent_vae
 from jaxgen.models.vaes.vae import VAE
-from jaxgen.models.vaes.vq_vae import residual_vq_vae
 from jaxgen.nets import MLP
 from jaxgen.nets.conditioning import Concatenate, FiLM, Projection
 from jaxgen.training.trained import TrainedModel
@@ -90,7 +87,9 @@ EXPORTED = {
     "glow": (lambda: glow(IMAGE, 4, 1, 1, 3), ("log_prob",)),
     "VAE": (lambda: dense_vae(IMAGE, 2, (3,), levels=4), ("log_prob", "encode", "reconstruct")),
     "convolutional VAE": (lambda: conv_vae(IMAGE, 2, 3, levels=256), ("log_prob", "reconstruct")),
-    "VQ-VAE": (lambda: residual_vq_vae((8, 8, 1), 4, 2, 4, 1, 2, prior_width=4, prior_blocks=1), ("log_prob",)),
+    "VQ-VAE": (lambda: residual_vq_vae(
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+    ), ("log_prob",)),
     "AAE": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), IMAGE, 2, levels=4), ("encode", "reconstruct")),
     "classifier": (lambda: Classifier(MLP((3,)), IMAGE, 3, 4), ("logits", "features")),
 }
@@ -111,7 +110,7 @@ def test_methods_of_rows_are_exported_with_a_symbolic_batch(name):
 
 
 def test_latents_are_decoded_with_a_symbolic_batch_and_samples_with_a_fixed_number():
-    for model in dense_vae((2,), 2, (3,)), gan(), recurrent_vae((3, 1), 2, 3):
+    for model in dense_vae((2,), latent_dim=2, widths=(3,)), gan(), recurrent_vae((3, 1), 2, 3):
         x = X if model.event_shape == (2,) else X[:, :1, None].repeat(3, 1)
         variables = ready(model, {"x": x})
         made = rows_of(lambda z, m=model, v=variables: m.decode(v, z), SYMBOLIC, (2,))
@@ -123,7 +122,7 @@ def test_latents_are_decoded_with_a_symbolic_batch_and_samples_with_a_fixed_numb
 # what is called of a trained model, with the names of its arguments
 CALLS = {
     "flow": (lambda: real_nvp_vector(2, 1, (3,)), {"log_prob": "x", "encode": "x", "decode": "z"}),
-    "vae": (lambda: dense_vae((2,), 2, (3,)), {"encode": "x", "decode": "z", "reconstruct": "x"}),
+    "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), {"encode": "x", "decode": "z", "reconstruct": "x"}),
     "gan": (gan, {"score": "x", "decode": "z"}),
 }
 
@@ -146,7 +145,7 @@ def test_a_trained_model_takes_lists_as_arrays(name):
 
 
 def test_a_boolean_of_numpy_is_a_python_one():
-    model = dense_vae((2,), 2, (3,))
+    model = dense_vae((2,), latent_dim=2, widths=(3,))
     trained = TrainedModel(model, ready(model, {"x": X}))
     np.testing.assert_array_equal(trained.sample(KEY, 2, means=np.True_), trained.sample(KEY, 2, means=True))
 
@@ -154,11 +153,11 @@ def test_a_boolean_of_numpy_is_a_python_one():
 CONDITIONAL = {
     "real NVP": FLOWS["real NVP"],
     "MAF": FLOWS["MAF"],
-    "vae": lambda: dense_vae((2,), 2, (3,)),
-    "vae with a conditional prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), 2, prior=MLP((3,))),
-    "vae with a flow prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), 2, prior=maf(2, 1, (3,)).bijector),
-    "aae": lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), 2),
-    "sequence vae": lambda: recurrent_vae((2, 1), 2, 3),
+    "vae": lambda: dense_vae((2,), latent_dim=2, widths=(3,)),
+    "vae with a conditional prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=ContextPrior(MLP((3,)))),
+    "vae with a flow prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, 1, (3,)).bijector)),
+    "aae": lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), latent_dim=2),
+    "sequence vae": lambda: recurrent_vae((2, 1), latent_dim=2, width=3),
     "concatenation": gan,
     "embedding": lambda: gan(generator_condition=Concatenate(2), critic_condition=Concatenate(2)),
     "FiLM": lambda: gan(generator_condition=FiLM(), critic_condition=FiLM()),
@@ -193,7 +192,9 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
 
 
 def test_one_row_of_context_serves_the_codes_of_a_grid():
-    model = residual_vq_vae((8, 8, 1), 4, 2, 4, 1, 2, prior_width=4, prior_blocks=1)
+    model = residual_vq_vae(
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+    )
     x, one = RNG.integers(0, 256, (4, 8, 8, 1)).astype(np.uint8), np.float32([[0, 1, 0]])
     variables = ready(model, {"x": x, "context": np.repeat(one, 4, 0)})
     sample = jax.jit(lambda c: model.sample(variables, KEY, 4, c))
@@ -231,7 +232,7 @@ def test_arrays_in_fields_are_tuples(name):
 
 
 def test_event_shapes_of_models_are_tuples():
-    for build in Normal, lambda e: dense_vae(e, 2, (3,)), lambda e: Classifier(MLP((3,)), e, 2):
+    for build in StandardNormal, lambda e: dense_vae(e, 2, (3,)), lambda e: Classifier(MLP((3,)), e, 2):
         assert build([2, 3]) == build((2, 3)) and hash(build([2, 3])) == hash(build((2, 3)))
     image = [4, 4, 1]
     for event_shape in image, np.array(image), tuple(image):
@@ -250,11 +251,11 @@ def test_a_traced_array_in_a_field_is_refused():
 
 SINGLE = {
     "flow": (FLOWS["real NVP"], "log_prob", ()),
-    "vae": (lambda: dense_vae((2,), 2, (3,)), "log_prob", (KEY,)),
+    "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), "log_prob", (KEY,)),
     "gan": (gan, "score", ()),
-    "encoder": (lambda: dense_vae((2,), 2, (3,)), "encode", ()),
+    "encoder": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), "encode", ()),
     "classifier": (lambda: Classifier(MLP((3,)), (2,), 3), "logits", ()),
-    "aae": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), 2), "encode", ()),
+    "aae": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), latent_dim=2), "encode", ()),
 }
 
 

@@ -41,9 +41,9 @@ BUILDERS = {
     nice: {"event_shape": (2,), "couplings": 1, "widths": (3,)},
     neural_spline_coupling: {"features": 2, "depth": 1, "width": 3},
     neural_spline_autoregressive: {"features": 2, "depth": 1, "widths": (3,)},
-    dense_vae: {"event_shape": (2,), "latents": 2, "widths": (3,)},
-    conv_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
-    residual_vae: {"event_shape": IMAGE, "latents": 2, "width": 3},
+    dense_vae: {"event_shape": (2,), "latent_dim": 2, "widths": (3,)},
+    conv_vae: {"event_shape": IMAGE, "latent_dim": 2, "width": 3},
+    residual_vae: {"event_shape": IMAGE, "latent_dim": 2, "width": 3},
     gan: {"event_shape": (2,), "latent_dim": 2, "packing": 1, "critic_steps": 1},
 }
 EACH = [(build, name) for build, given in BUILDERS.items() for name in given]
@@ -60,8 +60,8 @@ def test_arguments_out_of_range_are_named(where, count, shape):
 MODELS = {
     "flow": (lambda: real_nvp_vector(2, 1, (3,)), (2,), np.float32),
     "image flow": (lambda: real_nvp_image(IMAGE, 4, 1, 1, 3, 0), IMAGE, np.uint8),
-    "vae": (lambda: dense_vae((2,), 2, (3,)), (2,), np.float32),
-    "image vae": (lambda: conv_vae(IMAGE, 2, 3, levels=256), IMAGE, np.uint8),
+    "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), (2,), np.float32),
+    "image vae": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), IMAGE, np.uint8),
     "gan": (lambda: gan((2,)), (2,), np.float32),
 }
 

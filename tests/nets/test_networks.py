@@ -48,7 +48,7 @@ def test_the_residual_networks_are_those_of_the_vq_vae():
 def test_halvings():
     sizes = {(8, 8, 1): 1, (28, 28, 1): 2, (32, 32, 3): 3, (64, 32, 3): 3, (7, 8, 1): 0, (4, 4, 1): 0}
     assert {shape: halvings(shape) for shape in sizes} == sizes
-    with pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match="for convolutional networks"):
         halvings((784,))
 
 
@@ -96,13 +96,13 @@ def test_log_variances_are_bounded_and_near_zero_as_they_come():
     head = GaussianHead(2)
     params = {name: {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)} for name in ("mean", "log_variance")}
     params["log_variance"]["bias"] = jnp.array([0.1, -1e6])
-    mean, log_variance, more = head.apply({"params": params}, jnp.ones((4, 3)))
-    assert mean.shape == log_variance.shape == (4, 2) and more is None
+    mean, log_variance = head.apply({"params": params}, jnp.ones((4, 3)))
+    assert mean.shape == log_variance.shape == (4, 2)
     np.testing.assert_allclose(log_variance[0], [0.1, -14], rtol=1e-4)
 
 
 def test_an_event_head_convolves_at_the_images_resolution_and_at_half_of_it():
-    image = EventHead((4, 6, 3), n=2)
+    image = EventHead((4, 6, 3), num_params=2)
     y, variables = shapes(image, 5, 4, 6, 7)
     assert y.shape == (5, 4, 6, 3, 2) and variables["params"]["out"]["kernel"].shape == (3, 3, 7, 6)
     y, variables = shapes(image, 5, 2, 3, 7)

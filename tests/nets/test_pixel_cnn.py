@@ -20,7 +20,7 @@ def randomised(network, shape, context=None, scale=0.4):
 @pytest.mark.parametrize(("size", "blocks", "context"), [(3, 5, None), (5, 3, "vector"), (3, 5, "image")])
 def test_each_code_sees_all_before_it_and_none_after(size, blocks, context):
     height, width = 4, 6
-    network = PixelCNN(codes=3, width=4, blocks=blocks, size=size)
+    network = PixelCNN(num_codes=3, width=4, blocks=blocks, size=size)
     given = {None: None, "vector": jnp.ones((1, 2)), "image": jnp.ones((1, height, width, 2))}[context]
     variables = randomised(network, (1, height, width), given)
     x = variables["params"]["embed"]["embedding"][np.random.default_rng(0).integers(0, 3, (1, height, width))]
@@ -34,7 +34,7 @@ def test_each_code_sees_all_before_it_and_none_after(size, blocks, context):
 
 
 def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
-    network = PixelCNN(codes=2, width=4, blocks=2, size=3)
+    network = PixelCNN(num_codes=2, width=4, blocks=2, size=3)
     grids = jnp.array(list(itertools.product((0, 1), repeat=6))).reshape(-1, 2, 3)
 
     def log_prob(variables):
@@ -54,7 +54,7 @@ def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
 @pytest.mark.parametrize("context", [None, "vector", "image"])
 def test_draws_are_those_of_a_pass_of_the_network_for_each_place(context):
     shape = n, height, width = 3, 4, 5
-    network = PixelCNN(codes=7, width=4, blocks=3, size=5, dropout=0.5)
+    network = PixelCNN(num_codes=7, width=4, blocks=3, size=5, dropout=0.5)
     rng = np.random.default_rng(1)
     given = {None: None, "vector": rng.normal(size=(n, 2)), "image": rng.normal(size=(*shape, 2))}[context]
     variables = randomised(network, shape, given, scale=0.7)
@@ -71,7 +71,7 @@ def test_draws_are_those_of_a_pass_of_the_network_for_each_place(context):
 
 
 def test_a_context_and_dropout_reach_every_place():
-    network = PixelCNN(codes=3, width=4, blocks=2, size=3, dropout=0.5)
+    network = PixelCNN(num_codes=3, width=4, blocks=2, size=3, dropout=0.5)
     codes, context = jnp.zeros((2, 3, 3), jnp.int32), jnp.array([[1.0, 0.0], [0.0, 1.0]])
     variables = randomised(network, codes.shape, context)
     logits = network.apply(variables, codes, context)
@@ -84,8 +84,8 @@ def test_a_context_and_dropout_reach_every_place():
 
 def test_what_does_not_fit_is_refused():
     codes = jnp.zeros((2, 3, 3), jnp.int32)
-    with pytest.raises(ValueError, match="odd kernel size"):
+    with pytest.raises(ValueError, match="must be odd"):
         PixelCNN(3, size=4).init(KEY, codes)
     for wrong in (jnp.zeros((2, 4, 3, 1)), jnp.zeros((3, 1)), jnp.zeros(2)):
-        with pytest.raises(ValueError, match="does not fit codes"):
+        with pytest.raises(ValueError, match=r"must be \[B, D\]"):
             PixelCNN(3).init(KEY, codes, wrong)

@@ -71,7 +71,7 @@ if __name__ == "__main__":
     vector = real_nvp_vector(2, 1, (8,))
     games = {
         "flow": lambda: distance(real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), integers),
-        "vae": lambda: distance(dense_vae((4, 4, 1), 3, (8,), levels=17), integers),
+        "vae": lambda: distance(dense_vae((4, 4, 1), latent_dim=3, widths=(8,), levels=17), integers),
         "gan": lambda: distance(replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), reals),
         "gan with batch statistics": lambda: distance(Duel(), reals),
         "gan, seeds": lambda: distance(dense_wgan_gp((2,), width=8, depth=2), reals, seeds=(0, 1)),

@@ -54,7 +54,7 @@ def game(kind: str):
     if kind == "flow":
         return real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), data, None
     if kind == "vae":
-        return dense_vae((4, 4, 1), 3, (8,), levels=17), data, None
+        return dense_vae((4, 4, 1), latent_dim=3, widths=(8,), levels=17), data, None
     if kind == "gan":
         return replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), data, None
     model = Duel()

@@ -16,8 +16,8 @@ from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.training.description import build, describe
 
 MODELS = {
-    "dense vae": dense_vae((4, 4, 1), 3, (8,), activation=jax.nn.silu, levels=17),
-    "conv vae": conv_vae((8, 8, 3), 4, 8, Gaussian(), 256),
+    "dense vae": dense_vae((4, 4, 1), latent_dim=3, widths=(8,), activation=jax.nn.silu, levels=17),
+    "conv vae": conv_vae((8, 8, 3), latent_dim=4, width=8, likelihood=Gaussian(), levels=256),
     "dense gan": dataclasses.replace(
         dense_wgan_gp(), metrics=functools.partial(mixture_figures, centers=((0.0, 1.0),), std=0.1)
     ),
@@ -36,7 +36,7 @@ def test_models_come_back_equal(model):
 
 
 def test_every_field_counts():
-    one, other = (json.dumps(describe(dense_vae((4,), 3, (8,), activation=f))) for f in (nn.tanh, nn.relu))
+    one, other = (json.dumps(describe(dense_vae((4,), latent_dim=3, widths=(8,), activation=f))) for f in (nn.tanh, nn.relu))
     assert one != other
 
 

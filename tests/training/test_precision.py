@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Coupling, InvertibleLinear, Repeat
 from jaxgen.data import ArraySource
-from jaxgen.distributions import Normal
+from jaxgen.distributions import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.models.flows.maf import maf
 from jaxgen.models.flows.real_nvp import real_nvp_image
@@ -27,7 +27,7 @@ from tests.training.runs import images, points
 
 KEY = jax.random.key(1)
 FLOW = real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4)
-VAE = dense_vae((4, 4, 1), 3, (16,), levels=17)
+VAE = dense_vae((4, 4, 1), latent_dim=3, widths=(16,), levels=17)
 GAN = replace(dense_wgan_gp((2,), width=16, depth=2), critic_steps=1)
 
 
@@ -101,7 +101,7 @@ def test_last_layers_are_float32():
     h = PixelCNN(5, 4, blocks=1)
     codes = jnp.zeros((1, 3, 3), jnp.int32)
     assert precision_of(h.apply, h.init(KEY, codes), codes)[-1] == ("float32", "float32")
-    flow = Flow(Coupling(AffineTransformer(), MLP((4,))), base=Normal((2,)))
+    flow = Flow(Coupling(AffineTransformer(), MLP((4,))), base=StandardNormal((2,)))
     x = jnp.ones((2, 2))
     seen = precision_of(flow.log_prob, flow.init(KEY, {"x": x}), x, KEY)
     assert seen == [("bfloat16", "bfloat16"), ("float32", "float32")]
@@ -132,7 +132,7 @@ def test_the_backward_pass_rebuilds_what_the_forward_pass_saw():
 
     def gradient(way):
         flow = Repeat(Coupling(AffineTransformer(), MLP((8,))), 3, gradient=way)
-        variables = drawn(Flow(flow, base=Normal((4,))), {"x": x})["flow"]
+        variables = drawn(Flow(flow, base=StandardNormal((4,))), {"x": x})["flow"]
 
         def loss(variables):
             z, log_det = flow.apply(variables, x, method="forward_and_log_det")

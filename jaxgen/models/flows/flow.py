@@ -16,7 +16,7 @@ from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.dequantization import Dequantization, quantize
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 from jaxgen.models.players import forward
 from jaxgen.precision import at_least_float32
@@ -32,14 +32,14 @@ class Flow:
 
     Attributes:
         bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
-        base: the density of the latents, `Normal`, `Logistic` or `Uniform`; without mass outside of the bijector's
+        base: the density of the latents, `StandardNormal`, `Logistic` or `Uniform`; without mass outside of the bijector's
             image, where it would be lost.
         dequantization: how integers become points of [0, 1), which is what the bijector then sees; None for
             continuous data.
     """
 
     bijector: Bijector
-    base: Standard
+    base: StandardDistribution
     dequantization: Dequantization | None = None
 
     @property

@@ -28,7 +28,7 @@ from jaxgen.bijectors import (
     Repeat,
     Squeeze,
 )
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.models.flows.variational_dequantization import VariationalDequantization
 from jaxgen.nets.convolutional import GatedConvNet
@@ -79,4 +79,4 @@ def flow_plus_plus(
         Invert(Squeeze()),
     ))
     noise = VariationalDequantization(couplings(Checkerboard(), noise_pairs, noise_blocks), levels)
-    return Flow(bijector, Normal(tuple(event_shape)), noise)
+    return Flow(bijector, StandardNormal(tuple(event_shape)), noise)

@@ -31,7 +31,7 @@ from jaxgen.bijectors import (
     factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.nets.convolutional import ConvNet
 
@@ -69,4 +69,4 @@ def glow(
         rest = LearnedPrior() if remaining == 1 else factor_out(scale(remaining - 1), ConvNet((), ()))
         return Chain((Squeeze(), steps, rest, Invert(Squeeze())))
 
-    return Flow(Chain((Affine(-0.5), scale(scales))), Normal(tuple(event_shape)), UniformDequantization(levels))
+    return Flow(Chain((Affine(-0.5), scale(scales))), StandardNormal(tuple(event_shape)), UniformDequantization(levels))

@@ -35,7 +35,7 @@ from jaxgen.bijectors import (
     Reshape,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 
 
@@ -58,7 +58,8 @@ def maf(
         norm: makes the normalisation before each layer: `ActNorm` or `BatchNorm`.
     """
     counts(features=features, depth=depth, widths=widths)
-    return Flow(_stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm), Normal((features,)))
+    layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)
+    return Flow(layers, StandardNormal((features,)))
 
 
 def iaf(
@@ -77,7 +78,7 @@ def iaf(
     """
     counts(features=features, depth=depth, widths=widths)
     layer = Invert(MaskedAutoregressive(transformer, tuple(widths), activation))
-    return Flow(_stack(layer, depth, norm), Normal((features,)))
+    return Flow(_stack(layer, depth, norm), StandardNormal((features,)))
 
 
 def maf_image(
@@ -105,7 +106,7 @@ def maf_image(
     flat = Reshape(event_shape, (math.prod(event_shape),))
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)
     bijector = Chain((Logit(alpha), flat, layers, Invert(flat.copy())))
-    return Flow(bijector, Normal(event_shape), UniformDequantization(levels))
+    return Flow(bijector, StandardNormal(event_shape), UniformDequantization(levels))
 
 
 def _stack(layer: Bijector, depth: int, norm: Callable[[], Bijector]) -> Bijector:

@@ -21,7 +21,7 @@ from jaxgen.bijectors import (
     Repeat,
     SplineTransformer,
 )
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.models.flows.glow import glow
 from jaxgen.nets.mlp import ResidualMLP
@@ -89,4 +89,4 @@ def neural_spline_image(
 
 def _vectors(features: int, spline: Bijector, depth: int, norm: Callable[[], Bijector]) -> Flow:
     counts(features=features, depth=depth)
-    return Flow(Repeat(Chain((norm(), InvertibleLinear(), spline)), depth), Normal((features,)))
+    return Flow(Repeat(Chain((norm(), InvertibleLinear(), spline)), depth), StandardNormal((features,)))

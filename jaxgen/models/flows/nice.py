@@ -20,7 +20,7 @@ from jaxgen.bijectors import AdditiveTransformer, Chain, Coupling, Invert, Permu
 from jaxgen.contracts import Array, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.logistic import Logistic
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.models.flows.flow import Flow
 from jaxgen.nets.mlp import MLP
 
@@ -31,7 +31,7 @@ def nice(
     couplings: int = 4,
     widths: Sequence[int] = (1000,) * 5,
     *,
-    base: type[Standard] = Logistic,
+    base: type[StandardDistribution] = Logistic,
 ) -> Flow:
     """A flow over events of any shape with an even number of coordinates, with a context [B, K] or without.
 
@@ -42,7 +42,7 @@ def nice(
         levels: number of grey levels; None for continuous data.
         couplings: additive couplings, in turns over both halves.
         widths: hidden layers of each coupling's network.
-        base: the density of the latents, `Logistic` or `Normal`.
+        base: the density of the latents, `Logistic` or `StandardNormal`.
 
     Raises:
         ValueError: an odd number of coordinates.

@@ -37,7 +37,7 @@ from jaxgen.bijectors import (
     factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
-from jaxgen.distributions.normal import Normal
+from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.nets.convolutional import ConvNet
 from jaxgen.nets.mlp import MLP
@@ -69,7 +69,7 @@ def real_nvp_vector(
         Coupling(transformer, MLP(tuple(widths))),
         Coupling(transformer, MLP(tuple(widths)), flip=True),
     ))
-    return Flow(Repeat(step, depth), Normal((features,)))
+    return Flow(Repeat(step, depth), StandardNormal((features,)))
 
 
 def real_nvp_image(
@@ -129,4 +129,4 @@ def real_nvp_image(
     def rest(inner: Bijector) -> Bijector:
         return factor_out(inner, ConvNet((), ())) if learned_priors else OnHalf(inner)
 
-    return Flow(Chain((Logit(alpha), scale(scales))), Normal(event_shape), UniformDequantization(levels))
+    return Flow(Chain((Logit(alpha), scale(scales))), StandardNormal(event_shape), UniformDequantization(levels))

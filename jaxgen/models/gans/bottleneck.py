@@ -17,7 +17,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -44,11 +43,10 @@ class GaussianCode(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array) -> tuple[Array, Mapping[str, Array]]:
-        mean, log_variance, _ = GaussianHead(self.code_dim, name="code")(h)
-        code = mean
-        if self.has_rng("noise") and not self.deterministic:
-            code = mean + jnp.exp(log_variance / 2) * jax.random.normal(self.make_rng("noise"), mean.shape)
-        return code, {"kl": kl_to_standard_normal(mean, log_variance)}
+        normal = GaussianHead(self.code_dim, name="code")(h)
+        sampled = self.has_rng("noise") and not self.deterministic
+        code = normal.sample(self.make_rng("noise")) if sampled else normal.mean
+        return code, {"kl": kl_to_standard_normal(*normal)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,8 +23,8 @@ from jax import lax
 
 from jaxgen.arguments import context_rows, counts, freeze_fields, rows, shape
 from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Play, Variables
-from jaxgen.distributions.normal import Normal
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.normal import StandardNormal
+from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
@@ -72,7 +72,7 @@ class GAN:
     _: dataclasses.KW_ONLY
     latent_dim: int = 100
     levels: int | None = None
-    prior: Standard | None = None
+    prior: StandardDistribution | None = None
     adversarial_loss: AdversarialLoss = NonSaturating()
     terms: tuple[Term, ...] = ()
     packing: int = 1
@@ -186,7 +186,7 @@ class GAN:
 
     def noise(self, key: Key, n: int) -> Array:
         """Samples of z, [n, latent_dim + codes]."""
-        prior, coded = self.prior or Normal((self.latent_dim,)), [term for term in self.terms if term.extra_latents]
+        prior, coded = self.prior or StandardNormal((self.latent_dim,)), [term for term in self.terms if term.extra_latents]
         if not coded:
             return sharded(prior.sample(key, n))
         noise_key, code_key = jax.random.split(key)

@@ -1,17 +1,16 @@
 """The adversary activated VAE (Hu et al. 2018, "On Unifying Deep Generative Models", equation 17 and section 5.2).
 
 A VAE's bound, written as a game, is an expectation over real and generated examples, p_0(x) = (p_data + p_model) / 2,
-in which a perfect discriminator, q(y=1|x) = 1 for real ones, lets no generated one count (lemma 2). Here it learns, as
-a GAN's does, and each example has as its weight what the reversed discriminator q^r(y=0|x) = q(y=1|x) = D(x) gives it:
+in which a perfect discriminator, q(y=1|x) = 1 for real ones, gives generated ones the weight zero (lemma 2). Here the
+discriminator is learned, as a GAN's, and the weight of an example is what the reversed discriminator gives it,
+q^r(y=0|x) = q(y=1|x) = D(x):
 
     discriminator:   -E_data log D(x) - E_model log(1 - D(x))
     elbo:            -E_data [D(x) L(x)] - E_model [D(x) L(x)],    L(x) = E_q log p(x|z) - KL(q(z|x) || p(z))
 
-which is twice equation 17, so that the perfect discriminator leaves the VAE's own loss. Of equation 17 the terms of
-y = 1 and the divergence of q^r(y|x) from p(y) are constants here, since the discriminator is not moved by this play.
-Generated examples that pass for real are learned from, and real ones count the more the easier they are to tell: hard
-to generate. Weights have no gradient, nor have the generated examples, which are draws from p_0: as many x ~ p(x|z),
-z ~ p(z), as there are rows.
+This is twice equation 17, so that the perfect discriminator leaves the VAE's own loss. The terms of y = 1 and the
+divergence of q^r(y|x) from p(y) in equation 17 are constants here, since this play does not move the discriminator.
+Weights and generated examples, as many as real ones, have no gradient.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variabl
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
 from jaxgen.models.scaling import from_data
-from jaxgen.models.vaes.objectives import Terms
+from jaxgen.models.vaes.objectives import ELBO, BoundTerms
 from jaxgen.models.vaes.vae import VAE
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import Headed, ScalarHead
@@ -41,9 +40,18 @@ class AAVAE(VAE):
 
     Attributes:
         discriminator: any network from data (and context, concatenated) to features; the model adds the scalar output.
+
+    Raises:
+        ValueError: an objective that is not an `ELBO`.
     """
 
+    _: dataclasses.KW_ONLY
     discriminator: nn.Module = MLP((512, 512))
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.objective, ELBO):
+            raise ValueError(f"`objective` must be an ELBO in AAVAE, whose examples have weights, got {self.objective}")
 
     @property
     def _discriminator(self) -> nn.Module:
@@ -51,7 +59,7 @@ class AAVAE(VAE):
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """Raises:
-        ValueError: what a VAE refuses; a discriminator with batch statistics.
+        ValueError: as `VAE.init`; a discriminator with batch statistics.
         """
         vae_key, discriminator_key = jax.random.split(key)
         discriminator = self._discriminator.init(discriminator_key, self._judged(batch))
@@ -70,18 +78,18 @@ class AAVAE(VAE):
         return LossOutput(non_saturating_discriminator(*logits), {"real": real, "fake": fake})
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The weighted objective, in nats; the metrics are the plain bound of real rows, its parts, and the weights."""
+        """The weighted objective in nats; metrics are the plain bound of real examples, its parts, and the weights."""
         pair_key, real_key, fake_key = jax.random.split(key, 3)
         real, fake = self._pair(variables, batch, pair_key)
-        terms, state = self.terms(variables, real, real_key, training=True)
+        terms, statistics = self.terms(variables, real, real_key, training=True)
         generated, _ = self.terms(variables, fake, fake_key, training=True)
-        on_real, on_fake = (lax.stop_gradient(jax.nn.sigmoid(self._judge(variables, rows))) for rows in (real, fake))
+        on_real, on_fake = (lax.stop_gradient(jax.nn.sigmoid(self._judge(variables, x))) for x in (real, fake))
         value = self.objective(weighted(terms, on_real), clock) + self.objective(weighted(generated, on_fake), clock)
         weights = {"real": on_real.mean(), "fake": on_fake.mean()}
-        return LossOutput(value, {**self._figures(terms), **weights}, state)
+        return LossOutput(value, {**self._metrics(terms), **weights}, statistics)
 
     def _pair(self, variables: Variables, batch: Batch, key: Key) -> tuple[Batch, Batch]:
-        """Real and generated rows in data units; all that see them see the same pixels."""
+        """Real and generated examples in data units, binarized once for all players."""
         x_key, sample_key = jax.random.split(key)
         x = self.observed(batch["x"], x_key)
         fake = lax.stop_gradient(self.sample(variables, sample_key, x.shape[0], batch.get("context")))
@@ -91,13 +99,12 @@ class AAVAE(VAE):
         return concatenate_context(from_data(batch["x"], self.event_shape, self.levels), batch.get("context"))
 
     def _judge(self, variables: Variables, batch: Batch, key: Key | None = None) -> Array:
-        """Logits [B] of the real side."""
+        """Logits [B] of being real."""
         return forward(self._discriminator, variables["discriminator"], self._judged(batch), key=key)[0]
 
 
-def weighted(terms: Terms, weights: Array) -> Terms:
-    """Terms whose bound is that of each row times its weight, [B]."""
+def weighted(terms: BoundTerms, weights: Array) -> BoundTerms:
+    """BoundTerms whose bound is that of each example times its weight, [B]."""
     parts = None if terms.kl_per_dimension is None else weights[:, None] * terms.kl_per_dimension
-    return terms._replace(
-        log_likelihood=weights * terms.log_likelihood, kl=weights * terms.kl, kl_per_dimension=parts
-    )
+    names = ("log_likelihood", "log_prior", "log_posterior")
+    return terms._replace(kl_per_dimension=parts, **{name: weights * getattr(terms, name) for name in names})

@@ -1,21 +1,20 @@
 """Adversarial variational Bayes (Mescheder et al. 2017, "Adversarial Variational Bayes", algorithms 1 and 2).
 
-A variational autoencoder whose posterior q(z|x) can be drawn from and not rated: noise is an input of its encoder. An
-adversary with logit T(x, z) tells its draws from the prior's, and where it is optimal, T = log q(z|x) - log p(z), it
-stands for what the bound lacks:
+A VAE with an implicit posterior q(z|x), which has samples but no density: the encoder has noise as an input. An
+adversary with logit T(x, z) discriminates its samples from the prior's; the optimal one, T = log q(z|x) - log p(z),
+replaces the intractable part of the bound:
 
     adversary:     E_q softplus(-T(x, z)) + E_p softplus(T(x, z))   adversary
     autoencoder:   E_q [T(x, z) - log p(x|z)]                       encoder, noise basis and decoder
 
-There T's own parameters have no part in the second, and need none: E_q of the optimal T's gradient in the posterior's
-parameters is zero (proposition 2). With adaptive contrast (section 4.1) the prior in the game is replaced by the normal
-r(z|x) of q's own moments, closer to q and so easier for the adversary:
+The gradient of the second through T's own parameters is not needed: for the optimal T its expectation under q is zero
+(proposition 2). With adaptive contrast (section 4.1) the prior in the game is replaced by r(z|x), the normal with q's
+moments, which is closer to q and so easier for the adversary:
 
     adversary:     E_q softplus(-T(x, z~)) + E softplus(T(x, eps)),   z~ = (z - mu(x)) / sigma(x),  eps ~ N(0, I)
     autoencoder:   E_q [T(x, z~) + log r(z|x) - log p(z) - log p(x|z)]
 
-mu and sigma without a gradient: the sum T + log r - log p does not depend on them where T is optimal. The posterior is
-the paper's own, z = z_0(x) + sum_k a_k(x) v_k(eps_k), whose moments are those of the v_k.
+without gradients through mu and sigma: T + log r - log p does not depend on them for the optimal T.
 """
 
 from __future__ import annotations
@@ -25,63 +24,51 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax import lax
 
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.losses.adversarial import non_saturating_discriminator
 from jaxgen.models.players import forward, without_statistics
-from jaxgen.models.vaes.objectives import Terms
-from jaxgen.models.vaes.vae import VAE, Posterior
+from jaxgen.models.vaes.objectives import BoundTerms
+from jaxgen.models.vaes.posteriors import ImplicitOutputs, ImplicitPosterior
+from jaxgen.models.vaes.priors import StandardPrior
+from jaxgen.models.vaes.vae import VAE
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import Headed, ScalarHead
-from jaxgen.nets.implicit import MixingHead, NoiseBasis, mix, mixed_moments
 from jaxgen.nets.joint import Joint
 from jaxgen.nets.mlp import MLP
-
-MOMENT_DRAWS = 256
-"""Draws of the noise, always the same, that the posterior's moments are taken over."""
-FLOOR = 1e-4
-"""Of the posterior's variance, as r and its normalised draws have it."""
-
 
 @dataclasses.dataclass(frozen=True)
 class AVB(VAE):
     """Players `encoder`, `basis`, `decoder` and `adversary`; plays `autoencoder` and `adversary`.
 
-    What a VAE offers of its Gaussian posterior (`log_prob`, `posterior_moments`, `terms`, `anomaly_score`) is here of
-    r(z|x), the normal of the posterior's moments: bounds by it are bounds, whatever the adversary is worth. Draws, of
-    `encode` and `reconstruct` with a key, are the posterior's own. The prior is standard normal.
+    `log_prob`, `posterior_moments`, `terms` and `anomaly_score` use r(z|x) as the posterior: their bounds hold for any
+    adversary. `encode` and `reconstruct` with a key sample the implicit posterior.
 
     Attributes:
         adversary: any network from pairs of data (and context, concatenated) and latents to features: `Joint`; the
             model adds the scalar output.
-        adaptive_contrast: play against r(z|x) in place of the prior.
-        basis: the number of functions v_k.
-        noise: dimension of the noise of each.
-        basis_widths: of their hidden layers.
+        adaptive_contrast: play against r(z|x) instead of the prior.
+        posterior: the implicit posterior.
+
+    Raises:
+        ValueError: another posterior or prior; an objective of several samples.
     """
 
+    _: dataclasses.KW_ONLY
     adversary: nn.Module = Joint(MLP((512, 512)))
     adaptive_contrast: bool = True
-    basis: int = 32
-    noise: int = 64
-    basis_widths: tuple[int, ...] = (128, 128, 128)
+    posterior: ImplicitPosterior = ImplicitPosterior()
 
     def __post_init__(self):
         super().__post_init__()
-        if self.posterior is not None or self.prior is not None:
-            raise ValueError("AVB has an implicit posterior and a standard normal prior: give it neither another way")
-
-    @property
-    def _encoder(self) -> nn.Module:
-        return Headed(self.encoder, MixingHead(self.latents, self.basis))
-
-    @property
-    def _basis(self) -> nn.Module:
-        return NoiseBasis(self.latents, self.basis_widths)
+        if not isinstance(self.posterior, ImplicitPosterior) or self.prior != StandardPrior():
+            raise ValueError("`posterior` must be an ImplicitPosterior and `prior` StandardPrior() in AVB")
+        if self.objective.draws != 1:
+            raise ValueError(f"`objective` must have draws=1 in AVB, got {self.objective}")
 
     @property
     def _adversary(self) -> nn.Module:
@@ -91,20 +78,11 @@ class AVB(VAE):
         """Raises:
         ValueError: data of another shape or type; an adversary with batch statistics.
         """
-        vae_key, x_key, z_key, noise_key, basis_key, adversary_key = jax.random.split(key, 6)
+        vae_key, x_key, z_key, adversary_key = jax.random.split(key, 4)
         seen = concatenate_context(self._observe(batch["x"], x_key)[0], batch.get("context"))
-        z = jax.random.normal(z_key, (seen.shape[0], self.latents))
+        z = jax.random.normal(z_key, (seen.shape[0], self.latent_dim))
         adversary = self._adversary.init(adversary_key, (seen, z))
-        return {
-            **super().init(vae_key, batch),
-            "basis": self._basis.init(basis_key, self._noise(noise_key, seen.shape[0])),
-            "adversary": without_statistics("adversary", adversary),
-        }
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        """Whose parameters the bound moves."""
-        return ("encoder", "basis", "decoder")
+        return {**super().init(vae_key, batch), "adversary": without_statistics("adversary", adversary)}
 
     def plays(self) -> Mapping[str, Play]:
         return {
@@ -113,76 +91,59 @@ class AVB(VAE):
         }
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The objective, in nats, its divergence by the adversary; the metrics are that bound and its parts."""
-        terms, state = self.adversarial_terms(variables, batch, key, training=True)
-        return LossOutput(self.objective(terms, clock), self._figures(terms), state)
+        """The objective in nats, with the divergence by the adversary; the metrics are this bound and its parts."""
+        terms, statistics = self.adversarial_terms(variables, batch, key, training=True)
+        return LossOutput(self.objective(terms, clock), self._metrics(terms), statistics)
 
     def adversary_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the means of the logits."""
         x_key, z_key, contrast_key, encoder_key, *keys = jax.random.split(key, 6)
         (seen, _), context = self._observe(batch["x"], x_key), batch.get("context")
         q, _ = self._infer(variables, seen, context, encoder_key)
-        z = lax.stop_gradient(self._contrast(q, self._imply(variables, q, z_key))[0])
+        z = lax.stop_gradient(self._contrast(q, self.posterior.sample(variables, q, z_key))[0])
         on_posterior = self._judge(variables, seen, z, context, keys[0])
         on_contrast = self._judge(variables, seen, jax.random.normal(contrast_key, z.shape), context, keys[1])
-        figures = {"posterior": on_posterior.mean(), "contrast": on_contrast.mean()}
-        return LossOutput(non_saturating_discriminator(on_posterior, on_contrast), figures)
+        metrics = {"posterior": on_posterior.mean(), "contrast": on_contrast.mean()}
+        return LossOutput(non_saturating_discriminator(on_posterior, on_contrast), metrics)
 
     def adversarial_terms(
         self, variables: Variables, batch: Batch, key: Key, training: bool = False
-    ) -> tuple[Terms, Mapping[str, Mapping[str, Any]]]:
-        """`terms` of the posterior itself, their divergence by the adversary: right where that is optimal."""
+    ) -> tuple[BoundTerms, Mapping[str, Mapping[str, Any]]]:
+        """`terms` of the implicit posterior, its log-density by the adversary: correct for the optimal adversary."""
         x_key, z_key, *keys = jax.random.split(key, 5)
         encoder_key, decoder_key, adversary_key = keys if training else (None, None, None)
         (seen, target), context = self._observe(batch["x"], x_key), batch.get("context")
-        q, encoder_state = self._infer(variables, seen, context, encoder_key)
-        z = self._imply(variables, q, z_key)
-        judged, remainder = self._contrast(q, z)
-        kl = self._judge(variables, seen, judged, context, adversary_key) + remainder
-        params, decoder_state = forward(
-            self._decoder, variables["decoder"], self._decoder_inputs(z, context, target), key=decoder_key
-        )
-        terms = Terms(self.likelihood.log_prob(params, target), kl, None, z, q.mean, q.log_variance)
-        return terms, {"encoder": encoder_state, "decoder": decoder_state}
+        q, encoder_statistics = self._infer(variables, seen, context, encoder_key)
+        z = self.posterior.sample(variables, q, z_key)
+        judged, log_contrast = self._contrast(q, z)
+        log_posterior = self._judge(variables, seen, judged, context, adversary_key) + log_contrast
+        log_likelihood, log_prior, decoder_statistics = self.log_joint(variables, z, target, context, decoder_key)
+        sampled = (a[None] for a in (log_likelihood, log_prior, log_posterior))
+        terms = BoundTerms(*sampled, None, z[None], q)
+        return terms, {"encoder": encoder_statistics, "decoder": decoder_statistics}
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """In nats: a VAE's figures of r(z|x); and `adversarial_elbo`, the paper's own, and its parts, which are of the
-        posterior but bound nothing while the adversary is not optimal.
+        """In nats: a VAE's metrics for r(z|x); and `adversarial_elbo`, the paper's, with its parts, which are for the
+        implicit posterior but are not bounds unless the adversary is optimal.
         """
         terms = self.adversarial_terms(variables, batch, key)[0]
-        adversarial = {f"adversarial_{name}": value for name, value in self._figures(terms).items()}
+        adversarial = {f"adversarial_{name}": value for name, value in self._metrics(terms).items()}
         return {**super().evaluate(variables, batch, key), **adversarial}
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The posterior's mean, [B, latents], or with a key a draw from it."""
+        """A sample of the implicit posterior, [B, latent_dim]; without a key, its mean."""
         if key is None:
             return super().encode(variables, x, None, context)
         x_key, z_key = jax.random.split(key)
-        return self._imply(variables, self._infer(variables, self._observe(x, x_key)[0], context)[0], z_key)
+        q = self._infer(variables, self._observe(x, x_key)[0], context)[0]
+        return self.posterior.sample(variables, q, z_key)
 
-    def _noise(self, key: Key, n: int) -> Array:
-        return jax.random.normal(key, (n, self.basis, self.noise))
-
-    def _infer(
-        self, variables: Variables, seen: Array, context: Array | None, key: Key | None = None
-    ) -> tuple[Posterior, Mapping[str, Any]]:
-        """The posterior's moments, and as its features the location and scales that `mix` wants."""
-        mixture, state = forward(self._encoder, variables["encoder"], concatenate_context(seen, context), key=key)
-        values = self._basis.apply(variables["basis"], self._noise(jax.random.key(0), MOMENT_DRAWS))
-        mean, variance = mixed_moments(*mixture, values)
-        return Posterior(mean, jnp.log(variance + FLOOR), mixture), state
-
-    def _imply(self, variables: Variables, q: Posterior, key: Key) -> Array:
-        """z ~ q(z|x), [B, L]."""
-        return mix(*q.features, self._basis.apply(variables["basis"], self._noise(key, q.mean.shape[0])))
-
-    def _contrast(self, q: Posterior, z: Array) -> tuple[Array, Array | float]:
-        """What the adversary is shown of z, and what its logit lacks of log q(z|x) - log p(z), [B]."""
+    def _contrast(self, q: ImplicitOutputs, z: Array) -> tuple[Array, Array]:
+        """What the adversary sees of z, and the log-density of the distribution that it contrasts with, [B]."""
         if not self.adaptive_contrast:
-            return z, 0.0
-        mean, log_variance = lax.stop_gradient((q.mean, q.log_variance))
-        normalised = (z - mean) * jnp.exp(-log_variance / 2)
-        return normalised, self._normal.log_prob(normalised) - log_variance.sum(-1) / 2 - self._normal.log_prob(z)
+            return z, DiagonalNormal.standard(self.latent_dim).log_prob(z)
+        normal = lax.stop_gradient(q.normal)
+        return normal.normalize(z), normal.log_prob(z)
 
     def _judge(
         self, variables: Variables, seen: Array, z: Array, context: Array | None, key: Key | None = None

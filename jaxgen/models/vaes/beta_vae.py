@@ -1,7 +1,7 @@
-"""The beta-VAE: a variational autoencoder whose divergence is held down, so that latents separate what varies.
+"""Objectives of the beta-VAE, whose small divergence separates the factors of variation into latents.
 
-As Higgins et al. 2017, "beta-VAE", weight it, `ELBO(kl_weight=beta)` is the objective. Burgess et al. 2018,
-"Understanding disentangling in beta-VAE", hold it at a capacity that grows, here `Capacity`.
+`ELBO(kl_weight=beta)` weights the divergence (Higgins et al. 2017, "beta-VAE"); `Capacity` holds it at a growing number
+of nats (Burgess et al. 2018, "Understanding disentangling in beta-VAE").
 """
 
 from __future__ import annotations
@@ -9,30 +9,29 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from jaxgen.arguments import counts
 from jaxgen.contracts import Array, Clock
 from jaxgen.losses.divergences import capacity
 from jaxgen.losses.elbo import warm_up
-from jaxgen.models.vaes.objectives import Terms
+from jaxgen.models.vaes.objectives import BoundTerms, Objective
 
 
 @dataclasses.dataclass(frozen=True)
-class Capacity:
+class Capacity(Objective):
     """-E log p(x|z) + weight |KL - C|, C growing linearly from 0 to `nats` over the first `steps` steps.
 
-    Burgess et al. 2018, section 4; the defaults are theirs. The bound is best before the capacity is as large as it will
-    be; what is asked for is the best reconstruction at the capacity, which is what checkpoints are chosen by.
+    Burgess et al. 2018, section 4; the defaults are theirs. Checkpoints are chosen by the reconstruction: the bound is
+    best before the capacity has reached its final value.
     """
 
     nats: float = 25.0
     weight: float = 1000.0
     steps: int = 100_000
     monitor: ClassVar = ("reconstruction", "max")
-    accumulates: ClassVar = False
 
     def __post_init__(self):
-        if self.steps < 1:
-            raise ValueError(f"Capacity grows over at least one step, not over {self.steps}")
+        counts(steps=self.steps)
 
-    def __call__(self, terms: Terms, clock: Clock) -> Array:
+    def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         target = warm_up(clock.phase_step, self.steps, self.nats)
         return capacity(terms.kl, target, self.weight) - terms.log_likelihood.mean()

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from jaxgen.bijectors import Affine, AffineTransformer, Chain, Coupling, LearnedPrior, Logit
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow, real_nvp_vector
 from tests.bijectors.tools import random_variables
 
@@ -64,7 +64,7 @@ def test_one_row_of_context_serves_all_samples_and_matters():
 
 
 def test_temperature_scales_the_latents():
-    flow = Flow(Affine(1.0, 0.5), Normal((2,)))
+    flow = Flow(Affine(1.0, 0.5), StandardNormal((2,)))
     x = flow.sample({"flow": {}}, KEY, 5)
     np.testing.assert_allclose(x, (flow.base.sample(KEY, 5) - 1) / 0.5, rtol=1e-5)
     np.testing.assert_allclose(flow.sample({"flow": {}}, KEY, 5, temperature=0.0), -2.0)
@@ -73,7 +73,7 @@ def test_temperature_scales_the_latents():
 @pytest.fixture
 def images():
     """Latents are `(x + u) / 256 - 1/2`, so bits are known in closed form."""
-    return Flow(Affine(-0.5), Normal((4, 4, 1)), UniformDequantization(256))
+    return Flow(Affine(-0.5), StandardNormal((4, 4, 1)), UniformDequantization(256))
 
 
 def test_bits_per_dim_count_the_grey_levels(images):
@@ -101,7 +101,7 @@ def test_figures_agree_with_each_other(images):
 
 
 def test_probabilities_of_integers_sum_to_at_most_one_and_to_one_on_average():
-    flow = Flow(Chain((Logit(), Affine(0.7, 0.8))), Normal((1,)), UniformDequantization(3))
+    flow = Flow(Chain((Logit(), Affine(0.7, 0.8))), StandardNormal((1,)), UniformDequantization(3))
     x = jnp.repeat(jnp.arange(3), 20_000)[:, None]
     total = jnp.exp(flow.log_prob({"flow": {}}, x, KEY)).reshape(3, -1).mean(1).sum()
     np.testing.assert_allclose(total, 1.0, atol=0.02)
@@ -125,7 +125,7 @@ def test_continuous_data_are_judged_in_nats():
 
 
 def test_the_play_learns():
-    flow = Flow(LearnedPrior(), Normal((2,)))
+    flow = Flow(LearnedPrior(), StandardNormal((2,)))
     x = jnp.asarray([2.0, -1.0]) + 0.5 * jax.random.normal(KEY, (256, 2))
     variables, (name, play) = flow.init(KEY, {"x": x}), next(iter(flow.plays().items()))
     assert name == "flow" and play.players == ("flow",)
@@ -156,7 +156,7 @@ class Training(nn.Module):
 
 
 def test_the_loss_trains_statistics_and_drops_and_the_rest_does_neither():
-    flow = Flow(Coupling(AffineTransformer(), Training()), Normal((2,)))
+    flow = Flow(Coupling(AffineTransformer(), Training()), StandardNormal((2,)))
     x = jnp.asarray(np.random.default_rng(0).normal(2.0, size=(8, 2)), jnp.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     keys = jax.random.split(KEY)

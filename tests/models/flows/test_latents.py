@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit, logit
 
 from jaxgen.bijectors import Affine, Chain, InvertibleLinear, Logit
-from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow, latents
 from jaxgen.training import TrainedModel
 from tests.bijectors.tools import random_variables
@@ -16,7 +16,7 @@ SHIFT, SCALE = np.array([0.5, -1.0]), np.array([2.0, 0.7])
 
 
 def bound(bijector, event_shape=(2,), dequantization=None, variables=None):
-    return TrainedModel(Flow(bijector, Normal(event_shape), dequantization), {"flow": variables or {}})
+    return TrainedModel(Flow(bijector, StandardNormal(event_shape), dequantization), {"flow": variables or {}})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgen.distributions import Logistic, Normal
+from jaxgen.distributions import Logistic, StandardNormal
 from jaxgen.models.flows import Flow, nice
 from jaxgen.models.flows.nice import sigmas
 from tests.bijectors.tools import random_variables
@@ -18,7 +18,7 @@ def test_the_papers_architecture_has_its_number_of_parameters():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["flow"]["params"])) == 19_158_352
 
 
-@pytest.mark.parametrize(("base", "density"), [(Logistic, stats.logistic), (Normal, stats.norm)])
+@pytest.mark.parametrize(("base", "density"), [(Logistic, stats.logistic), (StandardNormal, stats.norm)])
 def test_a_scale_layer_is_a_prior_with_learned_scales(base, density):
     flow = nice((6,), None, couplings=2, widths=(5,), base=base)
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)

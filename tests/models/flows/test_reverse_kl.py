@@ -8,7 +8,7 @@ import pytest
 
 from jaxgen.bijectors import LearnedPrior
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions import Normal
+from jaxgen.distributions import StandardNormal
 from jaxgen.models.flows import Flow, ReverseKL, real_nvp_vector
 from jaxgen.models.flows.reverse_kl import effective_share
 from tests.bijectors.tools import random_variables
@@ -26,13 +26,13 @@ class Gaussian:
 
     def log_density(self, x):
         z = (x - jnp.asarray([1.0, -1.0])) / jnp.asarray([1.0, 2.0])
-        return 3.0 + Normal((2,)).log_prob(z) - math.log(2.0)
+        return 3.0 + StandardNormal((2,)).log_prob(z) - math.log(2.0)
 
 
 @pytest.fixture
 def solved():
     """A flow that is the target: z = (x - mu) / sigma, `LearnedPrior` holding log-scale and shift."""
-    model = ReverseKL(Flow(LearnedPrior(per_position=True), Normal((2,))), Gaussian())
+    model = ReverseKL(Flow(LearnedPrior(per_position=True), StandardNormal((2,))), Gaussian())
     # log-scale = 2 tanh(a / 2)
     a = 2 * np.arctanh(-np.log([1.0, 2.0]) / 2)
     return model, {"flow": {"params": {"prior": jnp.asarray(np.stack([a, [-1.0, 1.0]], -1), jnp.float32)}}}
@@ -69,7 +69,7 @@ def test_the_path_derivative_vanishes_draw_by_draw_at_the_solution_and_the_full_
 
 def test_both_gradients_have_the_expectation_of_finite_differences():
     """Of a Gaussian q(x) = N(m, s^2) the free energy is known: log Z - KL in closed form."""
-    flow = Flow(LearnedPrior(per_position=True), Normal((2,)))
+    flow = Flow(LearnedPrior(per_position=True), StandardNormal((2,)))
     raw = np.asarray([[0.3, -0.5], [-0.2, 0.4]])
 
     def free_energy(raw):

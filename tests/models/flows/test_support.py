@@ -9,7 +9,7 @@ from jaxgen.bijectors import (
     AdditiveTransformer, Affine, Chain, Coupling, Invert, Logit, Probit, Repeat, Scale, Sigmoid, Softplus,
     SplineTransformer, Tanh,
 )
-from jaxgen.distributions import Logistic, Normal, Uniform
+from jaxgen.distributions import Logistic, StandardNormal, Uniform
 from jaxgen.models.flows import Flow
 from jaxgen.nets.mlp import MLP
 from tests.bijectors.tools import quick, random_variables
@@ -24,15 +24,15 @@ def repeated(gradient):
 
 # flow, support
 FLOWS = {
-    "probit": (Flow(Probit(), Normal((1,))), 0, 1),
+    "probit": (Flow(Probit(), StandardNormal((1,))), 0, 1),
     "logit": (Flow(Logit(), Logistic((1,))), 0, 1),
-    "logit with margin": (Flow(Logit(0.1), Normal((1,))), -0.125, 1.125),
-    "inverse of sigmoid": (Flow(Invert(Sigmoid()), Normal((1,))), 0, 1),
-    "inverse of tanh": (Flow(Invert(Tanh()), Normal((1,))), -1, 1),
+    "logit with margin": (Flow(Logit(0.1), StandardNormal((1,))), -0.125, 1.125),
+    "inverse of sigmoid": (Flow(Invert(Sigmoid()), StandardNormal((1,))), 0, 1),
+    "inverse of tanh": (Flow(Invert(Tanh()), StandardNormal((1,))), -1, 1),
     "inverse of softplus": (Flow(Invert(Softplus()), Logistic((1,))), 0, INF),
-    "chain": (Flow(Chain((Affine(-1.0, 0.5), Probit(), Affine(0.3, 2.0))), Normal((1,))), 2, 4),
-    "repeat": (Flow(repeated("store"), Normal((1,))), 0, 1),
-    "reversing repeat": (Flow(repeated("reverse"), Normal((1,))), 0, 1),
+    "chain": (Flow(Chain((Affine(-1.0, 0.5), Probit(), Affine(0.3, 2.0))), StandardNormal((1,))), 2, 4),
+    "repeat": (Flow(repeated("store"), StandardNormal((1,))), 0, 1),
+    "reversing repeat": (Flow(repeated("reverse"), StandardNormal((1,))), 0, 1),
     "uniform base": (Flow(Affine(1.0, 2.0), Uniform((1,))), -1, 0),
     "tanh to a uniform base": (Flow(Tanh(), Uniform((1,))), -INF, INF),
     "sigmoid to a uniform base": (Flow(Chain((Sigmoid(), Affine(-1.0, 2.0))), Uniform((1,))), -INF, INF),
@@ -93,7 +93,7 @@ def test_far_out_where_tanh_rounds_to_one_its_flow_to_a_uniform_base_keeps_its_d
 
 @pytest.mark.parametrize("transformer", [AdditiveTransformer(), SplineTransformer(4)])
 def test_one_coordinate_outside_is_enough_with_a_coupling_behind(transformer):
-    flow = Flow(Chain((Probit(), Coupling(transformer, MLP((5,))))), Normal((2,)))
+    flow = Flow(Chain((Probit(), Coupling(transformer, MLP((5,))))), StandardNormal((2,)))
     variables = {"flow": random_variables(flow.bijector, 0, jnp.zeros((1, 2)))}
     x = jnp.asarray([[0.2, 0.7], [1.5, 0.7], [0.2, -0.5], [3.0, -2.0]])
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxgen.bijectors import AffineTransformer, Chain, Coupling, LearnedPrior, Logit, Scale
 from jaxgen.contracts import Clock
-from jaxgen.distributions import Normal, UniformDequantization
+from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow, VariationalDequantization
 from jaxgen.nets import MLP
 from tests.bijectors.tools import random_variables
@@ -19,7 +19,7 @@ KEY = jax.random.key(0)
 def integers():
     """A flow over pairs of five levels whose noise depends on the pair, all of its variables random."""
     noise = Chain((Coupling(AffineTransformer(), MLP((6,))), Coupling(AffineTransformer(), MLP((6,)), flip=True)))
-    flow = Flow(Chain((Logit(0.05), LearnedPrior(per_position=True))), Normal((2,)), VariationalDequantization(noise, 5))
+    flow = Flow(Chain((Logit(0.05), LearnedPrior(per_position=True))), StandardNormal((2,)), VariationalDequantization(noise, 5))
     shapes = jnp.zeros((3, 2)), jnp.zeros((3, 2))
     variables = {"flow": random_variables(flow.bijector, 0, shapes[0])}
     variables = {**variables, "dequantizer": random_variables(noise, 1, *shapes, scale=0.8)}
@@ -65,7 +65,7 @@ def test_more_samples_tighten_the_bound_towards_the_probability():
     ]
     assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()
     # the tightest of them is all but the probability of an integer, and those sum to what lies within the levels
-    inside = np.asarray(flow.decode(variables, Normal((2,)).sample(KEY, 20_000)))
+    inside = np.asarray(flow.decode(variables, StandardNormal((2,)).sample(KEY, 20_000)))
     share = np.asarray([(inside == row).all(1).mean() for row in np.asarray(x)])
     edge = (np.asarray(x) % 4 == 0).any(1)
     np.testing.assert_allclose(np.exp(bounds[2])[~edge], share[~edge], atol=0.01)

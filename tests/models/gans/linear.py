@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contracts import Clock
-from jaxgen.distributions.standard import Standard
+from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.nets import MLP
 from tests.models.parameters import KEY
 
@@ -16,7 +16,7 @@ NET = MLP(())
 CONTEXT = np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 0, 1]]
 
 
-class Fixed(Standard):
+class Fixed(StandardDistribution):
     """A prior that always draws the same rows, all of them different."""
 
     def _draw(self, key, shape):

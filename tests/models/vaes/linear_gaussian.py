@@ -20,7 +20,7 @@ class LinearGaussian:
     marginal = stats.multivariate_normal(b, w @ w.T + s**2 * np.eye(5))
     variance = 1 / (1 + (w**2).sum(0) / s**2)
     to_mean = variance[:, None] * w.T / s**2
-    model = VAE(MLP(()), MLP(()), (5,), 2, Gaussian(std=s))
+    model = VAE(MLP(()), MLP(()), (5,), latent_dim=2, likelihood=Gaussian(std=s))
 
     def variables(self, scale=1.0):
         """With the posterior's standard deviations times `scale` in the encoder, and its means."""

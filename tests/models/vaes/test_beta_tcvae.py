@@ -10,19 +10,19 @@ from scipy.special import logsumexp
 from jaxgen.bijectors import AffineTransformer, Invert, LearnedPrior, MaskedAutoregressive
 from jaxgen.contracts import Clock
 from jaxgen.distributions.likelihoods import Gaussian
-from jaxgen.models.vaes import ELBO, TotalCorrelation, dense_vae
+from jaxgen.models.vaes import ELBO, ContextPrior, FlowPosterior, FlowPrior, StandardPrior, TotalCorrelation, dense_vae
 from jaxgen.nets.mlp import MLP
 from jaxgen.training.description import build, describe
 from tests.models.parameters import KEY, batch_for, drawn
 
-MODEL = dense_vae((4,), 3, (5,), likelihood=Gaussian())
+MODEL = dense_vae((4,), latent_dim=3, widths=(5,), likelihood=Gaussian())
 
 
 def terms_of(model, batch):
     return jax.jit(model.terms)(drawn(model, batch), batch, KEY)[0]
 
 
-@pytest.mark.parametrize("prior", [None, MLP((4,))], ids=["standard", "of the context"])
+@pytest.mark.parametrize("prior", [StandardPrior(), ContextPrior(MLP((4,)))], ids=["standard", "of the context"])
 @pytest.mark.parametrize("stratified", [False, True])
 def test_with_weights_of_one_it_is_the_bound(stratified, prior):
     model = dataclasses.replace(MODEL, prior=prior)
@@ -37,7 +37,7 @@ def test_with_weights_of_one_it_is_the_bound(stratified, prior):
 def test_weights_are_of_the_parts_at_the_data_sets_size(stratified):
     batch, n = batch_for(MODEL), 50
     terms = terms_of(MODEL, batch)
-    z, mean, log_variance = (np.asarray(a, np.float64) for a in (terms.z, terms.mean, terms.log_variance))
+    z, mean, log_variance = (np.asarray(a, np.float64) for a in (terms.z[0], *terms.q))
     log_density = stats.norm(mean, np.exp(log_variance / 2)).logpdf(z[:, None])
     weights = np.full((6, 6), 1 / (6 * n))
     if stratified:
@@ -50,7 +50,7 @@ def test_weights_are_of_the_parts_at_the_data_sets_size(stratified):
     information, correlation = posterior - q, q - q_j
     rest = np.asarray(terms.kl) - information - correlation
     value = TotalCorrelation(n, 2.0, 3.0, 5.0, stratified)(terms, Clock())
-    expected = (2 * information + 3 * correlation + 5 * rest - np.asarray(terms.log_likelihood)).mean()
+    expected = (2 * information + 3 * correlation + 5 * rest - np.asarray(terms.log_likelihood)[0]).mean()
     assert float(value) == pytest.approx(expected, rel=1e-5)
 
 
@@ -66,10 +66,11 @@ def test_all_gradients_flow_and_the_model_is_written_down():
 
 @pytest.mark.parametrize("part", ["posterior", "prior"])
 def test_flows_are_refused(part):
-    flow = Invert(MaskedAutoregressive(AffineTransformer(), (8,))) if part == "posterior" else LearnedPrior()
+    flow = FlowPosterior(Invert(MaskedAutoregressive(AffineTransformer(), (8,))))
+    flow = flow if part == "posterior" else FlowPrior(LearnedPrior())
     model = dataclasses.replace(MODEL, objective=TotalCorrelation(50), **{part: flow})
     batch = {"x": jnp.zeros((6, 4))}
-    with pytest.raises(ValueError, match="one of the two is a flow, so give posterior=None"):
+    with pytest.raises(ValueError, match="must be diagonal normals"):
         jax.eval_shape(model.loss, jax.eval_shape(model.init, KEY, batch), batch, KEY, Clock())
 
 

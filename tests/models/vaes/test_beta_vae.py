@@ -1,16 +1,18 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxgen.contracts import Clock
-from jaxgen.models.vaes import Capacity, Terms, dense_vae
+from jaxgen.distributions import DiagonalNormal
+from jaxgen.models.vaes import BoundTerms, Capacity, dense_vae
 from jaxgen.training.description import build, describe
 from tests.models.parameters import KEY, batch_for, drawn
 
 # rows on both sides of three nats
-TERMS = Terms(jnp.array([-10.0, -20.0]), jnp.array([1.0, 5.0]), None, *jnp.zeros((3, 2, 4)))
+TERMS = BoundTerms(
+    jnp.array([[-10.0, -20.0]]), jnp.array([[-0.5, -3.0]]), jnp.array([[0.5, 2.0]]), None, jnp.zeros((1, 2, 4)),
+    DiagonalNormal(jnp.zeros((2, 4)), jnp.zeros((2, 4))),
+)  # fmt: skip
 
 
 def test_the_capacity_grows_and_holds_the_divergence_from_both_sides():
@@ -25,7 +27,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_a_model_with_a_capacity_learns_and_is_written_down():
-    model = dataclasses.replace(dense_vae((3, 3, 1), 2, (5,), levels=9), objective=Capacity(2.0, 10.0, 4))
+    model = dense_vae((3, 3, 1), latent_dim=2, widths=(5,), levels=9, objective=Capacity(2.0, 10.0, 4))
     batch = batch_for(model)
     variables = drawn(model, batch)
     out = jax.jit(model.loss)(variables, batch, KEY, Clock(phase_step=3))
@@ -38,5 +40,5 @@ def test_a_model_with_a_capacity_learns_and_is_written_down():
 
 
 def test_a_capacity_that_grows_in_no_time_is_refused():
-    with pytest.raises(ValueError, match="at least one step, not over 0"):
+    with pytest.raises(ValueError, match="steps=0"):
         Capacity(steps=0)

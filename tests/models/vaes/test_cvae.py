@@ -7,14 +7,14 @@ import pytest
 
 from jaxgen.contracts import Clock
 from jaxgen.data import attributes
-from jaxgen.distributions.likelihoods import DiscretizedLogistic, Gaussian
+from jaxgen.distributions import DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, kl_to_standard_normal
 from jaxgen.models.vaes import conditional_vae, conv_vae, dense_vae
 from tests.models.parameters import KEY, batch_for, drawn
 
 PLAIN = {
-    "dense": dense_vae((2,), 2, (5,), likelihood=Gaussian()),
-    "convolutions": conv_vae((8, 8, 1), 2, 3, DiscretizedLogistic(9), 9),
+    "dense": dense_vae((2,), latent_dim=2, widths=(5,), likelihood=Gaussian()),
+    "convolutions": conv_vae((8, 8, 1), latent_dim=2, width=3, likelihood=DiscretizedLogistic(9), levels=9),
 }
 # a class of three and a real number
 CONTEXT = attributes({"label": np.arange(6) % 3, "age": np.linspace(-1, 1, 6)}, {"label": 3, "age": None})
@@ -80,5 +80,5 @@ def test_all_players_learn(name):
 
 def test_a_conditional_prior_wants_its_condition():
     model, _, variables = case("dense", True)
-    with pytest.raises(ValueError, match="the prior is a network of the context, and there is none"):
+    with pytest.raises(ValueError, match="`context` must be given"):
         model.sample(variables, KEY, 3)

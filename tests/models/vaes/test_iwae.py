@@ -12,9 +12,7 @@ from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, MaskedAu
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.losses.elbo import mean_log_weight
-from jaxgen.models.vaes.iwae import IWAE, importance_weighted
-from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.vae import VAE
+from jaxgen.models.vaes import VAE, BurdaInitializer, ContextPrior, FlowPosterior, ImportanceWeighted
 from jaxgen.nets.decoders import ConvDecoder
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.normalization import BatchNorm
@@ -25,8 +23,7 @@ from tests.models.vaes.linear_gaussian import LinearGaussian
 
 def linear(samples, **more):
     """The linear Gaussian model."""
-    given = {"samples": samples, "chunk": samples, **more}
-    return IWAE(MLP(()), MLP(()), (5,), 2, Gaussian(std=LinearGaussian.s), **given)
+    return dataclasses.replace(LinearGaussian.model, objective=ImportanceWeighted(samples, **more))
 
 
 def test_the_bound_is_below_log_p_and_rises_to_it():
@@ -90,7 +87,7 @@ def test_the_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance
     # half a standard deviation off, and too wide
     variables = case.variables_at(case.to_mean @ (x - case.b) + 0.5 * np.sqrt(case.variance), 1.5)
     (plain, decoder), (doubly, same) = (
-        gradients(linear(8, doubly_reparameterized=on), variables, x, draws) for on in (False, True)
+        gradients(linear(8, doubly=on), variables, x, draws) for on in (False, True)
     )
     np.testing.assert_allclose(same, decoder, rtol=1e-3, atol=1e-4)
     difference = plain - doubly
@@ -104,7 +101,7 @@ def test_the_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance
 def test_the_doubly_reparameterized_gradient_of_one_draw_is_that_of_the_elbo():
     case, m, draws = LinearGaussian(), np.array([0.3, -0.4]), 50_000
     x = np.float32(case.marginal.rvs(1, random_state=0))
-    encoder, decoder = gradients(linear(1, doubly_reparameterized=True), case.variables_at(m, 1.5), x, draws)
+    encoder, decoder = gradients(linear(1, doubly=True), case.variables_at(m, 1.5), x, draws)
     by_mean, by_log_variance, by_bias = case.gradient_at(x, m, 1.5)
     # leaves are in the order of their names: log_variance before mean, bias before kernel
     biases = np.concatenate([encoder[:, :2], encoder[:, 12:14], decoder[:, :5]], 1)
@@ -117,7 +114,7 @@ def test_the_doubly_reparameterized_gradient_vanishes_at_the_posterior_draw_by_d
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(1, random_state=0))
     doubly, plain = (
-        next(gradients(linear(4, doubly_reparameterized=on), case.variables(), x, 100)) for on in (True, False)
+        next(gradients(linear(4, doubly=on), case.variables(), x, 100)) for on in (True, False)
     )
     assert np.abs(doubly).max() < 1e-3 and plain.std(0).max() > 0.1
 
@@ -125,19 +122,20 @@ def test_the_doubly_reparameterized_gradient_vanishes_at_the_posterior_draw_by_d
 def test_the_doubly_reparameterized_loss_is_the_bound():
     batch = {"x": np.float32(LinearGaussian.marginal.rvs(6, random_state=0))}
     variables = LinearGaussian().variables(1.5)
-    plain, doubly = (jax.jit(linear(4, doubly_reparameterized=on).loss)(variables, batch, KEY, Clock()) for on in (False, True))
+    plain, doubly = (jax.jit(linear(4, doubly=on).loss)(variables, batch, KEY, Clock()) for on in (False, True))
     assert float(doubly.value) == pytest.approx(float(plain.value), rel=1e-6)
     assert float(doubly.metrics["bound"]) == -float(doubly.value) > float(doubly.metrics["elbo"])
 
 
 def dense(samples, chunk, **more):
-    return IWAE(MLP((16,)), MLP((64,)), (6, 6, 1), 3, levels=9, samples=samples, chunk=chunk, **more)
+    objective = ImportanceWeighted(samples, chunk=chunk, **more)
+    return VAE(MLP((16,)), MLP((64,)), (6, 6, 1), latent_dim=3, levels=9, objective=objective)
 
 
-@pytest.mark.parametrize("doubly_reparameterized", [False, True])
-def test_chunks_change_memory_alone(doubly_reparameterized):
+@pytest.mark.parametrize("doubly", [False, True])
+def test_chunks_change_memory_alone(doubly):
     def gradient(samples, chunk):
-        model = dense(samples, chunk, doubly_reparameterized=doubly_reparameterized)
+        model = dense(samples, chunk, doubly=doubly)
         return jax.jit(jax.value_and_grad(lambda v, batch: model.loss(v, batch, KEY, Clock()).value))
 
     batch = batch_for(dense(1, 1), 16)
@@ -158,7 +156,7 @@ def test_draws_belong_to_their_rows():
     # with enough draws log p, unless a row met another's draws, features, context or prior
     case = LinearGaussian()
     made = MaskedAutoregressive(AffineTransformer(), (8,))
-    flow = linear(4000, chunk=500, posterior=Chain((Invert(made), ActNorm())))
+    flow = dataclasses.replace(linear(4000, chunk=500), posterior=FlowPosterior(Chain((Invert(made), ActNorm()))))
     x = np.float32(case.marginal.rvs(10, random_state=0))
     variables = drawn(flow, {"x": x})
     features = variables["encoder"]["params"]["head"]["features"]
@@ -167,7 +165,10 @@ def test_draws_belong_to_their_rows():
     bound = jax.jit(flow.loss)(variables, {"x": x}, KEY, Clock()).metrics["bound"]
     assert float(bound) == pytest.approx(case.marginal.logpdf(x).mean(), abs=0.05)
 
-    model = IWAE(MLP((5,)), MLP((5,)), (2,), 2, Gaussian(), prior=MLP((4,)), samples=2000, chunk=500)
+    model = VAE(
+        MLP((5,)), MLP((5,)), (2,), latent_dim=2, likelihood=Gaussian(), prior=ContextPrior(MLP((4,))),
+        objective=ImportanceWeighted(2000, chunk=500),
+    )  # fmt: skip
     batch = {**batch_for(model), "context": np.float32(np.random.default_rng(0).normal(size=(6, 3)))}
     variables = drawn(model, batch)
     log_prob = jax.jit(model.log_prob, static_argnames=("samples", "chunk"))
@@ -178,13 +179,13 @@ def test_draws_belong_to_their_rows():
 
 
 def test_a_model_learns_and_says_how_well():
-    model = dense(4, 2, doubly_reparameterized=True)
+    model = dense(4, 2, doubly=True)
     assert isinstance(model, Model) and build(describe(model)) == model
     batch = batch_for(model)
     variables = drawn(model, batch)
     ((name, play),) = model.plays().items()
-    assert name == "bound" and set(play.players) == set(variables)
-    by_draws = dataclasses.replace(model, doubly_reparameterized=False, aggregate=mean_log_weight)
+    assert name == "elbo" and set(play.players) == set(variables)
+    by_draws = dataclasses.replace(model, objective=ImportanceWeighted(4, chunk=2, aggregate=mean_log_weight))
 
     @jax.jit
     def everything(variables):
@@ -205,7 +206,8 @@ class Normalised(nn.Module):
 
 @pytest.mark.parametrize("chunk", [2, 4])
 def test_batch_statistics_move(chunk):
-    model = IWAE(Normalised(), Normalised(), (3,), 2, Gaussian(), samples=4, chunk=chunk)
+    objective = ImportanceWeighted(4, chunk=chunk)
+    model = VAE(Normalised(), Normalised(), (3,), latent_dim=2, likelihood=Gaussian(), objective=objective)
     batch = batch_for(model)
     variables = jax.jit(model.init)(KEY, batch)
     state = jax.jit(model.loss)(variables, batch, KEY, Clock()).statistics
@@ -217,7 +219,8 @@ def test_batch_statistics_move(chunk):
 
 @pytest.mark.parametrize("decoder", [MLP((4,)), ConvDecoder((6, 6), (4,))], ids=["dense", "convolution"])
 def test_the_output_starts_at_the_datas_mean(decoder):
-    model = IWAE(MLP((4,)), decoder, (6, 6, 2), 2, levels=9)
+    plain = VAE(MLP((4,)), decoder, (6, 6, 2), latent_dim=2, levels=9)
+    model = dataclasses.replace(plain, initializer=BurdaInitializer(kernel_init=None))
     x = np.random.default_rng(0).integers(0, 4, (50, 6, 6, 2)).astype(np.uint8)
     x[..., 1] *= 2
     x[:, 0, 0] = 0
@@ -225,15 +228,21 @@ def test_the_output_starts_at_the_datas_mean(decoder):
     bias = variables["decoder"]["params"]["head"]["out"].pop("bias")
     means = x.mean((0, 1, 2) if bias.size == 2 else 0).ravel() / 8
     np.testing.assert_allclose(bias, logit(np.clip(means, 1e-3, 1)), rtol=1e-4)
-    plain = VAE(MLP((4,)), decoder, (6, 6, 2), 2, levels=9)
     others = jax.jit(plain.init)(KEY, {"x": x})
     del others["decoder"]["params"]["head"]["out"]["bias"]
     jax.tree.map(np.testing.assert_array_equal, variables, others)
-    assert importance_weighted(plain) == IWAE(MLP((4,)), decoder, (6, 6, 2), 2, levels=9)
+
+
+def test_the_output_bias_of_other_likelihoods_is_left_alone():
+    plain = VAE(MLP((4,)), MLP((4,)), (3,), latent_dim=2, likelihood=Gaussian())
+    initializer = BurdaInitializer(kernel_init=None, output_bias=False)
+    batch = batch_for(plain)
+    ours, others = (jax.jit(m.init)(KEY, batch) for m in (dataclasses.replace(plain, initializer=initializer), plain))
+    jax.tree.map(np.testing.assert_array_equal, ours, others)
 
 
 def test_kernels_start_as_they_are_asked_to():
-    model = IWAE(MLP((30,)), MLP((60,)), (100,), 20, levels=9, kernel_init=nn.initializers.glorot_uniform)
+    model = VAE(MLP((30,)), MLP((60,)), (100,), latent_dim=20, levels=9, initializer=BurdaInitializer())
     assert build(describe(model)) == model
     x = np.zeros((5, 100), np.uint8)
     variables = jax.jit(model.init)(KEY, {"x": x})
@@ -247,13 +256,11 @@ def test_kernels_start_as_they_are_asked_to():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="samples=0"):
+    with pytest.raises(ValueError, match="draws=0"):
         linear(0)
-    with pytest.raises(ValueError, match="chunk=3 does not divide samples=4"):
+    with pytest.raises(ValueError, match="`chunk` must divide draws=4, got 3"):
         linear(4, chunk=3)
-    with pytest.raises(ValueError, match="IWAE minimises its bound"):
-        linear(4, objective=ELBO(2.0))
-    with pytest.raises(ValueError, match="no other aggregate"):
-        linear(4, aggregate=mean_log_weight, doubly_reparameterized=True)
-    with pytest.raises(ValueError, match="posterior=None"):
-        linear(4, posterior=ActNorm(), doubly_reparameterized=True)
+    with pytest.raises(ValueError, match="`aggregate` must be importance_weighted_bound"):
+        linear(4, aggregate=mean_log_weight, doubly=True)
+    with pytest.raises(ValueError, match="`posterior` must be NormalPosterior"):
+        dataclasses.replace(linear(4, doubly=True), posterior=FlowPosterior(ActNorm()))

@@ -17,8 +17,8 @@ from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, drawn
 
-POINTS = M2(dense_vae((2,), 3, (5,), likelihood=Gaussian()), MLP((5,)), classes=4)
-GREYS = M2(dense_vae((3, 3, 1), 2, (5,), levels=9), MLP((5,)), classes=3)
+POINTS = M2(dense_vae((2,), latent_dim=3, widths=(5,), likelihood=Gaussian()), MLP((5,)), num_classes=4)
+GREYS = M2(dense_vae((3, 3, 1), latent_dim=2, widths=(5,), levels=9), MLP((5,)), num_classes=3)
 
 
 def batch_for(model, labelled=6, unlabelled=5):
@@ -29,7 +29,7 @@ def batch_for(model, labelled=6, unlabelled=5):
             return rng.normal(size=(n, *model.event_shape)).astype(np.float32)
         return rng.integers(0, model.levels, (n, *model.event_shape)).astype(np.uint8)
 
-    label = (np.arange(labelled) % model.classes).astype(np.int32)
+    label = (np.arange(labelled) % model.num_classes).astype(np.int32)
     return {"labelled": {"x": rows(labelled), "label": label}, "unlabelled": {"x": rows(unlabelled)}}
 
 
@@ -72,7 +72,7 @@ def by_hand(model, variables, x, context):
 
 @pytest.mark.parametrize(("share", "alpha"), [(None, 0.1), (0.05, 3.0)])
 def test_the_loss_is_the_papers_by_enumeration(share, alpha):
-    model = dataclasses.replace(POINTS, labelled_share=share, alpha=alpha)
+    model = dataclasses.replace(POINTS, labelled_fraction=share, alpha=alpha)
     batch = batch_for(model)
     # classes that matter, and a classifier that is sure of some
     variables = {
@@ -83,7 +83,7 @@ def test_the_loss_is_the_papers_by_enumeration(share, alpha):
     head = variables["encoder"]["params"]["head"]["log_variance"]
     head["bias"] = head["bias"] * 0 - 60.0
     out = jax.jit(model.loss)(variables, batch, KEY, Clock())
-    eye, k = np.eye(4), model.classes
+    eye, k = np.eye(4), model.num_classes
 
     def bound(x, label):
         log_likelihood, kl = by_hand(model, variables, x, eye[label])
@@ -145,14 +145,14 @@ def test_unlabelled_rows_teach_the_classifier_by_their_bound_alone():
     variables = drawn(model, batch)
     grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads["classifier"]))
-    only = dataclasses.replace(model, labelled_share=1.0)
+    only = dataclasses.replace(model, labelled_fraction=1.0)
     grads = jax.jit(jax.grad(lambda v: only.loss(v, batch, KEY, Clock()).value))(variables)
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(grads["classifier"]))
 
 
 def test_a_row_has_the_same_pixels_under_every_class():
     # a decoder that gives every pixel the logit 2: each that is on is worth 2, on the average of the classes as in each
-    model = M2(dense_vae((400,), 2, (3,), levels=9), MLP((3,)), classes=3)
+    model = M2(dense_vae((400,), latent_dim=2, widths=(3,), levels=9), MLP((3,)), num_classes=3)
     batch = batch_for(model, 3, 1)
     batch["unlabelled"]["x"] = np.full((1, 400), 4, np.uint8)
     variables = jax.tree.map(jnp.zeros_like, drawn(model, batch))
@@ -191,7 +191,8 @@ def test_other_batches_are_refused():
 
 @pytest.mark.slow
 def test_few_labels_and_many_rows_tell_two_clusters_apart():
-    model = M2(dense_vae((2,), 1, (16,), likelihood=Gaussian()), MLP((16,)), classes=2, labelled_share=0.02)
+    vae = dense_vae((2,), latent_dim=1, widths=(16,), likelihood=Gaussian())
+    model = M2(vae, MLP((16,)), num_classes=2, labelled_fraction=0.02)
     play = model.plays()["elbo"]._replace(optimizer=optax.adam(5e-3))
     step = make_train_step({"elbo": play})
 

@@ -10,10 +10,18 @@ import pytest
 from scipy import stats
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions.likelihoods import Bernoulli, Categorical, DiscretizedLogistic
-from jaxgen.models.vaes.objectives import ELBO
-from jaxgen.models.vaes.sequence_vae import QuantizedSequenceVAE, SequenceVAE, recurrent_vae
-from jaxgen.models.vaes.vae import lagging_inference
+from jaxgen.distributions import Bernoulli, Categorical, DiscretizedLogistic
+from jaxgen.losses.vector_quantization import nearest_codes, update_averages
+from jaxgen.models.vaes import (
+    ELBO,
+    Codebook,
+    QuantizedPosterior,
+    SequenceVAE,
+    StandardPrior,
+    UniformCodes,
+    lagging_inference,
+    recurrent_vae,
+)
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.recurrent import CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.training.description import build, describe
@@ -23,16 +31,34 @@ from tests.models.parameters import KEY, batch_for, drawn
 
 CAUSAL = CausalDecoder(6, (1, 2))
 SMALL = {
-    "symbols": recurrent_vae((3,), 1, 6, likelihood=Categorical(3), levels=3),
-    "pairs of symbols": SequenceVAE(RecurrentEncoder(4), CAUSAL, (2, 2), 1, Categorical(2), 2),
-    "pixels": SequenceVAE(MLP((4,)), CAUSAL, (2, 2, 1), 1, Bernoulli(), 2, axes=2),
-    "rows of pixels": SequenceVAE(MLP((4,)), RecurrentDecoder(6, "lstm"), (2, 2, 1), 1, Bernoulli(), 2),
-    "grey pixels": SequenceVAE(MLP((4,)), CAUSAL, (2, 1, 1), 1, DiscretizedLogistic(5), 5, axes=2),
+    "symbols": recurrent_vae((3,), latent_dim=1, width=6, likelihood=Categorical(3), levels=3),
+    "pairs of symbols": SequenceVAE(
+        RecurrentEncoder(4), CAUSAL, (2, 2), latent_dim=1, likelihood=Categorical(2), levels=2
+    ),
+    "pixels": SequenceVAE(MLP((4,)), CAUSAL, (2, 2, 1), latent_dim=1, levels=2, axes=2),
+    "rows of pixels": SequenceVAE(MLP((4,)), RecurrentDecoder(6, "lstm"), (2, 2, 1), latent_dim=1, levels=2),
+    "grey pixels": SequenceVAE(
+        MLP((4,)), CAUSAL, (2, 1, 1), latent_dim=1, likelihood=DiscretizedLogistic(5), levels=5, axes=2
+    ),
 }
-SERIES = recurrent_vae((5, 2), 3, 6, "lstm")
-CODES = QuantizedSequenceVAE(
-    RecurrentEncoder(4), CAUSAL, (3,), 4, Categorical(3), 3, word_dropout=0.3, groups=2, codes=5
-)
+SERIES = recurrent_vae((5, 2), latent_dim=3, width=6, cell="lstm")
+CODEBOOK = Codebook(num_codes=5, code_dim=2)
+CODES = SequenceVAE(
+    RecurrentEncoder(4), CAUSAL, (3,), latent_dim=4, likelihood=Categorical(3), levels=3, word_dropout=0.3,
+    posterior=QuantizedPosterior(CODEBOOK), prior=UniformCodes(CODEBOOK),
+)  # fmt: skip
+
+
+def with_codebook(**fields):
+    codebook = dataclasses.replace(CODEBOOK, **fields)
+    posterior, prior = QuantizedPosterior(codebook), UniformCodes(codebook)
+    return dataclasses.replace(CODES, word_dropout=0.0, posterior=posterior, prior=prior)
+
+
+def vectors(model, variables, x):
+    """The encoder's outputs, [B, L]."""
+    q = model._infer(variables, model._observe(jnp.asarray(x), None)[0], None)[0]
+    return q.z_e.reshape(len(x), -1)
 
 
 def everything(model):
@@ -50,7 +76,7 @@ def variables_of(model, scale=3.0):
 def log_likelihood(model, variables, z, x):
     """log p(x|z) of each row x by one z."""
     target = model._observe(jnp.asarray(x), None)[1]
-    params = model._parameters(variables, jnp.broadcast_to(z, (len(x), model.latents)), None, target)
+    params = model._parameters(variables, jnp.broadcast_to(z, (len(x), model.latent_dim)), None, target)
     return model.likelihood.log_prob(params, target)
 
 
@@ -199,7 +225,7 @@ def test_discrete_latents_have_a_divergence_that_stays():
     assert float(one.mean()) == pytest.approx(float(figures["elbo"]), rel=1e-5)
     codebook = np.asarray(variables["codebook"]["params"]["codes"])
     z = np.asarray(jax.jit(model.encode)(variables, batch["x"])).reshape(20, 2, 2)
-    z_e = model._infer(variables, model._observe(jnp.asarray(batch["x"]), None)[0], None)[0].mean
+    z_e = vectors(model, variables, batch["x"])
     nearest = ((np.asarray(z_e).reshape(20, 2, 1, 2) - codebook) ** 2).sum(-1).argmin(-1)
     np.testing.assert_allclose(z, codebook[nearest], rtol=1e-5)
     draws = np.asarray(model.sample_prior(variables, KEY, 500)).reshape(1000, 2)
@@ -209,9 +235,9 @@ def test_discrete_latents_have_a_divergence_that_stays():
 
 
 def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
-    model, batch = dataclasses.replace(CODES, commitment=0.7, word_dropout=0.0), batch_for(CODES, 20)
+    model, batch = with_codebook(commitment=0.7), batch_for(CODES, 20)
     variables = variables_of(model)
-    z_e = np.asarray(model._infer(variables, model._observe(jnp.asarray(batch["x"]), None)[0], None)[0].mean)
+    z_e = np.asarray(vectors(model, variables, batch["x"]))
     z = np.asarray(jax.jit(model.encode)(variables, batch["x"]))
     grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(variables)
     codebook = np.asarray(variables["codebook"]["params"]["codes"])
@@ -229,27 +255,48 @@ def test_the_codebook_follows_the_encoder_and_the_encoder_the_bound():
     np.testing.assert_allclose(grads["encoder"]["params"]["head"]["bias"], slope.sum(0), rtol=1e-3, atol=1e-4)
 
 
+def test_averaged_codes_move_without_a_loss():
+    model, batch = with_codebook(decay=0.9, restart=0.0), batch_for(CODES, 20)
+    variables = jax.jit(model.init)(KEY, batch)
+    assert "codebook" not in model.players and "codebook" in variables
+    out = jax.jit(model.loss)(variables, batch, KEY, Clock())
+    z_e = vectors(model, variables, batch["x"]).reshape(-1, 2)
+    before = variables["codebook"]["averages"]
+    codes = model.posterior.codebook.codes(variables["codebook"])
+    counts, sums = update_averages(**before, z_e=z_e, codes=nearest_codes(z_e, codes), decay=0.9)
+    after = out.statistics["codebook"]["averages"]
+    np.testing.assert_allclose(after["counts"], counts, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after["sums"], sums, rtol=1e-4, atol=1e-5)
+    distance = float(((z_e - codes[nearest_codes(z_e, codes)]) ** 2).sum() / 20)
+    assert float(out.metrics["commitment"]) == pytest.approx(distance, rel=1e-4)
+    assert float(out.value + out.metrics["elbo"]) == pytest.approx(0.25 * distance, rel=1e-2, abs=1e-5)
+
+
 def test_a_fresh_codebook_stands_for_the_encoders_vectors():
     batch = batch_for(CODES, 50)
     variables = jax.jit(CODES.init)(KEY, batch)
-    z_e = CODES._infer(variables, CODES._observe(jnp.asarray(batch["x"]), None)[0], None)[0].mean
+    z_e = vectors(CODES, variables, batch["x"])
     z = jax.jit(CODES.encode)(variables, batch["x"])
     assert ((z - z_e) ** 2).sum() < 0.5 * ((z_e - z_e.reshape(-1, 2).mean(0).repeat(2)) ** 2).sum()
 
 
 def test_what_does_not_fit_is_refused():
     model = SMALL["pixels"]
-    with pytest.raises(ValueError, match="axes=4: places need from 1 to all of the axes"):
+    with pytest.raises(ValueError, match="`axes` must be from 1 to 3, .*, got 4"):
         dataclasses.replace(model, axes=4)
-    with pytest.raises(ValueError, match="axes=0"):
+    with pytest.raises(ValueError, match="`axes` .* got 0"):
         dataclasses.replace(model, axes=0)
-    with pytest.raises(ValueError, match=r"word_dropout=1.5: a share"):
+    with pytest.raises(ValueError, match=r"`word_dropout` must be from 0 to 1, got 1.5"):
         dataclasses.replace(model, word_dropout=1.5)
-    with pytest.raises(ValueError, match="latents=4 are not divided by groups=3"):
-        dataclasses.replace(CODES, groups=3)
-    with pytest.raises(ValueError, match="discrete latents have neither"):
-        dataclasses.replace(CODES, prior=MLP(()))
-    with pytest.raises(ValueError, match="counts 3 levels, the model 4"):
+    with pytest.raises(ValueError, match="multiple of code_dim=3, got 4"):
+        dataclasses.replace(CODES, posterior=QuantizedPosterior(Codebook(code_dim=3)))
+    with pytest.raises(ValueError, match="UniformCodes"):
+        dataclasses.replace(CODES, prior=StandardPrior())
+    with pytest.raises(ValueError, match="must not be UniformCodes"):
+        dataclasses.replace(SMALL["symbols"], prior=UniformCodes(CODEBOOK))
+    with pytest.raises(ValueError, match="posterior's codebook"):
+        dataclasses.replace(CODES, prior=UniformCodes(dataclasses.replace(CODEBOOK, num_codes=4)))
+    with pytest.raises(ValueError, match="must be those of the likelihood, 3, got 4"):
         dataclasses.replace(SMALL["symbols"], levels=4)
     with pytest.raises(ValueError, match=r"events of shape \(3,\)"):
         SMALL["symbols"].init(KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
@@ -263,7 +310,7 @@ def test_objectives_and_games_of_the_vae_are_at_hand(model):
     one, two = (jax.jit(m.loss)(variables, batch, KEY, Clock()) for m in weighted)
     assert float(two.value - one.value) == pytest.approx(float(one.metrics["kl"]), rel=1e-4)
     assert (model is CODES) == (abs(float(one.value + one.metrics["elbo"])) > 1e-3)
-    plays = lagging_inference(model, 2, optax.sgd(0.1))
+    plays = {name: play._replace(optimizer=optax.sgd(0.1)) for name, play in lagging_inference(model, 2).items()}
     assert sorted(player for play in plays.values() for player in play.players) == sorted(model.players)
     state = jax.jit(lambda: init_state(model, plays, KEY, batch))()
     after = jax.jit(make_train_step(plays))(state, batch)[0]

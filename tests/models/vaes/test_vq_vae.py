@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions.likelihoods import DiscretizedLogistic, Gaussian
+from jaxgen.distributions import DiscretizedLogistic, Gaussian
 from jaxgen.losses.vector_quantization import averaged_codebook, nearest_codes, update_averages
-from jaxgen.models.vaes.vq_vae import VQVAE, residual_vq_vae
+from jaxgen.models.vaes import VQVAE, Codebook, residual_vq_vae
 from jaxgen.nets.convolutional import ConvNet
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.pixel_cnn import PixelCNN
@@ -18,9 +18,14 @@ from jaxgen.training.step import make_train_step
 from tests.models.parameters import KEY, batch_for, drawn
 
 
-def small(**fields):
+def small(decay=None, **fields):
     given = {"levels": 9, "likelihood": DiscretizedLogistic(9), "prior_width": 4, "prior_blocks": 1, **fields}
-    return residual_vq_vae((8, 8, 1), 6, 3, 4, 1, 2, **given)
+    codebook = Codebook(num_codes=6, code_dim=3, decay=decay)
+    return residual_vq_vae((8, 8, 1), codebook=codebook, width=4, blocks=1, hidden=2, **given)
+
+
+def with_codebook(model, **fields):
+    return dataclasses.replace(model, codebook=dataclasses.replace(model.codebook, **fields))
 
 
 SMALL = {
@@ -43,14 +48,15 @@ def vectors(model, variables, batch):
 def variables_of(model, batch):
     """Everything drawn anew, and codes near some of the encoder's outputs."""
     variables = drawn(model, batch)
-    z_e = np.asarray(vectors(model, variables, batch)).reshape(-1, model.dimension)
+    z_e = np.asarray(vectors(model, variables, batch)).reshape(-1, model.codebook.code_dim)
     rng = np.random.default_rng(1)
-    codes = rng.permutation(z_e)[: model.codes] + 0.1 * z_e.std(0) * rng.normal(size=(model.codes, model.dimension))
+    shape = (model.codebook.num_codes, model.codebook.code_dim)
+    codes = rng.permutation(z_e)[: shape[0]] + 0.1 * z_e.std(0) * rng.normal(size=shape)
     codes = np.float32(codes)
-    if model.decay is None:
+    if model.codebook.decay is None:
         variables["codebook"]["params"]["codes"] = codes
     else:
-        counts = np.linspace(0.5, 20, model.codes).astype(np.float32)
+        counts = np.linspace(0.5, 20, model.codebook.num_codes).astype(np.float32)
         variables["codebook"]["averages"] = {"counts": counts, "sums": counts[:, None] * codes}
     return variables
 
@@ -72,7 +78,7 @@ def test_small_models_answer_in_data_units_and_codes(model):
 
     codes, draws, means, again, decoded, prior, figures = everything(variables)
     assert codes.shape == (6, 4, 4) and codes.dtype == prior.dtype == jnp.int32 and len(np.unique(codes)) > 2
-    expected = nearest_codes(vectors(model, variables, batch), model.codebook(variables))
+    expected = nearest_codes(vectors(model, variables, batch), model.codebook.codes(variables["codebook"]))
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_array_equal(again, decoded)
     assert draws.shape == means.shape == (100, 8, 8, 1) and again.shape == batch["x"].shape
@@ -113,7 +119,7 @@ def test_the_bound_is_that_of_codes_and_data():
 
 def test_each_term_moves_whom_it_should():
     # beta on the codebook's term, a mean for a sum, or losses of what the decoder is given would each show here
-    model = dataclasses.replace(SMALL["gradient"], commitment=0.3)
+    model = with_codebook(SMALL["gradient"], commitment=0.3)
     batch = batch_for(model)
     variables = variables_of(model, batch)
     codebook = variables["codebook"]["params"]["codes"]
@@ -148,7 +154,7 @@ def test_each_term_moves_whom_it_should():
 
 
 def test_averaged_codes_follow_the_encoder_without_a_loss():
-    model = dataclasses.replace(SMALL["averages"], restart=0.0)
+    model = with_codebook(SMALL["averages"], restart=0.0)
     batch = batch_for(model)
     variables = variables_of(model, batch)
     plays = model.plays()
@@ -166,7 +172,7 @@ def test_averaged_codes_follow_the_encoder_without_a_loss():
     distance = float(((z_e - averaged_codebook(**averages)[codes]) ** 2).sum((1, 2, 3)).mean())
     assert float(out.value) == pytest.approx(0.25 * distance - reconstruction, rel=1e-4)
     # with a threshold those out of use are among the batch's vectors
-    eager = dataclasses.replace(model, restart=0.5)
+    eager = with_codebook(model, restart=0.5)
     restarted = jax.jit(eager.loss)(variables, batch, KEY, Clock()).statistics["codebook"]["averages"]
     dead = np.asarray(counts < 0.5 * counts.mean())
     assert 0 < dead.sum() < 6
@@ -181,7 +187,7 @@ def test_the_codes_start_among_the_encoders_vectors(name):
     batch = batch_for(model, 60)
     variables = jax.jit(model.init)(KEY, batch)
     z_e = np.asarray(vectors(model, variables, batch)).reshape(-1, 3)
-    codebook = np.asarray(model.codebook(variables))
+    codebook = np.asarray(model.codebook.codes(variables["codebook"]))
     nearest = ((z_e[:, None] - codebook) ** 2).sum(-1)
     assert len(np.unique(nearest.argmin(-1))) == 6
     # better than one code for all by far
@@ -254,12 +260,12 @@ def test_the_builder_fits_the_usual_images(shape, grid):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="counts 16 levels, the model 256"):
+    with pytest.raises(ValueError, match="must be those of the likelihood, 16, got 256"):
         residual_vq_vae((8, 8, 1), likelihood=DiscretizedLogistic(16))
-    with pytest.raises(ValueError, match="prior is of 5 codes, the codebook has 6"):
+    with pytest.raises(ValueError, match="`prior` must have num_codes=6, as the codebook, got 5"):
         dataclasses.replace(SMALL["gradient"], prior=PixelCNN(5))
     flat = VQVAE(MLP((4,)), ConvNet(), (8, 8, 1))
-    with pytest.raises(ValueError, match="have to be a grid"):
+    with pytest.raises(ValueError, match="must return a grid"):
         flat.init(KEY, {"x": jnp.zeros((2, 8, 8, 1), jnp.uint8)})
     with pytest.raises(ValueError, match=r"events of shape \(8, 8, 1\)"):
         SMALL["gradient"].init(KEY, {"x": jnp.zeros((2, 8, 9, 1), jnp.uint8)})

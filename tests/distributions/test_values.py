@@ -21,7 +21,7 @@ LIKELIHOODS = (Categorical(7), DiscretizedLogistic(7), DiscretizedLogisticMixtur
 @pytest.mark.parametrize("value", [-1, 7, 2.5, np.nan])
 def test_a_likelihood_refuses_what_is_not_a_level_and_gives_it_no_probability_under_jit(likelihood, value):
     x = jnp.asarray([[0.0, 6.0], [3.0, value]])
-    params = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, likelihood.n)), jnp.float32)
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, likelihood.num_params)), jnp.float32)
     with pytest.raises(ValueError, match=rf"`x` must be integers from 0 to 6, got {value}"):
         likelihood.log_prob(params, x)
 
@@ -38,7 +38,7 @@ def test_a_likelihood_refuses_what_is_not_a_level_and_gives_it_no_probability_un
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, jnp.bfloat16])
 def test_levels_of_any_type_are_accepted(likelihood, dtype):
-    params = jnp.asarray(np.random.default_rng(0).normal(size=(7, 1, likelihood.n)), jnp.float32)
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(7, 1, likelihood.num_params)), jnp.float32)
     x = np.arange(7)[:, None].astype(dtype)
     log_prob = likelihood.log_prob(params, x)
     np.testing.assert_allclose(jax.jit(likelihood.log_prob)(params, x), log_prob, rtol=1e-5)

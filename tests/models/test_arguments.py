@@ -85,12 +85,12 @@ IMAGE = (4, 4, 1)
 EXPORTED = {
     "image flow": (lambda: real_nvp_image(IMAGE, 4, 1, 1, 3, 0), ("log_prob", "encode")),
     "glow": (lambda: glow(IMAGE, 4, 1, 1, 3), ("log_prob",)),
-    "VAE": (lambda: dense_vae(IMAGE, 2, (3,), levels=4), ("log_prob", "encode", "reconstruct")),
-    "convolutional VAE": (lambda: conv_vae(IMAGE, 2, 3, levels=256), ("log_prob", "reconstruct")),
+    "VAE": (lambda: dense_vae(IMAGE, latent_dim=2, widths=(3,), levels=4), ("log_prob", "encode", "reconstruct")),
+    "convolutional VAE": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), ("log_prob", "reconstruct")),
     "VQ-VAE": (lambda: residual_vq_vae(
         (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
     ), ("log_prob",)),
-    "AAE": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), IMAGE, 2, levels=4), ("encode", "reconstruct")),
+    "AAE": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), IMAGE, latent_dim=2, levels=4), ("encode", "reconstruct")),
     "classifier": (lambda: Classifier(MLP((3,)), IMAGE, 3, 4), ("logits", "features")),
 }
 
@@ -110,7 +110,7 @@ def test_methods_of_rows_are_exported_with_a_symbolic_batch(name):
 
 
 def test_latents_are_decoded_with_a_symbolic_batch_and_samples_with_a_fixed_number():
-    for model in dense_vae((2,), latent_dim=2, widths=(3,)), gan(), recurrent_vae((3, 1), 2, 3):
+    for model in dense_vae((2,), latent_dim=2, widths=(3,)), gan(), recurrent_vae((3, 1), latent_dim=2, width=3):
         x = X if model.event_shape == (2,) else X[:, :1, None].repeat(3, 1)
         variables = ready(model, {"x": x})
         made = rows_of(lambda z, m=model, v=variables: m.decode(v, z), SYMBOLIC, (2,))
@@ -232,7 +232,7 @@ def test_arrays_in_fields_are_tuples(name):
 
 
 def test_event_shapes_of_models_are_tuples():
-    for build in StandardNormal, lambda e: dense_vae(e, 2, (3,)), lambda e: Classifier(MLP((3,)), e, 2):
+    for build in StandardNormal, lambda e: dense_vae(e, latent_dim=2, widths=(3,)), lambda e: Classifier(MLP((3,)), e, 2):
         assert build([2, 3]) == build((2, 3)) and hash(build([2, 3])) == hash(build((2, 3)))
     image = [4, 4, 1]
     for event_shape in image, np.array(image), tuple(image):

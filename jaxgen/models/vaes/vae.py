@@ -216,9 +216,9 @@ class VAE(Estimates):
         return self.likelihood.log_prob(params, target), self.prior.log_prob(variables, z, context), statistics
 
     def _metrics(self, terms: BoundTerms) -> dict[str, Array]:
-        bound, kl, reconstruction = elbo(terms.reconstruction, terms.kl), terms.kl, terms.reconstruction
-        parts = {"elbo": bound.mean(), "kl": kl.mean(), "reconstruction": reconstruction.mean()}
-        return {**parts, **self.objective.metrics(terms)}
+        bound = elbo(terms.reconstruction, terms.kl)
+        parts = {"elbo": bound, "kl": terms.kl, "reconstruction": terms.reconstruction}
+        return {**{name: part.mean() for name, part in parts.items()}, **self.objective.metrics(terms)}
 
     def _observe(self, x: Array, key: Key | None) -> tuple[Array, Array]:
         """The data for the encoder, and for the likelihood; without a key they are not binarized."""
@@ -239,9 +239,12 @@ class VAE(Estimates):
 
     def _generate(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
         """x ~ p(x|z), or without a key E[x|z], in the units of the likelihood."""
-        params, _ = forward(self._decoder, variables["decoder"], self._decoder_inputs(z, context, None))
+        params = self._parameters(variables, z, context)
         return self.likelihood.mean(params) if key is None else self.likelihood.sample(params, key)
 
+    def _parameters(self, variables: Variables, z: Array, context: Array | None, target: Array | None = None) -> Array:
+        return forward(self._decoder, variables["decoder"], self._decoder_inputs(z, context, target))[0]
+
     def _decoder_inputs(self, z: Array, context: Array | None, target: Array | None) -> Any:
-        """The inputs of the decoder; autoregressive decoders use `target` too."""
+        """Autoregressive decoders use `target` too."""
         return concatenate_context(z, context)

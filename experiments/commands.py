@@ -1,12 +1,38 @@
-"""Experiments run by others, each in a process of its own, as a user would."""
+"""The command line of experiments: how it is read, and how one experiment starts another in its own process."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
+
+from jaxgen.data import DataError, checks
+
+C = TypeVar("C")
+
+
+def parse(config: type[C], description: str, module: str) -> C:
+    """The configuration that the command line of `python -m <module>` asks for, with absolute paths.
+
+    A terminal that cannot show a character gets its escape sequence: the last line of a run must not end it.
+    """
+    import tyro
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    parsed = tyro.cli(config, description=description, prog=f"python -m {module}")
+    paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
+    try:
+        absolute = {name: checks.location(name, path) for name, path in paths.items() if isinstance(path, Path)}
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    return dataclasses.replace(parsed, **absolute)
 
 
 def run(module: str, out: Path, *arguments: str | Sequence[str]) -> None:

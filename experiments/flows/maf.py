@@ -16,9 +16,11 @@ import jax.numpy as jnp
 
 from experiments.flows.real_nvp import NORMS
 from experiments.likelihood import LikelihoodConfig, experiment, image_shape
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.flows.maf import maf, maf_image
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 PUBLISHED = {
     **{
@@ -38,18 +40,18 @@ ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 @dataclass(frozen=True, kw_only=True)
 class MAFConfig(LikelihoodConfig):
-    depth: int = 5
+    depth: Count = 5
     """Autoregressive layers."""
-    width: int = 256
+    width: Count = 256
     """Units of a hidden layer."""
-    hidden_layers: int = 1
-    """Of each layer's masked network."""
+    hidden_layers: Natural = 1
+    """Hidden layers of each masked network."""
     activation: Literal["relu", "tanh"] = "relu"
-    """Of the hidden layers."""
+    """Activation of the hidden layers."""
     norm: Literal["act", "batch"] = "act"
     """Normalisation before each layer: ActNorm, or the paper's batch normalisation."""
-    alpha: float = 1e-6
-    """On images, the logit is of alpha + (1 - 2 alpha) x; the paper's for CIFAR-10 is 0.05."""
+    alpha: NonNegative = 1e-6
+    """Pixels x in [0, 1] enter the logit as alpha + (1 - 2 alpha) x; the paper has 0.05 on CIFAR-10."""
 
 
 def build(config: MAFConfig, data: Splits) -> Experiment:

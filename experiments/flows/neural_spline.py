@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.likelihood import LikelihoodConfig, experiment, image_shape
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.flows.neural_spline import (
     neural_spline_autoregressive,
     neural_spline_coupling,
     neural_spline_image,
 )
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 PUBLISHED = {
     "tfds:cifar10": Published("bits_per_dim", 3.38, "Durkan et al. 2019, table 4"),
@@ -26,21 +28,21 @@ PUBLISHED = {
 @dataclass(frozen=True, kw_only=True)
 class NeuralSplineConfig(LikelihoodConfig):
     structure: Literal["coupling", "autoregressive"] = "coupling"
-    """Who conditions whom, on vectors; images have couplings."""
-    depth: int = 5
+    """Structure on vectors; images always use couplings."""
+    depth: Count = 5
     """Steps, in each scale of an image."""
-    width: int = 64
+    width: Count = 64
     """Units or channels of a hidden layer."""
-    blocks: int = 2
+    blocks: Natural = 2
     """Residual blocks of a coupling's network on vectors; hidden layers of a masked network."""
-    scales: int = 2
+    scales: Count = 2
     """Resolutions of an image."""
-    bins: int = 8
-    """Of each spline."""
-    bound: float = 3.0
+    bins: Count = 8
+    """Bins of each spline."""
+    bound: NonNegative = 3.0
     """Splines act on [-bound, bound]."""
-    dropout: float = 0.0
-    """Share of hidden units that drop in training, on vectors, by couplings."""
+    dropout: Fraction = 0.0
+    """Dropout rate of the couplings' networks on vectors."""
 
 
 def build(config: NeuralSplineConfig, data: Splits) -> Experiment:

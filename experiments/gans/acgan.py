@@ -8,24 +8,28 @@ that is not used here.
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import ACGAN
+from jaxgen.training.ranges import NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class ACGANConfig(AdversarialConfig):
     conditional: bool = True
-    class_weight: float = 1.0
-    """Of the class terms."""
+    class_weight: NonNegative = 1.0
+    """Weight of the classification losses."""
 
 
 def build(config: ACGANConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: data without classes.
+    ValueError: data without classes, or `conditional` False.
     """
     if not config.conditional or data.train.classes is None:
-        raise ValueError(f"ACGAN is of classes: data={config.data!r} needs labels, and conditional=True")
+        raise ValueError(
+            f"ACGAN needs labels and conditional=True, got data={config.data!r}, conditional={config.conditional}"
+        )
     model = ACGAN(
         *networks(config, data), **fields(config, data), classes=data.train.classes, class_weight=config.class_weight
     )

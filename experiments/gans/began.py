@@ -5,25 +5,28 @@ better each image and the fewer kinds of them. `convergence` is the paper's M. N
 normalisation, a decoder beside the critic's encoder; the paper's have no strided convolutions.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
 from experiments.gans.autoencoding_critic import decoder
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.distributions import Uniform
-from jaxgen.models.gans import BEGAN, Adam
+from jaxgen.models.gans import BEGAN
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class BEGANConfig(AdversarialConfig):
-    latents: int = 64
-    learning_rate: float = 1e-4
-    critic_rate: float = 1e-4
-    gamma: float = 0.5
-    """Energy of samples over that of data."""
-    rate: float = 1e-3
-    """Of the number that holds the balance."""
+    latents: Count = 64
+    learning_rate: NonNegative = 1e-4
+    critic_rate: NonNegative = 1e-4
+    b1: Fraction = 0.9
+    gamma: NonNegative = 0.5
+    """Target ratio of the energies of samples and data."""
+    rate: NonNegative = 1e-3
+    """Learning rate of the equilibrium variable k."""
 
 
 def build(config: BEGANConfig, data: Splits) -> Experiment:
@@ -31,9 +34,6 @@ def build(config: BEGANConfig, data: Splits) -> Experiment:
         *networks(config, data, None), **fields(config, data), prior=Uniform((config.latents,)),
         decoder=decoder(config, data), gamma=config.gamma, rate=config.rate,
     )  # fmt: skip
-    model = replace(
-        model, critic_optimizer=Adam(config.critic_rate, 0.9), generator_optimizer=Adam(config.learning_rate, 0.9)
-    )
     return experiment(config, data, model)
 
 

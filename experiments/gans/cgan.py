@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN
 from jaxgen.nets import Concatenate, Hadamard, Projection
 
 PUBLISHED = {
-    data: Published("samples seen as their class", 0.985, "Hu et al. 2018, table 3, a classifier of theirs")
+    data: Published("class accuracy of samples", 0.985, "Hu et al. 2018, table 3, a classifier of theirs")
     for data in ("tfds:mnist", "mnist.npz")
 }
 WAYS = {
@@ -25,14 +26,14 @@ WAYS = {
     "product": (Hadamard(), Hadamard()),
     "projection": (Concatenate(), Projection()),
 }
-"""How the generator and the critic are told."""
+"""How generator and critic use the class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CGANConfig(AdversarialConfig):
     conditional: bool = True
     way: Literal[tuple(WAYS)] = "concatenation"
-    """How the players are told the class."""
+    """How networks use the class."""
 
 
 def build(config: CGANConfig, data: Splits) -> Experiment:

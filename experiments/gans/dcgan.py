@@ -9,15 +9,17 @@ CIFAR-10 and SVHN; its appendix has the error of a nearest neighbour that is tra
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.distributions import Uniform
 from jaxgen.models.gans import GAN
+from jaxgen.training.ranges import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANConfig(AdversarialConfig):
-    batch_size: int = 128
+    batch_size: Count = 128
 
 
 def build(config: DCGANConfig, data: Splits) -> Experiment:

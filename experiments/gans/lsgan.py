@@ -7,19 +7,21 @@ samples (section 3.2); the default, 0-1 coding, is equation 9. The networks are 
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, LeastSquares
+from jaxgen.training.ranges import Finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class LSGANConfig(AdversarialConfig):
-    a: float = 0.0
-    """What the critic is to give to samples."""
-    b: float = 1.0
-    """What it is to give to data."""
-    c: float = 1.0
-    """What the generator wants it to give to samples."""
+    a: Finite = 0.0
+    """The critic's target for samples."""
+    b: Finite = 1.0
+    """The critic's target for data."""
+    c: Finite = 1.0
+    """The generator's target for samples."""
 
 
 def build(config: LSGANConfig, data: Splits) -> Experiment:

@@ -7,24 +7,26 @@ Inception score of 52.52, by a network that is not used here.
 
 from dataclasses import dataclass, replace
 
-from experiments.adversarial import AdversarialConfig, experiment, fields
-from experiments.shell import Experiment, main
+from experiments.adversarial import AdversarialConfig, adam_optimizers, experiment, fields
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
-from jaxgen.models.gans import GAN, Adam, Hinge
+from jaxgen.models.gans import GAN, Hinge
 from jaxgen.nets import Projection, SpectralDense, SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.heads import ScalarHead
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAGANConfig(AdversarialConfig):
     conditional: bool = True
-    latents: int = 128
-    width: int = 32
+    latents: Count = 128
+    width: Count = 32
     """Channels at the highest resolution."""
-    learning_rate: float = 1e-4
-    critic_rate: float = 4e-4
-    b1: float = 0.0
+    learning_rate: NonNegative = 1e-4
+    critic_rate: NonNegative = 4e-4
+    b1: Fraction = 0.0
 
 
 def build(config: SAGANConfig, data: Splits) -> Experiment:
@@ -37,10 +39,9 @@ def build(config: SAGANConfig, data: Splits) -> Experiment:
     critic = SpectralResNetCritic(widths, attention=attention)
     model = replace(
         GAN(generator, critic, **fields(config, data), criterion=Hinge(), critic_head=ScalarHead(SpectralDense)),
-        critic_condition=Projection(SpectralDense), critic_optimizer=Adam(config.critic_rate, config.b1, 0.9),
-        generator_optimizer=Adam(config.learning_rate, config.b1, 0.9),
-    )  # fmt: skip
-    return experiment(config, data, model)
+        critic_condition=Projection(SpectralDense),
+    )
+    return experiment(config, data, model, adam_optimizers(config, b2=0.9))
 
 
 if __name__ == "__main__":

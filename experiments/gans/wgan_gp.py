@@ -8,43 +8,47 @@ estimate of the Wasserstein distance.
 
 from dataclasses import dataclass, replace
 
+import optax
+
 from experiments.adversarial import MIXTURES
-from experiments.shell import Config, Experiment, main
+from experiments.config import Config, Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.metrics import sample_distances
-from jaxgen.models.gans import Adam, GradientPenalty, dense_wgan_gp
+from jaxgen.models.gans import GradientPenalty, dense_wgan_gp
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class WGANGPConfig(Config):
     data: str = "twenty_five_gaussians"
-    steps: int = 500_000
-    """Batches, one for each move of the critic: the generator moves `critic_steps` times less often."""
-    batch_size: int = 256
-    eval_every: int = 10_000
-    eval_batch: int = 10_000
-    checkpoint_every: int = 10_000
-    log_every: int = 1_000
-    width: int = 512
+    steps: Count = 500_000
+    """Batches; the critic moves on each, the generator every `critic_steps`."""
+    batch_size: Count = 256
+    eval_every: Count = 10_000
+    eval_batch: Count = 10_000
+    checkpoint_every: Count = 10_000
+    log_every: Count = 1_000
+    width: Count = 512
     """Units of each of the three layers."""
-    latents: int = 2
+    latents: Count = 2
     """Dimension of the generator's noise."""
-    critic_steps: int = 5
-    """Moves of the critic for one of the generator."""
-    penalty_weight: float = 0.1
-    """Of the gradient penalty."""
-    learning_rate: float = 1e-4
-    """Of Adam."""
+    critic_steps: Count = 5
+    """Critic updates per generator update."""
+    penalty_weight: NonNegative = 0.1
+    """Weight of the gradient penalty."""
+    learning_rate: NonNegative = 1e-4
+    """Adam's learning rate."""
 
 
 def build(config: WGANGPConfig, data: Splits) -> Experiment:
-    adam = Adam(config.learning_rate, 0.5, 0.9)
     model = replace(
         dense_wgan_gp(data.train.event_shape, config.width, latents=config.latents),
         penalties=(GradientPenalty(config.penalty_weight),), critic_steps=config.critic_steps,
-        critic_optimizer=adam, generator_optimizer=adam, metrics=MIXTURES.get(config.data, sample_distances),
+        metrics=MIXTURES.get(config.data, sample_distances),
     )  # fmt: skip
-    return Experiment(model)
+    adam = optax.adam(config.learning_rate, 0.5, 0.9)
+    return Experiment(model, optimizers=dict.fromkeys(model.plays(), adam), headline=("high_quality", "modes"))
 
 
 if __name__ == "__main__":

@@ -9,37 +9,37 @@ without normalisation. The figures here are by a classifier that is trained on t
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, Published, main
+from experiments.adversarial import AdversarialConfig, adam_optimizers, experiment, fields, networks
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
-from jaxgen.models.gans import GAN, Adam, GradientPenalty, Wasserstein
+from jaxgen.models.gans import GAN, GradientPenalty, Wasserstein
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 PUBLISHED = {"tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WGANGPImagesConfig(AdversarialConfig):
-    steps: int = 500_000
-    """Batches, one for each move of the critic: the generator moves `critic_steps` times less often."""
-    eval_every: int = 5_000
-    checkpoint_every: int = 5_000
+    steps: Count = 500_000
+    """Batches; the critic moves on each, the generator every `critic_steps`."""
+    eval_every: Count = 5_000
+    checkpoint_every: Count = 5_000
     network: Literal["dcgan", "residual", "dense"] = "residual"
-    width: int = 128
-    latents: int = 128
-    critic_steps: int = 5
-    b1: float = 0.0
-    penalty_weight: float = 10.0
-    """Of the gradient penalty."""
+    width: Count = 128
+    latents: Count = 128
+    critic_steps: Count = 5
+    b1: Fraction = 0.0
+    penalty_weight: NonNegative = 10.0
+    """Weight of the gradient penalty."""
 
 
 def build(config: WGANGPImagesConfig, data: Splits) -> Experiment:
     model = replace(
         GAN(*networks(config, data, None), **fields(config, data)),
         criterion=Wasserstein(), penalties=(GradientPenalty(config.penalty_weight),),
-        critic_optimizer=Adam(config.critic_rate, config.b1, 0.9, config.steps),
-        generator_optimizer=Adam(config.learning_rate, config.b1, 0.9, config.steps // config.critic_steps),
-    )  # fmt: skip
-    return experiment(config, data, model)
+    )
+    return experiment(config, data, model, adam_optimizers(config, b2=0.9, decay=True))
 
 
 if __name__ == "__main__":

@@ -15,25 +15,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import ELBO, Capacity
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class BetaVAEConfig(AutoencoderConfig):
-    batch_size: int = 64
-    latents: int = 10
+    batch_size: Count = 64
+    latents: Count = 10
     objective: Literal["weighted", "capacity"] = "weighted"
-    """How the divergence is held down."""
-    beta: float = 2.0
-    """Its weight, where it is weighted."""
-    capacity: float = 5.0
-    """Nats that it is held at in the end, else."""
-    capacity_steps: int | None = None
-    """Steps in which the capacity grows from zero; by default all."""
-    gamma: float = 30.0
-    """Weight of the distance from the capacity."""
+    """Weight the KL divergence, or hold it at a capacity."""
+    beta: NonNegative = 2.0
+    """Weight of the KL divergence (`weighted`)."""
+    capacity: NonNegative = 5.0
+    """Final capacity in nats (`capacity`)."""
+    capacity_steps: Count | None = None
+    """Steps in which the capacity grows from zero; by default `steps`."""
+    gamma: NonNegative = 30.0
+    """Weight of the distance to the capacity."""
 
 
 def build(config: BetaVAEConfig, data: Splits) -> Experiment:

@@ -14,9 +14,11 @@ import optax
 from flax import linen as nn
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import importance_weighted
+from jaxgen.training.ranges import Count, NonNegative
 
 PUBLISHED = {
     data: Published("-log p(x) in nats, by 5,000 samples", 84.78, "Burda et al. 2016, table 1: IWAE, k = 50")
@@ -28,15 +30,15 @@ STAGES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class IWAEConfig(AutoencoderConfig):
-    samples: int = 50
-    """Draws for each row, the paper's k."""
-    chunk: int = 50
-    """How many are computed at once, in training (a divisor of `samples`, or more) and for the bound that is reported."""
+    samples: Count = 50
+    """Importance samples per example in training, the paper's k."""
+    chunk: Count = 50
+    """Importance samples computed at once: a divisor of `samples`, or more."""
     doubly_reparameterized: bool = False
-    """Take the encoder's gradient by Tucker et al. 2019, of less noise with many draws."""
-    learning_rate: float = 1e-3
-    """Of the first epoch."""
-    eval_batch: int = 100
+    """Use the encoder gradient of Tucker et al. 2019, which has less variance for large k."""
+    learning_rate: NonNegative = 1e-3
+    """Adam's learning rate in the first epoch."""
+    eval_batch: Count = 100
 
 
 def burda_schedule(steps_per_epoch: int, learning_rate: float = 1e-3) -> optax.Schedule:
@@ -51,8 +53,7 @@ def build(config: IWAEConfig, data: Splits) -> Experiment:
         doubly_reparameterized=config.doubly_reparameterized, kernel_init=nn.initializers.glorot_uniform,
     )
     schedule = burda_schedule(len(data.train) // config.batch_size, config.learning_rate)
-    plays = {name: play._replace(optimizer=optax.adam(schedule, eps=1e-4)) for name, play in model.plays().items()}
-    return experiment(config, data, model, plays)
+    return experiment(config, data, model, dict.fromkeys(model.plays(), optax.adam(schedule, eps=1e-4)))
 
 
 if __name__ == "__main__":

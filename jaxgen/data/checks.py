@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,19 @@ def path(what: str, value: Any) -> str:
     if len(text) > LONGEST or "\0" in text:
         raise DataError(f"{what} is {text!r:.80}: at most {LONGEST} characters, none of them NUL, are needed")
     return text
+
+
+def location(what: str, value: Any) -> Path:
+    """An absolute path: `~` is expanded, and a relative path starts at the folder that is current now.
+
+    Raises:
+        DataError: beginning with `what`.
+    """
+    given = path(what, value)
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError:  # a user that does not exist
+        raise DataError(f"{what} must begin with an existing user's home folder, got {given!r:.80}") from None
 
 
 def as_array(values: Any, what: str) -> np.ndarray:

@@ -1,27 +1,28 @@
-"""The games side by side on images: `python -m experiments.gans.table --data mnist.npz --extractor FOLDER`.
+"""GANs side by side on images: `python -m experiments.studies.gans --data mnist.npz --extractor FOLDER`.
 
-Each row is an experiment's command on the same data and networks of the same width, for the steps that `--share` of its
-own leaves. One whose folder under `--runs` holds a result is read, any other is run. All figures of samples are by the
-extractor's features and classes, on the same number of test rows; in the last row the samples are training rows, which
-is as good as a model can be, and where a game has a figure of its own it stands in the last columns with the paper's.
+Each row is an experiment's command on the same data, with networks of the same width, for a fraction `--share` of its
+own steps. Metrics are of the extractor's features and classes, on the same number of test examples; the last row has
+training examples in place of samples, as good as a model can be. A game's own metric stands in the last columns, beside
+the paper's. Results on MNIST after 3,000 steps: DCGAN a Frechet distance of 96.9; training examples have 8.7.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 
-from experiments import commands
-from experiments.gans.extractor import load_extractor
+from experiments.studies import harness
 from jaxgen.data import source
 from jaxgen.metrics import measure
+from jaxgen.training.extractor import load_extractor
+from jaxgen.training.ranges import Between, Count, Natural
 
-FIGURES = {
+METRICS = {
     "frechet_distance": ("Frechet", 1),
     "kernel_distance": ("kernel", 2),
     "mmd_squared": ("MMD²", 4),
@@ -39,7 +40,7 @@ FIGURES = {
 
 
 class Row(NamedTuple):
-    """A game: its experiment, its steps at share one, and the figure that only it has."""
+    """A row: an experiment, its steps for a share of 1, and the metric that only this game has."""
 
     name: str
     module: str
@@ -55,10 +56,10 @@ ROWS = (
     Row("f-GAN, Pearson", "f_gan", 10_000),
     Row("WGAN", "wgan", 20_000),
     Row("WGAN-GP", "wgan_gp_images", 20_000, ("--network", "dcgan")),
-    Row("SAGAN", "sagan", 4_000, (), "samples seen as their class"),
-    Row("CGAN", "cgan", 10_000, (), "samples seen as their class"),
-    Row("CGAN, projection", "cgan", 10_000, ("--way", "projection"), "samples seen as their class"),
-    Row("ACGAN", "acgan", 10_000, (), "samples seen as their class"),
+    Row("SAGAN", "sagan", 4_000, (), "class accuracy of samples"),
+    Row("CGAN", "cgan", 10_000, (), "class accuracy of samples"),
+    Row("CGAN, projection", "cgan", 10_000, ("--way", "projection"), "class accuracy of samples"),
+    Row("ACGAN", "acgan", 10_000, (), "class accuracy of samples"),
     Row("InfoGAN", "infogan", 10_000, ("--batch-size", "64"), "category error"),
     Row("EBGAN", "ebgan", 10_000),
     Row("BEGAN", "began", 10_000),
@@ -68,77 +69,80 @@ ROWS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class GANStudy(harness.StudyConfig):
     data: str = "digits"
     """Labelled images."""
     extractor: Path
-    """The folder of a run of `experiments.gans.feature_extractor` on them."""
-    width: int = 32
+    """Run folder of `experiments.gans.feature_extractor` on the same data."""
+    width: Count = 32
     """Channels of the networks at the highest resolution."""
-    share: float = 0.3
-    """Of each game's steps."""
-    measured: int = 2_000
-    """Test rows and samples."""
-    seed: int = 0
-    """Of the runs."""
-    only: tuple[str, ...] = ()
-    """Names of rows; all by default."""
-    runs: Path = Path("runs/gans.table")
-    """Where the runs are."""
+    share: Annotated[float, Between(0, above=True)] = 0.3
+    """Steps as a fraction of each game's own."""
+    measured: Count = 2_000
+    """Number of test examples and of samples."""
+    seed: Natural = 0
+    """Seed of the runs."""
+    runs: Path = Path("runs/studies.gans")
 
 
-def main(config: Table) -> str:
-    """Runs what is missing; returns the table as Markdown.
-
-    Raises:
-        ValueError: a row of another name.
+def study(config: GANStudy) -> str:
+    """Raises:
+    ValueError: unknown names in `only`; rows with other settings.
     """
-    if unknown := set(config.only) - {row.name for row in ROWS}:
-        raise ValueError(f"only={sorted(unknown)} was given; the rows are {[row.name for row in ROWS]}")
-    results = {}
-    for row in ROWS:
-        out = config.runs / f"{row.name.replace(' ', '_').replace(',', '')}-{config.seed}"
-        if not (out / "result.json").exists():
-            if config.only and row.name not in config.only:
-                continue
-            steps = max(1, round(config.share * row.steps))
-            every = str(max(1, steps // 4))
-            width = () if "--width" in row.arguments else ("--width", str(config.width))
-            commands.run(
-                f"gans.{row.module}", out, ("--data", config.data, "--seed", str(config.seed), "--steps", str(steps)),
-                ("--eval-every", every, "--checkpoint-every", every, "--extractor", str(config.extractor)),
-                ("--measured", str(config.measured)), width, row.arguments,
-            )  # fmt: skip
-        results[row] = json.loads((out / "result.json").read_text())
-    table = "\n".join(lines(results, ceiling(config)))
-    (config.runs / "table.md").write_text(table + "\n")
-    return table
+    games = {row.name: row for row in ROWS}
+    compute = {name: partial(run, row, config) for name, row in games.items()}
+    compute["training examples"] = lambda: {"test": ceiling(config)}
+    names = ("data", "width", "share", "measured", "seed")
+    settings = {name: getattr(config, name) for name in names} | {"extractor": config.extractor.name}
+    only = (*config.only, "training examples") if config.only else ()
+    results = harness.rows(compute, only, config.runs, settings)
+    head = ("game", "steps", "seconds", *(heading for heading, _ in METRICS.values()), "its own", "published")
+    records = [record(games[name], result) for name, result in results.items() if name in games]
+    return harness.save(config.runs, harness.table(head, lines(results, games)), records)
 
 
-def ceiling(config: Table) -> Mapping[str, float]:
-    """The figures of training rows in the place of samples."""
+def run(row: Row, config: GANStudy) -> dict[str, Any]:
+    steps = max(1, round(config.share * row.steps))
+    every = str(max(1, steps // 4))
+    width = () if "--width" in row.arguments else ("--width", str(config.width))
+    return harness.experiment(
+        f"gans.{row.module}", config.runs / harness.slug(row.name),
+        ("--data", config.data, "--seed", str(config.seed), "--steps", str(steps)),
+        ("--eval-every", every, "--checkpoint-every", every, "--extractor", str(config.extractor)),
+        ("--measured", str(config.measured)), width, row.arguments,
+    )  # fmt: skip
+
+
+def ceiling(config: GANStudy) -> Mapping[str, float]:
+    """The metrics of training examples in place of samples."""
     splits = source(config.data)
     real, fake = (split.head(config.measured)["x"] for split in (splits.test, splits.train))
-    return measure(real, fake, load_extractor(config.extractor), jax.random.key(config.seed)).figures
+    return dict(measure(real, fake, load_extractor(config.extractor), jax.random.key(config.seed)).figures)
 
 
-def lines(results: Mapping[Row, Mapping[str, Any]], best: Mapping[str, float]) -> Iterator[str]:
-    yield "| game | steps | seconds | " + " | ".join(heading for heading, _ in FIGURES.values()) + " | its own | published |"
-    yield "|---" * (5 + len(FIGURES)) + "|"
+def lines(results: Mapping[str, Mapping[str, Any]], games: Mapping[str, Row]) -> Iterator[Sequence[str]]:
+    for name, result in results.items():
+        cells = [f"{result['test'][metric]:.{digits}f}" for metric, (_, digits) in METRICS.items()]
+        if name not in games:
+            yield name, "", "", *cells, "", ""
+            continue
+        own, paper = games[name].own, result["published"]
+        measured = f"{own} {result['test'][own]:.3f}" if own else ""
+        published = f"{paper['value']} ({paper['source']})" if paper and paper["metric"] == own else ""
+        steps, seconds = f"{result['config']['steps']:,}", f"{result['training_seconds']:.0f}"
+        yield name, steps, seconds, *cells, measured, published
 
-    def cells(figures: Mapping[str, float]) -> str:
-        return " | ".join(f"{figures[name]:.{digits}f}" for name, (_, digits) in FIGURES.items())
 
-    for row, result in results.items():
-        own = f"{row.own} {result['test'][row.own]:.3f}" if row.own else ""
-        paper = result["published"]
-        known = f"{paper['value']} ({paper['source']})" if paper and paper["figure"] == row.own else ""
-        ends = f"{result['config']['steps']:,} | {result['training_seconds']:.0f}"
-        yield f"| {row.name} | {ends} | {cells(result['test'])} | {own} | {known} |"
-    yield f"| training rows | | | {cells(best)} | | |"
+def record(row: Row, result: Mapping[str, Any]) -> dict[str, Any]:
+    paper = result["published"]
+    return {
+        "experiment": "studies.gans", "system": row.name, "data": Path(result["data"]).name, "seeds": 1,
+        "changed": result["changed"], "test": result["test"], "steps": result["config"]["steps"],
+        "headline": ["frechet_distance", *([row.own] if row.own else [])], "command": result["command"],
+        "training_seconds": result["training_seconds"],
+        "published": [paper] if paper and paper["metric"] == row.own else [],
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Table, description=__doc__, prog="python -m experiments.gans.table")))
+    harness.main(GANStudy, study, __doc__, "experiments.studies.gans")

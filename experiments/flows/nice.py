@@ -1,5 +1,8 @@
 """NICE (Dinh et al. 2015, arXiv:1410.8516), table 1: 1980.50 nats on MNIST, which are 4.36 bits/dim.
 
+Result: 7.109 bits/dim on MNIST after 1,500 steps (13 minutes on two cores), the paper's 1,500 epochs give 4.36:
+`--data mnist.npz --steps 1500 --batch-size 200 --learning-rate 3e-3 --eval-draws 1`.
+
 Four additive couplings between the even and the odd pixels, five hidden layers of 1000 ReLUs each, a learned scale of
 each dimension and a logistic prior, on noisy pixels in [0, 1). The paper trains 1500 epochs by Adam at 1e-3; in a short
 run the scales need `--learning-rate 1e-2` to get anywhere. Their spectrum, `spectrum.png`, shows in how many dimensions

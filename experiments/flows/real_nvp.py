@@ -1,5 +1,8 @@
 """RealNVP (Dinh et al. 2017, "Density estimation using Real NVP", arXiv:1605.08803), table 1: 3.49 bits/dim on CIFAR-10.
 
+Result: 1.999 bits/dim on 8x8 digits with the defaults, two minutes on two cores; a full-covariance Gaussian has
+2.952. The paper's set-up on CIFAR-10 was not run.
+
 Affine couplings with checkerboard, then channel masks, factored out scale by scale under learned conditional priors, on
 logits of data squeezed into (alpha, 1 - alpha). The defaults are those of a first run, two minutes on two cores; the
 paper's on CIFAR-10 are `--norm batch --width 64 --blocks 8 --batch-size 64` and some hundred thousand steps.

@@ -1,5 +1,8 @@
 """BEGAN (Berthelot et al. 2017, arXiv:1703.10717): autoencoding critics in equilibrium.
 
+Result: Frechet distance 553.1 on MNIST after 500 steps, five minutes on two cores, by `python -m
+experiments.studies.gans`.
+
 Uniform noise of 64 dimensions, Adam 1e-4, batches of 16, lambda_k 1e-3, gamma between 0.3 and 0.7: the lower, the
 better each image and the fewer kinds of them. `convergence` is the paper's M. Networks here are DCGAN's without batch
 normalisation, a decoder beside the critic's encoder; the paper's have no strided convolutions.

@@ -1,5 +1,8 @@
 """InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that a network reads off the samples.
 
+Result: category error 0.694 on MNIST after 1,500 of the paper's 5,000 steps, three minutes on two cores, by `python
+-m experiments.studies.gans`.
+
 On MNIST the paper has one category of ten values and two numbers beside 62 of noise, DCGAN's networks, Adam 1e-3 for
 the generator and 2e-4 for the critic, 5,000 moves of each at batches of 128, and finds that the categories are the
 digits but for an error of 5 %: `--data mnist.npz`. Here a category is matched to the digit that it is seen with most
@@ -28,7 +31,7 @@ from jaxgen.training.latents import map_batches
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
 PUBLISHED = {
-    data: Published("category error", 0.05, "Chen et al. 2016, section 7.2") for data in ("tfds:mnist", "mnist.npz")
+    data: Published("category error", 0.05, "Chen et al. 2016, section 7.2", 5_000) for data in ("tfds:mnist", "mnist.npz")
 }
 
 

@@ -1,5 +1,8 @@
 """SAGAN (Zhang et al. 2019, arXiv:1805.08318): spectral normalisation, self-attention, hinge, two learning rates.
 
+Result: Frechet distance 219.1 on MNIST after 600 steps, seven minutes on two cores, by `python -m
+experiments.studies.gans`.
+
 Residual networks, Adam 1e-4 for the generator and 4e-4 for the critic, both (0, 0.9), one move of each; with classes
 the generator's normalisations and the critic's projection know them. The paper is on ImageNet at 128 x 128: an
 Inception score of 52.52, by a network that is not used here.

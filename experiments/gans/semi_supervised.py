@@ -1,5 +1,8 @@
 """The semi-supervised GAN (Salimans et al. 2016, arXiv:1606.03498, section 5 and table 1).
 
+Result: accuracy 0.839 on MNIST with 100 labels after 3,600 of the paper's 180,000 steps, five minutes on two cores,
+by `python -m experiments.studies.gans`.
+
 Of the training rows `--labels` keep their labels, as many of each class, chosen by the seed. On MNIST with 100 labels
 the paper reports 93 +- 6.5 errors in 10,000, an accuracy of 0.9907, after 300 epochs of 600 batches of 100 with Adam
 3e-3 (0.5): `--data mnist.npz --steps 180000`. Its networks are dense: a generator of two layers of 500 softplus units
@@ -25,7 +28,7 @@ from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
 PUBLISHED = {
-    data: Published("accuracy", 0.9907, "Salimans et al. 2016, table 1: 100 labels, 93 errors in 10,000")
+    data: Published("accuracy", 0.9907, "Salimans et al. 2016, table 1: 100 labels, 93 errors in 10,000", 180_000)
     for data in ("tfds:mnist", "mnist.npz")
 }
 

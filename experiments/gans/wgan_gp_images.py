@@ -1,5 +1,8 @@
 """WGAN-GP on images (Gulrajani et al. 2017, arXiv:1704.00028, table 3): Inception score 7.86 on unlabelled CIFAR-10.
 
+Result on 8x8 digits, three minutes on two cores: sliced Wasserstein distance 0.654: `--width 32 --steps 8000`. The
+paper's set-up on CIFAR-10 was not run.
+
 The paper's residual networks of 128 channels, penalty 10, five critic steps a generator step, batches of 64, Adam 2e-4
 (0, 0.9) lowered linearly to zero over 100,000 generator steps. `--network dcgan` takes DCGAN's networks, the critic's
 without normalisation. The figures here are by a classifier that is trained on the data's labels, if one is given with
@@ -16,7 +19,7 @@ from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, GradientPenalty, Wasserstein
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
-PUBLISHED = {"tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised")}
+PUBLISHED = {"tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised", 500_000)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Posterior collapse and its remedies: `python -m experiments.studies.collapse`.
 
-One autoencoder whose decoder sees the last four symbols, `experiments.vaes.sequence_vae`, with one remedy at a time. Each
-row is a run: its ELBO, the KL divergence in it, the active latents and their mutual information with the data. A
+One autoencoder whose decoder sees the last four symbols, `experiments.vaes.sequence_vae`, with one remedy at a time.
+Each row is a run: its ELBO, the KL divergence in it, the active latents and their mutual information with the data. A
 collapsed posterior has a KL near zero and no active latents, and its ELBO is that of a model without latents.
 
 The default data are sequences of symbols, each from one of eight Markov chains, so that a latent of log 8 = 2.1 nats

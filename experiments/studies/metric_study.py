@@ -1,19 +1,20 @@
-"""Which metric sees which fault, from how many samples on: `python -m experiments.studies.metric_study --extractor FOLDER`.
+"""Which metric detects which fault, and from how many samples on.
 
-The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on data with
-labels and a trained `experiments.gans.feature_extractor`. Rows of the data are the real ones, and others of them, none in
-both, the generated ones, with a fault that is known:
+`python -m experiments.studies.metric_study --extractor FOLDER`
 
-- `dropped`: the rows of 0 to 9 in ten classes are replaced by rows of the classes that are left (mode dropping);
-- `collapsed`: the rows of 0 to 9 in ten classes are all the one that is nearest to its class's centre (mode collapse);
-- `mixed`: 0 to 9 in ten rows have normal noise of a quarter of the range (a mixture of real and fake).
+The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on labelled
+data and a trained `experiments.gans.feature_extractor`. Real and generated examples are disjoint subsets of the data, and
+the generated ones have a known fault:
 
-Inception and mode score are of the extractor's classes, the others of its features, and with up to 500 rows four are of
-the pixels too; the best assignment is of 1,000 rows at the most. Two questions to each. Does it get worse with the fault:
-Spearman's correlation over the ten strengths, of means over draws, 1 where it always does. And how many samples tell the
-fault of strength 0.3 from none: the fewest from which on the difference of the means over draws is twice the standard
-deviation of the difference of two draws, and in the right direction. Which classes are faulty differs from draw to draw,
-which is part of that deviation.
+- `dropped`: examples of 0 to 9 in ten classes are replaced by examples of the other classes (mode dropping);
+- `collapsed`: examples of 0 to 9 in ten classes all equal the one nearest to its class's centre (mode collapse);
+- `mixed`: 0 to 9 in ten examples have normal noise of a quarter of the range (a mixture of real and fake).
+
+Inception and mode score use the extractor's classes, the other metrics its features, and with at most 500 examples four
+metrics use the pixels too; the exact assignment uses at most 1,000. For each metric: does it get worse with the fault
+(Spearman's correlation over the ten strengths, of means over draws)? And how many samples detect the fault of strength
+0.3: the smallest number from which on the means over draws differ by twice the standard deviation of the difference of
+two draws, in the right direction? Which classes are faulty differs from draw to draw.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
-"""Which games find all modes: `python -m experiments.studies.mixtures`, the set-up of PacGAN's table 1 (Lin et al. 2018).
+"""Which games find all modes, in the set-up of PacGAN's table 1 (Lin et al. 2018).
 
-Eight Gaussians on the unit circle (standard deviation 0.01) and 25 on a grid (0.05), 100,000 examples each. The paper's
-generator has four layers of 400 units with batch normalisation, its critic three of 200 maxout units of five pieces, the
-noise two dimensions; weights start from N(0, 0.02^2), Adam is 1e-4 (0.8), batches are of 100, and 400 epochs are 400,000
-steps. `--share 0.5` halves all widths. All games have the same networks, steps and batches; with five critic steps per
-generator step the generator moves a fifth as often. Seeds are trained side by side.
+`python -m experiments.studies.mixtures`
+
+Eight Gaussians on the unit circle (standard deviation 0.01) and 25 on a grid (0.05), 100,000 examples each. The
+paper's generator has four layers of 400 units with batch normalisation, its critic three of 200 maxout units of five
+pieces, the noise two dimensions; weights start from N(0, 0.02^2), Adam is 1e-4 (0.8), batches are of 100, and 400
+epochs are 400,000 steps. `--share 0.5` halves all widths. All games have the same networks, steps and batches; with
+five critic steps per generator step the generator moves a fifth as often. Seeds are trained side by side.
 
 Metrics of 2,500 samples of the last variables: modes with at least one sample within three standard deviations (the
-paper's count), modes with a quarter of their fair number, the fraction of samples that are within, and the reverse KL of
-all samples' modes; means over seeds with standard errors. Results after 20,000 steps at a quarter of the widths: the GAN
-finds 8.0 of 8 and 20.0 of 25 modes, PacGAN2 8.0 and 23.3; the paper's find 6.3 and 17.3, 7.9 and 23.8.
+paper's count), modes with a quarter of their fair number, the fraction of samples that are within, and the reverse KL
+of all samples' modes; means over seeds with standard errors. Results after 20,000 steps at a quarter of the widths:
+the GAN finds 8.0 of 8 and 20.0 of 25 modes, PacGAN2 8.0 and 23.3; the paper's find 6.3 and 17.3, 7.9 and 23.8.
 """
 
 from __future__ import annotations

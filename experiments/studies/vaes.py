@@ -1,13 +1,15 @@
-"""Table 1 of Burda et al. 2016 (arXiv:1509.00519), one stochastic layer: `python -m experiments.studies.vaes --mnist FILE`.
+"""Table 1 of Burda et al. 2016 (arXiv:1509.00519), one stochastic layer.
+
+`python -m experiments.studies.vaes --mnist FILE`
 
 VAEs and importance-weighted autoencoders with k samples, in the paper's set-up (`experiments.vaes.iwae`), on all
-training examples of MNIST, whose pixels are sampled anew each time. The VAEs maximise the mean of k log-weights, so that
-for k = 1 both are one run. Seeds differ in initialisation, noise and data order; they are trained side by side for
-3^0 + ... + 3^(stages - 1) epochs, of which the paper's eight stages are 3,280.
+training examples of MNIST, whose pixels are sampled anew each time. The VAEs maximise the mean of k log-weights, so
+that for k = 1 both are one run. Seeds differ in initialisation, noise and data order; they are trained side by side
+for 3^0 + ... + 3^(stages - 1) epochs, of which the paper's eight stages are 3,280.
 
-Reported are -log p(x) by importance sampling on the first test examples, whose pixels are sampled once for all, and the
-active units on all test examples; means over seeds with standard errors. Result after 13 epochs, 3 seeds: 94.85 (k = 1),
-93.28 (IWAE, k = 5) and 92.16 nats (IWAE, k = 50); the paper's are 86.76, 85.54 and 84.78 after 3,280.
+Reported are -log p(x) by importance sampling on the first test examples, whose pixels are sampled once for all, and
+the active units on all test examples; means over seeds with standard errors. Result after 13 epochs, 3 seeds: 94.85 (k
+= 1), 93.28 (IWAE, k = 5) and 92.16 nats (IWAE, k = 50); the paper's are 86.76, 85.54 and 84.78 after 3,280.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ minibatch-weighted or minibatch-stratified sampling. Beside what other autoencod
 over test rows, by enumeration, whatever estimate was trained on.
 
 Weights and the ten latents are the paper's on dSprites, where it trains dense networks of 1,200 units (`--width 1200`)
-by Adam of 1e-3 on batches of 2,048, for 50 epochs; batch and width are those of a first run. Large batches estimate better.
+by Adam of 1e-3 on batches of 2,048, for 50 epochs; batch and width are those of a first run. Large batches estimate
+better.
 """
 
 import dataclasses

@@ -1,5 +1,8 @@
 """The importance-weighted autoencoder (Burda et al. 2016, arXiv:1509.00519), table 1: -log p(x) = 84.78 nats with k = 50.
 
+Result: 92.16 nats with k = 50 after 39,000 steps, 3 seeds in 38 minutes on two cores, by `python -m
+experiments.studies.vaes`; the paper has 84.78 after 9,840,000.
+
 The paper's set-up, on binarized MNIST, drawn anew each epoch: 784-200-200-50 tanh networks with Glorot's start and the
 output bias at the data's mean, batches of 20, Adam of epsilon 1e-4, at a rate of 1e-3 * 10^(-i/7) for 3^i epochs,
 i = 0, ..., 7: 3,280 epochs, 9,840,000 steps, `--data mnist.npz`. The defaults are those of a first run on 8x8 digits,
@@ -21,7 +24,7 @@ from jaxgen.models.vaes import importance_weighted
 from jaxgen.training.ranges import Count, NonNegative
 
 PUBLISHED = {
-    data: Published("-log p(x) in nats, by 5,000 samples", 84.78, "Burda et al. 2016, table 1: IWAE, k = 50")
+    data: Published("-log p(x) in nats, by 5,000 samples", 84.78, "Burda et al. 2016, table 1: IWAE, k = 50", 9_840_000)
     for data in ("tfds:mnist", "mnist.npz")
 }
 STAGES = 8

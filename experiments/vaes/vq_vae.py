@@ -1,5 +1,8 @@
 """VQ-VAE (van den Oord et al. 2017, "Neural Discrete Representation Learning"): 4.67 bits/dim on CIFAR-10.
 
+Result: 6.256 bits/dim with uniform codes on CIFAR-10 after 2,500 steps, ten minutes on two cores: `--data cifar10.npz
+--codes 256 --dimension 32 --batch-size 64 --learning-rate 5e-4 --steps 2500`; the paper has 4.67 after 250,000.
+
 An autoencoder whose latents are a grid of codes from a learned codebook, then a gated PixelCNN as the prior of these
 codes, in a phase of its own. The paper's set-up (arXiv:1711.00937) on CIFAR-10, 8x8 places, is `--codes 512 --width 256
 --hidden 256 --commitment 0.25 --codebook gradient --batch-size 128 --learning-rate 2e-4 --steps 250000`. Its figure is
@@ -31,7 +34,7 @@ from jaxgen.training.latents import codes
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 PUBLISHED = {
-    data: Published("bits_per_dim_uniform", 4.67, "van den Oord et al. 2017, section 4.1")
+    data: Published("bits_per_dim_uniform", 4.67, "van den Oord et al. 2017, section 4.1", 250_000)
     for data in ("tfds:cifar10", "cifar10.npz")
 }
 SAMPLES = 64

@@ -92,7 +92,7 @@ def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.
 
 
 def experiment(
-    config: NetworksConfig, data: Splits, model: Any,
+    config: NetworksConfig, splits: Splits, model: Any,
     optimizers: Mapping[str, optax.GradientTransformation] | None = None, **more: Any,
 ) -> Experiment:  # fmt: skip
     """The model with diagnostics and plots of its latent space.
@@ -106,7 +106,7 @@ def experiment(
     """
     if optimizers is None:
         optimizers = dict.fromkeys(more.get("plays") or model.plays(), adam(config))
-    test, size = data.test, config.eval_batch
+    test, size = splits.test, config.eval_batch
     # the moments are of the normal that a flow posterior starts from, whose active units say something else
     with_moments = hasattr(model, "posterior_moments") and model.posterior is None
 
@@ -135,7 +135,7 @@ def experiment(
         return latents.plot_traversals(trained, test, np.argsort(-np.asarray(used))[:TRAVERSED])
 
     plots = {"latents": lambda trained: latents.plot_codes(trained, test, size)}
-    if _has_divergences(model, data):
+    if _has_divergences(model, splits):
         plots["divergences"] = lambda trained: latents.plot_divergences(trained, test, size)
     if plotting.drawable(test.head(1)["x"]) and len(model.event_shape) == 3:
         plots["interpolations"] = lambda trained: latents.plot_interpolations(trained, test)

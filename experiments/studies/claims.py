@@ -37,7 +37,7 @@ from scipy.optimize import minimize
 
 from experiments.studies import harness
 from jaxgen import plotting
-from jaxgen.contracts import Array, Play, Variables
+from jaxgen.contracts import Array, Phase, Play, Variables
 from jaxgen.data import source
 from jaxgen.losses import F_DIVERGENCES
 from jaxgen.losses.clipping import clip_weights
@@ -138,7 +138,7 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
     """The states with one play left and a fresh optimizer; the other player is fixed."""
     plays = {name: plays[name]}
-    return over_seeds(lambda one: enter_phase(one, plays))(state), plays
+    return over_seeds(lambda one: enter_phase(one, Phase(plays, 1)))(state), plays
 
 
 def of_seeds(values: Any, digits: int = 2) -> str:

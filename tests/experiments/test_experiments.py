@@ -177,7 +177,7 @@ def files(tmp_path):
         (["--data", "{}/rank.npy"], "x"),
         (["--data", "{}/words.npy"], "x"),
         (["--data", "{}/nan.npy"], "x"),
-        (["--data", "{}/few.npy"], "batch_size=128 is more than the 32 rows of few.npy"),
+        (["--data", "{}/few.npy"], "batch_size=128 is more than the 32 examples of few.npy"),
         (["--data", "{}/greys.npy"], "greys.npy"),
         (["--data", "{}/nan.npy"], "NaN"),
         (["--data", "{}/objects.npy"], "objects"),

@@ -103,7 +103,7 @@ def result(scale):
 
 
 def test_finished_games_are_rows_of_means_and_errors_and_those_with_other_settings_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(mixtures, "train", None)
+    monkeypatch.setattr(mixtures, "fit_seeds", None)
     config = mixtures.Mixtures(steps=4, seeds=2, share=0.5, only=("GAN, gaussian_ring",), runs=tmp_path)
     settings = {"steps": 4, "seeds": 2, "share": 0.5}
     for stem, scale in (("GAN_gaussian_ring", 1), ("hinge_gaussian_ring", 2)):

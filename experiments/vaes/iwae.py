@@ -6,7 +6,7 @@ experiments.studies.vaes`; the paper has 84.78 after 9,840,000.
 The paper's set-up, on binarized MNIST, drawn anew each epoch: 784-200-200-50 tanh networks with Glorot's start and the
 output bias at the data's mean, batches of 20, Adam of epsilon 1e-4, at a rate of 1e-3 * 10^(-i/7) for 3^i epochs,
 i = 0, ..., 7: 3,280 epochs, 9,840,000 steps, `--data mnist.npz`. The defaults are those of a first run on 8x8 digits,
-about two minutes on two cores. `python -m experiments.vaes.table` has all of the table's cells of one stochastic layer.
+about two minutes on two cores. `python -m experiments.studies.vaes` has all of the table's cells of one stochastic layer.
 
 `--doubly-reparameterized` takes the encoder's gradient by Tucker et al. 2019 (arXiv:1810.04152).
 """

@@ -6,7 +6,7 @@ Time series by Gaussians, `--data sines`; symbols by their probabilities, `--dat
 The paper's networks read words with LSTMs, 191 units and 13 latents on the Penn Treebank, its weight of the divergence
 rises from zero, and words are dropped from the decoder's inputs: `--network lstm --width 191 --latents 13 --warmup 5000
 --word-dropout 0.25`. The defaults are a first run without remedies against posterior collapse; beside `--word-dropout`
-there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.vaes.collapse` compares them.
+there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.studies.collapse` compares them.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from experiments.config import Experiment
+from experiments.run import run
 from experiments.studies import harness
+from experiments.vaes import vae
+from experiments.vaes.vae import VAEConfig
 
 
 def study(folder, only=(), settings=None, fail=()):
@@ -52,3 +56,28 @@ def test_a_table_is_markdown_with_notes_and_records_beside_it(tmp_path):
     assert (tmp_path / "table.md").read_text() == text + "\n"
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["system"] for line in lines] == ["a", "b"]
+
+
+def test_host_metrics_are_in_the_lines_of_each_evaluation(tmp_path):
+    config = VAEConfig(
+        steps=4, batch_size=8, eval_every=2, log_every=2, checkpoint_every=4, width=4, latents=2, importance_samples=2,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    seen = []
+
+    def host_metrics(trained):
+        seen.append(trained)
+        return {"evaluations": len(seen)}
+
+    def build(config, data):
+        experiment = vae.build(config, data)
+        return Experiment(
+            experiment.model, optimizers=experiment.optimizers, host_metrics=host_metrics, draws=1,
+            final_metrics=lambda trained: {"final": 5.0},
+        )  # fmt: skip
+
+    result = run("experiments.vaes.vae", config, build, quiet=True)
+    assert result["test"]["final"] == 5.0 and result["changed"]["width"] == 4 and result["headline"] == ("elbo",)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    found = [(line["step"], line["valid/evaluations"]) for line in lines if "valid/evaluations" in line]
+    assert found == [(2, 1.0), (4, 2.0)]

@@ -1,4 +1,4 @@
-"""What experiments with adversarial networks share: settings, networks, figures of samples and pictures."""
+"""Shared by experiments with adversarial networks: config, networks, optimizers, metrics and plots of samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.gans.extractor import load_extractor
-from experiments.shell import Config, Experiment
+from experiments.config import Config, Experiment
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, toys
@@ -34,16 +33,19 @@ from jaxgen.nets import (
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.normalization import BatchNorm
 from jaxgen.training import TrainedModel
+from jaxgen.training.extractor import load_extractor
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 COLUMNS = 10
-"""Images in a row of a picture."""
+"""Images in a row of a plot."""
 MIXTURES = {
     "eight_gaussians": partial(mixture_figures, centers=toys.GAUSSIANS_8_CENTERS, std=toys.GAUSSIANS_8_STD),
     "twenty_five_gaussians": partial(mixture_figures, centers=toys.GAUSSIANS_25_CENTERS, std=toys.GAUSSIANS_25_STD),
     "gaussian_ring": partial(mixture_figures, centers=toys.GAUSSIAN_RING_CENTERS, std=toys.GAUSSIAN_RING_STD),
     "gaussian_grid": partial(mixture_figures, centers=toys.GAUSSIAN_GRID_CENTERS, std=toys.GAUSSIAN_GRID_STD),
 }
-"""Figures of samples of a known mixture, by the name of the data."""
+"""Metrics of samples of a known mixture, by the name of the data."""
+Optimizers = Mapping[str, optax.GradientTransformation]
 AUGMENTATIONS = {"brightness": (Brightness(),), "translation": (Translation(),), "cutout": (Cutout(),)}
 
 
@@ -51,46 +53,46 @@ AUGMENTATIONS = {"brightness": (Brightness(),), "translation": (Translation(),),
 class AdversarialConfig(Config):
     """The fields of an experiment with a generator and a critic; the defaults are DCGAN's."""
 
-    steps: int = 10_000
-    """Batches, one for each move of the critic."""
-    batch_size: int = 64
-    eval_every: int = 1_000
-    eval_batch: int = 1_000
+    steps: Count = 10_000
+    """Batches; the critic moves once on each."""
+    batch_size: Count = 64
+    eval_every: Count = 1_000
+    eval_batch: Count = 1_000
     eval_raw: bool = True
-    checkpoint_every: int = 1_000
+    checkpoint_every: Count = 1_000
     network: Literal["dcgan", "residual", "dense"] = "dcgan"
-    """Generator and critic; all but `dense` are for images."""
-    width: int = 64
-    """Channels at the highest resolution of a DCGAN, at every one of a residual network; units of a dense layer."""
-    latents: int = 100
+    """Networks of generator and critic; all but `dense` expect images."""
+    width: Count = 64
+    """Channels at the highest resolution (DCGAN) or at all resolutions (residual); units of a dense layer."""
+    latents: Count = 100
     """Dimension of the noise."""
-    critic_steps: int = 1
-    """Moves of the critic for one of the generator."""
-    packing: int = 1
-    """Rows that the critic scores together (PacGAN)."""
-    learning_rate: float = 2e-4
-    """Of the generator's Adam."""
-    critic_rate: float = 2e-4
-    """Of the critic's Adam."""
-    b1: float = 0.5
-    """Of both."""
-    instance_noise: float = 0.0
-    """Standard deviation of the noise on what the critic sees, which falls to zero over the run."""
+    critic_steps: Count = 1
+    """Critic updates per generator update."""
+    packing: Count = 1
+    """Examples that the critic scores together (PacGAN)."""
+    learning_rate: NonNegative = 2e-4
+    """Learning rate of the generator's Adam."""
+    critic_rate: NonNegative = 2e-4
+    """Learning rate of the critic's Adam."""
+    b1: Fraction = 0.5
+    """Adam's beta_1, for both players."""
+    instance_noise: NonNegative = 0.0
+    """Standard deviation of noise added to the critic's inputs; decays linearly to zero over the run."""
     augment: tuple[Literal["brightness", "translation", "cutout"], ...] = ()
-    """Differentiable augmentations of what the critic sees."""
+    """Differentiable augmentations of the critic's inputs."""
     extractor: Path | None = None
-    """The folder of a run of `experiments.gans.feature_extractor`: figures of features and classes beside the others."""
-    measured: int = 2_000
-    """Test rows and samples that those figures are of."""
+    """Run folder of `experiments.gans.feature_extractor`; adds metrics of its features and classes."""
+    measured: Count = 2_000
+    """Number of test examples and of samples for those metrics."""
 
 
 def networks(
     config: AdversarialConfig, data: Splits, critic_norm: Callable[[], nn.Module] | None = BatchNorm
 ) -> tuple[nn.Module, nn.Module]:
-    """The configured generator and critic, up to their last layers.
+    """The configured generator and critic, without their last layers.
 
     Args:
-        critic_norm: of a DCGAN's critic; None or `nn.LayerNorm` where rows must not meet in it.
+        critic_norm: normalisation of a DCGAN's critic; None or `nn.LayerNorm` if its loss needs independent examples.
     """
     shape, width = data.train.event_shape, config.width
     if config.network == "dense":
@@ -103,10 +105,9 @@ def networks(
 
 
 def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
-    """What every game takes from the config, beside its networks and its own fields."""
+    """The fields of every game that the config decides, beside its networks."""
     transforms = (InstanceNoise(config.instance_noise, config.steps),) if config.instance_noise else ()
     transforms += tuple(transform for name in config.augment for transform in AUGMENTATIONS[name])
-    extracted = config.extractor is not None
     return {
         "event_shape": data.train.event_shape,
         "latent_dim": config.latents,
@@ -115,57 +116,64 @@ def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
         "critic_steps": config.critic_steps,
         "transforms": transforms,
         "metrics": MIXTURES.get(config.data, sample_distances),
-        "monitor": ("kernel_distance", "min") if extracted else ("sliced_wasserstein", "min"),
+        "monitor": ("kernel_distance" if config.extractor else "sliced_wasserstein", "min"),
     }
 
 
-def adam(config: AdversarialConfig, b1: float | None = None, b2: float = 0.999) -> dict[str, optax.GradientTransformation]:
-    """Adam for both players, with the configured learning rates; `b1` replaces the configured one."""
-    rates = {"critic": config.critic_rate, "generator": config.learning_rate}
-    return {play: optax.adam(rate, config.b1 if b1 is None else b1, b2) for play, rate in rates.items()}
+def adam_optimizers(config: AdversarialConfig, b2: float = 0.999, decay: bool = False) -> Optimizers:
+    """Adam for both players, with the config's rates and `b1`; with `decay`, the rates fall linearly to zero."""
+
+    def adam(rate: float, moves: int) -> optax.GradientTransformation:
+        return optax.adam(optax.linear_schedule(rate, 0.0, moves) if decay else rate, config.b1, b2)
+
+    moves = config.steps // config.critic_steps
+    return {"critic": adam(config.critic_rate, config.steps), "generator": adam(config.learning_rate, moves)}
 
 
-def experiment(config: AdversarialConfig, splits: Splits, model: GAN, **more: Any) -> Experiment:
-    """The model's own game; with an extractor its figures on a schedule and, on the test split, all of them.
+def experiment(
+    config: AdversarialConfig, splits: Splits, model: GAN, optimizers: Optimizers | None = None, **more: Any
+) -> Experiment:
+    """The model's own game; with an extractor, metrics of its features at each evaluation and on the test split.
 
-    The latter are in `measured.json` too, with the numbers of rows, the extractor's name and the split.
+    The latter are written to `measured.json` too, with the numbers of examples, the extractor's name and the split.
 
     Args:
-        more: other fields of the `Experiment`; by default the optimizers are `adam(config)`.
+        optimizers: by play; None: `adam_optimizers(config)`.
+        more: other fields of the `Experiment`; `plots` and `final_metrics` are added to those here.
     """
-    more.setdefault("optimizers", adam(config))
-    pictures = dict(more.pop("pictures", {}))
+    plots, more_metrics = dict(more.pop("plots", {})), more.pop("final_metrics", None)
     if config.conditional and splits.train.classes is not None and plotting.drawable(splits.test.head(1)["x"]):
-        pictures["classes"] = partial(by_class, splits.train.classes)
+        plots["classes"] = partial(plot_classes, splits.train.classes)
+    more = {"optimizers": adam_optimizers(config) if optimizers is None else optimizers, "draws": 1, **more}
     if config.extractor is None:
-        return Experiment(model, pictures=pictures, draws=1, **more)
+        return Experiment(model, plots=plots, final_metrics=more_metrics, **more)
     extractor = load_extractor(config.extractor)
 
-    def scheduled(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+    def validation_metrics(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         fake = model.sample(variables, key, len(batch["x"]), batch.get("context"))
         return quick_figures(extractor.features_of(batch["x"]), extractor.features_of(fake), key)
 
-    def report(bound: TrainedModel) -> dict[str, float]:
-        rows = splits.test.head(config.measured)
-        key = jax.random.key(config.seed)
-        fake = bound.sample(key, len(rows["x"]), rows.get("context"))
-        measured = measure(rows["x"], fake, extractor, key)
+    def final_metrics(trained: TrainedModel) -> dict[str, float]:
+        head = splits.test.head(config.measured)
+        key, context = jax.random.key(config.seed), head.get("context")
+        fake = trained.sample(key, len(head["x"]), context)
+        measured = measure(head["x"], fake, extractor, key)
         if jax.process_index() == 0:
             text = json.dumps(dataclasses.asdict(measured), indent=1) + "\n"
             (config.out / "measured.json").write_text(text, encoding="utf-8")
-        figures = dict(measured.figures)
-        if rows.get("context") is not None and "label" in rows:
-            seen = extractor.logits(fake).argmax(-1)
-            figures["samples seen as their class"] = float((seen == rows["label"]).mean())
-        return figures
+        metrics = dict(measured.figures)
+        if context is not None and "label" in head:
+            recognised = extractor.logits(fake).argmax(-1)
+            metrics["class accuracy of samples"] = float((recognised == head["label"]).mean())
+        return metrics | dict(more_metrics(trained) if more_metrics else {})
 
-    return Experiment(model, pictures=pictures, draws=1, scheduled=scheduled, report=report, **more)
+    return Experiment(model, plots=plots, validation_metrics=validation_metrics, final_metrics=final_metrics, **more)
 
 
-def by_class(classes: int, bound: TrainedModel) -> Any:
-    """A picture: a row of samples for each class, a column for each draw of the noise."""
+def plot_classes(num_classes: int, trained: TrainedModel) -> Any:
+    """A row of samples for each class, with the same noise in each column."""
     rows = {}
-    for label in range(classes):
-        context = np.eye(classes, dtype=np.float32)[np.full(COLUMNS, label)]
-        rows[str(label)] = np.asarray(bound.sample(jax.random.key(0), COLUMNS, context))
+    for label in range(num_classes):
+        context = np.eye(num_classes, dtype=np.float32)[np.full(COLUMNS, label)]
+        rows[str(label)] = np.asarray(trained.sample(jax.random.key(0), COLUMNS, context))
     return plotting.rows(rows, "samples of each class")

@@ -1,4 +1,4 @@
-"""What experiments with variational autoencoders share: settings, networks, diagnostics and pictures."""
+"""Shared by experiments with variational autoencoders: config, networks, diagnostics and plots."""
 
 from __future__ import annotations
 
@@ -7,72 +7,72 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.shell import Config, Experiment
+from experiments.config import Config, Experiment
 from jaxgen import plotting
-from jaxgen.contracts import Array, Batch, Key, Play, Variables
+from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
 from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
 from jaxgen.losses import kl_per_dimension
 from jaxgen.metrics import active_units, mutual_information
 from jaxgen.models.vaes import VAE, FlowPosterior, conv_vae, dense_vae, residual_vae
-from jaxgen.training import TrainedModel
+from jaxgen.training import TrainedModel, latents
+from jaxgen.training.ranges import Count, NonNegative
 
 COLUMNS = 10
-"""Images in a row of a picture."""
+"""Images in a row of a plot."""
 TRAVERSED = 10
-"""Latents in the picture of traversals."""
-LOOKED_AT = 1000
-"""Training rows whose range is looked at."""
-INFORMED_ROWS = 2000
-"""Test rows that the mutual information is of: it cannot exceed the logarithm of their number."""
+"""Latents in the plot of traversals."""
+RANGE_EXAMPLES = 1000
+"""Training examples whose range is checked."""
+MUTUAL_INFORMATION_EXAMPLES = 2000
+"""Test examples for the mutual information, which is at most the logarithm of their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworksConfig(Config):
     """The fields of an experiment with an encoder and a decoder; the defaults are those of Burda et al. 2016."""
 
-    steps: int = 20_000
-    batch_size: int = 20
+    steps: Count = 20_000
+    batch_size: Count = 20
     network: Literal["dense", "conv", "residual"] = "dense"
-    """Encoder and decoder; convolutions, and residual blocks of them, are for images."""
+    """Networks of encoder and decoder; `conv` and `residual` expect images."""
     likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "bernoulli"
-    """`bernoulli` draws each pixel as 0 or 1 with its grey value as probability."""
-    latents: int = 50
+    """`bernoulli` samples each pixel as 0 or 1 with its grey value as probability."""
+    latents: Count = 50
     """Dimension of the latent space."""
-    width: int = 200
-    """Units of a dense layer, of which there are two; channels of the first convolution, or of the residual blocks."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
+    width: Count = 200
+    """Units of each of two dense layers; channels of the first convolution or of the residual blocks."""
+    learning_rate: NonNegative = 1e-3
+    """Adam's learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig(NetworksConfig):
     """The fields of an experiment with a variational autoencoder."""
 
-    importance_samples: int = 500
-    """Samples of the bound on log p(x) that is reported on the test split."""
-    chunk: int = 5
-    """How many of them are computed at once."""
+    importance_samples: Count = 500
+    """Importance samples of the bound on log p(x) on the test split."""
+    chunk: Count = 5
+    """Importance samples computed at once."""
 
 
 def likelihood(config: NetworksConfig, data: Splits) -> Likelihood:
     """Raises:
-    ValueError: a likelihood of integers, or of values in [0, 1], and data that are none.
+    ValueError: the likelihood does not fit the data.
     """
     levels = data.train.levels
     if config.likelihood == "discretized_logistic" and levels is None:
-        raise ValueError(f"likelihood='discretized_logistic' is of integer images; data={config.data!r} is real-valued")
+        raise ValueError(f"likelihood='discretized_logistic' expects integers, got real-valued data={config.data!r}")
     if config.likelihood == "bernoulli" and levels is None:
-        x = data.train.head(LOOKED_AT)["x"]
+        x = data.train.head(RANGE_EXAMPLES)["x"]
         if x.min() < 0 or x.max() > 1:
             raise ValueError(
-                f"likelihood='bernoulli' is of values in [0, 1]; data={config.data!r} has values from {x.min()} to "
-                f"{x.max()}: likelihood='gaussian' takes them"
+                f"likelihood='bernoulli' expects values in [0, 1], got data={config.data!r} with values from {x.min()} "
+                f"to {x.max()}; use likelihood='gaussian'"
             )
     kinds = {"bernoulli": Bernoulli, "gaussian": Gaussian, "discretized_logistic": lambda: DiscretizedLogistic(levels)}
     return kinds[config.likelihood]()
@@ -82,129 +82,81 @@ def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.
     """The configured networks; objective, posterior and prior are a `dataclasses.replace` away.
 
     Args:
-        activation: of dense layers.
+        activation: the dense layers'.
     """
-    given = {"likelihood": likelihood(config, data), "levels": data.train.levels}
+    options = {"likelihood": likelihood(config, data), "levels": data.train.levels}
     if config.network == "dense":
         widths = (config.width,) * 2
         return dense_vae(
-            data.train.event_shape, latent_dim=config.latents, widths=widths, activation=activation, **given
+            data.train.event_shape, latent_dim=config.latents, widths=widths, activation=activation, **options
         )
     build = {"conv": conv_vae, "residual": residual_vae}[config.network]
-    return build(data.train.event_shape, latent_dim=config.latents, width=config.width, **given)
+    return build(data.train.event_shape, latent_dim=config.latents, width=config.width, **options)
 
 
 def experiment(
-    config: NetworksConfig, data: Splits, model: Any, plays: Mapping[str, Play] | None = None
-) -> Experiment:
-    """The model's own game with the configured Adam, unless other plays are given; diagnostics and pictures.
+    config: NetworksConfig, splits: Splits, model: Any,
+    optimizers: Mapping[str, optax.GradientTransformation] | None = None, **more: Any,
+) -> Experiment:  # fmt: skip
+    """The model with diagnostics and plots of its latent space.
 
-    Beside the means over rows that the model gives, on the test split: a bound on -log p(x) by importance sampling, the
-    active units, the information that the latents have of the data, and the divergence of each latent (a picture). Of a
-    model without `log_prob` or `posterior_moments`, what can be said without them.
+    Beside the model's own metrics, on the test split: a bound on -log p(x) by importance sampling, the active units and
+    the mutual information of data and latents, as far as the model has `log_prob` and `posterior_moments`.
+
+    Args:
+        optimizers: by play; None: Adam with the configured learning rate for all.
+        more: other fields of the `Experiment`; `plots` and `final_metrics` are added to those here.
     """
-    if plays is None:
-        adam = optax.adam(config.learning_rate, eps=1e-4)
-        plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
+    if optimizers is None:
+        optimizers = dict.fromkeys(more.get("plays") or model.plays(), adam(config))
+    test, size = splits.test, config.eval_batch
+    # the moments are of the normal that a flow posterior starts from, whose active units say something else
+    with_moments = hasattr(model, "posterior_moments") and not isinstance(model.posterior, FlowPosterior)
 
-    def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
-        bound = model.log_prob(
+    def importance_sampled(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        log_prob = model.log_prob(
             variables, batch["x"], key, batch.get("context"), config.importance_samples, config.chunk
         )
-        return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -bound.mean()}
+        return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -log_prob.mean()}
 
-    def report(bound: TrainedModel) -> dict[str, float]:
-        # where a flow follows, the moments are of what it starts from: what units it leaves active is another matter
-        if not hasattr(model, "posterior_moments") or isinstance(model.posterior, FlowPosterior):
-            return {"active units": float(active_units(codes(bound, data.test, config.eval_batch)))}
-        mean, log_variance = moments(bound, data.test, config.eval_batch)
-        key, few = jax.random.key(config.seed), slice(INFORMED_ROWS)
+    def of_latents(trained: TrainedModel) -> dict[str, float]:
+        if not with_moments:
+            return {"active units": float(active_units(latents.codes(trained, test, size)))}
+        mean, log_variance = latents.posterior_moments(trained, test, size)
+        key, few = jax.random.key(config.seed), slice(MUTUAL_INFORMATION_EXAMPLES)
         information = jax.jit(mutual_information)(mean[few], log_variance[few], key)
         return {"active units": float(active_units(mean)), "mutual information in nats": float(information)}
 
-    def map_of(bound: TrainedModel) -> Any:
-        return latent_map(bound, data, config.eval_batch)
+    def final_metrics(trained: TrainedModel) -> dict[str, float]:
+        return of_latents(trained) | dict(more_metrics(trained) if more_metrics else {})
 
-    pictures = {"latents": map_of}
-    if _has_divergences(model, data):
-        pictures["divergences"] = lambda bound: divergences(bound, data, config.eval_batch)
-    if plotting.drawable(data.test.head(1)["x"]) and len(model.event_shape) == 3:
-        pictures["interpolations"] = lambda bound: interpolations(bound, data)
-        pictures["traversals"] = lambda bound: traversals(bound, data, config.eval_batch)
-    return Experiment(
-        model, plays, figures=figures if hasattr(model, "log_prob") else None, report=report, pictures=pictures
-    )
+    def traversals(trained: TrainedModel) -> Any:
+        if hasattr(model, "posterior_moments"):
+            used = kl_per_dimension(*latents.posterior_moments(trained, test, size)).mean(0)
+        else:
+            used = latents.codes(trained, test, size).var(0)
+        return latents.plot_traversals(trained, test, np.argsort(-np.asarray(used))[:TRAVERSED])
+
+    plots = {"latents": lambda trained: latents.plot_codes(trained, test, size)}
+    if _has_divergences(model, splits):
+        plots["divergences"] = lambda trained: latents.plot_divergences(trained, test, size)
+    if plotting.drawable(test.head(1)["x"]) and len(model.event_shape) == 3:
+        plots["interpolations"] = lambda trained: latents.plot_interpolations(trained, test)
+        plots["traversals"] = traversals
+    more_metrics = more.pop("final_metrics", None)
+    more = {"metrics": importance_sampled if hasattr(model, "log_prob") else None, **more}
+    plots |= more.pop("plots", {})
+    return Experiment(model, optimizers=optimizers, final_metrics=final_metrics, plots=plots, **more)
+
+
+def adam(config: NetworksConfig) -> optax.GradientTransformation:
+    return optax.adam(config.learning_rate, eps=1e-4)
 
 
 def _has_divergences(model: Any, data: Splits) -> bool:
-    """Whether the model's divergence has a part for each latent: found out without computing."""
+    """Whether the model's KL divergence has a part for each latent; traced, not computed."""
     if not hasattr(model, "terms"):
         return False
     batch, key = data.train.head(2), jax.random.key(0)
     terms = jax.eval_shape(lambda batch: model.terms(model.init(key, batch), batch, key)[0], batch)
     return terms.kl_per_dimension is not None
-
-
-def divergences(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
-    """What each latent costs: the mean over the test rows of its part of the divergence, the greatest first."""
-    key = jax.random.key(0)
-    parts = in_batches(lambda batch: bound.terms(batch, key)[0].kl_per_dimension, data.test, batch_size)
-    return plotting.spectrum(parts.mean(0), "KL in nats")
-
-
-def in_batches(function: Any, source: Any, batch_size: int) -> Any:
-    """A function of batches over a whole split, its arrays concatenated."""
-    found = [function(batch) for batch in source.batches(batch_size)]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
-
-
-def codes(bound: TrainedModel, source: Any, batch_size: int) -> Array:
-    """A whole split's codes, means where they are random: [rows, latents], or what else the model's codes are."""
-    return in_batches(lambda batch: bound.encode(batch["x"], None, batch.get("context")), source, batch_size)
-
-
-def moments(bound: TrainedModel, source: Any, batch_size: int) -> tuple[Array, Array]:
-    """Means and log-variances of a whole split's posteriors, each [rows, latents]."""
-    return in_batches(lambda batch: bound.posterior_moments(batch["x"], batch.get("context")), source, batch_size)
-
-
-def latent_map(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
-    """Where the test rows lie: their posterior means, in the plane of the two directions in which they vary the most."""
-    z = np.asarray(codes(bound, data.test, batch_size))
-    z = z - z.mean(0)
-    if z.shape[1] > 2:
-        z = z @ np.linalg.svd(z, full_matrices=False)[2][:2].T
-    elif z.shape[1] == 1:
-        z = np.stack([z[:, 0], np.random.default_rng(0).normal(size=len(z))], -1)
-    return plotting.points(z, data.test.head(len(z)).get("label"), "posterior means")
-
-
-def interpolations(bound: TrainedModel, data: Splits, pairs: int = 5) -> Any:
-    """Between the posterior means of pairs of test rows, along lines."""
-    head = data.test.head(2 * pairs)
-    z, context = bound.encode(head["x"], None, head.get("context")), head.get("context")
-    along = jnp.linspace(0, 1, COLUMNS)[:, None]
-    rows = {}
-    for i in range(pairs):
-        start, end = 2 * i, 2 * i + 1
-        given = None if context is None else (1 - along) * context[start] + along * context[end]
-        line = bound.decode((1 - along) * z[start] + along * z[end], given)
-        rows[str(i + 1)] = np.concatenate([head["x"][start : start + 1], line, head["x"][end : end + 1]])
-    return plotting.rows(rows, "from data to data by their latents")
-
-
-def traversals(bound: TrainedModel, data: Splits, batch_size: int) -> Any:
-    """What the latents of greatest divergence, or variance, do, each from -3 to 3, the others as the first row has them."""
-    head = data.test.head(1)
-    if hasattr(bound.model, "posterior_moments"):
-        used = kl_per_dimension(*moments(bound, data.test, batch_size)).mean(0)
-    else:
-        used = codes(bound, data.test, batch_size).var(0)
-    order = np.argsort(-np.asarray(used))[:TRAVERSED]
-    z = bound.encode(head["x"], None, head.get("context"))
-    context = None if (given := head.get("context")) is None else jnp.repeat(jnp.asarray(given), COLUMNS, 0)
-    rows = {}
-    for latent in order:
-        line = jnp.repeat(z, COLUMNS, 0).at[:, latent].set(jnp.linspace(-3, 3, COLUMNS))
-        rows[f"z{latent}"] = np.asarray(bound.decode(line, context))
-    return plotting.rows(rows, "one latent at a time")

@@ -1,57 +1,62 @@
-"""What experiments that maximise a likelihood share: settings of a first run, the optimizer, the baselines."""
+"""Shared by experiments that maximise a likelihood: config, optimizer, baselines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import optax
 
-from experiments.baselines import bits_per_dim, log_prob
-from experiments.shell import Config, Experiment
+from experiments.config import Config, Experiment
 from jaxgen.data import Splits
+from jaxgen.data.baselines import bits_per_dim, log_prob
 from jaxgen.models.flows.flow import Flow
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodConfig(Config):
-    """The fields of an experiment that maximises a likelihood; its defaults are those of a first run."""
+    """The fields of an experiment that maximises a likelihood; the defaults are for a short first run."""
 
-    steps: int = 600
-    ema: float = 0.99
-    log_every: int = 20
-    eval_every: int = 100
-    eval_draws: int = 4
-    checkpoint_every: int = 200
-    learning_rate: float = 1e-3
-    """Of the optimizer, after the warm-up."""
-    warmup: int = 100
-    """Steps in which the learning rate rises from zero, a tenth of all at the most."""
+    steps: Count = 600
+    ema: Fraction = 0.99
+    log_every: Count = 20
+    eval_every: Count = 100
+    eval_draws: Count = 4
+    checkpoint_every: Count = 200
+    learning_rate: NonNegative = 1e-3
+    """AdamW's learning rate, after the warm-up."""
+    warmup: Natural = 100
+    """Steps in which the learning rate rises linearly from zero, at most a tenth of `steps`."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What the learning rate does afterwards: falls to zero along a cosine, or stays."""
-    weight_decay: float = 0.0
-    """Of AdamW."""
-    clip: float = 50.0
-    """The largest global norm of the gradients; a likelihood sums over the event."""
+    """Learning rate after the warm-up: cosine decay to zero, or constant."""
+    weight_decay: NonNegative = 0.0
+    """AdamW's weight decay."""
+    clip: NonNegative = 50.0
+    """Maximum global norm of the gradients, which are of log-likelihoods summed over the event."""
 
 
 def optimizer(config: LikelihoodConfig) -> optax.GradientTransformation:
-    """AdamW behind a clip of the gradients' norm, its rate rising linearly first."""
+    """AdamW with gradient clipping, a linear warm-up and the configured schedule."""
     warmup = min(config.warmup, config.steps // 10)
     if config.schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
     else:
-        # optax takes a rise in no steps for one that never ends
+        # with zero warm-up steps optax stays at the initial value
         rate = optax.warmup_constant_schedule(0.0, config.learning_rate, warmup) if warmup else config.learning_rate
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adamw(rate, weight_decay=config.weight_decay))
 
 
-def experiment(config: LikelihoodConfig, data: Splits, model: Flow) -> Experiment:
-    """The model's own play with the configured optimizer; baselines in the units of its figures."""
-    plays = {name: play._replace(optimizer=optimizer(config)) for name, play in model.plays().items()}
+def experiment(config: LikelihoodConfig, data: Splits, model: Flow, **more: Any) -> Experiment:
+    """The model with the configured optimizer, and baselines in the units of its metrics.
+
+    Args:
+        more: other fields of the `Experiment`.
+    """
+    optimizers = dict.fromkeys(model.plays(), optimizer(config))
     if data.train.levels is None:
-        return Experiment(model, plays, baselines=log_prob(data), draws=1)
-    return Experiment(model, plays, baselines=bits_per_dim(data))
+        return Experiment(model, optimizers=optimizers, **{"baselines": log_prob(data), "draws": 1} | more)
+    return Experiment(model, optimizers=optimizers, **{"baselines": bits_per_dim(data)} | more)
 
 
 def image_shape(config: LikelihoodConfig, data: Splits) -> tuple[tuple[int, int, int], int]:
@@ -63,6 +68,7 @@ def image_shape(config: LikelihoodConfig, data: Splits) -> tuple[tuple[int, int,
     event_shape, levels = data.train.event_shape, data.train.levels
     if len(event_shape) != 3 or levels is None:
         raise ValueError(
-            f"data={config.data!r} has rows of shape {event_shape} and levels={levels}: integer images [H, W, C] are needed"
+            f"`data` must hold integer images [H, W, C], got {config.data!r} with examples of shape {event_shape} and "
+            f"levels={levels}"
         )
     return event_shape, levels

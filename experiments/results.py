@@ -1,127 +1,211 @@
 """Brings RESULTS.md up to date with the runs at hand: `python -m experiments.results [--runs runs]`.
 
-A run is its `result.json`; a folder with a `table.md`, as comparisons and benchmarks write, is that table. What the file
-has of other experiments, data and seeds stays, and so do a table's other rows.
+Records of runs are kept in `results/<wing>.jsonl`, tables of studies and benchmarks in `results/tables/`, and
+RESULTS.md is the page made from them. A run is its `result.json`; a study's folder has a `table.md`, and a
+`records.jsonl` for the wing's table. Records of runs that are no longer at hand stay, and so do other rows of a table.
+
+A record is the part of `result.json` that the page needs: `experiment`, `data`, `test` metrics and `standard_errors`,
+`headline` metrics, `baselines`, `published` results, `changed` fields of the config, `steps`, `seeds`,
+`training_seconds`, `devices`, `commit` and `command`; and of a study, the `system`. Experiment, system, data and
+changed fields identify it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.commands import parse
+from experiments.studies.harness import table, write
 
-HEAD = """# Results
+Record = dict[str, Any]
 
-Written by `python -m experiments.results` from the runs' own files. Test splits; the model's own noise is
-averaged over 16 draws. A published figure stands beside a measured one, with its own set-up: read its source before
-comparing. Seconds are of runs as they were, some of them side by side on the same processors.
+WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs"}
+STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes"}
+"""The wings of studies that do not have a wing's name."""
+INTRODUCTION = """# Results
 
-| experiment | data | figure | measured | published | steps | training | device | seed | commit |
-|---|---|---|---|---|---|---|---|---|---|
+Made by `python -m experiments.results` from the records in `results/`, which hold every metric of every run.
+Metrics are on test splits; a model's own noise is averaged over 16 samples. Over several seeds they are means ± standard
+errors. The budget is the number of training steps, divided by the paper's where that is known: most runs here are far
+shorter. Papers have their own set-ups, so read the source before comparing.
 """
+HEAD = ("system", "data", "metric", "measured", "seeds", "published", "budget / published budget")
 
 
 @dataclass(frozen=True)
 class Results:
     runs: Path = Path("runs")
-    """The folder that runs are in, at any depth."""
+    """Folder of runs, at any depth."""
+    records: Path = Path("results")
+    """Folder of the records and tables."""
     out: Path = Path("RESULTS.md")
-    """The file to write."""
+    """The page."""
 
 
-def rows(result: dict[str, Any]) -> list[str]:
-    """Table rows of one run: one a figure, then its baselines."""
-    config, published = result["config"], result["published"]
-    data = Path(result["data"]).name
-    first, count = config["seed"], config.get("seeds", 1)
-    seeds = str(first) if count == 1 else f"{first} to {first + count - 1}"
-    ends = (f"{config['steps']:,}", f"{result['training_seconds']:.0f} s", result["devices"], seeds, result["commit"] or "")
-    errors = {name: f" ± {error:.2g}" for name, error in result.get("standard_errors", {}).items()}
-    lines = []
-    for name, value in result["test"].items():
-        there = f"{published['value']} ({published['source']})" if published and published["figure"] == name else ""
-        lines.append((result["experiment"].removeprefix("experiments."), data, name, f"{value:.4g}{errors.get(name, '')}", there, *ends))
-    for name, value in result["baselines"].items():
-        lines.append(("baseline", data, name, f"{value:.4g}", "", "", "", "", "", ""))
-    if published and published["figure"] not in result["test"]:
-        lines.append(("published", data, published["figure"], "", f"{published['value']} ({published['source']})", *[""] * 5))
-    return ["| " + " | ".join(line) + " |" for line in lines]
+def update(config: Results) -> int:
+    """Adds the runs at hand to the records, and writes the page; returns the number of runs and tables at hand."""
+    records, tables = read_records(config.records), read_tables(config.records / "tables")
+    at_hand, folders = 0, _files(config.runs)
+    for folder, names in folders.items():
+        if "table.md" in names:
+            at_hand += 1
+            name = folder.relative_to(config.runs).as_posix().replace("/", ".")
+            new = (folder / "table.md").read_text(encoding="utf-8")
+            tables[name] = with_rows_of(tables.get(name, ""), new)
+            if "records.jsonl" in names:
+                lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+                records |= {key(record): record for record in map(json.loads, lines)}
+        # a study stands for its runs, and the means over several seeds for theirs
+        covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
+        covered = covered or "result.json" in folders.get(folder.parent, ())
+        if "result.json" in names and not covered:
+            at_hand += 1
+            record = record_of(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+            records[key(record)] = record
+    config.records.mkdir(parents=True, exist_ok=True)
+    for wing in WINGS:
+        lines = [json.dumps(record) + "\n" for _, record in sorted(records.items()) if wing_of(record) == wing]
+        write(config.records / f"{wing}.jsonl", "".join(lines))
+    (config.records / "tables").mkdir(exist_ok=True)
+    for name, text in tables.items():
+        write(config.records / "tables" / f"{name}.md", text.strip() + "\n")
+    write(config.out, page([record for _, record in sorted(records.items())], tables))
+    return at_hand
 
 
-def command(result: dict[str, Any]) -> str:
-    """The run's command line, its paths as bare file names."""
-    return " ".join(os.path.basename(word) if os.sep in word else word for word in result["command"].split())
+def _files(root: Path) -> dict[Path, list[str]]:
+    """File names by folder. Unlike Path.rglob, os.walk ignores folders that a run removes meanwhile."""
+    return {Path(folder): names for folder, _, names in os.walk(root)}
 
 
-def write(config: Results) -> int:
-    """Writes the file; returns the number of runs and tables in it that are at hand."""
-    # unlike Path.rglob, os.walk does not mind folders that a run removes meanwhile
-    files = [Path(folder, name) for folder, _, names in os.walk(config.runs) for name in names]
-    tables = {
-        file.parent.relative_to(config.runs).as_posix(): file.read_text(encoding="utf-8")
-        for file in files
-        if file.name == "table.md"
+def record_of(result: Mapping[str, Any]) -> Record:
+    """The record of a `result.json`."""
+    config, paper = result["config"], result["published"]
+    command = result["command"] and " ".join(
+        os.path.basename(word) if os.sep in word else word for word in result["command"].split()
+    )
+    kept = ("headline", "baselines", "test", "standard_errors", "changed", "training_seconds", "devices", "commit")
+    return {
+        "experiment": result["experiment"].removeprefix("experiments."),
+        "data": Path(result["data"]).name,
+        **{name: result[name] for name in kept if name in result},
+        "published": [paper] if paper else [],
+        "steps": config["steps"],
+        "seeds": config["seeds"],
+        "command": command,
     }
-    results = [
-        json.loads(file.read_text(encoding="utf-8"))
-        for file in files
-        # a table stands for its runs, and the means over several seeds for theirs
-        if file.name == "result.json"
-        and not any((folder / "table.md").exists() for folder in file.parents)
-        and not (file.parents[1] / "result.json").exists()
-    ]
-    runs, commands, sections = _read(config.out.read_text(encoding="utf-8")) if config.out.exists() else ({}, {}, {})
-    for result in results:
-        lines = rows(result)
-        runs[_name(lines[0])] = lines
-        if result["command"]:
-            commands[_name(lines[0])] = f"- `{command(result)}`"
-    sections |= {name: _with_rows_of(sections.get(name, ""), table) for name, table in tables.items()}
-    table = "\n".join(line for name in sorted(runs) for line in runs[name])
-    listed = "\n".join(commands[name] for name in sorted(commands))
-    parts = [f"{HEAD}{table}\n\nThe commands:\n\n{listed}\n", *(f"## {name}\n\n{sections[name].strip()}\n" for name in sorted(sections))]
-    config.out.write_text("\n".join(parts), encoding="utf-8")
-    return len(results) + len(tables)
 
 
-def _name(line: str) -> tuple[str, str, str]:
-    """Experiment, data and seed of a run, from the first of its rows."""
-    cells = [cell.strip() for cell in line.split("|")]
-    return cells[1], cells[2], cells[9]
+def key(record: Record) -> tuple[str, ...]:
+    """Identifies a configuration: experiment, system, data, and the fields that differ from the defaults."""
+    changed = json.dumps(record.get("changed", {}), sort_keys=True, default=str)
+    return record["experiment"], record.get("system", ""), record["data"], changed
 
 
-def _with_rows_of(old: str, new: str) -> str:
-    """The new table, and those rows of the old one, under the same columns, whose first two cells it does not have."""
+def wing_of(record: Record) -> str:
+    room, _, name = record["experiment"].partition(".")
+    return room if room != "studies" else STUDIES.get(name, name)
+
+
+def read_records(folder: Path) -> dict[tuple[str, ...], Record]:
+    lines = [line for file in sorted(folder.glob("*.jsonl")) for line in file.read_text(encoding="utf-8").splitlines()]
+    return {key(record): record for record in map(json.loads, lines)}
+
+
+def read_tables(folder: Path) -> dict[str, str]:
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
+
+
+def with_rows_of(old: str, new: str) -> str:
+    """The new table, with those rows of an old table with the same head whose first two cells it does not have."""
     lines, before = new.strip().splitlines(), old.strip().splitlines()
     if not before or lines[0] != before[0]:
         return new
-    there = {tuple(line.split("|")[1:3]) for line in lines}
-    missing = [line for line in before if line.startswith("|") and tuple(line.split("|")[1:3]) not in there]
+    names = {tuple(line.split("|")[1:3]) for line in lines}
+    missing = [line for line in before if line.startswith("|") and tuple(line.split("|")[1:3]) not in names]
     end = sum(line.startswith("|") for line in lines)
     return "\n".join([*lines[:end], *missing, *lines[end:]])
 
 
-def _read(text: str) -> tuple[dict, dict, dict]:
-    """What a file has: rows and command of each run, and the tables by their names."""
-    first, *rest = text.split("\n## ")
-    sections = {name: body for name, _, body in (section.partition("\n") for section in rest)}
-    table, _, listed = first.partition("The commands:")
-    runs: dict[tuple[str, str, str], list[str]] = {}
-    for line in table.partition("|---")[2].splitlines()[1:]:
-        if line.startswith("|"):
-            name = _name(line)
-            # baselines and published figures follow their run
-            mine = list(runs)[-1] if name[0] in ("baseline", "published") else name
-            runs.setdefault(mine, []).append(line)
-    commands = [line for line in listed.splitlines() if line.startswith("- ")]
-    # in the order of the runs
-    return runs, dict(zip(runs, commands, strict=True)), sections
+def page(records: Iterable[Record], tables: Mapping[str, str]) -> str:
+    """RESULTS.md: for each wing a table of headlines, and collapsed below all metrics, commands and studies' tables."""
+    records, parts = list(records), [INTRODUCTION]
+    names = {name: name.removeprefix("studies.").partition(".")[0] for name in tables}
+    for wing, title in WINGS.items():
+        own = [record for record in records if wing_of(record) == wing]
+        studies = {name: text for name, text in tables.items() if STUDIES.get(names[name], names[name]) == wing}
+        if not own and not studies:
+            continue
+        parts.append(f"## {title}\n")
+        if own:
+            parts.append(table(HEAD, (line for record in own for line in headlines(record))) + "\n")
+            parts.append(collapsed("All metrics", table(METRICS_HEAD, (line for r in own for line in metrics(r)))))
+            parts.append(collapsed("Commands", "\n".join(f"- `{r['command']}`" for r in own if r.get("command"))))
+        parts += [collapsed(f"Table of {name}", text.strip()) for name, text in studies.items()]
+    if benchmarks := {name: text for name, text in tables.items() if names[name] == "benchmarks"}:
+        parts.append("## Benchmarks\n")
+        parts += [f"### {name}\n\n{text.strip()}\n" for name, text in benchmarks.items()]
+    return "\n".join(parts)
+
+
+def collapsed(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>\n"
+
+
+def system(record: Record) -> str:
+    """The system's name, and the changed fields that are not said elsewhere in the row."""
+    name = record.get("system") or record["experiment"].partition(".")[2]
+    elsewhere = {"steps", "seeds", "seed", "eval_every", "eval_batch", "eval_draws", "eval_raw", "importance_samples"}
+    changed = [f"{k}={v}" for k, v in record.get("changed", {}).items() if k not in elsewhere]
+    return f"{name} ({', '.join(changed)})" if changed else name
+
+
+def value(record: Record, metric: str) -> str:
+    error = record.get("standard_errors", {}).get(metric)
+    number = record["test"][metric]
+    if not error:
+        return f"{number:.4g}" + ("" if error is None else " ± 0")
+    digits = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
+    return f"{number:.{digits}f} ± {error:.{digits}f}"
+
+
+def headlines(record: Record) -> Iterator[tuple[str, ...]]:
+    """Lines of the wing's table: headline metrics, a published metric that was not measured, and baselines."""
+    name, data, seeds, test = system(record), record["data"], str(record["seeds"]), record["test"]
+    papers = {paper["metric"]: paper for paper in record["published"]}
+    shown = [metric for metric in dict.fromkeys([*papers, *record["headline"]]) if metric in test or metric in papers]
+    for metric in shown:
+        paper = papers.get(metric)
+        published = f"{paper['value']} ({paper['source']})" if paper else ""
+        budget = f"{record['steps']:,}" + (f" / {paper['budget']:,}" if paper and paper.get("budget") else "")
+        measured = value(record, metric) if metric in test else "–"
+        yield name, data, metric, measured, seeds, published, budget
+        for baseline, number in record.get("baselines", {}).items():
+            kind = [part for part in baseline.split(", ") if part != metric.split(", ")[0]]
+            if len(kind) < len(baseline.split(", ")):
+                yield f"baseline: {', '.join(kind)}", data, metric.split(", ")[0], f"{number:.4g}", "", "", ""
+
+
+METRICS_HEAD = ("system", "data", "metric", "measured", "steps", "training", "device", "commit")
+
+
+def metrics(record: Record) -> Iterator[tuple[str, ...]]:
+    """Lines of the table of all metrics and baselines."""
+    name, data = system(record), record["data"]
+    steps, seconds = f"{record['steps']:,}", f"{record['training_seconds']:.0f} s"
+    ends = steps, seconds, record.get("devices") or "", record.get("commit") or ""
+    for metric in record["test"]:
+        yield name, data, metric, value(record, metric), *ends
+    for baseline, number in record.get("baselines", {}).items():
+        yield "baseline", data, baseline, f"{number:.4g}", "", "", "", ""
 
 
 if __name__ == "__main__":
     chosen = parse(Results, __doc__, "experiments.results")
-    print(f"{chosen.out}: {write(chosen)} runs and tables")
+    print(f"{chosen.out}: {update(chosen)} runs and tables")

@@ -1,5 +1,9 @@
 """Bits per pixel of MNIST in the set-up of the UvA deep-learning tutorial 11 on normalizing flows (P. Lippe, in JAX).
 
+Result on MNIST, about 20 minutes on two cores, 250 of the tutorial's 78,000 steps, by `python -m
+experiments.studies.flows --section mnist`: 1.447, 1.283 and 1.227 bits/dim for the three architectures, where the
+tutorial has 1.078, 1.041, 1.021.
+
 Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim
 with uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and
 importance weighting over 8 draws of the noise.
@@ -9,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.likelihood import LikelihoodConfig, experiment, image_shape
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.bijectors import (
     Bijector, Chain, Checkerboard, Coupling, Halves, Invert, LearnedBoundAffineTransformer, Logit, OnHalf, Repeat, SharedHead,
     Squeeze,
@@ -20,21 +25,22 @@ from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.losses import bits_per_dim
 from jaxgen.models.flows import Flow, VariationalDequantization
 from jaxgen.nets import GatedConvNet
+from jaxgen.training.ranges import Count, NonNegative
 
 SOURCE = "UvA deep-learning tutorial 11, multi-scale flow, 200 epochs"
-FIGURE = "bits_per_dim by 8 samples"
-PUBLISHED = {data: Published(FIGURE, 1.021, SOURCE) for data in ("tfds:mnist", "mnist.npz")}
+METRIC = "bits_per_dim by 8 samples"
+PUBLISHED = {data: Published(METRIC, 1.021, SOURCE, 78_000) for data in ("tfds:mnist", "mnist.npz")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DequantizedConfig(LikelihoodConfig):
     architecture: Literal["simple", "variational", "multiscale"] = "multiscale"
-    """One scale with uniform noise, one with variational dequantization, three with it."""
-    alpha: float = 1e-5
-    """The logit is of alpha + (1 - 2 alpha) x."""
-    samples: int = 8
-    """Draws of the noise in the importance-weighted test figure."""
-    clip: float = 1.0
+    """`simple`: one scale, uniform noise; `variational`: a learned noise; `multiscale`: that, and three scales."""
+    alpha: NonNegative = 1e-5
+    """Pixels x in [0, 1] enter the logit as alpha + (1 - 2 alpha) x."""
+    samples: Count = 8
+    """Samples of the noise for the importance-weighted test metric."""
+    clip: NonNegative = 1.0
 
 
 def couplings(width: int, mask: Any, pairs: int) -> Repeat:
@@ -67,12 +73,12 @@ def build(config: DequantizedConfig, data: Splits) -> Experiment:
     model = Flow(Chain((Logit(config.alpha), scales)), StandardNormal(event_shape), noise)
     dims = event_shape[0] * event_shape[1] * event_shape[2]
 
-    def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+    def metrics(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
         log_prob = model.log_prob(variables, batch["x"], key, batch.get("context"), config.samples)
         return {f"bits_per_dim by {config.samples} samples": bits_per_dim(log_prob, dims).mean()}
 
-    # one draw of the noise in the test figures: what it adds is averaged over all pixels of all rows
-    return experiment(config, data, model)._replace(figures=figures, draws=1)
+    # one sample of the noise: metrics average over all pixels of all examples anyway
+    return experiment(config, data, model, metrics=metrics, draws=1)
 
 
 if __name__ == "__main__":

@@ -9,31 +9,33 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from experiments.likelihood import LikelihoodConfig, experiment, image_shape
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.distributions import UniformDequantization
 from jaxgen.models.flows.flow_plus_plus import flow_plus_plus
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 PUBLISHED = {"tfds:cifar10": Published("bits_per_dim", 3.08, "Ho et al. 2019, table 1")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPlusPlusConfig(LikelihoodConfig):
-    width: int = 16
+    width: Count = 16
     """Channels of a coupling's network."""
-    blocks: int = 1
+    blocks: Natural = 1
     """Residual blocks of a coupling's network."""
-    components: int = 4
-    """Logistics in a mixture."""
-    heads: int = 4
-    """Of the self-attention; 0 for none."""
-    dropout: float = 0.0
-    """Share of a block's hidden units that drop in training."""
+    components: Count = 4
+    """Components of each mixture of logistics."""
+    heads: Natural = 4
+    """Heads of the self-attention; 0: no attention."""
+    dropout: Fraction = 0.0
+    """Dropout rate of the blocks' hidden units."""
     dequantization: Literal["variational", "uniform"] = "variational"
-    """Where the noise within a grey level comes from."""
-    alpha: float = 0.05
-    """The logit is of alpha + (1 - 2 alpha) x."""
-    learning_rate: float = 2e-3
+    """Noise within a grey level: a learned flow, or uniform."""
+    alpha: NonNegative = 0.05
+    """Pixels x in [0, 1] enter the logit as alpha + (1 - 2 alpha) x."""
+    learning_rate: NonNegative = 2e-3
 
 
 def build(config: FlowPlusPlusConfig, data: Splits) -> Experiment:

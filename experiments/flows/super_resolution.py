@@ -1,6 +1,9 @@
 """Super-resolution as a conditional density, p(high | low) (Winkler et al. 2019, "Learning Likelihoods with Conditional
 Normalizing Flows", arXiv:1912.00042; Lugmayr et al. 2020, "SRFlow", arXiv:2006.14200).
 
+Result with the defaults, two minutes on two cores: 1.484 bits/dim, and 19.34 dB for the mean of 16 samples (bicubic
+13.5).
+
 RealNVP over images whose context is their own low resolution, the means of 2 x 2 pixels: every coupling and every prior
 sees it, fitted to its own resolution. The defaults are those of a first run, 4 x 4 to 8 x 8 digits; `--data patches`
 goes from 16 x 16 to 32 x 32 in colour, as Winkler et al. do on ImageNet. The mean of several samples estimates the
@@ -19,25 +22,27 @@ import numpy as np
 
 from experiments.flows import real_nvp
 from experiments.likelihood import image_shape
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits
 from jaxgen.data.images import low_resolution
 from jaxgen.metrics import psnr
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count
 
 TEMPERATURES = (0.0, 0.7, 1.0)
 DRAWS = 16
-"""Samples whose mean is taken."""
+"""Samples whose mean estimates the conditional mean."""
 REGRESSION_ROWS = 10_000
 COLUMNS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperResolutionConfig(real_nvp.RealNVPConfig):
-    factor: int = 2
-    """How many times as high and wide the image is as what it is made from."""
+    factor: Count = 2
+    """Ratio of the resolutions."""
 
 
 def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
@@ -55,23 +60,23 @@ def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
     def decibels(x: Array, truth: Array) -> Array:
         return psnr(x, truth, peak).mean()
 
-    def figures(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+    def metrics(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         x, low = batch["x"], batch["context"]
 
         def sample(key: Key, temperature: float = 1.0) -> Array:
             return model.sample(variables, key, len(x), low, temperature)
 
-        found = {f"psnr in dB, temperature {t}": decibels(sample(key, t), x) for t in TEMPERATURES}
+        by_temperature = {f"psnr in dB, temperature {t}": decibels(sample(key, t), x) for t in TEMPERATURES}
         mean = jax.lax.map(sample, jax.random.split(key, DRAWS)).astype(jnp.float32).mean(0)
         again = low_resolution(sample(key), levels, config.factor)
         return {
-            **found,
+            **by_temperature,
             f"psnr in dB, mean of {DRAWS} samples": decibels(mean, x),
             "psnr in dB, low resolution of a sample": psnr(again, low, 2).mean(),
         }
 
     def regression() -> Callable[[Array], Array]:
-        """The image that is linear in what it is made from, by least squares over training rows."""
+        """Linear regression of the image on its low resolution, by least squares."""
 
         def inputs(low: Array) -> np.ndarray:
             return np.insert(np.reshape(low, (len(low), -1)), 0, 1, axis=1)
@@ -80,26 +85,27 @@ def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
         weights = np.linalg.lstsq(inputs(rows["context"]), rows["x"].reshape(len(rows["x"]), -1), rcond=None)[0]
         return lambda low: np.clip(inputs(low) @ weights, 0, peak).reshape(-1, *shape)
 
-    def picture(bound: TrainedModel) -> Any:
+    def plot(trained: TrainedModel) -> Any:
         test, key = data.test.head(COLUMNS), jax.random.key(config.seed)
         low = test["context"]
         rows = {
             "low": greys(low).repeat(config.factor, 1).repeat(config.factor, 2),
             "bicubic": bicubic(low),
-            **{f"sample {i + 1}": bound.sample(jax.random.fold_in(key, i), COLUMNS, low) for i in range(3)},
+            **{f"sample {i + 1}": trained.sample(jax.random.fold_in(key, i), COLUMNS, low) for i in range(3)},
             "truth": test["x"],
         }
         return plotting.rows({name: np.asarray(images, np.float32) / peak for name, images in rows.items()})
 
     baselines = dict(experiment.baselines)
     for name, up in {"bicubic": bicubic, "linear regression": regression()}.items():
-        found = [decibels(up(batch["context"]), batch["x"]) * len(batch["x"]) for batch in data.test.batches(512)]
-        baselines[f"{name}, psnr in dB"] = float(sum(found)) / len(data.test)
+        values = [decibels(up(batch["context"]), batch["x"]) * len(batch["x"]) for batch in data.test.batches(512)]
+        baselines[f"{name}, psnr in dB"] = float(sum(values)) / len(data.test)
     return experiment._replace(
         data=data,
-        figures=figures,
+        metrics=metrics,
         baselines=baselines,
-        pictures={"super_resolution": picture},
+        headline=("bits_per_dim", f"psnr in dB, mean of {DRAWS} samples"),
+        plots={"super_resolution": plot},
     )
 
 

@@ -7,19 +7,21 @@ Frechet distances of 63.6 for the plain game and 24.8 with the bottleneck, by a 
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, Bottleneck
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class BottleneckConfig(AdversarialConfig):
-    codes: int = 64
+    codes: Count = 64
     """Dimension of the critic's code."""
-    information: float = 0.5
-    """Nats that it may carry on the average."""
-    dual_rate: float = 1e-4
-    """How fast the bottleneck's weight follows; the paper's is 1e-5, over runs of many more steps."""
+    information: NonNegative = 0.5
+    """Bound on the mean information of the code, in nats."""
+    dual_rate: NonNegative = 1e-4
+    """Step size of the dual variable; the paper has 1e-5, for much longer runs."""
 
 
 def build(config: BottleneckConfig, data: Splits) -> Experiment:

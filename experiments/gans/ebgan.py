@@ -7,18 +7,20 @@ Inception score. Energies are means over coordinates on [-1, 1], margins likewis
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
+from experiments.config import Experiment
 from experiments.gans.autoencoding_critic import decoder
-from experiments.shell import Experiment, main
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import EBGAN, Energy, PullingAway
+from jaxgen.training.ranges import NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class EBGANConfig(AdversarialConfig):
-    margin: float = 0.2
-    """The energy that samples are given at the least."""
-    pulling_away: float = 0.1
-    """Weight of the term that keeps the codes of a batch of samples apart."""
+    margin: NonNegative = 0.2
+    """Margin: the critic raises the energy of samples up to it."""
+    pulling_away: NonNegative = 0.1
+    """Weight of the pulling-away term."""
 
 
 def build(config: EBGANConfig, data: Splits) -> Experiment:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.losses import F_DIVERGENCES
 from jaxgen.models.gans import GAN, FDivergence
@@ -17,9 +18,9 @@ from jaxgen.models.gans import GAN, FDivergence
 @dataclass(frozen=True, kw_only=True)
 class FGANConfig(AdversarialConfig):
     divergence: Literal[tuple(F_DIVERGENCES)] = "pearson"
-    """Of the data from the samples."""
+    """The f-divergence to minimise."""
     alternative: bool = False
-    """The generator ascends the critic's first term, so that it does not saturate."""
+    """Use the non-saturating generator loss of section 3.2."""
 
 
 def build(config: FGANConfig, data: Splits) -> Experiment:

@@ -10,27 +10,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, Minimax, NonSaturating, Proximal
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class GANConfig(AdversarialConfig):
     data: str = "gaussian_ring"
-    steps: int = 20_000
-    batch_size: int = 100
+    steps: Count = 20_000
+    batch_size: Count = 100
     network: Literal["dcgan", "residual", "dense"] = "dense"
-    width: int = 128
-    latents: int = 2
+    width: Count = 128
+    latents: Count = 2
     criterion: Literal["non_saturating", "minimax"] = "non_saturating"
-    """What the generator descends: -E log D(G(z)), or E log(1 - D(G(z)))."""
-    real_label: float = 1.0
-    """Below one, one-sided label smoothing."""
-    proximal: float = 0.0
-    """Weight of the squared distance to the samples of the generator's earlier self."""
-    proximal_every: int = 10
-    """Moves of the generator between its renewals."""
+    """Generator loss: -E log D(G(z)), or E log(1 - D(G(z)))."""
+    real_label: NonNegative = 1.0
+    """Target of real examples; below 1: one-sided label smoothing."""
+    proximal: NonNegative = 0.0
+    """Weight of the squared distance to samples of an earlier generator."""
+    proximal_every: Count = 10
+    """Generator updates between copies of it."""
 
 
 def build(config: GANConfig, data: Splits) -> Experiment:

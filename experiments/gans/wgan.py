@@ -8,24 +8,26 @@ critic has no batch normalisation here.
 from dataclasses import dataclass
 
 from experiments.adversarial import AdversarialConfig, experiment, fields, networks
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.gans import WGAN, rmsprop
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class WGANConfig(AdversarialConfig):
-    critic_steps: int = 5
-    learning_rate: float = 5e-5
-    """Of RMSProp, of both players."""
-    clip: float = 0.01
-    """What the critic's weights stay within."""
+    critic_steps: Count = 5
+    learning_rate: NonNegative = 5e-5
+    """RMSProp's learning rate, for both players."""
+    clip: NonNegative = 0.01
+    """The critic's weights are clipped to [-clip, clip]."""
 
 
 def build(config: WGANConfig, data: Splits) -> Experiment:
-    optimizers = {"critic": rmsprop(config.learning_rate, config.clip), "generator": rmsprop(config.learning_rate)}
     model = WGAN(*networks(config, data, None), **fields(config, data))
-    return experiment(config, data, model, optimizers=optimizers)
+    optimizers = {"critic": rmsprop(config.learning_rate, config.clip), "generator": rmsprop(config.learning_rate)}
+    return experiment(config, data, model, optimizers)
 
 
 if __name__ == "__main__":

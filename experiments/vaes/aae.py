@@ -14,41 +14,43 @@ import optax
 from flax import linen as nn
 
 from experiments.autoencoding import NetworksConfig, autoencoder, experiment
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.distributions import Petals
 from jaxgen.models.vaes import AAE
 from jaxgen.nets import MLP
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class AAEConfig(NetworksConfig):
-    steps: int = 5_000
-    batch_size: int = 100
-    width: int = 256
-    latents: int = 2
-    learning_rate: float = 1e-3
-    """Of Adam, for the reconstruction."""
-    adversary_rate: float = 5e-4
-    """Of Adam (b1 = 0.5), for the discriminator and the regularisation."""
+    steps: Count = 5_000
+    batch_size: Count = 100
+    width: Count = 256
+    latents: Count = 2
+    learning_rate: NonNegative = 1e-3
+    """Adam's learning rate for the reconstruction."""
+    adversary_rate: NonNegative = 5e-4
+    """Adam's learning rate (beta_1 = 0.5) for the discriminator and the regularisation."""
     stochastic: bool = False
-    """A Gaussian encoder in place of a deterministic one."""
+    """Use a Gaussian encoder instead of a deterministic one."""
     prior: Literal["normal", "petals"] = "normal"
-    """What codes are held to: a standard normal, or as many Gaussians of the plane as there are classes."""
+    """Prior of the codes: standard normal, or a mixture of one 2-D Gaussian per class."""
     labels: bool = False
-    """Show the discriminator the labels, so that each class goes to its own petal."""
+    """Condition the discriminator on the labels, so that each class matches its own mixture component."""
 
 
 def build(config: AAEConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: petals in another space than the plane; labels without petals, or where there are none.
+    ValueError: petals with other than two latents; labels without petals or without classes.
     """
     vae, classes = autoencoder(config, data, nn.relu), data.train.classes
     if config.prior == "petals" and config.latents != 2:
-        raise ValueError(f"prior='petals' lies in the plane: latents={config.latents} has to be 2")
+        raise ValueError(f"`latents` must be 2 with prior='petals', got {config.latents}")
     if config.labels and (config.prior != "petals" or classes is None):
         raise ValueError(
-            f"labels=True needs prior='petals' and data with classes: prior={config.prior!r}, data={config.data!r}"
+            f"`labels` needs prior='petals' and data with classes, got prior={config.prior!r}, data={config.data!r}"
         )
     model = AAE(
         vae.encoder, vae.decoder, MLP((config.width,) * 2), vae.event_shape, latent_dim=config.latents,
@@ -56,10 +58,8 @@ def build(config: AAEConfig, data: Splits) -> Experiment:
         prior=Petals(classes or 10) if config.prior == "petals" else None,
         num_classes=classes if config.labels else 0,
     )  # fmt: skip
-    adam = optax.adam(config.adversary_rate, b1=0.5)
-    plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
-    plays["reconstruction"] = plays["reconstruction"]._replace(optimizer=optax.adam(config.learning_rate))
-    return experiment(config, data, model, plays)
+    optimizers = dict.fromkeys(model.plays(), optax.adam(config.adversary_rate, b1=0.5))
+    return experiment(config, data, model, optimizers | {"reconstruction": optax.adam(config.learning_rate)})
 
 
 if __name__ == "__main__":

@@ -8,16 +8,19 @@ are the VAE's of Burda et al. 2016.
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, Published, main
+from experiments.autoencoding import AutoencoderConfig, adam, autoencoder, experiment
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import AAVAE
 from jaxgen.nets import MLP
+from jaxgen.training.ranges import Between, Count, NonNegative
 
 PUBLISHED = {
     data: Published("elbo in nats", -92.42, "Hu et al. 2018, table 3: AA-VAE, all training rows")
@@ -27,35 +30,29 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class AAVAEConfig(AutoencoderConfig):
-    steps: int = 10_000
-    batch_size: int = 100
-    share: float = 1.0
-    """Of the training rows, drawn by the seed."""
+    steps: Count = 10_000
+    batch_size: Count = 100
+    share: Annotated[float, Between(0, 1, above=True)] = 1.0
+    """Fraction of the training examples to use, chosen by the seed."""
     plain: bool = False
-    """The VAE alone, for comparison."""
-    discriminator_rate: float = 1e-4
-    """Of Adam (b1 = 0.5), for the discriminator."""
+    """Train the plain VAE, for comparison."""
+    discriminator_rate: NonNegative = 1e-4
+    """Adam's learning rate (beta_1 = 0.5) for the discriminator."""
 
 
 def build(config: AAVAEConfig, data: Splits) -> Experiment:
-    """Raises:
-    ValueError: a share that is none.
-    """
-    if not 0 < config.share <= 1:
-        raise ValueError(f"share={config.share} was given; it has to be above 0 and at most 1")
-    vae, rows = autoencoder(config, data), round(config.share * len(data.train))
+    vae, kept = autoencoder(config, data), round(config.share * len(data.train))
     if config.share < 1:
-        chosen = np.random.default_rng(config.seed).permutation(len(data.train))[:rows]
+        chosen = np.random.default_rng(config.seed).permutation(len(data.train))[:kept]
         data = data._replace(train=data.train.subset(chosen))
     if config.plain:
-        return experiment(config, data, vae)._replace(data=data)
+        return experiment(config, data, vae, data=data)
     discriminator = MLP((config.width,) * 2, nn.leaky_relu)
     fields = {field.name: getattr(vae, field.name) for field in dataclasses.fields(vae)}
     model = AAVAE(**fields, discriminator=discriminator)
-    adam = optax.adam(config.learning_rate, eps=1e-4)
-    plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
-    plays["discriminator"] = plays["discriminator"]._replace(optimizer=optax.adam(config.discriminator_rate, b1=0.5))
-    return experiment(config, data, model, plays)._replace(data=data)
+    optimizers = dict.fromkeys(model.plays(), adam(config))
+    optimizers["discriminator"] = optax.adam(config.discriminator_rate, b1=0.5)
+    return experiment(config, data, model, optimizers, data=data)
 
 
 if __name__ == "__main__":

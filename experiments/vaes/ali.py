@@ -6,19 +6,24 @@ pixels: `--data mnist.npz --width 1024 --latents 50 --steps 187000 --learning-ra
 are uniform and their networks normalised by batches, here normal and plain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.autoencoding import NetworksConfig, autoencoder, codes, experiment
-from experiments.shell import Experiment, Published, main
-from jaxgen.data import Splits
+from experiments.autoencoding import NetworksConfig, autoencoder, experiment
+from experiments.config import Experiment, Published
+from experiments.run import main
+from jaxgen.data import Source, Splits
+from jaxgen.data.splits import split_array
+from jaxgen.metrics.probes import nearest_neighbour_accuracy
 from jaxgen.models.vaes import ALI
 from jaxgen.nets import MLP, Joint
-from jaxgen.training import TrainedModel
+from jaxgen.training import TrainedModel, latents
+from jaxgen.training.ranges import Count, NonNegative
 
 PUBLISHED = {
     data: Published("nearest neighbour's accuracy", 0.9739, "Donahue et al. 2016, table 1: BiGAN, without geometry")
@@ -28,52 +33,37 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ALIConfig(NetworksConfig):
-    steps: int = 10_000
-    batch_size: int = 100
-    width: int = 256
-    latents: int = 10
-    learning_rate: float = 3e-4
-    """Of Adam (b1 = 0.5), for both sides."""
+    steps: Count = 10_000
+    batch_size: Count = 100
+    width: Count = 256
+    latents: Count = 10
+    learning_rate: NonNegative = 3e-4
+    """Adam's learning rate (beta_1 = 0.5) for both plays."""
     deterministic: bool = False
-    """BiGAN's deterministic encoder in place of ALI's Gaussian one."""
+    """Use BiGAN's deterministic encoder instead of ALI's Gaussian one."""
 
 
 def build(config: ALIConfig, data: Splits) -> Experiment:
     vae = autoencoder(config, data, nn.relu)
-    # images pass through the encoder's own convolutions before they meet the latents
+    # the critic's convolutions on images are the encoder's
     trunk = None if config.network == "dense" else vae.encoder
     model = ALI(
         vae.encoder, vae.decoder, Joint(MLP((config.width,) * 2, nn.leaky_relu), trunk), vae.event_shape,
         latent_dim=config.latents, likelihood=vae.likelihood, levels=vae.levels, stochastic=not config.deterministic,
     )  # fmt: skip
-    adam = optax.adam(config.learning_rate, b1=0.5)
-    plays = {name: play._replace(optimizer=adam) for name, play in model.plays().items()}
-    base = experiment(config, data, model, plays)
+    optimizers = dict.fromkeys(model.plays(), optax.adam(config.learning_rate, b1=0.5))
+    labels = [split_array(split, "label") for split in (data.train, data.test)] if "label" in data.train.head(1) else None
 
-    def report(bound: TrainedModel) -> Mapping[str, float]:
-        return base.report(bound) | nearest_neighbour(bound, data, config.eval_batch)
+    def accuracy(features: Callable[[Source], np.ndarray]) -> float:
+        (train, test), (train_labels, test_labels) = (features(data.train), features(data.test)), labels
+        return nearest_neighbour_accuracy(train, train_labels, test, test_labels)
 
-    return base._replace(report=report, baselines=nearest_neighbour(None, data, config.eval_batch))
+    def final_metrics(trained: TrainedModel) -> Mapping[str, float]:
+        by_codes = partial(latents.codes, trained, batch_size=config.eval_batch)
+        return {} if labels is None else {"nearest neighbour's accuracy": accuracy(by_codes)}
 
-
-def nearest_neighbour(bound: TrainedModel | None, data: Splits, batch_size: int) -> dict[str, float]:
-    """The share of test rows whose nearest training row, by codes or without a model by pixels, is of their class."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    if "label" not in data.train.head(1):
-        return {}
-
-    def features(source):
-        if bound is not None:
-            return np.asarray(codes(bound, source, batch_size))
-        return np.concatenate([batch["x"].reshape(len(batch["x"]), -1) for batch in source.batches(batch_size)])
-
-    def labels(source):
-        return np.concatenate([batch["label"] for batch in source.batches(batch_size)])
-
-    found = KNeighborsClassifier(1).fit(features(data.train), labels(data.train)).predict(features(data.test))
-    name = "nearest neighbour's accuracy" + (", by pixels" if bound is None else "")
-    return {name: float(np.mean(found == labels(data.test)))}
+    baselines = {} if labels is None else {"pixels, nearest neighbour's accuracy": accuracy(partial(split_array, name="x"))}
+    return experiment(config, data, model, optimizers, final_metrics=final_metrics, baselines=baselines)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ import optax
 from flax import linen as nn
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import AVB, ImplicitPosterior
 from jaxgen.nets import MLP, Joint
+from jaxgen.training.ranges import Count, NonNegative
 
 PUBLISHED = {
     data: Published("-log p(x) in nats, by annealed importance sampling", 80.2, "Mescheder et al. 2017: AVB + AC, 32-d")
@@ -28,23 +30,23 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class AVBConfig(AutoencoderConfig):
-    steps: int = 10_000
-    batch_size: int = 100
-    latents: int = 8
-    learning_rate: float = 5e-4
-    """Of Adam, for the autoencoder."""
-    adversary_rate: float = 1e-3
-    """Of Adam, for the adversary."""
-    adversary_width: int = 256
+    steps: Count = 10_000
+    batch_size: Count = 100
+    latents: Count = 8
+    learning_rate: NonNegative = 5e-4
+    """Adam's learning rate for the autoencoder."""
+    adversary_rate: NonNegative = 1e-3
+    """Adam's learning rate for the adversary."""
+    adversary_width: Count = 256
     """Units of each of the adversary's two layers."""
     no_contrast: bool = False
-    """Play against the prior in place of the normal of the posterior's moments."""
-    basis: int = 32
-    """Noise functions."""
-    noise: int = 16
-    """Dimension of the noise of each."""
-    basis_width: int = 64
-    """Units of each of their two layers."""
+    """Contrast with the prior instead of a normal with the posterior's moments (adaptive contrast)."""
+    basis: Count = 32
+    """Number of noise functions in the posterior."""
+    noise: Count = 16
+    """Dimension of each function's noise."""
+    basis_width: Count = 64
+    """Units of each of the two layers of a noise function."""
 
 
 def build(config: AVBConfig, data: Splits) -> Experiment:
@@ -60,8 +62,7 @@ def build(config: AVBConfig, data: Splits) -> Experiment:
         ),
     )  # fmt: skip
     rates = {"autoencoder": config.learning_rate, "adversary": config.adversary_rate}
-    plays = {name: play._replace(optimizer=optax.adam(rates[name])) for name, play in model.plays().items()}
-    return experiment(config, data, model, plays)
+    return experiment(config, data, model, {name: optax.adam(rate) for name, rate in rates.items()})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The beta-VAE (Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework").
 
-`--objective weighted` weighs the divergence by beta; `--objective capacity` holds it at a number of nats that grows over
-the run (Burgess et al. 2018, "Understanding disentangling in beta-VAE", arXiv:1804.03599). Traversals show what each
-latent does.
+`--objective weighted` weighs the divergence by beta; `--objective capacity` holds it at a number of nats that grows
+over the run (Burgess et al. 2018, "Understanding disentangling in beta-VAE", arXiv:1804.03599). Traversals show what
+each latent does.
 
-Defaults are for a first run on images of 64 pixels, of which beta 4 leaves nothing in the latents. On dSprites, of 4,096,
-Higgins et al. give beta 4 with dense networks (`--beta 4 --width 1200`, there by Adagrad of 1e-2), Burgess et al. 25 nats,
-weight 1,000 and 100,000 steps with convolutional ones (`--objective capacity --capacity 25 --gamma 1000 --capacity-steps
-100000 --network conv --learning-rate 5e-4`); the ten latents are theirs.
+Defaults are for a first run on images of 64 pixels, of which beta 4 leaves nothing in the latents. On dSprites, of
+4,096, Higgins et al. give beta 4 with dense networks (`--beta 4 --width 1200`, there by Adagrad of 1e-2), Burgess et
+al. 25 nats, weight 1,000 and 100,000 steps with convolutional ones (`--objective capacity --capacity 25 --gamma 1000
+--capacity-steps 100000 --network conv --learning-rate 5e-4`); the ten latents are theirs.
 """
 
 import dataclasses
@@ -15,25 +15,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.data import Splits
 from jaxgen.models.vaes import ELBO, Capacity
+from jaxgen.training.ranges import Count, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class BetaVAEConfig(AutoencoderConfig):
-    batch_size: int = 64
-    latents: int = 10
+    batch_size: Count = 64
+    latents: Count = 10
     objective: Literal["weighted", "capacity"] = "weighted"
-    """How the divergence is held down."""
-    beta: float = 2.0
-    """Its weight, where it is weighted."""
-    capacity: float = 5.0
-    """Nats that it is held at in the end, else."""
-    capacity_steps: int | None = None
-    """Steps in which the capacity grows from zero; by default all."""
-    gamma: float = 30.0
-    """Weight of the distance from the capacity."""
+    """Weight the KL divergence, or hold it at a capacity."""
+    beta: NonNegative = 2.0
+    """Weight of the KL divergence (`weighted`)."""
+    capacity: NonNegative = 5.0
+    """Final capacity in nats (`capacity`)."""
+    capacity_steps: Count | None = None
+    """Steps in which the capacity grows from zero; by default `steps`."""
+    gamma: NonNegative = 30.0
+    """Weight of the distance to the capacity."""
 
 
 def build(config: BetaVAEConfig, data: Splits) -> Experiment:

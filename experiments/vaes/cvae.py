@@ -17,39 +17,41 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.autoencoding import COLUMNS, AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, attributes
 from jaxgen.data.sources import Arrays
 from jaxgen.models.vaes import conditional_vae
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count
 
-INK_ROWS = 10_000
-"""Training rows that the mean and the deviation of the ink are of."""
+INK_EXAMPLES = 10_000
+"""Training examples for the mean and standard deviation of the ink."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CVAEConfig(AutoencoderConfig):
-    batch_size: int = 64
-    latents: int = 10
+    batch_size: Count = 64
+    latents: Count = 10
     attributes: tuple[Literal["label", "ink"], ...] = ("label",)
-    """What is conditioned on: `label` one-hot, `ink` the mean grey value, in standard deviations over training rows."""
+    """Conditions: `label` one-hot; `ink`, the mean grey value, standardised on the training split."""
     prior: Literal["conditional", "standard"] = "conditional"
-    """Whether the prior of the latents is a network of the condition."""
+    """Prior of the latents: a network of the condition, or standard normal."""
 
 
 def ink(rows: Arrays) -> np.ndarray:
-    """The mean value of each row."""
+    """The mean grey value of each example."""
     return rows["x"].reshape(len(rows["x"]), -1).mean(-1)
 
 
 def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
     """The splits with a context of the configured attributes."""
     if "label" in config.attributes and data.train.classes is None:
-        raise ValueError(f"attributes={config.attributes}: data={config.data!r} has no labels of a known number of classes")
+        raise ValueError(f"`attributes` needs labels of a known number of classes, got data={config.data!r}")
     classes = {name: data.train.classes if name == "label" else None for name in config.attributes}
-    some = ink(data.train.head(INK_ROWS))
+    some = ink(data.train.head(INK_EXAMPLES))
     scale = some.std() if np.ptp(some) else 1.0
 
     def make(rows: Arrays) -> np.ndarray:
@@ -60,39 +62,38 @@ def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
 
 def build(config: CVAEConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: `conditional`, which this experiment is anyway; attributes that the data do not have.
+    ValueError: `conditional`, which `attributes` replaces; attributes that the data do not have.
     """
     if config.conditional:
-        raise ValueError("conditional=True: this experiment is so by construction, on what attributes says")
+        raise ValueError("`conditional` must be False: `attributes` says what to condition on")
     data = with_attributes(config, data)
-    model = autoencoder(config, data)
-    model = conditional_vae(model, (config.width,) * 2 if config.prior == "conditional" else None)
-    shared = experiment(config, data, model)
-
-    def figures(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
-        swapped = {**batch, "context": jnp.roll(batch["context"], 1, axis=0)}
-        of_another = model.evaluate(variables, swapped, key)["elbo"]
-        return {**shared.figures(variables, batch, key), "elbo, each row with another's condition": of_another}
-
-    pictures = dict(shared.pictures)
+    prior_widths = (config.width,) * 2 if config.prior == "conditional" else None
+    model = conditional_vae(autoencoder(config, data), prior_widths)
+    plots = {}
     if "label" in config.attributes and plotting.drawable(data.test.head(1)["x"]):
-        pictures["classes"] = partial(
-            of_every_class, data=data, first=config.attributes.index("label"), key=jax.random.key(config.seed)
-        )
-    return shared._replace(data=data, figures=figures, pictures=pictures)
+        column, key = config.attributes.index("label"), jax.random.key(config.seed)
+        plots["classes"] = partial(plot_classes, data=data, first=column, key=key)
+    shared = experiment(config, data, model, data=data, plots=plots)
+
+    def metrics(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
+        swapped = {**batch, "context": jnp.roll(batch["context"], 1, axis=0)}
+        swapped_elbo = model.evaluate(variables, swapped, key)["elbo"]
+        return {**shared.metrics(variables, batch, key), "elbo with another example's condition": swapped_elbo}
+
+    return shared._replace(metrics=metrics)
 
 
-def of_every_class(bound: TrainedModel, data: Splits, first: int, key: Key) -> Any:
-    """Every class's images of the same noise, one draw a column; other attributes are at their mean.
+def plot_classes(trained: TrainedModel, data: Splits, first: int, key: Key) -> Any:
+    """Samples of each class with the same noise in each column; other attributes are at their mean.
 
     Args:
-        first: the context's column of the first class.
+        first: the column of the context that holds the first class.
     """
     rows, width = {}, data.train.head(1)["context"].shape[1]
     for label in range(data.train.classes):
         context = jnp.zeros((COLUMNS, width)).at[:, first + label].set(1)
-        rows[str(label)] = np.asarray(bound.decode(bound.sample_prior(key, COLUMNS, context), context))
-    return plotting.rows(rows, "the same noise as every class")
+        rows[str(label)] = np.asarray(trained.decode(trained.sample_prior(key, COLUMNS, context), context))
+    return plotting.rows(rows, "the same noise for every class")
 
 
 if __name__ == "__main__":

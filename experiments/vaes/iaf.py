@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from flax import linen as nn
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
-from experiments.shell import Experiment, main
+from experiments.config import Experiment
+from experiments.run import main
 from jaxgen.bijectors import Bijector, Chain, Invert, MaskedAutoregressive, Permute, Repeat, SigmoidAffineTransformer
 from jaxgen.data import Splits
 from jaxgen.models.vaes import FlowPosterior
+from jaxgen.training.ranges import Count, Natural
 
 
 @dataclass(frozen=True, kw_only=True)
 class IAFConfig(AutoencoderConfig):
-    batch_size: int = 100
-    depth: int = 2
-    """Layers of the flow; 0 for none."""
-    flow_width: int = 320
+    batch_size: Count = 100
+    depth: Natural = 2
+    """Layers of the posterior's flow; 0: a normal posterior."""
+    flow_width: Count = 320
     """Hidden units of a layer's masked network, which has one hidden layer."""
 
 

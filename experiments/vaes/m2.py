@@ -16,12 +16,16 @@ import optax
 from flax import linen as nn
 
 from experiments.autoencoding import COLUMNS, NetworksConfig, autoencoder
-from experiments.shell import Experiment, Published, main
+from experiments.config import Experiment, Published
+from experiments.run import main
 from jaxgen import plotting
-from jaxgen.data import Source, Splits, Zipped
+from jaxgen.data import Splits
+from jaxgen.data.baselines import classifiers
+from jaxgen.data.labels import semi_supervised
 from jaxgen.models.vaes import M2
 from jaxgen.nets import MLP
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 PUBLISHED = {
     data: Published("accuracy", 0.8803, "Kingma et al. 2014, table 1: M2, 100 labels, an error of 11.97 %")
@@ -31,78 +35,39 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class M2Config(NetworksConfig):
-    steps: int = 3_000
-    batch_size: int = 100
-    """Rows of each source: labelled and unlabelled."""
-    labels: int = 100
-    """Training rows that keep their labels."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
-    alpha: float = 0.1
-    """Weight of the classification, times the number of rows."""
+    steps: Count = 3_000
+    batch_size: Count = 100
+    """Examples per batch from each source, labelled and unlabelled."""
+    labels: Natural = 100
+    """Training examples that keep their labels."""
+    learning_rate: NonNegative = 1e-3
+    """Adam's learning rate."""
+    alpha: NonNegative = 0.1
+    """Weight of the classification loss, times the number of examples."""
 
 
 def build(config: M2Config, data: Splits) -> Experiment:
     vae = autoencoder(config, data, nn.softplus)
-    sources = semi_supervised(data.train, config.labels, config.seed)
+    train = semi_supervised(data.train, config.labels, config.seed)
     classifier = vae.encoder if config.network != "dense" else MLP((config.width,) * 2, nn.softplus)
     model = M2(
         vae, classifier, num_classes=data.train.classes, labelled_fraction=config.labels / len(data.train),
         alpha=config.alpha,
     )  # fmt: skip
-    plays = {name: play._replace(optimizer=optax.adam(config.learning_rate)) for name, play in model.plays().items()}
 
-    def analogies(bound: TrainedModel) -> Any:
+    def analogies(trained: TrainedModel) -> Any:
         x = data.test.head(COLUMNS)["x"]
-        z, each = np.asarray(bound.encode(x)), np.eye(model.num_classes, dtype=np.float32)
-        rows = [np.asarray(bound.decode(np.repeat(z[i : i + 1], model.num_classes, 0), each)) for i in range(len(x))]
-        drawn = {str(i + 1): np.concatenate([x[i : i + 1], row]) for i, row in enumerate(rows)}
-        return plotting.rows(drawn, "an image, and its latents under every class")
+        z, each = np.asarray(trained.encode(x)), np.eye(model.num_classes, dtype=np.float32)
+        rows = [np.asarray(trained.decode(np.repeat(z[i : i + 1], model.num_classes, 0), each)) for i in range(len(x))]
+        shown = {str(i + 1): np.concatenate([x[i : i + 1], row]) for i, row in enumerate(rows)}
+        return plotting.rows(shown, "an image, and its latents under every class")
 
     drawable = plotting.drawable(data.test.head(1)["x"]) and len(vae.event_shape) == 3
     return Experiment(
-        model, plays, pictures={"analogies": analogies} if drawable else {},
-        baselines=from_labels_alone(sources, data.test), data=data._replace(train=sources),
-    )
-
-
-def semi_supervised(train: Source, labels: int, seed: int) -> Zipped:
-    """Sources `labelled`, as many rows of each class, and `unlabelled`, the others without their labels.
-
-    Raises:
-        ValueError: rows without labels; a number of labels that cannot be divided over the classes or is too large.
-    """
-    rows = train.head(len(train))
-    if "label" not in rows or train.classes is None:
-        raise ValueError(f"{train.name} has no labels of a known number of classes: semi-supervised learning needs some")
-    each, rest = divmod(labels, train.classes)
-    if rest or not each:
-        raise ValueError(f"labels={labels} was given; it has to be a multiple of the {train.classes} classes")
-    order = np.random.default_rng(seed).permutation(len(train))
-    of_class = [order[rows["label"][order] == c] for c in range(train.classes)]
-    if min(map(len, of_class)) <= each:
-        raise ValueError(f"labels={labels} was given; the smallest class has {min(map(len, of_class))} rows")
-    chosen = np.concatenate([members[:each] for members in of_class])
-    others = np.concatenate([members[each:] for members in of_class])
-    return Zipped({"labelled": train.subset(chosen), "unlabelled": train.subset(others)})
-
-
-def from_labels_alone(sources: Zipped, test: Source) -> dict[str, float]:
-    """The accuracy of two classifiers of scikit-learn that are fitted to the labelled rows."""
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
-
-    def flat(rows):
-        return rows["x"].reshape(len(rows["x"]), -1).astype(np.float32)
-
-    labelled, unseen = sources.sources["labelled"].head(len(sources.sources["labelled"])), test.head(len(test))
-    kinds = {"nearest neighbour": KNeighborsClassifier(1), "support vector machine": SVC()}
-    return {
-        f"{name} on the labelled rows, accuracy": float(
-            kind.fit(flat(labelled), labelled["label"]).score(flat(unseen), unseen["label"])
-        )
-        for name, kind in kinds.items()
-    }
+        model, optimizers=dict.fromkeys(model.plays(), optax.adam(config.learning_rate)),
+        plots={"analogies": analogies} if drawable else {}, data=data._replace(train=train),
+        baselines=classifiers(train.sources["labelled"], data.test),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Time series by Gaussians, `--data sines`; symbols by their probabilities, `--dat
 The paper's networks read words with LSTMs, 191 units and 13 latents on the Penn Treebank, its weight of the divergence
 rises from zero, and words are dropped from the decoder's inputs: `--network lstm --width 191 --latents 13 --warmup 5000
 --word-dropout 0.25`. The defaults are a first run without remedies against posterior collapse; beside `--word-dropout`
-there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.vaes.collapse` compares them.
+there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.studies.collapse` compares them.
 """
 
 import dataclasses
@@ -17,8 +17,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from experiments.shell import Experiment, main
-from experiments.vaes.vae import VAEConfig, trained
+from experiments.config import Experiment
+from experiments.run import main
+from experiments.vaes.vae import VAEConfig, with_objective
 from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.data.text import TextSource
@@ -26,32 +27,33 @@ from jaxgen.distributions import Bernoulli, Categorical, Gaussian
 from jaxgen.models.vaes import Codebook, QuantizedPosterior, SequenceVAE, UniformCodes
 from jaxgen.nets import MLP, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count, Natural, Probability
 
 TEXTS = 8
-"""Texts of a kind in a picture."""
+"""Texts of each kind in the plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceVAEConfig(VAEConfig):
     data: str = "sines"
     """`sines`, `chains`, a text file, or images."""
-    steps: int = 3000
-    batch_size: int = 64
+    steps: Count = 3000
+    batch_size: Count = 64
     network: Literal["gru", "lstm", "causal"] = "gru"
-    """The decoder; the encoder has the same cells, or gated ones beside `causal`, and on images dense layers."""
+    """Decoder; the encoder has the same cells (GRU for `causal`), and dense layers on images."""
     likelihood: Literal["categorical", "gaussian", "bernoulli"] | None = None
-    """By default of the data's kind: categorical for symbols, Gaussian for real data, Bernoulli for images."""
-    latents: int = 16
-    width: int = 64
+    """By default categorical for symbols, Gaussian for real data, Bernoulli for images."""
+    latents: Count = 16
+    width: Count = 64
     """Units of a cell or of a causal layer."""
-    dilations: tuple[int, ...] = (1, 2, 4, 8)
-    """Of a causal decoder's layers: it sees as many places as their sum and one more."""
-    word_dropout: float = 0.0
-    """Share of the places that the decoder is not shown while it learns."""
-    groups: int = 0
-    """Discrete latents, each one of `codes` vectors; 0: normal latents."""
-    codes: int = 8
-    importance_samples: int = 50
+    dilations: tuple[Count, ...] = (1, 2, 4, 8)
+    """Dilations of the causal decoder's layers; its receptive field is their sum plus one."""
+    word_dropout: Probability = 0.0
+    """Fraction of the decoder's inputs that are hidden in training."""
+    groups: Natural = 0
+    """Number of discrete latents with `codes` values each; 0: normal latents."""
+    codes: Count = 8
+    importance_samples: Count = 50
 
 
 def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
@@ -59,7 +61,7 @@ def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
     images = len(event_shape) == 3
     kind = config.likelihood or ("bernoulli" if images else "gaussian" if levels is None else "categorical")
     if kind == "categorical" and levels is None:
-        raise ValueError(f"likelihood='categorical' is of symbols; data={config.data!r} is real-valued")
+        raise ValueError(f"likelihood='categorical' expects symbols, got real-valued data={config.data!r}")
     cell = "gru" if config.network == "causal" else config.network
     decoder = RecurrentDecoder(config.width, cell)
     if config.network == "causal":
@@ -76,23 +78,21 @@ def build(config: SequenceVAEConfig, data: Splits) -> Experiment:
         codebook = Codebook(num_codes=config.codes, code_dim=config.latents // config.groups)
         posterior, prior = QuantizedPosterior(codebook), UniformCodes(codebook)
         model = dataclasses.replace(model, posterior=posterior, prior=prior)
-    experiment = trained(config, data, model)
-    if not isinstance(data.train, TextSource):
-        return experiment
-    return experiment._replace(pictures={**experiment.pictures, "texts": lambda bound: texts(bound, data, config.seed)})
+    plots = {"texts": lambda trained: texts(trained, data, config.seed)} if isinstance(data.train, TextSource) else {}
+    return with_objective(config, data, model, plots=plots)
 
 
-def texts(bound: TrainedModel, data: Splits, seed: int) -> Any:
-    """Rows of the test text, what the latents keep of them, texts between two of them, and draws."""
+def texts(trained: TrainedModel, data: Splits, seed: int) -> Any:
+    """Test texts, their reconstructions, interpolations between two of them, and samples."""
     source, head = data.test, data.test.head(TEXTS)
-    z, context = bound.encode(head["x"], None, head.get("context")), head.get("context")
+    z, context = trained.encode(head["x"], None, head.get("context")), head.get("context")
     along = np.linspace(0, 1, TEXTS, dtype=np.float32)[:, None]
     first = None if context is None else np.repeat(np.asarray(context)[:1], TEXTS, 0)
     rows = {
         "text": head["x"],
-        "the likeliest, by its latents": bound.decode(z, context),
-        "between the first and the second": bound.decode((1 - along) * z[0] + along * z[1], first),
-        "draws": bound.sample(jax.random.key(seed), TEXTS, context),
+        "reconstructions": trained.decode(z, context),
+        "interpolations between the first two": trained.decode((1 - along) * z[0] + along * z[1], first),
+        "samples": trained.sample(jax.random.key(seed), TEXTS, context),
     }
     return plotting.texts({name: source.texts(np.asarray(numbers)) for name, numbers in rows.items()})
 

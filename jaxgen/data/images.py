@@ -7,6 +7,7 @@ import numpy as np
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
+from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits
 
 PATCH = 32
@@ -69,3 +70,14 @@ def low_resolution(x: np.ndarray, levels: int, factor: int) -> np.ndarray:
     n, h, w, c = x.shape
     means = x.reshape(n, h // factor, factor, w // factor, factor, c).mean((2, 4), dtype=np.float32)
     return 2 * means / (levels - 1) - 1
+
+
+def stacked(split: Source, n: int, seed: int) -> ArraySource:
+    """n examples of three grey images each, drawn with replacement, one in each colour channel; without labels.
+
+    Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: stacked MNIST.
+    """
+    x = split.head(len(split))["x"]
+    index = np.random.default_rng(seed).integers(len(x), size=(n, 3))
+    images = np.concatenate([x[index[:, i]] for i in range(3)], -1)
+    return ArraySource({"x": images}, levels=split.levels, name=f"stacked {split.name}")

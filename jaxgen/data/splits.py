@@ -26,6 +26,11 @@ class Splits(NamedTuple):
         return Splits(*(None if source is None else source.with_context(make) for source in self))
 
 
+def split_array(source: Source, name: str, batch_size: int = 4096) -> np.ndarray:
+    """One array of a whole split, [N, ...]."""
+    return np.concatenate([batch[name] for batch in source.batches(batch_size)])
+
+
 def carve(train: Source, valid: Source | None = None, test: Source | None = None) -> Splits:
     """Takes each missing split from `train`: a tenth of its rows, from the end of the permutation of seed 0.
 

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.vaes.anomaly import AnomalyConfig, build, detection
+from experiments.vaes.anomaly import AnomalyConfig, build
 from jaxgen.data import ArraySource, Splits, source
 from jaxgen.data.tables import Columns
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.metrics import best_f1_threshold, precision_recall, roc_auc
+from jaxgen.metrics.anomalies import detection_metrics
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_the_threshold_is_chosen_on_the_validation_rows():
     rng = np.random.default_rng(0)
     valid, test = (jnp.asarray(rng.random(200) < share) for share in (0.5, 0.1))
     valid_scores, test_scores = (jnp.asarray(rng.normal(size=200), jnp.float32) + kind for kind in (valid, test))
-    figures = detection("score", valid_scores, test_scores, valid, test)
+    figures = detection_metrics("score", valid_scores, test_scores, valid, test)
     precision, recall = precision_recall(test_scores, test, best_f1_threshold(valid_scores, valid))
     assert (figures["precision, score"], figures["recall, score"]) == (float(precision), float(recall))
     assert (precision, recall) != precision_recall(test_scores, test, best_f1_threshold(test_scores, test))
@@ -72,9 +73,9 @@ def unlabelled(data):
 @pytest.mark.parametrize(
     ("change", "prepare", "said"),
     [
-        ({"conditional": True}, None, "conditional=True"),
-        ({"held_out": 10}, None, "held_out=10 is none of the 10 classes"),
-        ({}, unlabelled, "has no classes"),
+        ({"conditional": True}, None, "`conditional` must be False"),
+        ({"held_out": 10}, None, "`held_out` must be below the 10 classes"),
+        ({}, unlabelled, "must have labels"),
         ({}, lambda data: data._replace(test=data.test.subset(np.flatnonzero(data.test.arrays["label"] != 9))), "class 9"),
     ],
 )
@@ -86,5 +87,5 @@ def test_data_without_anomalies_are_refused(change, prepare, said):
 
 def test_records_want_a_likelihood_of_real_numbers(records):
     config = AnomalyConfig(data=records, width=4)
-    with pytest.raises(ValueError, match="likelihood='bernoulli'"):
+    with pytest.raises(ValueError, match="`likelihood` must be 'gaussian' for records, got 'bernoulli'"):
         build(dataclasses.replace(config, likelihood="bernoulli"), source(records))

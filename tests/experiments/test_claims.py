@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy.special import rel_entr
 from scipy.stats import norm
 
-from experiments.gans import claims
-from experiments.gans.claims import GRID, MEANS, SHARES, STD, Claims, DeepCritic
+from experiments.studies import claims
+from experiments.studies.claims import GRID, MEANS, SHARES, STD, Claims, DeepCritic
 from jaxgen.losses import F_DIVERGENCES
 from jaxgen.models.gans import GAN
 from jaxgen.nets import MLP
@@ -16,17 +17,17 @@ from tests.models.parameters import drawn
 
 
 def test_parts_and_settings_of_other_names_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"only=\['width'\] was given; the parts are"):
-        claims.main(Claims(only=("width",), runs=tmp_path))
-    (tmp_path / "depth.json").write_text('{"settings": {"share": 0.5, "seeds": 3}, "rows": []}')
-    with pytest.raises(ValueError, match="depth.json is of"):
-        claims.main(Claims(only=("depth",), runs=tmp_path))
+    with pytest.raises(ValueError, match=r"`only` must name rows of .*, got \['width'\]"):
+        claims.study(Claims(only=("width",), runs=tmp_path))
+    (tmp_path / "depth.json").write_text('{"settings": {"share": 0.5, "seeds": 3}, "result": []}')
+    with pytest.raises(ValueError, match="depth.json has settings"):
+        claims.study(Claims(only=("depth",), runs=tmp_path))
 
 
 def test_a_part_that_is_there_is_read(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(claims, "PARTS", {"one": lambda config: calls.append(1) or [("game", "figure", "1.0")]})
-    assert claims.main(Claims(runs=tmp_path)) == claims.main(Claims(runs=tmp_path)) == (tmp_path / "table.md").read_text().strip()
+    assert claims.study(Claims(runs=tmp_path)) == claims.study(Claims(runs=tmp_path)) == (tmp_path / "table.md").read_text().strip()
     assert calls == [1] and "| one | game | figure | 1.0 |" in (tmp_path / "table.md").read_text()
 
 
@@ -104,7 +105,7 @@ def test_the_deep_critic_has_as_many_layers_as_it_says():
 @pytest.mark.slow
 def test_all_parts_play(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "SAMPLES", 100)
-    table = claims.main(Claims(share=0.001, seeds=2, runs=tmp_path))
+    table = claims.study(Claims(share=0.001, seeds=2, runs=tmp_path))
     assert {line.split("|")[1].strip() for line in table.splitlines()[2:]} == set(claims.PARTS)
     names = {"weights", "fixed", "divergences", "depth_gap", "depth_slope", "depth_distance"}
     assert names == {file.stem for file in tmp_path.glob("*.png")}
@@ -113,9 +114,10 @@ def test_all_parts_play(tmp_path, monkeypatch):
 def test_against_a_generator_that_stands_still_the_critic_alone_moves():
     x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     model = GAN(MLP((4,)), MLP((4,)), (2,), latent_dim=2)
-    state = claims.start(model, model.plays(), x, 2)
+    plays = claims.game(model, optax.adam(1e-3), optax.adam(1e-3))
+    state = claims.start(model, plays, x, 2)
     before = jax.tree.map(np.array, state.variables)
-    state, plays = claims.alone(state, model.plays(), "critic")
+    state, plays = claims.alone(state, plays, "critic")
     state, metrics = claims.player(plays, x, 5, 16)(state)
     assert set(metrics) == {"critic"} and metrics["critic"]["loss"].shape == (2, 5)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, jax.device_get(state.variables))

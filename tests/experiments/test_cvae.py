@@ -31,9 +31,9 @@ def test_ink_that_is_the_same_everywhere_is_zero():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="conditional=True"):
+    with pytest.raises(ValueError, match="`conditional` must be False"):
         build(CVAEConfig(conditional=True), source("digits"))
-    with pytest.raises(ValueError, match="'swiss_roll' has no labels of a known number of classes"):
+    with pytest.raises(ValueError, match="needs labels of a known number of classes, got data='swiss_roll'"):
         build(CVAEConfig(data="swiss_roll"), source("swiss_roll"))
     with pytest.raises(ValueError, match="at least one"):
         build(CVAEConfig(attributes=()), source("digits"))

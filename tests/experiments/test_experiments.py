@@ -13,7 +13,9 @@ import scipy.stats
 
 import experiments
 import jaxgen
-from experiments import results, shell
+from experiments import report, results
+from experiments.config import Config
+from experiments.run import main
 
 TINY = ["--steps", "6", "--eval-every", "3", "--checkpoint-every", "3", "--log-every", "3"]
 RUNS = {
@@ -83,10 +85,10 @@ CONTEXT = {
 
 def run(module, *arguments, monkeypatch):
     """Runs an experiment as `python -m` would, in this process."""
-    monkeypatch.setattr(shell, "TEST_DRAWS", 2)
+    monkeypatch.setattr(report, "TEST_DRAWS", 2)
     found = importlib.import_module(f"experiments.{module}")
     monkeypatch.setattr(sys, "argv", [module, *arguments])
-    shell.main(inspect.get_annotations(found.build, eval_str=True)["config"], found.build, getattr(found, "PUBLISHED", None))
+    main(inspect.get_annotations(found.build, eval_str=True)["config"], found.build, getattr(found, "PUBLISHED", None))
 
 
 def test_every_experiment_is_tried_here():
@@ -115,14 +117,14 @@ def test_from_the_command_line_to_the_result(module, tmp_path, monkeypatch, caps
         assert (out / file).stat().st_size > 0
     assert sum(result["parameters"].values()) > 0 and result["versions"]["jax"] == jax.__version__
 
-    bound = jaxgen.load(out)
+    trained = jaxgen.load(out)
     if module not in SAMPLELESS:
         assert (out / "samples" / "0000006.png").stat().st_size > 0
-        samples = bound.sample(jax.random.key(0), 5, CONTEXT.get(module))
+        samples = trained.sample(jax.random.key(0), 5, CONTEXT.get(module))
         assert samples.shape[0] == 5 and np.isfinite(samples).all()
-    table = tmp_path / "RESULTS.md"
-    assert results.write(results.Results(tmp_path, table)) == 1
-    assert module in table.read_text() and str(tmp_path) not in table.read_text()
+    page = tmp_path / "RESULTS.md"
+    assert results.update(results.Results(tmp_path, tmp_path / "records", page)) == 1
+    assert module.partition(".")[2] in page.read_text() and str(tmp_path) not in page.read_text()
 
 
 @pytest.mark.slow
@@ -175,12 +177,12 @@ def files(tmp_path):
         (["--data", "{}/rank.npy"], "x"),
         (["--data", "{}/words.npy"], "x"),
         (["--data", "{}/nan.npy"], "x"),
-        (["--data", "{}/few.npy"], "batch_size=128 is more than the 32 rows of few.npy"),
+        (["--data", "{}/few.npy"], "batch_size=128 is more than the 32 examples of few.npy"),
         (["--data", "{}/greys.npy"], "greys.npy"),
         (["--data", "{}/nan.npy"], "NaN"),
         (["--data", "{}/objects.npy"], "objects"),
         (["--data", "tfds:mnist", "--data-dir", "{}"], "python -m jaxgen.data.prepare mnist"),
-        (["--steps", "0"], "steps=0"),
+        (["--steps", "0"], "`steps` must be at least 1"),
         (["--devices", "99"], "devices=99"),
         (["--out", "{}"], "other files"),
         (["--steps", "many"], "steps"),
@@ -205,3 +207,9 @@ def test_help_shows_every_field(monkeypatch, capsys):
     assert stopped.value.code == 0
     for text in ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices", "Dinh et al. 2017", "0.001"):
         assert text in shown
+
+
+def test_changed_fields_are_those_that_decide_a_result_and_differ_from_the_defaults():
+    assert Config().changed() == {}
+    given = Config(data="chains", steps=7, out="there", resume=True, log_every=3, seed=2, batch_sizes={"x": 4}, ema=0.5)
+    assert given.changed() == {"steps": 7, "seed": 2, "batch_sizes": {"x": 4}, "ema": 0.5}

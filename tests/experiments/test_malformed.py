@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
+import re
 import sys
+import typing
 
 import hypothesis
 import hypothesis.strategies as st
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import shell
+from experiments.config import Config
+from experiments.run import main
 from jaxgen.training import record, run
+from jaxgen.training.ranges import ranges_of
 from tests.experiments.test_experiments import RUNS
 from tests.malformed import LONGEST, examples
 
@@ -59,7 +63,7 @@ def said(module, *words, until=(run.Run, "go")):
         patch.setattr(*until, taken)
         patch.setattr(sys, "stderr", stderr := _Lines())
         try:
-            shell.main(config, place.build, getattr(place, "PUBLISHED", None))
+            main(config, place.build, getattr(place, "PUBLISHED", None))
         except Taken:
             return None
         except SystemExit as stopped:
@@ -103,10 +107,21 @@ def test_every_default_is_in_its_range():
     for found in pkgutil.walk_packages(experiments.__path__, "experiments."):
         if "peers" not in found.name and "benchmarks" not in found.name:
             configs |= {c for c in vars(importlib.import_module(found.name)).values() if isinstance(c, type)}
-    configs = {config for config in configs if issubclass(config, shell.Config)}
+    configs = {config for config in configs if issubclass(config, Config)}
     assert len(configs) > 40
     for config in configs:
         config().check()
+
+
+def test_every_number_has_a_range():
+    """Also where an experiment replaces a default: its annotation replaces the range too."""
+    for module in RUNS:
+        name = f"experiments.{module}"
+        (config,) = (c for key, c in vars(importlib.import_module(name)).items() if key.endswith("Config") and c.__module__ == name)
+        for field, hint in typing.get_type_hints(config, include_extras=True).items():
+            plain = str(typing.get_type_hints(config)[field])
+            if re.search(r"\b(int|float)\b", plain):
+                assert list(ranges_of(hint)), f"{module}: {field}"
 
 
 # Of experiments of each wing, counts and shares that they have.
@@ -235,7 +250,7 @@ def test_data_of_another_kind_are_refused(files, module, data):
         (["--data", "{}/identifiers.npz", "--conditional"], "classes"),
         (["--data", "digit"], "digits"),
         (["--devices", "1000"], "devices=1000"),
-        (["--seed", "-1"], "seed=-1"),
+        (["--seed", "-1"], "seed`? .*at least 0"),
         (["--parallel", "threads"], "parallel"),
         (["--on-nan", "go"], "on-nan"),
         (["--coordinator", "x"], "coordinator"),

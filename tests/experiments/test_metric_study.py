@@ -5,14 +5,15 @@ import types
 import numpy as np
 import pytest
 
-from experiments.gans import metric_study
-from experiments.gans.metric_study import MetricStudy, Pool, draw, monotonicity, needed, representatives, tells
+from experiments.studies import metric_study
+from experiments.studies.metric_study import FAULTS, MetricStudy, Pool, detects, draw, monotonicity, needed, representatives
+from jaxgen.training.ranges import check_ranges
 
 LABEL = np.repeat(np.arange(10), 30)
 NEAREST = 30 * LABEL + 7
 
 
-@pytest.mark.parametrize("fault", MetricStudy.faults)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_is_two_disjoint_sets_of_rows(fault):
     real, fake = draw(fault, 0.0, LABEL, NEAREST, 60, np.random.default_rng(0))
     assert len({*real, *fake}) == 120 and max(*real, *fake) < 300
@@ -66,10 +67,10 @@ def test_monotonicity_is_spearmans_of_what_gets_worse():
     assert monotonicity(at, [2.0, 1.0, 3.0, 4.0]) == pytest.approx(0.8)
 
 
-def test_a_fault_is_told_at_two_standard_deviations_in_its_direction():
+def test_a_fault_is_detected_at_two_standard_deviations_in_its_direction():
     none = np.array([-1.0, 1.0])  # of variance 2, the difference of standard deviation 2
-    assert tells(none, none + 4.1) and not tells(none, none + 3.9)
-    assert not tells(none, none + 4.1, worse=-1) and tells(none, none - 4.1, worse=-1)
+    assert detects(none, none + 4.1) and not detects(none, none + 3.9)
+    assert not detects(none, none + 4.1, worse=-1) and detects(none, none - 4.1, worse=-1)
 
 
 def test_needed_is_the_size_from_which_on_all_tell():
@@ -77,17 +78,18 @@ def test_needed_is_the_size_from_which_on_all_tell():
     assert needed({100: True, 200: False}) is None and needed({200: True, 100: True}) == 100
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"faults=\['lost'\] was given; the faults are"):
-        metric_study.main(MetricStudy(extractor=tmp_path, faults=("lost",)))
-    with pytest.raises(ValueError, match="draws=1 was given"):
-        metric_study.main(MetricStudy(extractor=tmp_path, draws=1))
-    with pytest.raises(ValueError, match="no labels"):
-        metric_study.main(MetricStudy(extractor=tmp_path, data="two_moons"))
-    with pytest.raises(ValueError, match="samples=1000 real rows"):
-        metric_study.main(MetricStudy(extractor=tmp_path, samples=1000))
-    with pytest.raises(ValueError, match="fault='lost'"):
+def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="`draws` must be at least 2"):
+        check_ranges(MetricStudy(extractor=tmp_path, draws=1))
+    with pytest.raises(ValueError, match="must have labels and grey levels, got 'two_moons'"):
+        metric_study.study(MetricStudy(extractor=tmp_path, data="two_moons"))
+    with pytest.raises(ValueError, match="`samples` must be at most half of 1797 examples, got 1000"):
+        metric_study.study(MetricStudy(extractor=tmp_path, samples=1000))
+    with pytest.raises(ValueError, match="got 'lost'"):
         draw("lost", 0.5, LABEL, NEAREST, 10, np.random.default_rng(0))
+    monkeypatch.setattr(metric_study, "load_extractor", lambda folder: types.SimpleNamespace(name="none"))
+    with pytest.raises(ValueError, match=r"`only` must name rows of .*, got \['lost'\]"):
+        metric_study.study(MetricStudy(extractor=tmp_path, only=("lost",), runs=tmp_path))
 
 
 def test_a_small_run_leaves_table_figures_and_pictures(tmp_path, monkeypatch):
@@ -99,10 +101,10 @@ def test_a_small_run_leaves_table_figures_and_pictures(tmp_path, monkeypatch):
     extractor = types.SimpleNamespace(features=quarters, logits=quarters, name="quarters")
     monkeypatch.setattr(metric_study, "load_extractor", lambda folder: extractor)
     monkeypatch.setattr(metric_study, "STRENGTHS", (0.0, 0.3, 0.9))
-    config = MetricStudy(extractor=tmp_path, samples=20, sizes=(20,), draws=2, faults=("dropped", "mixed"), runs=tmp_path)
-    table = metric_study.main(config).splitlines()
+    config = MetricStudy(extractor=tmp_path, samples=20, sizes=(20,), draws=2, only=("dropped", "mixed"), runs=tmp_path)
+    table = metric_study.study(config).splitlines()
     folder = tmp_path / "digits"
-    assert {file.name for file in folder.iterdir()} == {"table.md", "figures.json", "dropped.png", "mixed.png"}
+    assert {file.name for file in folder.iterdir()} == {"table.md", "dropped.json", "mixed.json", "dropped.png", "mixed.png"}
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:-2]]
     # 11 metrics of features and classes, three of pixels, of which there are more than rows
     assert len(rows) == 14 * 2 and "quarters" in table[-1]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import jaxgen
-from experiments.shell import HEARTBEAT_SECONDS, Config
+from experiments.config import Config
+from experiments.run import HEARTBEAT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["--batch-size", "16", "--eval-every", "10", "--checkpoint-every", "10", "--log-every", "5"]
@@ -100,8 +101,8 @@ def test_where_one_of_two_dies_the_other_ends_and_the_pair_resumes(tmp_path):
 
 def test_a_process_needs_its_number_and_all_of_them():
     for given in ({"coordinator": "host:1"}, {"processes": 2}, {"coordinator": "host:1", "process_id": 0}):
-        with pytest.raises(ValueError, match="all three"):
+        with pytest.raises(ValueError, match="must be given all three"):
             Config(**given).check()
-    with pytest.raises(ValueError, match="process_id=2"):
+    with pytest.raises(ValueError, match="`process_id` must be below processes=2, got 2"):
         Config(coordinator="host:1", process_id=2, processes=2).check()
     Config(coordinator="host:1", process_id=1, processes=2).check()

@@ -1,16 +1,19 @@
-"""RESULTS.md: what runs say, and what it keeps of runs that are no longer at hand."""
+"""The page of results: what runs say, what it keeps of runs that are no longer at hand, and which runs are which."""
 
 import json
 
-from experiments.results import Results, write
+from experiments.results import Results, read_records, update
+
+PAPER = {"metric": "nats", "value": 1.5, "source": "the paper", "budget": 4000}
 
 
-def result(experiment, value, seed=0, published=None):
+def result(experiment, value, published=None, **changed):
     return {
-        "experiment": f"experiments.{experiment}", "data": "digits", "test": {"bits_per_dim": value}, "published": published,
-        "baselines": {"uniform, bits_per_dim": 4.0}, "config": {"steps": 1000, "seed": seed}, "training_seconds": 9.6,
-        "devices": "1 x cpu", "commit": "abc", "command": f"python -m experiments.{experiment} --seed {seed}",
-    }
+        "experiment": f"experiments.{experiment}", "data": "/there/digits", "test": {"bits_per_dim": value, "other": 7.0},
+        "headline": ["bits_per_dim"], "published": published, "changed": changed, "training_seconds": 9.6,
+        "baselines": {"uniform, bits_per_dim": 4.0, "uniform, nats": 9.0}, "config": {"steps": 1000, "seeds": 1},
+        "devices": "1 x cpu", "commit": "abc", "command": f"python -m experiments.{experiment} --out /there/run",
+    }  # fmt: skip
 
 
 def put(folder, result):
@@ -18,57 +21,106 @@ def put(folder, result):
     (folder / "result.json").write_text(json.dumps(result))
 
 
+def config(tmp_path, runs):
+    return Results(tmp_path / runs, tmp_path / "results", tmp_path / "RESULTS.md")
+
+
+def lines(tmp_path, title="Flows"):
+    """The cells of a wing's table."""
+    section = (tmp_path / "RESULTS.md").read_text().partition(f"## {title}\n\n")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()[2:]]
+
+
 def test_runs_that_are_gone_stay_and_others_are_brought_up_to_date(tmp_path):
-    out, paper = tmp_path / "RESULTS.md", {"figure": "nats", "value": 1.5, "source": "the paper"}
-    put(tmp_path / "first" / "a", result("flows.b", 2.0, published=paper))
+    put(tmp_path / "first" / "a", result("flows.b", 2.0, PAPER))
     put(tmp_path / "first" / "c", result("flows.a", 3.0))
-    assert write(Results(tmp_path / "first", out)) == 2
-    before = out.read_text()
-    assert write(Results(tmp_path / "none", out)) == 0 and out.read_text() == before
-
+    assert update(config(tmp_path, "first")) == 2
+    before = (tmp_path / "RESULTS.md").read_text()
+    assert update(config(tmp_path, "none")) == 0 and (tmp_path / "RESULTS.md").read_text() == before
     put(tmp_path / "second" / "a", result("flows.a", 2.5))
-    put(tmp_path / "second" / "b", result("flows.a", 2.7, seed=1))
-    assert write(Results(tmp_path / "second", out)) == 2
-    rows = [line for line in out.read_text().splitlines() if line.startswith("| ") and "experiment |" not in line]
-    assert [row.split(" | ")[0].strip("| ") + " " + row.split(" | ")[3] for row in rows] == [
-        "flows.a 2.5", "baseline 4", "flows.a 2.7", "baseline 4", "flows.b 2", "baseline 4", "published ",
+    assert update(config(tmp_path, "second")) == 1
+    assert lines(tmp_path) == [
+        ["a", "digits", "bits_per_dim", "2.5", "1", "", "1,000"],
+        ["baseline: uniform", "digits", "bits_per_dim", "4", "", "", ""],
+        # a published metric that was not measured
+        ["b", "digits", "nats", "–", "1", "1.5 (the paper)", "1,000 / 4,000"],
+        ["baseline: uniform", "digits", "nats", "9", "", "", ""],
+        ["b", "digits", "bits_per_dim", "2", "1", "", "1,000"],
+        ["baseline: uniform", "digits", "bits_per_dim", "4", "", "", ""],
     ]
-    commands = [line for line in out.read_text().splitlines() if line.startswith("- ")]
-    assert commands == [f"- `python -m experiments.flows.{name}`" for name in ("a --seed 0", "a --seed 1", "b --seed 0")]
+    page = (tmp_path / "RESULTS.md").read_text()
+    # what is not a headline stands below, and commands without the machine's paths
+    assert page.count("| a | digits | other | 7 |") == 1 and "--out run`" in page and "/there" not in page
 
 
-def test_several_seeds_are_one_row(tmp_path):
-    summary = result("gans.a", 2.0)
+def test_two_configurations_of_one_experiment_are_told_apart(tmp_path):
+    put(tmp_path / "runs" / "a", result("gans.a", 2.0, width=4))
+    put(tmp_path / "runs" / "b", result("gans.a", 3.0, width=8, steps=1000))
+    put(tmp_path / "runs" / "c", result("gans.a", 4.0))
+    assert update(config(tmp_path, "runs")) == 3
+    found = [(line[0], line[3]) for line in lines(tmp_path, "GANs") if "baseline" not in line[0]]
+    # steps stand in the column of the budget
+    assert sorted(found) == [("a", "4"), ("a (width=4)", "2"), ("a (width=8)", "3")]
+    # the same configuration is the same record
+    put(tmp_path / "later" / "a", result("gans.a", 2.5, width=4))
+    update(config(tmp_path, "later"))
+    assert ("a (width=4)", "2.5") in [(line[0], line[3]) for line in lines(tmp_path, "GANs")]
+    assert len(read_records(tmp_path / "results")) == 3
+
+
+def test_several_seeds_are_one_row_with_their_error(tmp_path):
+    summary = result("gans.a", 2.0, seeds=3)
     summary["config"]["seeds"], summary["standard_errors"] = 3, {"bits_per_dim": 0.0123}
     put(tmp_path / "runs" / "a", summary)
     for seed in range(3):
-        put(tmp_path / "runs" / "a" / f"seed-{seed}", result("gans.a", 1.0 + seed, seed))
-    assert write(Results(tmp_path / "runs", tmp_path / "RESULTS.md")) == 1
-    text = (tmp_path / "RESULTS.md").read_text()
-    assert "| 2 ± 0.012 |" in text and "| 0 to 2 |" in text and "| 3 |" not in text
+        put(tmp_path / "runs" / "a" / f"seed-{seed}", result("gans.a", 1.0 + seed, seed=seed))
+    assert update(config(tmp_path, "runs")) == 1
+    assert lines(tmp_path, "GANs")[0][:5] == ["a", "digits", "bits_per_dim", "2.000 ± 0.012", "3"]
+    assert len(read_records(tmp_path / "results")) == 1
 
 
-def test_a_folder_with_a_table_is_that_table(tmp_path):
-    out = tmp_path / "RESULTS.md"
-    put(tmp_path / "runs" / "flows.table" / "digits" / "NICE-0", result("flows.nice", 2.0))
-    (tmp_path / "runs" / "flows.table" / "digits" / "table.md").write_text("| flow |\n|---|\n| NICE |\n")
+def test_a_study_is_its_table_and_records_not_its_runs(tmp_path):
+    folder = tmp_path / "runs" / "studies.flows" / "digits"
+    put(folder / "NICE-0", result("flows.nice", 2.0))
+    (folder / "table.md").write_text("| flow |\n|---|\n| NICE |\n")
+    record = {
+        "experiment": "studies.flows", "system": "NICE", "data": "digits", "seeds": 3, "test": {"bits_per_dim": 3.0},
+        "headline": ["bits_per_dim"], "published": [], "steps": 600, "training_seconds": 1.0,
+    }  # fmt: skip
+    (folder / "records.jsonl").write_text(json.dumps(record) + "\n")
     put(tmp_path / "runs" / "b", result("flows.b", 2.0))
-    assert write(Results(tmp_path / "runs", out)) == 2
-    text = out.read_text()
-    assert "flows.nice" not in text and "## flows.table/digits\n\n| flow |\n|---|\n| NICE |\n" in text
-    assert write(Results(tmp_path / "none", out)) == 0 and out.read_text() == text
+    (tmp_path / "runs" / "benchmarks.flows").mkdir()
+    (tmp_path / "runs" / "benchmarks.flows" / "table.md").write_text("| row | ms |\n|---|---|\n| a | 1 |\n")
+    assert update(config(tmp_path, "runs")) == 3
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert ["NICE", "digits", "bits_per_dim", "3", "3", "", "600"] in lines(tmp_path) and "nice" not in page
+    assert "<summary>Table of studies.flows.digits</summary>\n\n| flow |\n|---|\n| NICE |\n" in page
+    assert "## Benchmarks\n\n### benchmarks.flows\n\n| row | ms |" in page
+    assert update(config(tmp_path, "none")) == 0 and (tmp_path / "RESULTS.md").read_text() == page
 
 
 def test_a_table_keeps_the_rows_that_are_no_longer_at_hand(tmp_path):
-    out, table = tmp_path / "RESULTS.md", tmp_path / "runs" / "flows.table" / "table.md"
+    table = tmp_path / "runs" / "studies.flows" / "table.md"
     table.parent.mkdir(parents=True)
-    head = "| flow | figure | measured |\n|---|---|---|\n"
+    kept = tmp_path / "results" / "tables" / "studies.flows.md"
+    head = "| flow | metric | measured |\n|---|---|---|\n"
     table.write_text(head + "| NICE | nats | 1 |\n| MAF | nats | 2 |\n\n- old\n")
-    write(Results(tmp_path / "runs", out))
+    update(config(tmp_path, "runs"))
     table.write_text(head + "| MAF | nats | 3 |\n\n- new\n")
-    write(Results(tmp_path / "runs", out))
-    section = out.read_text().partition("## flows.table\n\n")[2]
-    assert section == head + "| MAF | nats | 3 |\n| NICE | nats | 1 |\n\n- new\n"
+    update(config(tmp_path, "runs"))
+    assert kept.read_text() == head + "| MAF | nats | 3 |\n| NICE | nats | 1 |\n\n- new\n"
     table.write_text("| flow | value |\n|---|---|\n| MAF | 4 |\n")
-    write(Results(tmp_path / "runs", out))
-    assert "NICE" not in out.read_text()
+    update(config(tmp_path, "runs"))
+    assert "NICE" not in kept.read_text()
+
+
+def test_the_page_at_hand_is_the_one_of_the_records():
+    """RESULTS.md is never edited by hand."""
+    from pathlib import Path
+
+    from experiments import results
+
+    root = Path(__file__).parents[2]
+    records = [record for _, record in sorted(read_records(root / "results").items())]
+    page = results.page(records, results.read_tables(root / "results" / "tables"))
+    assert page == (root / "RESULTS.md").read_text(encoding="utf-8")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments import shell
-from experiments.vaes import collapse, sequence_vae
+from experiments import report
+from experiments.run import run
+from experiments.studies import collapse, harness
+from experiments.vaes import sequence_vae
 from experiments.vaes.sequence_vae import SequenceVAEConfig
 from jaxgen.data import source
 from jaxgen.data.series import log_prob_of_chains
@@ -18,13 +20,13 @@ from jaxgen.models.vaes import Codebook, lagging_inference
 
 @pytest.mark.slow
 def test_a_text_is_learned_and_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(shell, "TEST_DRAWS", 2)
+    monkeypatch.setattr(report, "TEST_DRAWS", 2)
     (tmp_path / "book.txt").write_text("the quick brown fox jumps\nover the lazy dog " * 60)
     config = SequenceVAEConfig(
         data=str(tmp_path / "book.txt"), out=tmp_path / "run", steps=2, eval_every=2, checkpoint_every=2, log_every=2,
         batch_size=8, width=4, latents=2, network="causal", groups=1, codes=4, importance_samples=2,
     )
-    result = shell.run("vaes.sequence_vae", config, sequence_vae.build, quiet=True)
+    result = run("vaes.sequence_vae", config, sequence_vae.build, quiet=True)
     test = result["test"]
     assert test["kl"] == pytest.approx(np.log(4)) and set(result["parameters"]) == {"encoder", "decoder", "codebook"}
     assert test["bits_per_dim"] == pytest.approx(-test["elbo"] / 64 / np.log(2))
@@ -41,7 +43,7 @@ def test_the_model_is_of_the_datas_kind():
     for likelihood, data in kinds.items():
         assert model(data).likelihood == likelihood and model(data).axes == (2 if data is digits else 1)
     assert model(digits, likelihood="categorical").likelihood == Categorical(17)
-    with pytest.raises(ValueError, match="likelihood='categorical' is of symbols; data='x' is real-valued"):
+    with pytest.raises(ValueError, match="likelihood='categorical' expects symbols, got real-valued data='x'"):
         model(sines, likelihood="categorical")
     coded = model(chains, groups=2, codes=5, word_dropout=0.3, network="causal", dilations=(1, 3))
     assert coded.posterior.codebook == coded.prior.codebook == Codebook(num_codes=5, code_dim=8)
@@ -69,32 +71,34 @@ def test_remedies_are_arguments_of_the_experiment():
         assert dataclasses.replace(models[name], objective=objectives["none"]) == models["none"]
 
 
-def write(folder, value, divergence):
-    folder.mkdir(parents=True)
+def finished(module, out, *arguments):
+    """What a run leaves."""
+    out.mkdir(parents=True)
+    value, divergence = {"none": (-98.604, 0.013), "free_bits_0.25_nats_a_latent": (-97.5, 3.0)}[out.name]
     result = {
         "test": {"elbo": value, "kl": divergence, "active units": 3.0, "mutual information in nats": 1.25},
         "config": {"steps": 1500, "latents": 16}, "training_seconds": 61.0,
-    }
-    (folder / "result.json").write_text(json.dumps(result))
+    }  # fmt: skip
+    (out / "result.json").write_text(json.dumps(result))
     lines = [
         {"step": 500, "valid/kl": 2 * divergence}, {"step": 1000, "loss": 1.0}, {"step": 1500, "valid/kl": divergence},
-    ]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ]  # fmt: skip
+    (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_the_table_reads_what_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(collapse, "_run", None)
-    folder = tmp_path / "chains"
-    write(folder / "none-1", -98.604, 0.013)
-    write(folder / "free_bits_0.25_nats_a_latent-1", -97.5, 3.0)
+def test_the_table_has_what_was_run_below_the_exact_density(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness.commands, "run", finished)
     config = collapse.Collapse(runs=tmp_path, seed=1, only=("none", "free bits, 0.25 nats a latent"))
-    lines = collapse.main(config).splitlines()
+    lines = collapse.study(config).splitlines()
     exact = log_prob_of_chains(source("chains").test.arrays["x"]).mean()
-    assert lines[2] == f"| (the data's own density) | elbo in nats | {exact:.2f} | | | | | |"
-    assert lines[3] == "| none | elbo in nats | -98.60 | 0.01 | 3 of 16 | 1.25 | 1,500 | 61 s |"
-    assert lines[4].startswith("| free bits, 0.25 nats a latent | elbo in nats | -97.50 | 3.00 |") and len(lines) == 5
+    assert lines[2] == f"| exact log-density | {exact:.2f} |  |  |  |  |  |"
+    assert lines[3] == "| none | -98.60 | 0.01 | 3 of 16 | 1.25 | 1,500 | 61 s |"
+    assert lines[4].startswith("| free bits, 0.25 nats a latent | -97.50 | 3.00 |") and len(lines) == 5
     assert len({line.count("|") for line in lines}) == 1
+    folder = tmp_path / "chains"
     assert (folder / "table.md").read_text().splitlines() == lines
     assert (folder / "divergences.png").stat().st_size > 1000
-    with pytest.raises(ValueError, match=r"only has \['prayer'\]: there are none, warm-up"):
-        collapse.main(collapse.Collapse(runs=tmp_path, only=("prayer",)))
+    monkeypatch.setattr(harness.commands, "run", None)
+    assert collapse.study(config).splitlines() == lines
+    with pytest.raises(ValueError, match=r"`only` must name rows of \['none', 'warm-up'.*got \['prayer'\]"):
+        collapse.study(collapse.Collapse(runs=tmp_path, only=("prayer",)))

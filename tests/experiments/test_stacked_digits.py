@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.gans.stacked_digits import build, digits, stacked, StackedDigitsConfig
+from experiments.gans.stacked_digits import StackedDigitsConfig, build, digits
 from jaxgen.data import ArraySource, source
+from jaxgen.data.images import stacked
 from tests.experiments.test_experiments import RUNS, TINY, run
 
 
@@ -32,9 +33,9 @@ def test_colours_are_seen_one_by_one():
 
 
 def test_what_cannot_be_stacked_or_judged_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="extractor=None"):
+    with pytest.raises(ValueError, match="`extractor` must be a run"):
         build(StackedDigitsConfig(), source("digits"))
-    with pytest.raises(ValueError, match="cannot be stacked"):
+    with pytest.raises(ValueError, match="must hold labelled images"):
         build(StackedDigitsConfig(extractor=tmp_path, data="two_moons"), source("two_moons"))
 
 
@@ -57,7 +58,7 @@ def test_from_a_classifier_to_figures_of_features_and_counted_modes(tmp_path, mo
     assert measured["extractor"].startswith("judge sha256:")
     figures = json.loads((plain / "result.json").read_text())["test"]
     assert figures["frechet_distance"] == measured["figures"]["frechet_distance"] > 0
-    assert 0 <= figures["samples seen as their class"] <= 1
+    assert 0 <= figures["class accuracy of samples"] <= 1
     lines = [json.loads(line) for line in (plain / "metrics.jsonl").read_text().splitlines()]
     assert any("valid/kernel_distance" in line and "raw/recall" in line for line in lines)
     test = json.loads((out / "result.json").read_text())["test"]

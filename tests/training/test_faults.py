@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import shell
+from experiments.run import main
 from experiments.flows import real_nvp
 from jaxgen import Settings, fit, load, plotting
 from jaxgen.contracts import LossOutput, Play
@@ -357,7 +357,7 @@ def command_line(out, *arguments, monkeypatch):
     tiny = ["--width", "4", "--depth", "1", "--scales", "1", "--batch-size", "16", "--steps", "6"]
     monkeypatch.setattr(sys, "argv", ["real_nvp", "--out", str(out), *tiny, *arguments])
     with pytest.raises(SystemExit) as stopped:
-        shell.main(real_nvp.RealNVPConfig, real_nvp.build)
+        main(real_nvp.RealNVPConfig, real_nvp.build)
     return stopped.value.code
 
 

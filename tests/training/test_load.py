@@ -10,7 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
-from experiments import commands, results, shell
+from experiments import commands, report, results
+from experiments import run as shell
+from experiments.config import Config
 from jaxgen import Settings, fit, fit_seeds, load
 from jaxgen.data import ArraySource, DataError, Splits, source
 from jaxgen.training import checkpoints
@@ -146,7 +148,7 @@ def test_results_are_collected_beside_a_run_that_removes_its_checkpoints(tmp_pat
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", counted)
-    assert results.write(results.Results(tmp_path / "runs", tmp_path / "RESULTS.md")) == 0
+    assert results.update(results.Results(tmp_path / "runs", tmp_path / "results", tmp_path / "RESULTS.md")) == 0
     assert any(path.endswith("checkpoints") for path in listed)
 
 
@@ -209,7 +211,7 @@ def test_home_is_expanded_wherever_a_path_is_given(run, tmp_path, monkeypatch):
         assert len(source(name, data_dir).train) > 0
     monkeypatch.setattr(sys, "argv", ["results", "--runs", "~/runs", "--out", "table.md"])
     parsed = commands.parse(results.Results, "", "experiments.results")
-    assert parsed == results.Results(tmp_path / "runs", tmp_path / "table.md")
+    assert parsed == results.Results(tmp_path / "runs", tmp_path / "results", tmp_path / "table.md")
     with pytest.raises(DataError, match="^out must begin with an existing user's home folder, got '~nobody-here/x'$"):
         RunFolder("~nobody-here/x")
     assert not list(tmp_path.glob("~*"))
@@ -241,12 +243,12 @@ def test_the_report_of_several_seeds_is_printed_on_an_ascii_terminal(tmp_path, m
     }  # fmt: skip
 
     def ran(*_):
-        shell._print(result, [tmp_path / "curves.png"], tmp_path)
+        report.print_result(result, [tmp_path / "curves.png"], tmp_path)
 
     monkeypatch.setattr(shell, "run", ran)
     monkeypatch.setattr(sys, "argv", ["nice"])
     monkeypatch.setattr(sys, "stdout", terminal := ascii_terminal())
-    shell.main(shell.Config, ran)
+    shell.main(Config, ran)
     terminal.flush()
     printed = terminal.buffer.getvalue().decode("ascii")
     assert r"1.0000 \xb1 0.5000" in printed and r"d\xe0ta" in printed

@@ -278,7 +278,7 @@ def test_a_damaged_config_is_named(tmp_path, text):
     st.integers(max_value=0),
 )
 def test_settings_below_one_are_named(name, value):
-    refused(lambda: Settings(**{name: value}).check(), f"{name}={value}")
+    refused(lambda: Settings(**{name: value}).check(), f"`{name}` must be at least 1", f"got {value}")
 
 
 @pytest.mark.parametrize("ema", [-0.1, 1.0, 2.0, float("nan"), float("inf"), -float("inf")])

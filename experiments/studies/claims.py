@@ -1,4 +1,4 @@
-"""What is said of adversarial games, shown on small ones: `python -m experiments.gans.claims`.
+"""Claims about adversarial games, tested on small ones: `python -m experiments.studies.claims`.
 
 - `weights`: clipping drives a critic's weights to the two ends of their range, a penalty leaves them bell-shaped
   (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", figure 1b). The critics of WGAN and WGAN-GP on the
@@ -21,11 +21,11 @@ rows. `--only depth` is one part.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from flax import linen as nn
 from jax.scipy.special import logsumexp
 from scipy.optimize import minimize
 
-from experiments.commands import parse
+from experiments.studies import harness
 from jaxgen import plotting
 from jaxgen.contracts import Array, Phase, Play, Variables
 from jaxgen.data import source
@@ -54,11 +54,12 @@ from jaxgen.models.gans import (
 )
 from jaxgen.nets import MLP
 from jaxgen.training import NonFiniteLoss, TrainState, enter_phase, init_state, make_train_step, many_steps
+from jaxgen.training.ranges import Between, Count
 from jaxgen.training.seeds import AXES, over_seeds
 
 SAMPLES = 2_000
 RANGE, BOUND = 0.1, 0.01
-"""Of the clipped weights that are looked at, and of the deep critic's; the paper's are 0.001 to 0.1."""
+"""Clipping ranges of the histogrammed critic and of the deep one; the paper has 0.001 to 0.1."""
 MEANS, STD, SHARES = (-2.0, 2.0), 0.6, (0.6, 0.4)
 """The mixture of two."""
 START = (0.6, -0.5)
@@ -66,67 +67,41 @@ START = (0.6, -0.5)
 GRID = np.linspace(-12, 12, 4_001)
 """Points of the quadratures."""
 LAYERS = 101
+Optimizer = optax.GradientTransformation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claims:
-    only: tuple[str, ...] = ()
-    """Names of parts; all by default."""
-    share: float = 1.0
-    """Of the steps of every game."""
-    seeds: int = 3
-    """Runs of each game side by side; of the deep ones there is one."""
-    runs: Path = Path("runs/gans.claims")
-    """Where rows, pictures and the table are."""
+class Claims(harness.StudyConfig):
+    share: Annotated[float, Between(0, above=True)] = 1.0
+    """Steps as a fraction of each game's own."""
+    seeds: Count = 3
+    """Runs of each game side by side; the deep ones have one."""
+    runs: Path = Path("runs/studies.claims")
 
     def steps(self, n: int) -> int:
-        """The configured share of so many, a multiple of five, for the generator's moves."""
+        """The configured fraction of n steps, a multiple of five for the generator's updates."""
         return max(5, round(n * self.share / 5) * 5)
 
 
 Rows = list[tuple[str, str, str]]
-"""Game, figure, what was measured."""
+"""Game, metric, measured values."""
 
 
-def main(config: Claims) -> str:
-    """Plays what is missing; returns the table as Markdown.
-
-    Raises:
-        ValueError: a part of another name; parts of other settings under `runs`.
-        NonFiniteLoss: from a game.
+def study(config: Claims) -> str:
+    """Raises:
+    ValueError: unknown names in `only`; parts with other settings.
+    NonFiniteLoss: of a game.
     """
-    if unknown := set(config.only) - set(PARTS):
-        raise ValueError(f"only={sorted(unknown)} was given; the parts are {list(PARTS)}")
-    config.runs.mkdir(parents=True, exist_ok=True)
-    settings, results = {"share": config.share, "seeds": config.seeds}, {}
-    for name, part in PARTS.items():
-        file = config.runs / f"{name}.json"
-        if file.exists():
-            there = json.loads(file.read_text(encoding="utf-8"))
-            if there["settings"] != settings:
-                raise ValueError(f"{file} is of {there['settings']}, not of {settings}: give other --runs, or remove it")
-            results[name] = there["rows"]
-        elif not config.only or name in config.only:
-            results[name] = part(config)
-            text = json.dumps({"settings": settings, "rows": results[name]}, indent=1) + "\n"
-            file.write_text(text, encoding="utf-8")
-            print(*lines({name: results[name]}), sep="\n", flush=True)
-    table = "\n".join(lines(results))
-    (config.runs / "table.md").write_text(table + "\n", encoding="utf-8")
-    return table
+    compute = {name: partial(part, config) for name, part in PARTS.items()}
+    results = harness.rows(compute, config.only, config.runs, {"share": config.share, "seeds": config.seeds})
+    lines = [(name, *row) for name, part in results.items() for row in part]
+    return harness.save(config.runs, harness.table(("claim", "game", "metric", "measured"), lines))
 
 
-def lines(results: Mapping[str, Rows]) -> Iterator[str]:
-    yield "| claim | game | figure | measured |"
-    yield "|---|---|---|---|"
-    for name, rows in results.items():
-        for row in rows:
-            yield "| " + " | ".join((name, *row)) + " |"
-
-
-def with_optimizers(model: GAN, **optimizers: optax.GradientTransformation) -> dict[str, Play]:
-    """The model's plays, some with other optimizers."""
-    return {name: p._replace(optimizer=optimizers.get(name, p.optimizer)) for name, p in model.plays().items()}
+def game(model: GAN, critic: Optimizer, generator: Optimizer) -> dict[str, Play]:
+    """The model's own game with these optimizers."""
+    optimizers = {"critic": critic, "generator": generator}
+    return {name: play._replace(optimizer=optimizers[name]) for name, play in model.plays().items()}
 
 
 def start(model: GAN, plays: Mapping[str, Play], x: Array, seeds: int) -> TrainState:
@@ -136,7 +111,7 @@ def start(model: GAN, plays: Mapping[str, Play], x: Array, seeds: int) -> TrainS
 
 
 def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) -> Callable:
-    """What plays so many more steps: stacked states to stacked states and the metrics of each step, [seeds, steps].
+    """A function that advances stacked states by so many steps, and returns them with metrics [seeds, steps].
 
     Raises:
         NonFiniteLoss: from a call.
@@ -146,8 +121,8 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 
     def play(state: TrainState) -> tuple[TrainState, Mapping[str, Mapping[str, np.ndarray]]]:
         seeds, done = len(state.key), int(state.step)
-        rows = np.random.default_rng(done).integers(len(x), size=(seeds, steps, batch), dtype=np.int32)
-        state, metrics = run(state, {"x": x}, rows, np.int32(steps))
+        index = np.random.default_rng(done).integers(len(x), size=(seeds, steps, batch), dtype=np.int32)
+        state, metrics = run(state, {"x": x}, index, np.int32(steps))
         if not all(np.isfinite(metrics[name]["loss"]).all() for name in plays):
             raise NonFiniteLoss(f"a loss is not finite by step {done + steps}")
         return state, jax.device_get(metrics)
@@ -156,13 +131,13 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 
 
 def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
-    """The states with one play left, its optimizer fresh: the other player stands still."""
+    """The states with one play left and a fresh optimizer; the other player is fixed."""
     plays = {name: plays[name]}
-    return over_seeds(lambda one: enter_phase(one, Phase(plays, 0)))(state), plays
+    return over_seeds(lambda one: enter_phase(one, Phase(plays, 1)))(state), plays
 
 
-def spread(values: Any, digits: int = 2) -> str:
-    """The values of the seeds, one by one."""
+def of_seeds(values: Any, digits: int = 2) -> str:
+    """The values of all seeds as text."""
     return ", ".join(f"{value:.{digits}f}" for value in np.ravel(values))
 
 
@@ -170,62 +145,60 @@ def weights(config: Claims) -> Rows:
     x, steps = source("swiss_roll").train.arrays["x"], config.steps(5_000)
     network = MLP((128,) * 3, kernel_init=nn.initializers.normal(RANGE / 3))
     penalised = replace(dense_wgan_gp(width=128), critic=network)
-    clipped = replace(penalised, terms=())
-    games = {
-        f"clipped to +-{RANGE}": (clipped, with_optimizers(clipped, critic=rmsprop(5e-5, RANGE))),
-        "penalised": (penalised, penalised.plays()),
-    }
-    found, rows = {}, []
-    for name, (model, plays) in games.items():
+    clipped, adam = replace(penalised, terms=()), optax.adam(1e-4, 0.5, 0.9)
+    games = {f"clipped to +-{RANGE}": (clipped, rmsprop(5e-5, RANGE)), "penalised": (penalised, adam)}
+    after, rows = {}, []
+    for name, (model, optimizer) in games.items():
+        plays = game(model, optimizer, adam)
         state, plays = alone(start(model, plays, x, config.seeds), plays, "critic")
         before = kernels(state.variables["critic"])
         state, _ = player(plays, x, steps)(state)
-        found[name] = kernels(state.variables["critic"])
-        for when, stacked in (("at the start", before), (f"after {steps:,} steps", found[name])):
+        after[name] = kernels(state.variables["critic"])
+        for when, stacked in (("at the start", before), (f"after {steps:,} steps", after[name])):
             shares = [at_extremes(one, RANGE if model is clipped else None) for one in stacked]
-            rows.append((name, f"share of weights within 5 % of either end {when}", spread(shares, 3)))
-    panels = {name: {"weights": stacked[0]} for name, stacked in found.items()}
+            rows.append((name, f"fraction of weights within 5 % of either end {when}", of_seeds(shares, 3)))
+    panels = {name: {"weights": stacked[0]} for name, stacked in after.items()}
     plotting.save(plotting.histograms(panels, "weight"), config.runs / "weights.png")
     return rows
 
 
 def kernels(variables: Mapping[str, Any]) -> np.ndarray:
-    """All weights but the biases of stacked variables, [seeds, N]."""
+    """All weights except biases of stacked variables, [seeds, N]."""
     leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
     return np.concatenate([np.asarray(w).reshape(len(w), -1) for path, w in leaves if path[-1].key == "kernel"], 1)
 
 
-def at_extremes(values: np.ndarray, bound: float | None = None) -> float:
-    """The share of numbers at least 95 % as great as the bound, by default as the greatest of them."""
+def at_extremes(values: np.ndarray, limit: float | None = None) -> float:
+    """The fraction of values of at least 95 % of a limit in magnitude, by default of their maximum."""
     sizes = np.abs(values)
-    return float((sizes >= 0.95 * (sizes.max() if bound is None else bound)).mean())
+    return float((sizes >= 0.95 * (sizes.max() if limit is None else limit)).mean())
 
 
 def fixed(config: Claims) -> Rows:
-    data, adam = source("digits").train, optax.adam(5e-4, b1=0.5)
+    data, adam = source("digits").train, optax.adam(5e-4, 0.5)
     x, network, steps = data.arrays["x"], MLP((128, 128), nn.leaky_relu), config.steps(1_000)
-    game = GAN(network, network, data.event_shape, latent_dim=8, levels=data.levels)
-    plays = with_optimizers(game, critic=adam, generator=adam)
-    before, _ = player(plays, x, config.steps(3_000), 64)(start(game, plays, x, config.seeds))
+    model = GAN(network, network, data.event_shape, latent_dim=8, levels=data.levels)
+    plays = game(model, adam, adam)
+    before, _ = player(plays, x, config.steps(3_000), 64)(start(model, plays, x, config.seeds))
     both, _ = player(plays, x, steps, 64)(jax.tree.map(jnp.copy, before))
-    # what a generator descends that has had enough of the other loss, whose gradient ends where it wins
-    minimax = with_optimizers(replace(game, adversarial_loss=Minimax()), generator=adam)
+    # the non-saturating loss has no gradient left once the generator wins
+    minimax = game(replace(model, adversarial_loss=Minimax()), adam, adam)
     lone, left = alone(jax.tree.map(jnp.copy, before), minimax, "generator")
     lone, _ = player(left, x, steps, 64)(lone)
     rows, pictures = [], {}
     shown = {"before": before, f"{steps:,} steps of both": both, f"{steps:,} steps of the generator alone": lone}
     for name, state in shown.items():
-        samples = sampled(game, state.variables)
-        rows.append((name, "distance ratio of samples to data", spread([distance_ratio(x, fake) for fake in samples])))
-        found = [classes(fake, x, data.arrays["label"]) for fake in samples]
-        rows.append((name, "classes with a quarter of a fair share, of 10", spread(found, 0)))
+        samples = sampled(model, state.variables)
+        rows.append((name, "distance ratio of samples to data", of_seeds([distance_ratio(x, fake) for fake in samples])))
+        counts = [classes(fake, x, data.arrays["label"]) for fake in samples]
+        rows.append((name, "classes with a quarter of a fair share, of 10", of_seeds(counts, 0)))
         pictures[name] = np.asarray(samples[0, :10])
     plotting.save(plotting.rows(pictures), config.runs / "fixed.png")
     return rows
 
 
 def classes(samples: Array, x: np.ndarray, label: np.ndarray, fair: float = 0.25) -> int:
-    """How many classes have at least `fair` of an equal share of the samples, each of its nearest row's class."""
+    """Number of classes with at least a fraction `fair` of an equal number of samples, by their nearest neighbours."""
     rows, others = (np.asarray(a, np.float32).reshape(len(a), -1) for a in (samples, x))
     # the square of the sample itself is common to all
     nearest = ((others**2).sum(1) - 2 * rows @ others.T).argmin(1)
@@ -233,16 +206,15 @@ def classes(samples: Array, x: np.ndarray, label: np.ndarray, fair: float = 0.25
     return int((counts >= fair * len(rows) / len(counts)).sum())
 
 
-def sampled(game: GAN, variables: Variables) -> Array:
-    """Of each seed, [seeds, SAMPLES, *event]."""
-    return jax.jit(jax.vmap(lambda v: game.sample(v, jax.random.key(0), SAMPLES)))(variables)
+def sampled(model: GAN, variables: Variables) -> Array:
+    """Samples of each seed, [seeds, SAMPLES, *event]."""
+    return jax.jit(jax.vmap(lambda v: model.sample(v, jax.random.key(0), SAMPLES)))(variables)
 
 
 def divergences(config: Claims) -> Rows:
     rng = np.random.default_rng(0)
     modes = rng.choice(2, 50_000, p=SHARES)
     x = (np.take(MEANS, modes) + STD * rng.standard_normal(len(modes)))[:, None].astype(np.float32)
-    optimizers = {"critic": optax.adam(1e-3, b1=0.5), "generator": optax.adam(2e-3, b1=0.5)}
     model = GAN(MLP(()), MLP((64, 64), nn.tanh), (1,), latent_dim=1, critic_steps=2)
     rows, curves = [], {"data": (GRID, np.exp(log_data(GRID)))}
     # the discriminator of the original game has the Jensen-Shannon divergence's critic
@@ -250,15 +222,15 @@ def divergences(config: Claims) -> Rows:
     for name, loss in games.items():
         divergence = F_DIVERGENCES[name]
         mean, std = best_normal(divergence)
-        game = replace(model, adversarial_loss=loss)
-        plays = with_optimizers(game, **optimizers)
-        state, _ = player(plays, x, config.steps(8_000))(on_one_mode(start(game, plays, x, config.seeds)))
+        variant = replace(model, adversarial_loss=loss)
+        plays = game(variant, optax.adam(1e-3, 0.5), optax.adam(2e-3, 0.5))
+        state, _ = player(plays, x, config.steps(8_000))(on_one_mode(start(variant, plays, x, config.seeds)))
         # a bound is as good as its critic
         state, left = alone(state, plays, "critic")
         state, _ = player(left, x, config.steps(1_500))(state)
         head = state.variables["generator"]["params"]["head"]["out"]
         means, stds = head["bias"][:, 0], jnp.abs(head["kernel"][:, 0, 0])
-        scores = jax.vmap(lambda v, game=game: game.score(v, jnp.asarray(GRID[:, None], jnp.float32)))(state.variables)
+        scores = jax.vmap(lambda v, model=variant: model.score(v, jnp.asarray(GRID[:, None], jnp.float32)))(state.variables)
         exact = [float(distance(divergence, m, s)) for m, s in zip(means, stds, strict=True)]
         bounds = [float(bound(divergence, v, m, s)) for v, m, s in zip(scores, means, stds, strict=True)]
         named = f"{name}, best by quadrature", f"{name}, game"
@@ -266,8 +238,8 @@ def divergences(config: Claims) -> Rows:
         curves[named[1]] = (GRID, np.exp(log_normal(GRID, float(means[0]), float(stds[0]))))
         rows += described(named[0], [mean], [std], [float(distance(divergence, mean, std))])
         rows += described(named[1], means, stds, exact)
-        rows.append((named[1], "bound F", spread(bounds, 3)))
-        rows.append((named[1], "F / D_f", spread(np.divide(bounds, exact))))
+        rows.append((named[1], "bound F", of_seeds(bounds, 3)))
+        rows.append((named[1], "F / D_f", of_seeds(np.divide(bounds, exact))))
     shown = {name: (at[np.abs(at) < 8], values[np.abs(at) < 8]) for name, (at, values) in curves.items()}
     plotting.save(plotting.lines(shown, "x", "density", whole=True), config.runs / "divergences.png")
     return rows
@@ -282,7 +254,7 @@ def on_one_mode(state: TrainState) -> TrainState:
 
 
 def described(name: str, means: Sequence[float], stds: Sequence[float], exact: Sequence[float]) -> Rows:
-    """Of normal models of the mixture, one a seed."""
+    """Rows about normal models of the mixture, one for each seed."""
     centers = [[mean] for mean in MEANS]
     noise = np.random.default_rng(0).standard_normal((SAMPLES, 1))
     covered = [
@@ -290,10 +262,10 @@ def described(name: str, means: Sequence[float], stds: Sequence[float], exact: S
         for m, s in zip(np.ravel(means), np.ravel(stds), strict=True)
     ]
     return [
-        (name, "mean", spread(means)),
-        (name, "standard deviation", spread(stds)),
-        (name, "modes with a fair share, of 2", spread(covered, 0)),
-        (name, "divergence D_f in nats", spread(exact, 3)),
+        (name, "mean", of_seeds(means)),
+        (name, "standard deviation", of_seeds(stds)),
+        (name, "modes with a fair share, of 2", of_seeds(covered, 0)),
+        (name, "divergence D_f in nats", of_seeds(exact, 3)),
     ]
 
 
@@ -302,7 +274,7 @@ def log_normal(x: Array, mean: Any, std: Any) -> Array:
 
 
 def log_data(x: Array) -> Array:
-    """Of the mixture of two."""
+    """Log-density of the mixture."""
     parts = [jnp.log(share) + log_normal(x, mean, STD) for share, mean in zip(SHARES, MEANS, strict=True)]
     return logsumexp(jnp.stack(parts), 0)
 
@@ -328,8 +300,8 @@ def best_normal(divergence: Divergence) -> tuple[float, float]:
     of = jax.jit(lambda mean, log_std: distance(divergence, mean, jnp.exp(log_std)))
     starts = [(mean, np.log(std)) for mean in (*MEANS, 0.0) for std in (STD, 2.0)]
     # by values alone: far from the data the derivative of p f(u) / u is a difference of numbers that a float32 rounds
-    found = [minimize(lambda at: float(of(*at)), start, method="Nelder-Mead") for start in starts]
-    mean, log_std = min(found, key=lambda result: result.fun).x
+    searches = [minimize(lambda at: float(of(*at)), start, method="Nelder-Mead") for start in starts]
+    mean, log_std = min(searches, key=lambda result: result.fun).x
     return float(mean), float(np.exp(log_std))
 
 
@@ -365,42 +337,41 @@ def depth(config: Claims) -> Rows:
         MLP((128, 128)), DeepCritic(), x.shape[1:], latent_dim=32, adversarial_loss=Wasserstein(),
         terms=(GradientPenalty(),), critic_steps=5,
     )  # fmt: skip
-    clipped, generator = replace(penalised, terms=()), optax.adam(1e-3, b1=0.0, b2=0.9)
-    critics = optax.adam(5e-4, b1=0.0, b2=0.9), rmsprop(5e-5, BOUND)
+    clipped, adam = replace(penalised, terms=()), optax.adam(5e-4, 0.0, 0.9)
+    games = {"penalised": (penalised, adam), f"clipped to +-{BOUND}": (clipped, rmsprop(5e-5, BOUND))}
     rows, followed = [], {}
-    games = {"penalised": (penalised, critics[0]), f"clipped to +-{BOUND}": (clipped, critics[1])}
-    for name, (model, critic) in games.items():
-        plays = with_optimizers(model, critic=critic, generator=generator)
-        measure, game, state = jax.jit(deep_figures(model)), player(plays, x, each, 64), start(model, plays, x, 1)
-        figures = [jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500]))]
+    for name, (model, optimizer) in games.items():
+        plays = game(model, optimizer, optax.adam(1e-3, 0.0, 0.9))
+        measure, advance, state = jax.jit(deep_metrics(model)), player(plays, x, each, 64), start(model, plays, x, 1)
+        history = [jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500]))]
         for _ in range(calls):
-            state, _ = game(state)
-            figures.append(jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500])))
-        followed[name] = figures
+            state, _ = advance(state)
+            history.append(jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500])))
+        followed[name] = history
         at = (0, calls // 3, calls)
-        for figure in figures[0]:
-            measured = ", ".join(f"{float(figures[i][figure]):.3g}" for i in at)
-            rows.append((name, f"{figure} at steps {', '.join(f'{i * each:,}' for i in at)}", measured))
-    for figure, file in {"score gap": "depth_gap", "slope": "depth_slope", "sliced Wasserstein": "depth_distance"}.items():
+        for metric in history[0]:
+            measured = ", ".join(f"{float(history[i][metric]):.3g}" for i in at)
+            rows.append((name, f"{metric} at steps {', '.join(f'{i * each:,}' for i in at)}", measured))
+    for metric, file in {"score gap": "depth_gap", "slope": "depth_slope", "sliced Wasserstein": "depth_distance"}.items():
         curves = {
-            name: (np.arange(calls + 1) * each, [float(at[figure]) for at in figures])
-            for name, figures in followed.items()
+            name: (np.arange(calls + 1) * each, [float(at[metric]) for at in history])
+            for name, history in followed.items()
         }
-        plotting.save(plotting.lines(curves, "step", figure, whole=True), config.runs / f"{file}.png")
+        plotting.save(plotting.lines(curves, "step", metric, whole=True), config.runs / f"{file}.png")
     return rows
 
 
-def deep_figures(model: GAN) -> Callable[[Variables, Array], dict[str, Array]]:
+def deep_metrics(model: GAN) -> Callable[[Variables, Array], dict[str, Array]]:
     """Of variables and rows: the critic's estimate of the distance, its mean slope between data and samples, distances."""
 
-    def figures(variables: Variables, x: Array) -> dict[str, Array]:
+    def metrics(variables: Variables, x: Array) -> dict[str, Array]:
         key = jax.random.key(0)
         fake = model.sample(variables, key, len(x))
         slopes = gradient_norm(lambda rows: model.score(variables, rows), interpolate(x, fake, key))
-        found = model.evaluate(variables, {"x": x}, key)
-        return {"score gap": found["score_gap"], "slope": slopes.mean(), "sliced Wasserstein": found["sliced_wasserstein"]}
+        metrics = model.evaluate(variables, {"x": x}, key)
+        return {"score gap": metrics["score_gap"], "slope": slopes.mean(), "sliced Wasserstein": metrics["sliced_wasserstein"]}
 
-    return figures
+    return metrics
 
 
 PARTS: Mapping[str, Callable[[Claims], Rows]] = {
@@ -408,4 +379,4 @@ PARTS: Mapping[str, Callable[[Claims], Rows]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    print(main(parse(Claims, __doc__, "experiments.gans.claims")))
+    harness.main(Claims, study, __doc__, "experiments.studies.claims")

@@ -1,34 +1,35 @@
-"""Which metric sees which fault, from how many samples on: `python -m experiments.gans.metric_study --extractor FOLDER`.
+"""Which metric detects which fault, and from how many samples on.
 
-The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on data with
-labels and a trained `experiments.gans.feature_extractor`. Rows of the data are the real ones, and others of them, none in
-both, the generated ones, with a fault that is known:
+`python -m experiments.studies.metric_study --extractor FOLDER`
 
-- `dropped`: the rows of 0 to 9 in ten classes are replaced by rows of the classes that are left (mode dropping);
-- `collapsed`: the rows of 0 to 9 in ten classes are all the one that is nearest to its class's centre (mode collapse);
-- `mixed`: 0 to 9 in ten rows have normal noise of a quarter of the range (a mixture of real and fake).
+The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on labelled
+data and a trained `experiments.gans.feature_extractor`. Real and generated examples are disjoint subsets of the data, and
+the generated ones have a known fault:
 
-Inception and mode score are of the extractor's classes, the others of its features, and with up to 500 rows four are of
-the pixels too; the best assignment is of 1,000 rows at the most. Two questions to each. Does it get worse with the fault:
-Spearman's correlation over the ten strengths, of means over draws, 1 where it always does. And how many samples tell the
-fault of strength 0.3 from none: the fewest from which on the difference of the means over draws is twice the standard
-deviation of the difference of two draws, and in the right direction. Which classes are faulty differs from draw to draw,
-which is part of that deviation.
+- `dropped`: examples of 0 to 9 in ten classes are replaced by examples of the other classes (mode dropping);
+- `collapsed`: examples of 0 to 9 in ten classes all equal the one nearest to its class's centre (mode collapse);
+- `mixed`: 0 to 9 in ten examples have normal noise of a quarter of the range (a mixture of real and fake).
+
+Inception and mode score use the extractor's classes, the other metrics its features, and with at most 500 examples four
+metrics use the pixels too; the exact assignment uses at most 1,000. For each metric: does it get worse with the fault
+(Spearman's correlation over the ten strengths, of means over draws)? And how many samples detect the fault of strength
+0.3: the smallest number from which on the means over draws differ by twice the standard deviation of the difference of
+two draws, in the right direction? Which classes are faulty differs from draw to draw.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 from scipy.stats import spearmanr
 
-from experiments.commands import parse
-from experiments.gans.extractor import load_extractor
+from experiments.studies import harness
 from jaxgen import plotting
 from jaxgen.data import source
 from jaxgen.metrics import (
@@ -39,6 +40,8 @@ from jaxgen.metrics import (
     one_nearest_neighbour,
     wasserstein_exact,
 )
+from jaxgen.training.extractor import load_extractor
+from jaxgen.training.ranges import INT32_MAX, Between, Count, Natural
 
 STRENGTHS = tuple(tenth / 10 for tenth in range(10))
 NOISE = 0.25
@@ -51,30 +54,34 @@ WORSE = {
 }  # fmt: skip
 """The metrics, the six of the paper first, and whether they rise or fall where samples are worse."""
 OF_CLASSES = ("inception_score", "mode_score")
-PIXEL_ROWS = 500
+PIXEL_EXAMPLES = 500
 """The most rows whose pixels are compared, which are many numbers."""
 Draws = dict[str, list[float]]
 """By metric, its values."""
 
 
+FAULTS = ("dropped", "collapsed", "mixed")
+
+
 @dataclass(frozen=True, kw_only=True)
-class MetricStudy:
+class MetricStudy(harness.StudyConfig):
+    """`only` chooses faults."""
+
     extractor: Path
-    """The folder of a run of `experiments.gans.feature_extractor` on the same data."""
+    """Run folder of `experiments.gans.feature_extractor` on the same data."""
     data: str = "digits"
     """Images with labels."""
-    samples: int = 100
-    """Real rows, and as many generated ones, of the ten strengths."""
-    sizes: tuple[int, ...] = (50, 100, 200, 500, 1_000, 2_000)
-    """How many may tell a fault; those that the data have not enough rows for are left out."""
-    draws: int = 5
-    """Of real and generated rows, for each figure."""
-    rows: int = 10_000
-    """Rows at the most that are drawn from: the test split first, then the others."""
-    faults: tuple[str, ...] = ("dropped", "collapsed", "mixed")
-    seed: int = 0
-    runs: Path = Path("runs/gans.metric_study")
-    """Where figures, pictures and the table are, in a folder of the data's name."""
+    samples: Count = 100
+    """Real examples, and as many generated ones, for the ten strengths."""
+    sizes: tuple[Count, ...] = (50, 100, 200, 500, 1_000, 2_000)
+    """Sample sizes for detecting a fault; those that need more examples than the data have are left out."""
+    draws: Annotated[int, Between(2, INT32_MAX)] = 5
+    """Draws of real and generated examples for each value; a standard deviation needs two."""
+    examples: Count = 10_000
+    """Maximum number of examples to draw from: the test split first, then the others."""
+    seed: Natural = 0
+    """Seed of the draws."""
+    runs: Path = Path("runs/studies.metric_study")
 
 
 class Pool:
@@ -96,12 +103,12 @@ class Pool:
 
 def representatives(pixels: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Of each row [N, D] the index of the row that is nearest to the mean of its class, [N]."""
-    found = np.empty(len(label), int)
+    nearest = np.empty(len(label), int)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
         of_class = pixels[members]
-        found[members] = members[((of_class - of_class.mean(0)) ** 2).sum(1).argmin()]
-    return found
+        nearest[members] = members[((of_class - of_class.mean(0)) ** 2).sum(1).argmin()]
+    return nearest
 
 
 def draw(
@@ -125,17 +132,17 @@ def draw(
         # the noisy rows are the second half of a pool
         fake = others[:n] + len(label) * (np.arange(n) < round(strength * n))
     else:
-        raise ValueError(f"fault={fault!r} was given; the faults are {list(MetricStudy.faults)}")
+        raise ValueError(f"`fault` must be one of {FAULTS}, got {fault!r}")
     return None if min(len(real), len(fake)) < n else (real, rng.permutation(fake))
 
 
-def figures(pool: Pool, real: np.ndarray, fake: np.ndarray, key: jax.Array) -> dict[str, float]:
+def metrics_of(pool: Pool, real: np.ndarray, fake: np.ndarray, key: jax.Array) -> dict[str, float]:
     """Every metric, by `space/metric`."""
     of_features = feature_figures(
         pool.features[real], pool.features[fake], pool.logits[real], pool.logits[fake], key
     )
     found = {("classes/" if name in OF_CLASSES else "features/") + name: of_features[name] for name in WORSE}
-    if len(real) > PIXEL_ROWS:
+    if len(real) > PIXEL_EXAMPLES:
         return found
     x, y = pool.pixels[real], pool.pixels[fake]
     found |= {f"pixels/{name}": float(value) for name, value in _pixel_figures(x, y).items()}
@@ -161,55 +168,54 @@ def monotonicity(strengths, values, worse: int = 1) -> float:
     return 0.0 if np.ptp(values) == 0 else float(worse * spearmanr(strengths, values).statistic)
 
 
-def tells(none: np.ndarray, faulty: np.ndarray, worse: int = 1) -> bool:
+def detects(none: np.ndarray, faulty: np.ndarray, worse: int = 1) -> bool:
     """Whether the means differ by two standard deviations of a difference of two draws, in the right direction."""
     difference = worse * (np.mean(faulty) - np.mean(none))
     return bool(difference > 2 * np.sqrt(np.var(faulty, ddof=1) + np.var(none, ddof=1)))
 
 
-def needed(told: Mapping[int, bool]) -> int | None:
+def needed(detected: Mapping[int, bool]) -> int | None:
     """The least number of samples from which on a fault is told at every size; None: not at the greatest."""
     enough = None
-    for size in sorted(told, reverse=True):
-        if not told[size]:
+    for size in sorted(detected, reverse=True):
+        if not detected[size]:
             break
         enough = size
     return enough
 
 
-def main(config: MetricStudy) -> str:
-    """Returns the table as Markdown.
-
-    Raises:
-        ValueError: faults of other names; data without labels or that are no integers; fewer than two draws; too few
-            rows for the samples.
+def study(config: MetricStudy) -> str:
+    """Raises:
+    ValueError: unknown names in `only`; rows with other settings; data without labels or grey levels, or too few.
     """
-    if unknown := set(config.faults) - set(MetricStudy.faults):
-        raise ValueError(f"faults={sorted(unknown)} was given; the faults are {list(MetricStudy.faults)}")
-    if config.draws < 2:
-        raise ValueError(f"draws={config.draws} was given; a standard deviation needs two")
     splits = source(config.data)
     if splits.train.classes is None or splits.train.levels is None:
-        raise ValueError(f"data={config.data!r} has no labels or no grey levels, which the faults are made of")
-    parts = [split.head(config.rows) for split in (splits.test, splits.valid, splits.train)]
-    x, label = (np.concatenate([part[name] for part in parts])[: config.rows] for name in ("x", "label"))
+        raise ValueError(f"`data` must have labels and grey levels, got {config.data!r}")
+    parts = [split.head(config.examples) for split in (splits.test, splits.valid, splits.train)]
+    x, label = (np.concatenate([part[name] for part in parts])[: config.examples] for name in ("x", "label"))
     if 2 * config.samples > len(x):
-        raise ValueError(f"samples={config.samples} real rows and as many generated ones are more than {len(x)} rows")
+        raise ValueError(f"`samples` must be at most half of {len(x)} examples, got {config.samples}")
     extractor = load_extractor(config.extractor)
-    pool = Pool(x, label, splits.train.levels, extractor, config.seed)
     folder = config.runs / Path(config.data).name.partition(".")[0]
-    curves = {fault: strengths_of(fault, pool, config) for fault in config.faults}
-    none = {size: _draws(config.faults[0], 0.0, size, pool, config) for size in config.sizes}
-    told = {fault: sizes_of(fault, none, pool, config) for fault in config.faults}
-    folder.mkdir(parents=True, exist_ok=True)
-    for fault, at in curves.items():
-        drawn = [{"strength": strength, **values} for strength, values in at.items()]
-        plotting.save(plotting.curves(drawn, list(at[0.0]), x="strength"), folder / f"{fault}.png")
-    text = json.dumps({"curves": curves, "needed": told}, indent=1) + "\n"
-    (folder / "figures.json").write_text(text, encoding="utf-8")
-    table = "\n".join(lines(curves, told, extractor.name, config))
-    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
-    return table
+    pool = functools.cache(lambda: Pool(x, label, splits.train.levels, extractor, config.seed))
+    none = functools.cache(lambda size: _draws(FAULTS[0], 0.0, size, pool(), config))
+
+    def measured(fault: str) -> dict[str, Any]:
+        curve, needed = strengths_of(fault, pool(), config), sizes_of(fault, none, pool(), config)
+        values = [{"strength": strength, **metrics} for strength, metrics in curve.items()]
+        figure = plotting.curves(values, list(curve[0.0]), x="strength")
+        plotting.save(figure, folder / f"{fault}.png")
+        return {"curve": values, "needed": needed}
+
+    settings = {name: getattr(config, name) for name in ("samples", "sizes", "draws", "examples", "seed")}
+    compute = {fault: functools.partial(measured, fault) for fault in FAULTS}
+    results = harness.rows(compute, config.only, folder, settings | {"extractor": extractor.name})
+    notes = f"{config.samples} samples unless stated otherwise, {config.draws} draws, extractor {extractor.name}."
+    head = (
+        "metric", "fault", "worse with the fault (Spearman)", f"samples to detect {MODERATE}", "without fault",
+        f"at {MODERATE}", f"at {STRENGTHS[-1]}",
+    )  # fmt: skip
+    return harness.save(folder, harness.table(head, lines(results), notes))
 
 
 def strengths_of(fault: str, pool: Pool, config: MetricStudy) -> dict[float, dict[str, float]]:
@@ -222,14 +228,22 @@ def strengths_of(fault: str, pool: Pool, config: MetricStudy) -> dict[float, dic
     return found
 
 
-def sizes_of(fault: str, none: Mapping[int, Draws | None], pool: Pool, config: MetricStudy) -> dict[str, int | None]:
-    """By metric, the number of samples that it needs, from the draws without a fault by size."""
-    told: dict[str, dict[int, bool]] = {}
-    for size, well in none.items():
+def sizes_of(
+    fault: str, none: Callable[[int], Draws | None], pool: Pool, config: MetricStudy
+) -> dict[str, int | None]:
+    """By metric, the number of samples that it needs.
+
+    Args:
+        none: the draws without a fault, by size.
+    """
+    detected: dict[str, dict[int, bool]] = {}
+    for size in config.sizes:
+        well = none(size)
         faulty = None if well is None else _draws(fault, MODERATE, size, pool, config)
         for name in faulty or ():
-            told.setdefault(name, {})[size] = tells(well[name], faulty[name], WORSE[name.split("/")[1]])
-    return {name: needed(sizes) for name, sizes in told.items()}
+            worse = WORSE[name.split("/")[1]]
+            detected.setdefault(name, {})[size] = detects(well[name], faulty[name], worse)
+    return {name: needed(sizes) for name, sizes in detected.items()}
 
 
 def _draws(fault: str, strength: float, n: int, pool: Pool, config: MetricStudy) -> Draws | None:
@@ -240,26 +254,21 @@ def _draws(fault: str, strength: float, n: int, pool: Pool, config: MetricStudy)
         drawn = draw(fault, strength, pool.label, pool.representative, n, rng)
         if drawn is None:
             return None
-        for name, value in figures(pool, *drawn, jax.random.key(i)).items():
+        for name, value in metrics_of(pool, *drawn, jax.random.key(i)).items():
             found.setdefault(name, []).append(value)
     return found
 
 
-def lines(
-    curves: Mapping[str, Mapping[float, Mapping[str, float]]], told: Mapping[str, Mapping[str, int | None]],
-    extractor: str, config: MetricStudy,
-) -> Iterator[str]:  # fmt: skip
-    yield f"| metric | fault | worse with the fault (Spearman) | samples to tell {MODERATE} | without fault | at {MODERATE} | at {STRENGTHS[-1]} |"
-    yield "|---|---|---|---|---|---|---|"
-    for name in next(iter(next(iter(curves.values())).values())):
+def lines(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[str]]:
+    names = [name for name in next(iter(results.values()))["curve"][0] if name != "strength"]
+    for name in names:
         space, metric = name.split("/")
-        for fault, at in curves.items():
-            grows = monotonicity(list(at), [values[name] for values in at.values()], WORSE[metric])
-            values = " | ".join(f"{at[s][name]:.3g}" if s in at else "" for s in (0.0, MODERATE, STRENGTHS[-1]))
-            yield f"| {metric} of {space} | {fault} | {grows:.2f} | {told[fault].get(name) or '–'} | {values} |"
-    yield ""
-    yield f"{config.samples} samples where not said otherwise, {config.draws} draws, extractor {extractor}."
+        for fault, result in results.items():
+            curve = {at["strength"]: at[name] for at in result["curve"]}
+            grows = monotonicity(list(curve), list(curve.values()), WORSE[metric])
+            values = [f"{curve[s]:.3g}" if s in curve else "" for s in (0.0, MODERATE, STRENGTHS[-1])]
+            yield f"{metric} of {space}", fault, f"{grows:.2f}", str(result["needed"].get(name) or "–"), *values
 
 
 if __name__ == "__main__":
-    print(main(parse(MetricStudy, __doc__, "experiments.gans.metric_study")))
+    harness.main(MetricStudy, study, __doc__, "experiments.studies.metric_study")

@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.gans import extractor
-from experiments.gans.extractor import SEAL, load_extractor, seal, sha256
 from jaxgen import Settings, fit
 from jaxgen.data import ArraySource
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.classifier import Classifier
 from jaxgen.models.vaes import dense_vae
 from jaxgen.nets import MLP
+from jaxgen.training import extractor
+from jaxgen.training.extractor import SEAL, load_extractor, seal, sha256
 
 RNG = np.random.default_rng(0)
 ROWS = ArraySource({"x": RNG.integers(0, 9, (40, 3)).astype(np.uint8), "label": np.arange(40) % 2}, levels=9, classes=2)
@@ -40,7 +40,7 @@ def test_the_name_holds_the_folders_and_the_hash_of_the_variables(folder):
     loaded = load_extractor(folder)
     assert loaded.sha256 == (folder / SEAL).read_text().strip() == load_extractor(folder).sha256
     assert loaded.name == f"small sha256:{loaded.sha256[:16]}" and len(loaded.sha256) == 64
-    variables = loaded.bound.variables
+    variables = loaded.trained.variables
     one_more = jax.tree.map(np.array, variables)
     one_more["classifier"]["params"]["head"]["out"]["bias"][0] += 1e-6
     renamed = {"another": variables["classifier"]}

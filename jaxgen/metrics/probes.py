@@ -1,0 +1,81 @@
+"""What features and categories of examples say about their classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ClassProbe", "category_error", "nearest_neighbour_accuracy"]
+
+
+def nearest_neighbour_accuracy(train: Any, train_labels: Any, test: Any, test_labels: Any) -> float:
+    """The fraction of test examples whose nearest training example, in Euclidean distance, has their class.
+
+    Args:
+        train, test: features, [N, ...] and [M, ...].
+        train_labels, test_labels: classes, [N] and [M].
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    train, test = (np.reshape(x, (len(x), -1)) for x in (train, test))
+    return float(KNeighborsClassifier(1).fit(train, train_labels).score(test, test_labels))
+
+
+def category_error(
+    valid_categories: Any, valid_labels: Any, test_categories: Any, test_labels: Any, num_categories: int
+) -> float:
+    """The error of categories as a classifier, each standing for the class that it occurs with most often.
+
+    Chen et al. 2016, section 7.2. The classes of the categories are chosen on validation examples; a category that does
+    not occur there stands for class 0.
+
+    Args:
+        valid_categories, test_categories: integers, [N] and [M].
+        valid_labels, test_labels: classes, [N] and [M].
+    """
+    counts = np.zeros((num_categories, int(np.max(valid_labels)) + 1))
+    np.add.at(counts, (np.asarray(valid_categories), np.asarray(valid_labels)), 1)
+    return float(np.mean(counts.argmax(1)[np.asarray(test_categories)] != np.asarray(test_labels)))
+
+
+class ClassProbe:
+    """A support vector machine fitted to real images, which classifies generated or edited ones.
+
+    Args:
+        x: images in data units, [N, ...].
+        label: their classes, [N].
+        levels: the number of grey levels.
+    """
+
+    def __init__(self, x: Any, label: np.ndarray, levels: int):
+        from sklearn.svm import SVC
+
+        self.levels, self.x, self.label = levels, self._flat(x, levels), label
+        self.classifier = SVC().fit(self.x, self.label)
+
+    @staticmethod
+    def _flat(x: Any, levels: int) -> np.ndarray:
+        return np.asarray(x, np.float32).reshape(len(x), -1) / (levels - 1)
+
+    def metrics(self, name: str, x: Any, label: np.ndarray) -> dict[str, float]:
+        """The fraction of images classified as `label`, and the mean distance to the nearest real image of that class.
+
+        The distance is Euclidean, in units of the range of grey levels: a classifier does not tell whether an image
+        looks real, the distance does.
+
+        Args:
+            name: prefix of the metrics.
+            x: images, [M, ...].
+            label: the class that each should have, [M].
+        """
+        from sklearn.metrics import pairwise_distances_argmin_min
+
+        x = self._flat(x, self.levels)
+        distance = np.zeros(len(x))
+        for c in np.unique(label):
+            distance[label == c] = pairwise_distances_argmin_min(x[label == c], self.x[self.label == c])[1]
+        return {
+            f"{name}: fraction in the target class": float(np.mean(self.classifier.predict(x) == label)),
+            f"{name}: distance to the target class": float(distance.mean()),
+        }

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-__all__ = ["Between", "Count", "Finite", "Fraction", "Natural", "NonNegative", "Probability", "check_ranges"]
+__all__ = ["Between", "Count", "Finite", "Fraction", "Natural", "NonNegative", "Probability", "Seed", "check_ranges"]
 
 INT32_MAX = 2**31 - 1
 
@@ -36,7 +36,9 @@ class Between:
 Count = Annotated[int, Between(1, INT32_MAX)]
 """An integer from 1; steps and sizes are int32 in compiled code."""
 Natural = Annotated[int, Between(0, INT32_MAX)]
-"""An integer from 0, which is a valid index or seed, or stands for none."""
+"""An integer from 0, which is a valid index, or stands for none."""
+Seed = Annotated[int, Between(0, 2**32 - 1)]
+"""A seed whose bits `jax.random.key` keeps."""
 NonNegative = Annotated[float, Between(0)]
 """A learning rate, a weight, a standard deviation."""
 Fraction = Annotated[float, Between(0, 1, below=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxgen.data import checks
-from jaxgen.training.ranges import Count, Fraction, Natural, check_ranges
+from jaxgen.training.ranges import Count, Fraction, Natural, Seed, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Settings:
     """Examples in a batch, over all devices."""
     batch_sizes: dict[str, Count] = field(default_factory=dict)
     """Examples in a batch from parts of the data, by name, such as `labelled 100`; other parts have `batch_size`."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds initialisation, noise and data order: 0 to 2^32 - 1."""
     ema: Fraction = 0.999
     """Decay of the moving averages of the variables, used for metrics and samples; 0: no averages."""

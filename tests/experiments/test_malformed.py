@@ -250,7 +250,7 @@ def test_data_of_another_kind_are_refused(files, module, data):
         (["--data", "{}/identifiers.npz", "--conditional"], "classes"),
         (["--data", "digit"], "digits"),
         (["--devices", "1000"], "devices=1000"),
-        (["--seed", "-1"], "seed`? .*at least 0"),
+        (["--seed", "-1"], "`seed` must be at least 0"),
         (["--parallel", "threads"], "parallel"),
         (["--on-nan", "go"], "on-nan"),
         (["--coordinator", "x"], "coordinator"),

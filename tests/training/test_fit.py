@@ -256,10 +256,10 @@ def test_a_folder_is_never_overwritten_in_part(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (dict(data=X, steps=0), "steps=0"),
-        (dict(data=X, settings=Settings(ema=1.0)), "ema=1.0"),
+        (dict(data=X, steps=0), "`steps` must be at least 1"),
+        (dict(data=X, settings=Settings(ema=1.0)), "`ema` must be at least 0 and below 1"),
         (dict(data=X, settings=Settings(devices=99)), "devices=99"),
-        (dict(data=X, settings=Settings(accumulate=0)), "accumulate=0"),
+        (dict(data=X, settings=Settings(accumulate=0)), "`accumulate` must be at least 1"),
         (dict(data=X, settings=Settings(batch_size=16, accumulate=3)), "in accumulate=3 parts"),
         (dict(data=X[:5], steps=5), "batch_size=128 is more than the 5 examples"),
         (dict(data=np.full((200, 2), np.nan, np.float32), steps=5), "x"),

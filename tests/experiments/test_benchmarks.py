@@ -14,6 +14,7 @@ from experiments.benchmarks import (
     adversary_peers,
     autoencoder_peers,
     autoencoders,
+    convolutions,
     flows,
     peers,
     reporting,
@@ -45,6 +46,7 @@ PARAMETERS = {
     # and in the critic a gain and a bias in place of the second convolution's bias
     "dcgan": (96 + 2) + (128 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
 }
+MEASURED = ("forward", "input gradient", "kernel gradient")
 CALLS = ("train", "log_prob", "sample")
 TINY = Row("coupling", "affine", event_shape=(3,), batch=4, layers=1, width=4)
 
@@ -380,3 +382,25 @@ def test_reports_are_timed_in_turns(tmp_path, monkeypatch):
     rounds = measured["gan of the plane"]
     assert {way: len(values) for way, values in rounds.items()} == {"compiled": 2, "bare": 2, "reported": 2}
     assert reporting.cost({"bare": [1.0, 2.0, 9.0], "reported": [3.0, 2.5, 1.0]}) == pytest.approx(0.25)
+
+
+def test_convolutions_time_every_form_and_mark_the_one_that_is_taken(monkeypatch, capsys):
+    monkeypatch.setattr(convolutions, "SHAPES", (convolutions.Shape(2, 4, 3, 2), convolutions.Shape(2, 5, 20, 2, 2)))
+    monkeypatch.setattr(convolutions.os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(convolutions, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(convolutions, "torch_functions", lambda *_: dict.fromkeys(MEASURED, {}))
+    results = convolutions.main(convolutions.Convolutions(rounds=1))
+    for measured in results.values():
+        assert tuple(measured) == MEASURED
+        assert all(taken in times and min(times.values()) > 0 for taken, times in measured.values())
+    assert "Winograd" in results[2, 4, 3, 2, 3]["kernel gradient"][1]
+    assert "2x5x5, 20 to 2, 2x2 | kernel gradient" in capsys.readouterr().out
+
+
+def test_forms_of_a_convolution_agree(monkeypatch):
+    monkeypatch.setattr(convolutions, "torch_functions", lambda *_: dict.fromkeys(MEASURED, {}))
+    for shape in (convolutions.Shape(2, 4, 3, 2), convolutions.Shape(2, 5, 20, 2, 2)):
+        for _, forms in convolutions.functions(shape).values():
+            first, *others = (form() for form in forms.values())
+            for other in others:
+                np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-4)

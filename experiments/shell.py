@@ -21,6 +21,7 @@ from experiments.spread import mean_and_error
 from jaxgen import plotting
 from jaxgen.contracts import Model, Play
 from jaxgen.data import Splits, source
+from jaxgen.heap import keep_freed_memory
 from jaxgen.training import Bound, Interrupted, NonFiniteLoss, Phase, Settings, evaluate, fit, fit_seeds, seed_folder
 from jaxgen.training.evaluation import Figures
 from jaxgen.training.folder import RunFolder
@@ -154,6 +155,7 @@ def main(
     """
     import tyro
 
+    keep_freed_memory()
     module = sys.modules[build.__module__]
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
     config = tyro.cli(config_class, prog=f"python -m {name}", description=module.__doc__)

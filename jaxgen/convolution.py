@@ -1,16 +1,34 @@
 """Convolutions whose gradients are fast everywhere, also inside `lax.scan` on a CPU.
 
-XLA's CPU backend computes the *weight gradient* of a convolution by a naive loop, some forty times slower, when the
+XLA's CPU backend computes the gradient of a convolution's kernel by a naive loop, some forty times slower, when the
 convolution stands inside a `scan` or `while`; strided and transposed convolutions have the same problem. So on a CPU
+convolutions have a gradient of their own, through the same functions to any order and in forward mode:
 
-- a convolution of stride 1 carries its own gradient: with respect to the input it is the convolution of the cotangent
-  with the flipped kernel, with respect to the kernel the convolution of the transposed input with the transposed
-  cotangent, both again of stride 1 and through the same function, so that second derivatives (gradient penalties)
-  are fast too;
 - a convolution of stride s is one of stride 1 on `space_to_depth(x, s)`, at the same arithmetic;
-- one with a kernel of four places at the most, as these are, is a sum of matrix products over the kernel's places, and
-  so is the gradient with respect to its kernel: two or three times faster than XLA's convolutions of that size;
-- upsampling is a convolution to s^2 times the channels followed by `depth_to_space`.
+- upsampling is a convolution to s^2 times the channels followed by `depth_to_space`;
+- the gradient with respect to the input is the convolution of the cotangent with the flipped kernel;
+- each of these, and the gradient with respect to the kernel, takes the form that was measured to be fastest. In
+  milliseconds of processor time on one core (AVX-512, float32, JAX 0.10.2, PyTorch 2.14), kernel gradients where not
+  said otherwise; `*` is the form that is taken, `python -m experiments.benchmarks.convolutions` measures them all:
+
+      kernel, channels               batch x side, C to D  XLA's transposed products columns Winograd  torch
+      3x3, C and D >= 64, even sides 64 x 4,  256 to 512    14.1       13.8     12.1    12.8     6.7*   12.7
+                                     64 x 8,  128 to 256    17.6       16.7     15.3    15.3     8.3*   11.4
+                                     64 x 16, 64 to 128     22.1       21.9     19.4    19.1    12.7*   11.6
+                                     64 x 8,  64 to 128      4.5        4.1      4.5     4.9     2.9*    3.2
+      D <= 32 and D <= C             64 x 8,  128 to 32      2.6        2.1      5.8    2.0*      3.1    1.9
+                                     64 x 16, 64 to 12       4.4        3.9     10.4    2.6*      8.2    2.2
+                                     64 x 32, 32 to 3        6.2        5.8     18.8    3.4*     15.7    4.4
+      C < 16                         16 x 16, 6 to 64        0.4        0.3     0.3*     1.0      0.6    0.6
+      at most 4 places               64 x 9,  256 to 128    22.8       23.0     9.7*     8.1        -    6.6
+                                     64 x 5,  512 to 256    11.3       10.4     7.7*     8.9        -    7.9
+      other kernels: transposed
+
+      forward and input gradient     batch x side, C to D  XLA's   products overlaps   torch
+      at most 4 places: no padding   64 x 9,  256 to 128     7.6       6.1*      6.9     5.4
+      at most 4 places: full padding 64 x 4,  256 to 512     7.5        8.5     5.7*     5.3
+                                     64 x 16, 64 to 12       1.7        2.8     0.8*     1.7
+      other kernels                  64 x 8,  128 to 256   10.7*       13.2     12.7    10.0
 
 On an accelerator the stock convolution is right, and is taken.
 """
@@ -18,6 +36,7 @@ On an accelerator the stock convolution is right, and is taken.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,12 +69,15 @@ def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(b, -1).reshape(b, h * factor, w * factor, c // factor**2)
 
 
-_FEW_PLACES = 4  # of a kernel, as products of matrices; above, the copies of the shifted inputs cost more than they save
+_FEW_PLACES = 4  # of a kernel; above, the copies of the shifted images cost more than products of matrices save
+_FEW_INPUTS, _FEW_OUTPUTS = 16, 32  # channels
+_WINOGRAD_CHANNELS = 64  # on either side, from which fewer products outweigh the transforms
+_TILES = 1024  # that are transformed at a time, about
 
 
-def _shifts(x: jax.Array, kernel: tuple[int, int], outputs: tuple[int, int]) -> list[jax.Array]:
+def _shifts(x: jax.Array, kernel: Sequence[int]) -> list[jax.Array]:
     """What each place of a kernel sees of an image that needs no padding: [B H W, C] each."""
-    h, w = outputs
+    h, w = (n - k + 1 for n, k in zip(x.shape[1:3], kernel, strict=True))
     return [x[:, i : i + h, j : j + w].reshape(-1, x.shape[-1]) for i in range(kernel[0]) for j in range(kernel[1])]
 
 
@@ -64,19 +86,52 @@ def _padded(x: jax.Array, padding: Padding) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in ((0, 0), *padding, (0, 0))])
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    h, w, _, features = kernel.shape
-    if h * w <= _FEW_PLACES and padding == ((0, 0), (0, 0)):
-        outputs = (x.shape[1] - h + 1, x.shape[2] - w + 1)
-        products = map(jnp.matmul, _shifts(x, (h, w), outputs), kernel.reshape(h * w, -1, features))
-        return sum(products).reshape(x.shape[0], *outputs, features)
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
-
-
 def _opposite(padding: Padding, kernel: Sequence[int]) -> Padding:
     """The padding with which a convolution of the output's size gives back the input's."""
     return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True))
+
+
+def _forward_form(kernel_shape: Sequence[int], padding: Padding) -> str:
+    """The rule for `_unit_stride`: a name in `FORWARD_FORMS`."""
+    h, w, inputs, _ = kernel_shape
+    if h * w <= _FEW_PLACES:
+        if padding == ((h - 1, h - 1), (w - 1, w - 1)):
+            return "overlaps"
+        if padding == ((0, 0), (0, 0)) and inputs >= _FEW_INPUTS:
+            return "products"
+    return "convolution"
+
+
+def _by_convolution(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
+
+
+def _by_shifted_products(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    h, w, _, features = kernel.shape
+    x = _padded(x, padding)
+    products = map(jnp.matmul, _shifts(x, (h, w)), kernel.reshape(h * w, -1, features))
+    return sum(products).reshape(-1, x.shape[1] - h + 1, x.shape[2] - w + 1, features)
+
+
+def _by_overlaps(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """One product for all places of the kernel, each part of which is then added to the output where it belongs."""
+    h, w, inputs, features = kernel.shape
+    products = x.reshape(-1, inputs) @ jnp.flip(kernel, (0, 1)).transpose(2, 0, 1, 3).reshape(inputs, -1)
+    products = products.reshape(*x.shape[:3], h, w, features)
+    (top, bottom), (left, right) = _opposite(padding, (h, w))  # what of the full convolution is cropped
+    return sum(
+        _padded(products[:, :, :, i, j], ((i - top, h - 1 - i - bottom), (j - left, w - 1 - j - right)))
+        for i in range(h) for j in range(w)
+    )
+
+
+FORWARD_FORMS = {"convolution": _by_convolution, "products": _by_shifted_products, "overlaps": _by_overlaps}
+"""By name, functions `(x, kernel, padding) -> y`, stride 1."""
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    return FORWARD_FORMS[_forward_form(kernel.shape, padding)](x, kernel, padding)
 
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -84,20 +139,110 @@ def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Ar
     return _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), _opposite(padding, kernel.shape[:2]))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
-    """The transpose of `_unit_stride` in its kernel."""
-    h, w = (n + sum(p) - m + 1 for n, m, p in zip(x.shape[1:3], g.shape[1:3], padding, strict=True))
-    if h * w <= _FEW_PLACES:
-        columns = g.reshape(-1, g.shape[-1])
-        products = [shift.T @ columns for shift in _shifts(_padded(x, padding), (h, w), g.shape[1:3])]
-        return jnp.stack(products).reshape(h, w, x.shape[-1], g.shape[-1])
+def _kernel_size(x: jax.Array, g: jax.Array, padding: Padding) -> tuple[int, int]:
+    return tuple(n + sum(p) - m + 1 for n, m, p in zip(x.shape[1:3], g.shape[1:3], padding, strict=True))
+
+
+def _kernel_gradient_form(x: jax.Array, g: jax.Array, padding: Padding) -> str:
+    """The rule for `_kernel_gradient`: a name in `KERNEL_GRADIENT_FORMS`."""
+    kernel, inputs, outputs = _kernel_size(x, g, padding), x.shape[-1], g.shape[-1]
+    if math.prod(kernel) <= _FEW_PLACES:
+        return "products"
+    if outputs <= min(_FEW_OUTPUTS, inputs):
+        return "columns"
+    if inputs < _FEW_INPUTS:
+        return "products"
+    even = g.shape[1] % 2 == g.shape[2] % 2 == 0
+    if kernel == (3, 3) and even and min(inputs, outputs) >= _WINOGRAD_CHANNELS and x.dtype.itemsize >= 4:
+        return "Winograd"
+    return "transposed"
+
+
+def _gradient_by_transposed_convolution(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """The convolution of the transposed image with the transposed cotangent."""
     if g.shape[1] * g.shape[2] > x.shape[1] * x.shape[2]:
         # XLA turns a convolution with a kernel greater than its image around, and then takes the naive loop. So the
         # image is the kernel here, and what comes out is the flipped gradient. It is met in second derivatives.
-        dkernel = _unit_stride(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), _opposite(padding, (h, w)))
+        opposite = _opposite(padding, _kernel_size(x, g, padding))
+        dkernel = _by_convolution(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), opposite)
         return jnp.flip(dkernel, (1, 2)).transpose(1, 2, 3, 0)
-    return _unit_stride(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
+    return _by_convolution(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
+
+
+def _gradient_by_products(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """A product for each place of the kernel, of one image with the other, the larger one, shifted."""
+    kernel = _kernel_size(x, g, padding)
+    if g.shape[1] * g.shape[2] > x.shape[1] * x.shape[2]:
+        rows = x.reshape(-1, x.shape[-1]).T
+        products = [rows @ shift for shift in _shifts(_padded(g, _opposite(padding, kernel)), kernel)[::-1]]
+    else:
+        columns = g.reshape(-1, g.shape[-1])
+        products = [shift.T @ columns for shift in _shifts(_padded(x, padding), kernel)]
+    return jnp.stack(products).reshape(*kernel, x.shape[-1], g.shape[-1])
+
+
+def _gradient_by_columns(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """One product of the image with all shifts of the cotangent."""
+    kernel = _kernel_size(x, g, padding)
+    columns = jnp.concatenate(_shifts(_padded(g, _opposite(padding, kernel)), kernel)[::-1], -1)
+    products = x.reshape(-1, x.shape[-1]).T @ columns
+    return products.reshape(x.shape[-1], *kernel, g.shape[-1]).transpose(1, 2, 0, 3)
+
+
+def _gradient_by_winograd(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """The gradient of a 3x3 kernel, its outputs even in height and width, in 16 products a tile in place of 36.
+
+    The transpose of Winograd's F(2x2, 3x3) (Lavin and Gray 2016, arXiv:1509.09308) in the kernel:
+    `G^T (sum over tiles of (B^T x B) (A g A^T)) G` with tiles 4x4 of x and 2x2 of g.
+    """
+    batch, height, width, outputs = g.shape
+    inputs = x.shape[-1]
+
+    def products(x, g):
+        # without the barrier, each of the tiles would look for the border on its own
+        x = lax.optimization_barrier(_padded(x, padding)).reshape(-1, height // 2 + 1, 2, width // 2 + 1, 2 * inputs)
+        r0, r1, r2, r3 = x[:, :-1, 0], x[:, :-1, 1], x[:, 1:, 0], x[:, 1:, 1]
+        of_x = []
+        for r in (r0 - r2, r1 + r2, r2 - r1, r1 - r3):
+            left, right = r[:, :, :-1], r[:, :, 1:]
+            c0, c1, c2, c3 = left[..., :inputs], left[..., inputs:], right[..., :inputs], right[..., inputs:]
+            of_x += [c0 - c2, c1 + c2, c2 - c1, c1 - c3]
+        g = g.reshape(-1, height // 2, 2, width // 2, 2 * outputs)
+        g0, g1 = g[:, :, 0], g[:, :, 1]
+        of_g = []
+        for r in (g0, g0 + g1, g0 - g1, -g1):
+            c0, c1 = r[..., :outputs], r[..., outputs:]
+            of_g += [c0, c0 + c1, c0 - c1, -c1]
+        return jnp.stack([a.reshape(-1, inputs).T @ b.reshape(-1, outputs) for a, b in zip(of_x, of_g, strict=True)])
+
+    # some images at a time: the tiles, four times what they are made from, stay in the cache
+    parts = math.gcd(batch, max(1, batch * height * width // (4 * _TILES)))
+    if parts == 1:
+        total = products(x, g)
+    else:
+        split = [a.reshape(parts, -1, *a.shape[1:]) for a in (x, g)]
+        zero = jnp.zeros_like(x, shape=(16, inputs, outputs))
+        total = lax.scan(lambda total, part: (total + products(*part), None), zero, split)[0]
+    m = total.reshape(4, 4, inputs, outputs)
+    for _ in range(2):  # rows, then columns
+        half_sum, half_difference = (m[1] + m[2]) / 2, (m[1] - m[2]) / 2
+        m = jnp.stack([m[0] + half_sum, half_difference, half_sum + m[3]]).swapaxes(0, 1)
+    return m
+
+
+KERNEL_GRADIENT_FORMS = {
+    "transposed": _gradient_by_transposed_convolution,
+    "products": _gradient_by_products,
+    "columns": _gradient_by_columns,
+    "Winograd": _gradient_by_winograd,
+}
+"""By name, functions `(x, g, padding) -> dkernel` of a convolution of stride 1 with cotangent g."""
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
+    """The transpose of `_unit_stride` in its kernel."""
+    return KERNEL_GRADIENT_FORMS[_kernel_gradient_form(x, g, padding)](x, g, padding)
 
 
 def _bilinear(function: Callable, transposes: Sequence[Callable]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
+from jaxgen import convolution as convolutions
 from jaxgen.convolution import (
     Conv,
     UpConv,
@@ -66,6 +67,30 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
                 assert a.dtype == np.float64 and a.shape == b.shape
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=f"{kernel.shape} {padding}")
     assert jnp.zeros(1).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "shape, kernel, stride",
+    [
+        ((3, 6, 4, 64), (3, 3, 64, 65), 1),
+        ((16, 16, 16, 64), (3, 3, 64, 64), 1),
+        ((2, 5, 4, 40), (3, 3, 40, 20), 1),
+        ((2, 4, 5, 3), (3, 3, 3, 34), 1),
+        ((2, 8, 8, 16), (4, 4, 16, 20), 2),
+        ((2, 8, 8, 3), (4, 4, 3, 40), 2),
+    ],
+    ids=["Winograd", "Winograd in parts", "few outputs", "few inputs", "few places", "few places and inputs"],
+)
+def test_every_form_and_its_two_derivatives_are_the_stock_ones(shape, kernel, stride):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=shape), rng.normal(size=kernel) / kernel[2]
+
+    def results(conv):
+        return jax.jit(lambda x, kernel: derivatives(conv, x, kernel, (stride, stride), "SAME"))(x, kernel)
+
+    with jax.enable_x64(True):
+        for a, b in zip(jax.tree.leaves(results(convolution)), jax.tree.leaves(results(stock)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
 
 
 @pytest.mark.parametrize("stride, size", [(1, 3), (1, 2), (2, 3)])
@@ -183,3 +208,23 @@ def test_upsampling_spreads_each_pixels_own_channels():
     np.testing.assert_allclose(y[1, 6:9, 12:15], wide.transpose(1, 2, 0), rtol=1e-4, atol=1e-5)
     variables = jax.eval_shape(UpConv(6, use_bias=False).init, jax.random.key(0), x)
     assert {name: a.shape for name, a in variables["params"]["Conv_0"].items()} == {"kernel": (3, 3, 4, 24)}
+
+
+@pytest.mark.parametrize(
+    "shape, kernel, form",
+    [
+        ((2, 4, 4, 64), (3, 3, 64, 64), "Winograd"),
+        ((2, 5, 4, 64), (3, 3, 64, 64), "transposed"),
+        ((2, 4, 4, 63), (3, 3, 63, 64), "transposed"),
+        ((2, 4, 4, 32), (3, 3, 32, 32), "columns"),
+        ((2, 4, 4, 15), (3, 3, 15, 64), "products"),
+        ((2, 4, 4, 64), (2, 2, 64, 64), "products"),
+    ],
+)
+def test_the_form_of_a_kernels_gradient_follows_the_table(shape, kernel, form, monkeypatch):
+    taken = []
+    for name, function in convolutions.KERNEL_GRADIENT_FORMS.items():
+        recorded = lambda *args, name=name, function=function: taken.append(name) or function(*args)
+        monkeypatch.setitem(convolutions.KERNEL_GRADIENT_FORMS, name, recorded)
+    jax.jit(jax.grad(lambda k: convolution(jnp.ones(shape), k).sum())).lower(jnp.ones(kernel))
+    assert taken == [form]

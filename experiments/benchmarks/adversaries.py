@@ -6,7 +6,7 @@ critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points 
 and a step of both players of a DCGAN there, batch normalisation in both. Numbers of parameters differ by no more than
 2 %, but in `dcgan_transposed`, where PyTorch's generator is as its users write it, with transposed convolutions of 4x4,
 at 16/36 of the arithmetic of our sub-pixel ones. Either library has a process of its own and all processors; the
-processes take turns, round by round, each waiting while another is timed: `turns.py`.
+processes take turns, round by round, each waiting while another is timed: `compare.py`.
 
 Below the steps stands their floor, the time of their multiply-adds at the rate of one plain product: `steps.py`.
 """
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import turns
+from experiments.benchmarks import compare
 from experiments.benchmarks.adversary_peers import LIBRARIES, ROWS, TOLERANCES
 from experiments.benchmarks.steps import with_floor
 
 
 @dataclass(frozen=True)
-class Adversaries(turns.Config):
+class Adversaries(compare.Config):
     rows: tuple[str, ...] = tuple(ROWS)
     libraries: tuple[str, ...] = tuple(LIBRARIES)
     out: Path = Path("runs/benchmarks.adversaries")
@@ -37,11 +37,11 @@ def main(config: Adversaries) -> dict[str, Any]:
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     module = "experiments.benchmarks.adversary_peers"
-    result = turns.compare(module, rows, config.libraries, config.rounds, TOLERANCES)
+    result = compare.compare(module, rows, config.libraries, config.rounds, TOLERANCES)
     result["rows"] = {name: with_floor(measured, rows[name].products()) for name, measured in result["rows"].items()}
-    turns.write(result, config.out)
+    compare.write(result, config.out)
     return result
 
 
 if __name__ == "__main__":
-    turns.run(Adversaries, main, __doc__, "experiments.benchmarks.adversaries")
+    compare.run(Adversaries, main, __doc__, "experiments.benchmarks.adversaries")

@@ -1,7 +1,7 @@
 """The adversarial steps that `adversaries.py` times, ours and the same written by hand in PyTorch.
 
 `python -m experiments.benchmarks.adversary_peers LIBRARY ROW` (a row as JSON) is the process of one of them, see
-`turns.py`.
+`compare.py`.
 
 What is the same on both sides: the networks, layer by layer; the losses and the gradient penalty; one fixed batch, and
 noise that is drawn anew by each player; float32; Adam; nothing is returned before it is computed. A generator doubles
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import steps, turns
+from experiments.benchmarks import compare, steps
 from experiments.benchmarks.steps import Built, Product
 
 KERNEL = 4
@@ -133,7 +133,7 @@ def jaxgen(row: Row) -> Built:
 
 
 def torch(row: Row) -> Built:
-    turns.prepare_torch()
+    compare.prepare_torch()
     generator, critic = torch_networks(row)
     parameters = sum(p.numel() for network in (generator, critic) for p in network.parameters())
     return Built(parameters, torch_step(row, generator, critic))
@@ -172,10 +172,10 @@ def torch_step(row: Row, generator: Any, critic: Any) -> Callable[[], Any]:
         critic.requires_grad_(False)
         return softplus(-critic(generator(torch.randn(row.batch, row.latents)))).mean()
 
-    move_critic = turns.torch_step(list(critic.parameters()), critic_loss)
+    move_critic = compare.torch_step(list(critic.parameters()), critic_loss)
     if row.model != "dcgan":
         return move_critic
-    move_generator = turns.torch_step(list(generator.parameters()), generator_loss)
+    move_generator = compare.torch_step(list(generator.parameters()), generator_loss)
 
     def train():
         move_critic()
@@ -230,7 +230,7 @@ def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> Non
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {name: tuple(fields[name]) for name in ("event_shape", "widths")})
-    turns.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, say: serve(library, row, lines, say))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The autoencoders that `autoencoders.py` times, ours and pythae's.
 
 `python -m experiments.benchmarks.autoencoder_peers LIBRARY ROW` (a row as JSON) is the process of one of them, see
-`turns.py`.
+`compare.py`.
 
 What is the same on both sides: the networks, layer by layer; one fixed batch; float32; Adam; nothing is returned before
 it is computed. What differs, and is why times alone are compared: pythae's decoders end in a sigmoid, and its loss is
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import steps, turns
+from experiments.benchmarks import compare, steps
 from experiments.benchmarks.steps import Built, Product
 
 
@@ -103,7 +103,7 @@ def pythae(row: Row) -> Built:
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
 
-    turns.prepare_torch()
+    compare.prepare_torch()
 
     class Encoder(BaseEncoder):
         def __init__(self, features, mean, log_variance=None):
@@ -139,7 +139,7 @@ def pythae(row: Row) -> Built:
         model = kind(config, Encoder(*encoder), Decoder(decoder))
     model.train()
     parameters = list(model.parameters())
-    train = turns.torch_step(parameters, lambda: model({"data": x}).loss)
+    train = compare.torch_step(parameters, lambda: model({"data": x}).loss)
     return Built(sum(p.numel() for p in parameters), train)
 
 
@@ -198,7 +198,7 @@ def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> Non
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
-    turns.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, say: serve(library, row, lines, say))
 
 
 if __name__ == "__main__":

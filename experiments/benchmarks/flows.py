@@ -4,7 +4,7 @@
 TensorFlow Probability, is timed where it is installed. What is timed is in `peers.py`: a train step (loss, gradient and
 Adam's update), `log_prob` and sampling of flows of equal sizes in float32, whose numbers of parameters differ by no
 more than 2 %. Every library has a process of its own and all processors; the processes take turns, round by round, each
-waiting while another is timed: `turns.py`.
+waiting while another is timed: `compare.py`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import turns
+from experiments.benchmarks import compare
 from experiments.benchmarks.peers import LIBRARIES, ROWS
 
 
 @dataclass(frozen=True)
-class Flows(turns.Config):
+class Flows(compare.Config):
     rows: tuple[str, ...] = tuple(ROWS)
     libraries: tuple[str, ...] = tuple(LIBRARIES)
     out: Path = Path("runs/benchmarks.flows")
@@ -31,10 +31,10 @@ def main(config: Flows) -> dict[str, Any]:
     """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
-    result = turns.compare("experiments.benchmarks.peers", rows, config.libraries, config.rounds)
-    turns.write(result, config.out)
+    result = compare.compare("experiments.benchmarks.peers", rows, config.libraries, config.rounds)
+    compare.write(result, config.out)
     return result
 
 
 if __name__ == "__main__":
-    turns.run(Flows, main, __doc__, "experiments.benchmarks.flows")
+    compare.run(Flows, main, __doc__, "experiments.benchmarks.flows")

@@ -45,6 +45,7 @@ class Measured:
         megabytes: of temporaries.
         compile_seconds: tracing included.
         step_milliseconds: of each round.
+        processor_milliseconds: of each round, of all threads.
     """
 
     gradient: str
@@ -52,6 +53,7 @@ class Measured:
     megabytes: float
     compile_seconds: float
     step_milliseconds: tuple[float, ...]
+    processor_milliseconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -82,14 +84,15 @@ def main(config: Memory) -> list[Measured]:
             compiled[way, depth] = step, (params, rest, batch), step.memory_analysis().temp_size_in_bytes / 1e6, seconds
             jax.block_until_ready(step(params, rest, batch))
 
-    rounds = {name: [] for name in compiled}
+    rounds, processors = ({name: [] for name in compiled} for _ in range(2))
     for _ in range(config.rounds):
         for name, (step, inputs, *_) in compiled.items():
-            began = time.perf_counter()
+            began, processor = time.perf_counter(), time.process_time()
             jax.block_until_ready(step(*inputs))
             rounds[name].append(1e3 * (time.perf_counter() - began))
+            processors[name].append(1e3 * (time.process_time() - processor))
     measured = [
-        Measured(way, depth, megabytes, seconds, tuple(rounds[way, depth]))
+        Measured(way, depth, megabytes, seconds, tuple(rounds[way, depth]), tuple(processors[way, depth]))
         for (way, depth), (_, _, megabytes, seconds) in compiled.items()
     ]
     config.out.mkdir(parents=True, exist_ok=True)
@@ -121,7 +124,7 @@ if __name__ == "__main__":
     from rich.table import Table
 
     settings = parse(Memory, __doc__, "experiments.benchmarks.memory")
-    table = Table("gradient", "depth", "MB", "compile s", "step ms", "from", "to", "/ store")
+    table = Table("gradient", "depth", "MB", "compile s", "step ms", "from", "to", "/ store", "processor ms")
     results = main(settings)
     stored = {m.depth: m.median for m in results if m.gradient == "store"}
     for m in results:
@@ -129,6 +132,7 @@ if __name__ == "__main__":
         table.add_row(
             m.gradient, str(m.depth), f"{m.megabytes:.1f}", f"{m.compile_seconds:.1f}", f"{m.median:.0f}",
             f"{min(times):.0f}", f"{max(times):.0f}", f"{m.median / stored[m.depth]:.2f}",
+            f"{np.median(m.processor_milliseconds):.0f}",
         )
     Console().print(table)
     print(f"written to {settings.out}")

@@ -1,6 +1,6 @@
 """The flows that `flows.py` times, as each library builds them best.
 
-`python -m experiments.benchmarks.peers LIBRARY ROW` (a row as JSON) is the process of one of them, see `turns.py`.
+`python -m experiments.benchmarks.peers LIBRARY ROW` (a row as JSON) is the process of one of them, see `compare.py`.
 
 What is the same everywhere: couplings move one half of the coordinates, which is permuted or alternated between
 layers; splines are those of Durkan et al. 2019, the identity outside of [-BOUND, BOUND], with slopes of 1 at both
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import turns
-from experiments.benchmarks.turns import NotOffered
+from experiments.benchmarks import compare
+from experiments.benchmarks.compare import NotOffered
 
 BOUND = 5.0
 """Splines act on [-BOUND, BOUND]; zuko's and ours by default."""
@@ -114,7 +114,7 @@ def jaxgen(row: Row) -> Built:
         step = bijectors.Chain((bijectors.Permute("reverse"), layer))
         model = Flow(bijectors.Repeat(step, row.layers), StandardNormal(row.event_shape))
     batch = {"x": jnp.asarray(row.data())}
-    plays = {name: play._replace(optimizer=optax.adam(turns.LEARNING_RATE)) for name, play in model.plays().items()}
+    plays = {name: play._replace(optimizer=optax.adam(compare.LEARNING_RATE)) for name, play in model.plays().items()}
     state = init_state(model, plays, jax.random.key(0), batch)
     if row.structure != "glow":
         state = state.replace(params=_off_the_identity(state.params))
@@ -183,7 +183,7 @@ def flowjax(row: Row) -> Built:
     params, static = eqx.partition(flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, fixed))
     return _of_jax(
         row, params, lambda params, x: eqx.combine(params, static).log_prob(x),
-        lambda params, key: eqx.combine(params, static).sample(key, (row.batch,)), optax.adam(turns.LEARNING_RATE),
+        lambda params, key: eqx.combine(params, static).sample(key, (row.batch,)), optax.adam(compare.LEARNING_RATE),
     )
 
 
@@ -230,7 +230,7 @@ def distrax(row: Row) -> Built:
 
     return _of_jax(
         row, params, lambda params, x: flow(params).log_prob(x),
-        lambda params, key: flow(params).sample(seed=key, sample_shape=row.batch), optax.adam(turns.LEARNING_RATE),
+        lambda params, key: flow(params).sample(seed=key, sample_shape=row.batch), optax.adam(compare.LEARNING_RATE),
     )
 
 
@@ -266,7 +266,7 @@ def zuko(row: Row) -> Built:
     import torch
     import zuko
 
-    turns.prepare_torch()
+    compare.prepare_torch()
     if row.structure == "glow":
         raise NotOffered("zuko has no flows of images")
     spline = {}
@@ -286,7 +286,7 @@ def nflows(row: Row) -> Built:
     from nflows.flows.base import Flow
     from nflows.nn.nets import MLP
 
-    turns.prepare_torch()
+    compare.prepare_torch()
     if row.structure == "glow":
         raise NotOffered("nflows has the layers of a Glow, but no Glow")
     spline = {"num_bins": row.bins, "tails": "linear", "tail_bound": BOUND} if row.transformer == "spline" else {}
@@ -314,7 +314,7 @@ def nflows(row: Row) -> Built:
 def normflows(row: Row) -> Built:
     import torch
 
-    turns.prepare_torch()
+    compare.prepare_torch()
     if row.structure == "glow":
         return _normflows_glow(row)
     from normflows import NormalizingFlow, nets
@@ -383,7 +383,7 @@ def _of_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
     import torch
 
     parameters = list(flow.parameters())
-    train = turns.torch_step(parameters, lambda: -log_prob(x).mean())
+    train = compare.torch_step(parameters, lambda: -log_prob(x).mean())
     no_grad = torch.no_grad()
     return Built(sum(p.numel() for p in parameters), train, no_grad(lambda: log_prob(x)), no_grad(sample))
 
@@ -397,13 +397,13 @@ LIBRARIES: dict[str, Callable[[Row], Built]] = {
 def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines."""
     sizes = {"train": 1, "log_prob": row.batch, "sample": row.batch * math.prod(row.event_shape)}
-    turns.serve(lambda: LIBRARIES[library](row), sizes, lines, say)
+    compare.serve(lambda: LIBRARIES[library](row), sizes, lines, say)
 
 
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
-    turns.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, say: serve(library, row, lines, say))
 
 
 if __name__ == "__main__":

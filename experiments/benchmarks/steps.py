@@ -1,4 +1,4 @@
-"""Train steps and their floor: what benchmarks of training alone share, beside `turns.py`.
+"""Train steps and their floor: what benchmarks of training alone share, beside `compare.py`.
 
 The floor of a step is how long the machine would take for the multiply-adds of its layers, forward and backward, at the
 rate of one plain product of matrices, of the shape of the step's greatest, timed in the same turns.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import turns
+from experiments.benchmarks import compare
 
 
 class Product(NamedTuple):
@@ -59,7 +59,7 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     from jaxgen.training import init_state, make_train_step
 
     batch = {"x": jnp.asarray(x)}
-    adam = optax.adam(turns.LEARNING_RATE)
+    adam = optax.adam(compare.LEARNING_RATE)
     played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}
     state = jax.jit(lambda batch: init_state(model, played, jax.random.key(0), batch))(batch)
     step = jax.jit(make_train_step(played, ema=0.0), donate_argnums=0)
@@ -85,22 +85,24 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
 def serve(build: Callable[[], Built], products: Sequence[Product], lines: Any, say: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines."""
     largest = greatest(products)
-    turns.serve(build, {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
+    compare.serve(build, {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
 
 
 def with_floor(measured: Mapping[str, Any], products: Sequence[Product]) -> dict[str, Any]:
     """A row's figures with `floor`, the seconds of its multiply-adds at the rate of its greatest product, and a note."""
     measures = dict(measured["measures"])
-    if turns.OURS not in measures.get("product", {}):
+    if compare.OURS not in measures.get("product processor", {}):
         return dict(measured)
     largest = greatest(products)
-    rates = [largest.rows * largest.inputs * largest.outputs / seconds for seconds in measures["product"][turns.OURS]]
+    products_seconds = measures["product processor"][compare.OURS]
+    rates = [largest.rows * largest.inputs * largest.outputs / seconds for seconds in products_seconds]
     total = sum(product.multiply_adds for product in products)
     floor = [total / rate for rate in rates]
-    share = np.median(floor) / np.median(measures["train"][turns.OURS])
+    share = np.median(floor) / np.median(measures["train processor"][compare.OURS])
     note = (
         f"{total / 1e9:.3g} G multiply-adds a step at {np.median(rates) / 1e9:.3g} G/s, the rate of a product "
         f"[{largest.rows}, {largest.inputs}] x [{largest.inputs}, {largest.outputs}], are {share:.0%} of our step"
     )
-    measures["floor"] = {turns.OURS: floor}
-    return {**measured, "measures": {name: measures[name] for name in turns.MEASURES if name in measures}, "note": note}
+    measures["floor"] = {compare.OURS: floor}
+    ordered = {name: measures[name] for name in compare.MEASURES if name in measures}
+    return {**measured, "measures": ordered, "note": note}

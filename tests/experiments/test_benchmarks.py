@@ -14,6 +14,8 @@ from experiments.benchmarks import (
     adversary_peers,
     autoencoder_peers,
     autoencoders,
+    compare,
+    convolutions,
     flows,
     peers,
     reporting,
@@ -21,7 +23,6 @@ from experiments.benchmarks import (
     soak,
     steps,
     streaming,
-    turns,
 )
 from experiments.benchmarks.peers import Built, Row
 from jaxgen.data import image_folder, records
@@ -45,6 +46,7 @@ PARAMETERS = {
     # and in the critic a gain and a bias in place of the second convolution's bias
     "dcgan": (96 + 2) + (128 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
 }
+MEASURED = ("forward", "input gradient", "kernel gradient")
 CALLS = ("train", "log_prob", "sample")
 TINY = Row("coupling", "affine", event_shape=(3,), batch=4, layers=1, width=4)
 
@@ -52,8 +54,8 @@ TINY = Row("coupling", "affine", event_shape=(3,), batch=4, layers=1, width=4)
 def result():
     """What `main` makes of two libraries, one of which lacks the second row."""
     numbers = {"jaxgen": [2.0, 1.0, 4.0], "zuko": [5.0, 6.0, 4.0]}
-    both = {what: numbers for what in turns.MEASURES}
-    ours = {what: {"jaxgen": numbers["jaxgen"]} for what in turns.MEASURES}
+    both = {what: numbers for what in compare.MEASURES}
+    ours = {what: {"jaxgen": numbers["jaxgen"]} for what in compare.MEASURES}
     return {
         "libraries": ["jaxgen", "zuko"], "not installed": ["nflows"], "rounds": 3, "processors": 2, "versions": {"jax": "1"},
         "rows": {
@@ -64,28 +66,29 @@ def result():
 
 
 def test_ratio_is_that_of_the_best_peer_to_ours():
-    assert turns.ratio({"jaxgen": [2, 2, 9], "zuko": [5, 5, 1], "nflows": [4, 3, 3]}) == ("nflows", 1.5)
-    assert turns.ratio({"jaxgen": [2.0]}) is None and turns.ratio({"zuko": [2.0]}) is None
+    assert compare.ratio({"jaxgen": [2, 2, 9], "zuko": [5, 5, 1], "nflows": [4, 3, 3]}) == ("nflows", 1.5)
+    assert compare.ratio({"jaxgen": [2.0]}) is None and compare.ratio({"zuko": [2.0]}) is None
 
 
 def test_unequal_sizes_are_refused():
-    turns.check_sizes({"jaxgen": 1000, "zuko": 981, "nflows": 1019})
+    compare.check_sizes({"jaxgen": 1000, "zuko": 981, "nflows": 1019})
     with pytest.raises(ValueError, match="zuko's model has 979 parameters, jaxgen's 1,000"):
-        turns.check_sizes({"jaxgen": 1000, "zuko": 979})
-    turns.check_sizes({"jaxgen": 1000, "torch": 810}, tolerance=0.2)
+        compare.check_sizes({"jaxgen": 1000, "zuko": 979})
+    compare.check_sizes({"jaxgen": 1000, "torch": 810}, tolerance=0.2)
     with pytest.raises(ValueError, match="torch's model has 790"):
-        turns.check_sizes({"jaxgen": 1000, "torch": 790}, tolerance=0.2)
+        compare.check_sizes({"jaxgen": 1000, "torch": 790}, tolerance=0.2)
 
 
 def test_only_the_rows_that_say_so_may_differ_in_size(monkeypatch):
     seen = {}
-    monkeypatch.setattr(turns, "measure", lambda module, row, libraries, rounds, tolerance: seen.update({row: tolerance}))
-    turns.compare("peers", {"even": 1, "uneven": 2}, (), 3, {"uneven": 0.2})
+    measure = lambda module, row, libraries, rounds, tolerance: seen.update({row: tolerance})
+    monkeypatch.setattr(compare, "measure", measure)
+    compare.compare("peers", {"even": 1, "uneven": 2}, (), 3, {"uneven": 0.2})
     assert seen == {1: 0.02, 2: 0.2}
 
 
 def test_table_has_units_quartiles_ratios_and_who_is_missing():
-    text = turns.markdown(result())
+    text = compare.markdown(result())
     assert "| first | parameters | 1,234 | 1,220 |  |" in text
     assert "| first | train step, ms | 2,000 (1,500–3,000) | 5,000 (4,500–5,500) | 2.50 (zuko) |" in text
     assert "| second | peak memory, MiB | 2 (1.5–3) | – | – |" in text
@@ -93,7 +96,7 @@ def test_table_has_units_quartiles_ratios_and_who_is_missing():
 
 
 def test_bars_stand_where_their_figures_are():
-    ax = turns.plot(result()).axes[0]
+    ax = compare.plot(result()).axes[0]
     ours, zuko = (bars for bars in ax.containers if isinstance(bars, BarContainer))
     assert [bar.get_height() for bar in ours] == [2000, 2000] and [bar.get_height() for bar in zuko] == [5000]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["first", "second"]
@@ -121,7 +124,7 @@ def test_a_worker_warms_up_and_answers(monkeypatch):
 
     built = Built(7, call("train", 1.0), call("log_prob", np.ones(4)), call("sample", np.ones((4, 3))))
     greeting, seconds, memory = serve(monkeypatch, '["log_prob", 5]', '["memory"]', library=lambda row: built)
-    assert greeting["parameters"] == 7 and seconds > 0 and memory > 1
+    assert greeting["parameters"] == 7 and seconds[0] > 0 and seconds[1] > 0 and memory > 1
     assert {name: calls.count(name) for name in CALLS} == {"train": 3, "log_prob": 3 + 5, "sample": 3}
     assert all(len(greeting["warm_up"][name]) == 3 for name in CALLS)
 
@@ -135,7 +138,7 @@ def test_a_worker_refuses_wrong_results(wrong, monkeypatch):
 
 def test_a_worker_says_that_a_layer_is_not_offered(monkeypatch):
     def library(row):
-        raise turns.NotOffered("couplings only")
+        raise compare.NotOffered("couplings only")
 
     assert serve(monkeypatch, '["train", 1]', library=library) == [{"absent": "couplings only"}]
 
@@ -143,17 +146,19 @@ def test_a_worker_says_that_a_layer_is_not_offered(monkeypatch):
 def test_our_flow_from_its_process_to_the_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(flows.ROWS, "tiny", TINY)
     monkeypatch.setitem(flows.LIBRARIES, "no_such_package", None)
-    monkeypatch.setattr(turns, "SECONDS", 0.01)
+    monkeypatch.setattr(compare, "SECONDS", 0.01)
     flows.main(flows.Flows(("tiny",), ("jaxgen", "no_such_package"), 2, tmp_path))
     saved = json.loads((tmp_path / "table.json").read_text())
     row = saved["rows"]["tiny"]
     # one and two inputs move the other two: 1 -> 4 -> 4 -> 2 * 2
     assert row["parameters"] == {"jaxgen": (4 + 4) + (16 + 4) + (16 + 4)} and saved["not installed"] == ["no_such_package"]
-    measured = {*CALLS, *(f"first {what}" for what in CALLS), "memory"}
+    processor = [f"{what} processor" for what in CALLS]
+    firsts = [f"first {what}" for what in (*CALLS, *processor)]
+    measured = {*CALLS, *processor, *firsts, "memory"}
     assert set(row["measures"]) == measured
     for what in measured:
         values = row["measures"][what]["jaxgen"]
-        assert len(values) == (2 if what in CALLS else 1) and min(values) > 0
+        assert len(values) == (2 if what in (*CALLS, *processor) else 1) and min(values) > 0
     printed = capsys.readouterr().out
     assert "train step, ms" in printed and "no_such_package is not installed" in printed
     assert all((tmp_path / name).stat().st_size > 100 for name in ("table.md", "plot.png"))
@@ -181,13 +186,13 @@ def parameters(row):
 def test_our_autoencoder_is_the_layers_that_are_counted(model):
     said, row = [], AUTOENCODERS[model]
     autoencoder_peers.serve("jaxgen", row, ['["product", 2]', '["train", 1]'], said.append)
-    assert said[0]["parameters"] == parameters(row) and min(said[1:]) > 0
+    assert said[0]["parameters"] == parameters(row) and np.min(said[1:]) > 0
 
 
 @pytest.mark.parametrize("model", AUTOENCODERS)
 def test_pythaes_autoencoder_is_of_equal_size_and_learns(model, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    monkeypatch.setattr(turns, "LEARNING_RATE", 1e-2)
+    monkeypatch.setattr(compare, "processors", lambda: 1)
+    monkeypatch.setattr(compare, "LEARNING_RATE", 1e-2)
     for package in ("torch", "pythae"):
         pytest.importorskip(package)
     row = AUTOENCODERS[model]
@@ -200,11 +205,12 @@ def test_pythaes_autoencoder_is_of_equal_size_and_learns(model, monkeypatch):
 def test_floor_is_the_time_of_a_steps_products_at_the_rate_of_its_greatest():
     row = AUTOENCODERS["vae"]
     # of 4 x 6 x 5 multiply-adds thrice at the end, 120 in one product: 120 / s in the first round
-    measures = {"train": {"jaxgen": [60.0, 60.0]}, "product": {"jaxgen": [1.0, 0.5]}, "memory": {"jaxgen": [1.0]}}
+    values = {"train processor": [60.0, 60.0], "product processor": [1.0, 0.5], "memory": [1.0]}
+    measures = {name: {"jaxgen": v} for name, v in values.items()}
     total = 4 * (2 * 6 * 5 + 3 * (5 * 5 + 5 * 6 + 3 * 5 + 5 * 5 + 5 * 6))
     found = steps.with_floor({"measures": measures, "absent": {}}, row.products())
     assert found["measures"]["floor"]["jaxgen"] == pytest.approx([total / 120, total / 240])
-    assert list(found["measures"]) == ["train", "product", "floor", "memory"]
+    assert list(found["measures"]) == ["train processor", "product processor", "floor", "memory"]
     assert f"{total * 0.75 / 120 / 60:.0%} of our step" in found["note"] and "[4, 5] x [5, 6]" in found["note"]
     # where we are not timed there is none
     peers_alone = {"measures": {"train": {"pythae": [1.0]}}}
@@ -240,13 +246,13 @@ def test_products_of_an_adversarial_step_by_hand():
 def test_our_adversaries_are_the_layers_that_are_counted(model):
     said, row = [], ADVERSARIES[model]
     adversary_peers.serve("jaxgen", row, ['["product", 2]', '["train", 1]'], said.append)
-    assert said[0]["parameters"] == PARAMETERS[model] and min(said[1:]) > 0
+    assert said[0]["parameters"] == PARAMETERS[model] and np.min(said[1:]) > 0
 
 
 @pytest.mark.parametrize("model", ADVERSARIES)
 def test_pytorchs_adversaries_are_of_equal_size_and_move(model, monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(compare, "processors", lambda: 1)
     row = ADVERSARIES[model]
     assert adversary_peers.torch(row).parameters == PARAMETERS[model]
     networks = adversary_peers.torch_networks(row)
@@ -263,7 +269,7 @@ def test_pytorchs_adversaries_are_of_equal_size_and_move(model, monkeypatch):
 
 def test_pytorchs_transposed_generator_makes_images_of_that_size_with_fewer_weights(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(compare, "processors", lambda: 1)
     row = dataclasses.replace(ADVERSARIES["dcgan"], transposed=True)
     generator, critic = adversary_peers.torch_networks(row)
     assert generator(torch.randn(4, 3)).shape == (4, 3, 8, 8) and critic(torch.randn(4, 3, 8, 8)).shape == (4, 1)
@@ -276,7 +282,7 @@ def test_pytorchs_penalty_holds_the_critic_to_slopes_of_one(monkeypatch):
     # a critic of slope 3 everywhere, on samples equal to the data: nothing but 0.1 (3 - 1)^2 is left of the loss
     row = adversary_peers.Row("wgan_gp", (2,), 4, (5,), latents=2, penalty=0.1)
     losses = []
-    monkeypatch.setattr(turns, "torch_step", lambda parameters, loss: lambda: losses.append(loss()))
+    monkeypatch.setattr(compare, "torch_step", lambda parameters, loss: lambda: losses.append(loss()))
     critic = torch.nn.Linear(2, 1)
     with torch.no_grad():
         critic.weight.copy_(torch.tensor([[3 * 0.6, 3 * 0.8]]))
@@ -346,7 +352,8 @@ def test_waiting_for_data_is_measured(monkeypatch):
     measured = streaming.main(config)
     assert set(measured) == {(name, workers) for name in ("folder", "array_record") for workers in (0, 4)}
     for rounds in measured.values():
-        assert set(rounds) == {"images_per_second", "wait", "step"} and all(len(values) == 2 for values in rounds.values())
+        names = {"images_per_second", "images_per_processor_second", "wait", "step", "step_processor"}
+        assert set(rounds) == names and all(len(values) == 2 for values in rounds.values())
         assert all(0 < wait <= step for wait, step in zip(rounds["wait"], rounds["step"], strict=True))
     # four images of ten milliseconds each, one after another
     assert min(measured["folder", 0]["wait"]) >= 40 > 2 * max(measured["array_record", 0]["wait"])
@@ -380,3 +387,25 @@ def test_reports_are_timed_in_turns(tmp_path, monkeypatch):
     rounds = measured["gan of the plane"]
     assert {way: len(values) for way, values in rounds.items()} == {"compiled": 2, "bare": 2, "reported": 2}
     assert reporting.cost({"bare": [1.0, 2.0, 9.0], "reported": [3.0, 2.5, 1.0]}) == pytest.approx(0.25)
+
+
+def test_convolutions_time_every_form_and_mark_the_one_that_is_taken(monkeypatch, capsys):
+    monkeypatch.setattr(convolutions, "SHAPES", (convolutions.Shape(2, 4, 3, 2), convolutions.Shape(2, 5, 20, 2, 2)))
+    monkeypatch.setattr(convolutions.os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(convolutions, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(convolutions, "torch_functions", lambda *_: dict.fromkeys(MEASURED, {}))
+    results = convolutions.main(convolutions.Convolutions(rounds=1))
+    for measured in results.values():
+        assert tuple(measured) == MEASURED
+        assert all(taken in times and min(times.values()) > 0 for taken, times in measured.values())
+    assert "Winograd" in results[2, 4, 3, 2, 3]["kernel gradient"][1]
+    assert "2x5x5, 20 to 2, 2x2 | kernel gradient" in capsys.readouterr().out
+
+
+def test_forms_of_a_convolution_agree(monkeypatch):
+    monkeypatch.setattr(convolutions, "torch_functions", lambda *_: dict.fromkeys(MEASURED, {}))
+    for shape in (convolutions.Shape(2, 4, 3, 2), convolutions.Shape(2, 5, 20, 2, 2)):
+        for _, forms in convolutions.functions(shape).values():
+            first, *others = (form() for form in forms.values())
+            for other in others:
+                np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-4)

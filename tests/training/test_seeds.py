@@ -156,10 +156,10 @@ def test_what_cannot_be_is_refused(tmp_path):
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 1.5, "1", None])
 def test_seeds_that_32_bits_do_not_hold_are_refused(seed):
     """2^32 had the key of 0, and 2^63 was an error of JAX."""
-    with pytest.raises(ValueError, match="seed is"):
+    with pytest.raises(ValueError, match="seed`? (is|must be)"):
         Settings(seed=seed).check()
-    with pytest.raises(ValueError, match="seed is"):
+    with pytest.raises(ValueError, match="seed`? (is|must be)"):
         fit(None, None, Settings(seed=seed))
-    with pytest.raises(ValueError, match="seeds is"):
+    with pytest.raises(ValueError, match="seeds`? (is|must be)"):
         fit_seeds(Duel(), np.ones((4, 1), np.float32), Settings(batch_size=2), seeds=(0, seed))
     Settings(seed=2**32 - 1).check()

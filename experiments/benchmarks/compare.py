@@ -1,8 +1,10 @@
 """Libraries side by side, each in a process of its own, which take turns: what every benchmark against peers shares.
 
 A process builds one library's model, calls each of its functions `WARM_UP` times, and says in one line of JSON how many
-parameters it has and how long those calls took. From then on it answers each line `["train", 20]` with the seconds of
-20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it waits, using no processor.
+parameters it has and how long those calls took. From then on it answers each line `["train", 20]` with the wall
+and processor seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it waits, using no
+processor. On a loaded machine the processor time is what compares. The memory that a process frees stays its own, for
+all libraries alike (`jaxgen.heap`).
 
 Figures are medians over the rounds, in table.md with their quartiles; the first calls, which compile or warm up, are
 single; the memory is the greatest resident set of the process, imports included.
@@ -27,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.heap import keep_freed_memory
+
 OURS = "jaxgen"
 TOLERANCE = 0.02
 """By which numbers of parameters may differ, unless a row says otherwise."""
@@ -37,13 +41,20 @@ LEARNING_RATE = 1e-4
 """Of Adam. What is timed should change little while it is timed."""
 MEASURES = {
     "train": ("train step, ms", 1e3),
+    "train processor": ("train step, processor ms", 1e3),
     "log_prob": ("log_prob, ms", 1e3),
+    "log_prob processor": ("log_prob, processor ms", 1e3),
     "sample": ("sample, ms", 1e3),
+    "sample processor": ("sample, processor ms", 1e3),
     "product": ("its largest matrix product, ms", 1e3),
-    "floor": ("its multiply-adds at that rate, ms", 1e3),
+    "product processor": ("its largest matrix product, processor ms", 1e3),
+    "floor": ("its multiply-adds at that rate, processor ms", 1e3),
     "first train": ("first train step, s", 1.0),
+    "first train processor": ("first train step, processor s", 1.0),
     "first log_prob": ("first log_prob, s", 1.0),
+    "first log_prob processor": ("first log_prob, processor s", 1.0),
     "first sample": ("first sample, s", 1.0),
+    "first sample processor": ("first sample, processor s", 1.0),
     "memory": ("peak memory, MiB", 1.0),
 }
 """Each measure's name and the factor to its unit, in the order of the tables; of all of them less is better."""
@@ -92,15 +103,15 @@ def run(config: type[Config], main: Callable[[Any], Any], description: str, modu
 # In the process that is timed.
 
 
-def timed(call: Callable[[], Any], calls: int, size: int) -> float:
-    """Seconds of `calls` calls, the last of which gave `size` numbers, all but a few of them finite.
+def timed(call: Callable[[], Any], calls: int, size: int) -> tuple[float, float]:
+    """Wall and processor seconds of `calls` calls; the last gave `size` numbers, all but a few of them finite.
 
     (Scales without a bound may send a few samples to infinity.)
     """
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), time.process_time()
     for _ in range(calls):
         out = call()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began, time.process_time() - processor
     out = np.asarray(out)
     if out.size != size or np.isfinite(out).mean() < 0.9:
         raise ValueError(f"{np.isfinite(out).sum()} finite numbers in a result of shape {out.shape}; {size} are due")
@@ -134,6 +145,7 @@ def serve(build: Callable[[], Any], sizes: Mapping[str, int], lines: Any, say: C
 
 def answer(respond: Callable[[Any, Callable[[Any], None]], None]) -> None:
     """Runs `respond(lines, say)` on the standard streams; what libraries print goes to the error stream."""
+    keep_freed_memory()
     answers = sys.stdout
 
     def say(value: Any) -> None:
@@ -143,11 +155,16 @@ def answer(respond: Callable[[Any, Callable[[Any], None]], None]) -> None:
         respond(sys.stdin, say)
 
 
+def processors() -> int:
+    """That this process may use: fewer than the machine has under `taskset`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def prepare_torch() -> None:
     import torch
 
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(processors())
 
 
 def torch_step(parameters: list[Any], loss: Callable[[], Any]) -> Callable[[], Any]:
@@ -228,13 +245,15 @@ def measure(
         calls = {}
         for library, worker in workers.items():
             for what, seconds in worker.greeting["warm_up"].items():
-                measures.get(f"first {what}", {})[library] = seconds[:1]
-                calls[what, library] = max(1, round(SECONDS / seconds[-1]))
+                for name, value in zip((f"first {what}", f"first {what} processor"), seconds[0], strict=True):
+                    measures.get(name, {})[library] = [value]
+                calls[what, library] = max(1, round(SECONDS / seconds[-1][0]))
         order = sorted(calls, key=lambda call: list(MEASURES).index(call[0]))
         for _ in range(rounds):
             for what, library in order:
                 n = calls[what, library]
-                measures[what].setdefault(library, []).append(workers[library].ask(what, n) / n)
+                for name, value in zip((what, f"{what} processor"), workers[library].ask(what, n), strict=True):
+                    measures[name].setdefault(library, []).append(value / n)
         for library, worker in workers.items():
             measures["memory"][library] = [worker.ask("memory")]
     finally:
@@ -273,7 +292,7 @@ def compare(
         "libraries": installed,
         "not installed": [library for library in libraries if library not in installed],
         "rounds": rounds,
-        "processors": os.cpu_count(),
+        "processors": processors(),
         "versions": _versions(installed),
         "rows": measured,
     }

@@ -155,6 +155,6 @@ def main(config: Convolutions) -> dict[Shape, dict[str, tuple[str, dict[str, flo
 
 
 if __name__ == "__main__":
-    import tyro
+    from experiments.commands import parse
 
-    main(tyro.cli(Convolutions, description=__doc__, prog="python -m experiments.benchmarks.convolutions"))
+    main(parse(Convolutions, __doc__, "experiments.benchmarks.convolutions"))

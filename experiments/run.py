@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,11 +38,23 @@ def main(config_class: type[C], build: Build, published: Mapping[str, Published]
         published: the paper's results, by the name of the data.
     """
     keep_freed_memory()
+    cache_compiled_programs()
     module = sys.modules[build.__module__]
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem
     config = parse(config_class, module.__doc__, name)
     with exit_status():
         run(name, config, build, published)
+
+
+def cache_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, so that a second start does not compile them again.
+
+    `JAX_COMPILATION_CACHE_DIR` chooses another folder, `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @contextlib.contextmanager

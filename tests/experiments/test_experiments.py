@@ -15,7 +15,7 @@ import experiments
 import jaxgen
 from experiments import report, results
 from experiments.config import Config
-from experiments.run import main
+from experiments.run import cache_compiled_programs, main
 
 TINY = ["--steps", "6", "--eval-every", "3", "--checkpoint-every", "3", "--log-every", "3"]
 RUNS = {
@@ -213,3 +213,17 @@ def test_changed_fields_are_those_that_decide_a_result_and_differ_from_the_defau
     assert Config().changed() == {}
     given = Config(data="chains", steps=7, out="there", resume=True, log_every=3, seed=2, batch_sizes={"x": 4}, ema=0.5)
     assert given.changed() == {"steps": 7, "seed": 2, "batch_sizes": {"x": 4}, "ema": 0.5}
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder_unless_another_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        for given, expected in ((None, str(tmp_path / "jaxgen")), ("elsewhere", "elsewhere")):
+            jax.config.update("jax_compilation_cache_dir", given)
+            cache_compiled_programs()
+            assert jax.config.jax_compilation_cache_dir == expected
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

@@ -181,7 +181,7 @@ def files(tmp_path):
         (["--data", "{}/objects.npy"], "objects"),
         (["--data", "tfds:mnist", "--data-dir", "{}"], "python -m jaxgen.data.prepare mnist"),
         (["--steps", "0"], "steps=0"),
-        (["--devices", "99"], X
+        (["--devices", "99"], "`devices` must be at most"),
         (["--out", "{}"], "other files"),
         (["--steps", "many"], "steps"),
         (["--stepss", "3"], "--steps"),

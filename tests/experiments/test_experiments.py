@@ -175,7 +175,7 @@ def files(tmp_path):
         (["--data", "{}/rank.npy"], "x"),
         (["--data", "{}/words.npy"], "x"),
         (["--data", "{}/nan.npy"], "x"),
-        (["--data", "{}/few.npy"], "`batch_size` must be at most the 32 examples of few.npy, got 128"),
+        (["--data", "{}/few.npy"], "`batch_size` must be at most the 32 examples of few.npy (train), got 128"),
         (["--data", "{}/greys.npy"], "greys.npy"),
         (["--data", "{}/nan.npy"], "NaN"),
         (["--data", "{}/objects.npy"], "objects"),

@@ -227,7 +227,7 @@ def test_data_of_another_kind_are_refused(files, module, data):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--data", "{}/few.npy", "--batch-size", "128"], "few.npy, got 128"),
+        (["--data", "{}/few.npy", "--batch-size", "128"], "few.npy (train), got 128"),
         (["--data", "{}/file"], "file"),
         (["--data", "{}"], "holds no image"),
         (["--data", ""], "unknown"),

@@ -1,7 +1,7 @@
-"""What the whole package agrees on: variables, plays of a game, a loss's output, phases of a run, a model.
+"""The contracts of the package: variables, plays of a game, a loss's output, phases of a run, a model.
 
-A *player* is a named set of parameters; a *play* is one move of the game, which trains some players by one loss.
-A flow or a VAE is a game of one play, a GAN has two, and one train step serves them all (`jaxgen.training.step`).
+A *player* is a named set of parameters; a *play* is one move of the game, which trains some players with one loss.
+A flow or a VAE is a game with one play, a GAN has two, and one train step serves them all (`jaxgen.training.step`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = [
 Array = jax.Array
 Key = jax.Array
 Collections = Mapping[str, Any]
-"""One player's variables by collection: `params`, and where it has them `batch_stats`, `constants`, ..."""
+"""One player's variables by collection: `params`, and optionally `batch_stats`, `constants`, ..."""
 Variables = Mapping[str, Collections]
 """All players' variables: `{"critic": {"params": ..., "batch_stats": ...}, "generator": {"params": ...}}`."""
 Batch = Mapping[str, Any]
-"""Arrays that share their first axis: `"x"` the data, and where there are any `"label"` (integers) and `"context"`.
+"""Arrays with a common first axis: the data `"x"`, and optionally `"label"` (integers) and `"context"`.
 
 Several sources give a mapping of batches, one entry per source, each with its own first axis.
 """
@@ -37,7 +37,7 @@ class Clock(NamedTuple):
     Attributes:
         step: batches seen by the run before this one.
         phase_step: batches seen by the phase before this one.
-        moves: moves that this play has made before this one.
+        moves: previous moves of this play.
     """
 
     step: Array | int = 0
@@ -47,14 +47,14 @@ class Clock(NamedTuple):
 
 @struct.dataclass
 class LossOutput:
-    """What a play's loss returns.
+    """The output of a play's loss.
 
-    `statistics` and `memory` are `{player: {collection: new value}}`, collections updated without gradients; each
-    replaces those collections and leaves the others.
+    `statistics` and `memory` are collections updated without gradients, `{player: {collection: new value}}`; collections
+    that they leave out stay as they are.
 
     Attributes:
         value: scalar that the play's players minimise.
-        metrics: scalars to report beside it.
+        metrics: scalars to report beside `value`.
         statistics: batch statistics and the like: averaged over devices and by the moving averages of the variables.
         memory: image pools, earlier parameters, equilibrium and dual variables: never averaged.
     """
@@ -85,10 +85,10 @@ class Play(NamedTuple):
     """One move of the game.
 
     Attributes:
-        players: whose parameters move; only these are differentiated.
-        loss: `(variables, batch, key, clock) -> LossOutput`, of every player's variables.
+        players: the players that it trains: the loss is differentiated with respect to their parameters.
+        loss: `(variables, batch, key, clock) -> LossOutput`, with every player's variables.
         optimizer: the paper's; `fit(optimizers={name: ...})` replaces it.
-        when: `clock -> bool`, whether the play runs at a step: `Every(5)`; None: at each step.
+        when: `clock -> bool`, whether the play runs at a step, for example `Every(5)`; None: at each step.
         accumulates: whether the loss is a mean over examples, so that the gradient of a batch is the mean of its parts'
             gradients. False if examples interact (pairs, packing, batch moments) or if that is not proven.
     """
@@ -101,18 +101,19 @@ class Play(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A part of a run. A run is a sequence of phases on one state: variables and averages go on from one to the next.
+    """A part of a run. A run is a sequence of phases on one state: each continues with the variables and averages of the
+    previous one.
 
     Attributes:
         plays: the game of this phase.
-        steps: batches that it trains on.
+        steps: batches to train on.
         data: a source; None: the run's.
         batch_size: None: the run's.
-        enter: `(variables, batch, key) -> variables` of the same structure, applied once at the start of the phase, to
-            the variables and to their averages. `batch` is the first examples of the phase's data.
+        enter: `(variables, batch, key) -> variables` with the same structure, applied once at the start of the phase to
+            the variables and to their averages. `batch` holds the first examples of the phase's data.
         monitor: the metric that chooses the best variables of this phase, and its direction; None: the model's.
-        fresh_optimizers: whether optimizers and move counters start anew. If False, plays that the phase before had
-            under the same name go on with theirs.
+        fresh_optimizers: whether optimizers and move counters start anew. If False, plays with the name of a play in the
+            previous phase keep theirs.
     """
 
     plays: Mapping[str, Play]
@@ -126,11 +127,11 @@ class Phase(NamedTuple):
 
 @runtime_checkable
 class Model(Protocol):
-    """An immutable description of networks, losses and what can be done with them; its variables live outside.
+    """An immutable description of networks, losses and methods; its variables are separate.
 
     Optional methods have the same name in every model and take the variables first: `sample(variables, key, n,
-    context=None)`, `log_prob`, `sample_and_log_prob`, `encode`, `decode`, `reconstruct`, `translate`, `anomaly_score`;
-    runs of models without `sample` write no samples. `phases(steps)`, optional too, returns the paper's schedule
+    context=None)`, `log_prob`, `sample_and_log_prob`, `encode`, `decode`, `reconstruct`, `translate`, `anomaly_score`.
+    Runs of models without `sample` write no samples. The optional `phases(steps)` returns the paper's schedule
     (`model_phases`).
     """
 
@@ -139,10 +140,10 @@ class Model(Protocol):
         """The metric of `evaluate` that chooses the best checkpoint, and its direction: `"min"` or `"max"`."""
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """Draws every player's variables; data-dependent layers are initialised from `batch`."""
+        """Initialises every player's variables, data-dependent layers from `batch`."""
 
     def plays(self) -> Mapping[str, Play]:
-        """The paper's game with the paper's optimizers, in playing order."""
+        """The paper's plays with the paper's optimizers, in playing order."""
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Evaluation metrics on a batch: scalars, means over its examples."""

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Lazy imports of a package's public names (PEP 562)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def lazy(package: str, public: Sequence[str], homes: Mapping[str, str]) -> tuple[Callable, Callable]:
-    """`__getattr__` and `__dir__` of a package.
+    """`__getattr__` and `__dir__` of a package that imports its public names at their first use.
 
     Args:
         public: the package's `__all__`: submodules, and the names in `homes`.
-        homes: maps a name to the module that it is imported from.
+        homes: maps a name to the module that defines it.
     """
 
     def get(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of samples, densities and curves. Nothing here knows a model: arrays in, figures out."""
+"""Matplotlib figures of samples, densities and curves, from arrays."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from jaxgen.writing import writing
 
 ROWS = 1024
-"""Rows that `samples` makes the most of: points of a scatter plot; a grid of images takes its first 64."""
+"""Examples to pass to `samples`: it plots all points of the plane, and the first 64 images."""
 SERIES = 8
-"""Time series in a picture."""
+"""Time series that `samples` plots."""
 
 
 def drawable(x: Any) -> bool:
-    """Whether `samples` can draw rows like these: images of one or three channels, time series, or points of the plane."""
+    """Whether `samples` can plot `x`: images with 1 or 3 channels, time series, or points of the plane."""
     return (x.ndim == 4 and x.shape[-1] in (1, 3)) or x.ndim == 3 or (x.ndim == 2 and x.shape[1] == 2)
 
 
 def _figure(rows: int = 1, columns: int = 1, size: float = 4.0):
-    # an own canvas: no global state, no display needed
+    # a canvas without global state and without a display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -45,9 +45,9 @@ def save(figure: Any, path: str | Path) -> Path:
 
 
 def grid(images: Any, columns: int | None = None) -> np.ndarray:
-    """Tiles images [n, H, W, C] to one [rows (H+1) + 1, columns (W+1) + 1, 3] in [0, 1], with lines between.
+    """Tiles images [n, H, W, C] to one image [rows (H+1) + 1, columns (W+1) + 1, 3] in [0, 1], separated by lines.
 
-    Integer images are scaled by 255, or where none is above by 16 or by 1 (digits have 17 levels, binary images two).
+    Integer images are divided by 1, 16 or 255, the smallest of these that is at least their maximum.
     """
     images = np.asarray(images)
     if np.issubdtype(images.dtype, np.integer):
@@ -63,39 +63,39 @@ def grid(images: Any, columns: int | None = None) -> np.ndarray:
 
 
 def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
-    """A figure of samples: a grid of images, time series below each other, or points of the plane beside the data's.
+    """A figure of samples: a grid of images, time series below each other, or points of the plane.
 
     Args:
-        x: [n, H, W, C] with C of 1 or 3, [n, T, D], or [n, 2].
-        real: rows of data to show beside them, of the same shape.
-        title: what `x` is.
+        x: [n, H, W, C] with C = 1 or 3, [n, T, D], or [n, 2].
+        real: data to show beside them, of the same event shape.
+        title: the panel's title.
 
     Raises:
-        ValueError: rows of another shape.
+        ValueError: `x` has another shape.
     """
     x = np.asarray(x)
     if not drawable(x):
-        raise ValueError(f"samples of shape {x.shape} cannot be drawn: images [n, H, W, 1 or 3], series [n, T, D] or points [n, 2] can")
-    shown = {title: x} if real is None else {"data": np.asarray(real), title: x}
-    figure, axes = _figure(1, len(shown), 4.5)
-    limit = None if x.ndim == 4 else 1.2 * np.quantile(np.abs(shown.get("data", x)), 0.999)
-    for ax, (name, rows) in zip(axes[0], shown.items(), strict=True):
+        raise ValueError(f"`x` must be images [n, H, W, 1 or 3], series [n, T, D] or points [n, 2], got shape {x.shape}")
+    panels = {title: x} if real is None else {"data": np.asarray(real), title: x}
+    figure, axes = _figure(1, len(panels), 4.5)
+    limit = None if x.ndim == 4 else 1.2 * np.quantile(np.abs(panels.get("data", x)), 0.999)
+    for ax, (name, examples) in zip(axes[0], panels.items(), strict=True):
         if x.ndim == 4:
-            ax.imshow(grid(rows[:64]), interpolation="nearest")
+            ax.imshow(grid(examples[:64]), interpolation="nearest")
             ax.set_axis_off()
         elif x.ndim == 3:
-            for i, row in enumerate(rows[:SERIES]):
-                ax.plot(row - 2 * limit * i, color=f"C{i % 10}", linewidth=1)
+            for i, series in enumerate(examples[:SERIES]):
+                ax.plot(series - 2 * limit * i, color=f"C{i % 10}", linewidth=1)
             ax.set(yticks=[], ylim=(limit * (1 - 2 * SERIES), limit), xlabel="t")
         else:
-            ax.scatter(*rows.T, s=4, alpha=0.6, linewidths=0)
+            ax.scatter(*examples.T, s=4, alpha=0.6, linewidths=0)
             ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         ax.set_title(name)
     return figure
 
 
 def texts(groups: Mapping[str, Sequence[str]]) -> Any:
-    """A figure of lines of text under the names of their groups; line breaks in them as arrows."""
+    """A figure of lines of text under the names of their groups; arrows stand for line breaks within them."""
     lines = []
     for name, group in groups.items():
         lines += [name, *(f"   {line}".replace("\n", "↵") for line in group), ""]
@@ -103,13 +103,13 @@ def texts(groups: Mapping[str, Sequence[str]]) -> Any:
     figure.set_size_inches(0.08 * max(map(len, lines)) + 0.5, 0.155 * len(lines) + 0.3)
     ax = axes[0, 0]
     ax.set_axis_off()
-    # a dollar sign would begin a formula
+    # without parse_math, because a dollar sign would begin a formula
     ax.text(0, 1, "\n".join(lines), family="monospace", fontsize=9, va="top", parse_math=False)
     return figure
 
 
 def points(x: Any, label: Any = None, title: str = "") -> Any:
-    """A figure of points of the plane [n, 2], coloured by their labels [n] where there are any: integers, in a legend."""
+    """A figure of points of the plane [n, 2], coloured by optional integer labels [n], with a legend."""
     figure, axes = _figure(size=5.0)
     ax, x = axes[0, 0], np.asarray(x)
     groups = {"": np.full(len(x), True)} if label is None else {str(c): np.asarray(label) == c for c in np.unique(label)}
@@ -122,17 +122,17 @@ def points(x: Any, label: Any = None, title: str = "") -> Any:
 
 
 def rows(images: Mapping[str, Any], title: str = "") -> Any:
-    """A figure of rows of images, each under its name: what belongs together stands in one column.
+    """A figure of named rows of images, aligned in columns.
 
     Args:
-        images: by name, [n, H, W, C] with C of 1 or 3; the same H, W and type in all rows.
+        images: by name, [n, H, W, C] with C = 1 or 3; all with the same shape and dtype.
 
     Raises:
-        ValueError: rows of different numbers of images.
+        ValueError: the rows have different numbers of images.
     """
     counts = {name: len(row) for name, row in images.items()}
     if len(set(counts.values())) != 1:
-        raise ValueError(f"rows need as many images each, got {counts}")
+        raise ValueError(f"`images` must have as many images in each row, got {counts}")
     stacked = np.stack([np.asarray(row) for row in images.values()])
     count, columns, height, width = stacked.shape[:4]
     figure, axes = _figure()
@@ -153,7 +153,7 @@ def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: i
     """A figure of exp(log_prob) over the square [-limit, limit]^2.
 
     Args:
-        log_prob: from points [n, 2] to log-densities [n].
+        log_prob: maps points [n, 2] to log-densities [n].
     """
     line = np.linspace(-limit, limit, points, dtype=np.float32)
     mesh = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
@@ -165,21 +165,21 @@ def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: i
 
 
 def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None, x: str = "step") -> Any:
-    """A figure of figures over steps, one panel for each name: training and `valid/` figures share a panel.
+    """A figure of metrics over steps; metrics that differ only in their prefix (`valid/`) share a panel.
 
     Args:
-        lines: as `metrics.jsonl` has them, each with a `step`.
-        names: of the panels; by default every loss and what is evaluated.
-        x: what is in each line in the place of the step.
+        lines: those of `metrics.jsonl`, each with a `step`.
+        names: metrics to plot; by default every loss and evaluated metric.
+        x: the entry of a line on the x axis.
     """
-    found = {name for line in lines for name, value in line.items() if isinstance(value, float)}
+    metrics = {name for line in lines for name, value in line.items() if isinstance(value, float)}
     if names is None:
-        names = sorted(n for n in found if n.endswith("/loss") or n.startswith("valid/"))
+        names = sorted(n for n in metrics if n.endswith("/loss") or n.startswith("valid/"))
     panels: dict[str, list[str]] = {}
     for name in names:
         panels.setdefault(name.rpartition("/")[2] if not name.endswith("/loss") else name, []).append(name)
     for panel, members in panels.items():
-        members += sorted(n for n in found if n.endswith(f"/{panel}") and n not in members)
+        members += sorted(n for n in metrics if n.endswith(f"/{panel}") and n not in members)
     columns = min(3, max(1, len(panels)))
     figure, axes = _figure(max(1, -(-len(panels) // columns)), columns, 3.2)
     for ax in axes.flat[len(panels) :]:
@@ -195,7 +195,7 @@ def curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = Non
 
 
 def spectrum(values: Any, name: str = "sigma") -> Any:
-    """A figure of one positive number a dimension, as scales or divergences, in descending order, on a logarithmic axis."""
+    """A figure of one positive number per dimension, for example scales, in descending order on a logarithmic axis."""
     values = np.sort(np.ravel(np.asarray(values)))[::-1]
     figure, axes = _figure()
     axes[0, 0].semilogy(np.arange(1, len(values) + 1), values)
@@ -204,14 +204,14 @@ def spectrum(values: Any, name: str = "sigma") -> Any:
 
 
 def lines(curves: Mapping[str, tuple[Any, Any]], x: str, y: str, whole: bool = False) -> Any:
-    """A figure of lines by name, each the x and the y of its points.
+    """A figure of lines by name, each a pair of the x and y of its points.
 
-    The y axis leaves out the first fifth of each, where a model learns the most, unless the `whole` is wanted.
+    Unless `whole`, the limits of the y axis ignore the first fifth of each line.
     """
     figure, axes = _figure(size=5.0)
     ax = axes[0, 0]
-    for name, (at, values) in curves.items():
-        ax.plot(at, values, label=name)
+    for name, (positions, values) in curves.items():
+        ax.plot(positions, values, label=name)
     late = np.concatenate([np.asarray(values)[0 if whole else len(values) // 5 :] for _, values in curves.values()])
     margin = 0.05 * (np.ptp(late) or 1.0)
     ax.set(xlabel=x, ylabel=y, ylim=(late.min() - margin, late.max() + margin))
@@ -220,12 +220,13 @@ def lines(curves: Mapping[str, tuple[Any, Any]], x: str, y: str, whole: bool = F
 
 
 def histograms(panels: Mapping[str, Mapping[str, Any]], x: str, marks: Mapping[str, float] | None = None) -> Any:
-    """A figure of a panel for each name: the shares of groups of numbers, each of any length, over common bins.
+    """A figure with a histogram of several groups of numbers per panel, as fractions of each group, over common bins.
 
-    The bins end at the first and the last percentile of a group's numbers; what lies beyond is in the outermost.
+    The bins span the groups' first to last percentiles; numbers beyond are counted in the outermost.
 
     Args:
-        marks: by panel, where an upright line stands.
+        panels: by panel and group, numbers of any length.
+        marks: by panel, the x of a vertical line.
     """
     figure, axes = _figure(1, len(panels))
     for ax, (title, groups) in zip(axes[0], panels.items(), strict=True):
@@ -233,10 +234,10 @@ def histograms(panels: Mapping[str, Mapping[str, Any]], x: str, marks: Mapping[s
         ends = [np.quantile(values, (0.01, 0.99)) for values in groups.values()]
         bins = np.linspace(np.min(ends), np.max(ends), 51)
         for name, values in groups.items():
-            shares = np.full(len(values), 1 / len(values))
-            ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=shares, alpha=0.6, label=name)
+            weights = np.full(len(values), 1 / len(values))
+            ax.hist(np.clip(values, bins[0], bins[-1]), bins, weights=weights, alpha=0.6, label=name)
         if marks is not None:
             ax.axvline(marks[title], color="black", linewidth=1)
-        ax.set(title=title, xlabel=x, ylabel="share")
+        ax.set(title=title, xlabel=x, ylabel="fraction")
         ax.legend(fontsize="small")
     return figure

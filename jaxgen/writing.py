@@ -1,4 +1,4 @@
-"""Files that cannot be written, in one sentence; text that a terminal cannot show."""
+"""One-sentence errors for files that cannot be written, and text for any terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What is done within writes a file or a folder.
+    """Context manager around writing a file or folder.
 
     Raises:
-        OSError: the system refused: a sentence of the path and its reason, in place of what was raised.
+        OSError: names the path and the system's reason, in place of the original error.
     """
     try:
         yield
     except Exception as error:
-        # TensorStore's errors are of other types and long; the system's reason is a number among them
+        # TensorStore raises other types with long messages, which contain the system's error number
         code = re.search(r"os_error_code='(\d+)'", str(error))
         if not (code or isinstance(error, OSError)):
             raise
@@ -29,6 +29,6 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def printable(text: str, stream: Any) -> str:
-    """The text with an escape sequence for each character that the stream's encoding lacks."""
+    """The text, with escape sequences for characters that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

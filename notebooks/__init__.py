@@ -1,1 +1,1 @@
-"""Notebooks that show this package at work, and what executes them."""
+"""Example notebooks, and the command that executes them."""

@@ -3,8 +3,8 @@
     python -m notebooks.execute            executes each one and writes it back with its new outputs
     python -m notebooks.execute --check    executes each one with a few steps only and writes nothing
 
-What is written has no times and no versions in it, and cells keep their ids, so that a change of a notebook is a small
-change of its file. The code of a cell tagged "parameters" is what a short execution replaces.
+Outputs are written without times and versions, and cells keep their ids, so that diffs are small. A short execution
+replaces the values in the cell tagged "parameters".
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def notebooks() -> list[Path]:
 
 
 def execute(path: Path, parameters: Mapping[str, int] | None = None, timeout: int = 600) -> NotebookNode:
-    """The notebook with the outputs of an execution from its first cell to its last; the file is left alone.
+    """The notebook with the outputs of an execution of all cells; does not change the file.
 
     Args:
-        parameters: values in place of those in the cell tagged "parameters".
-        timeout: seconds that a cell may take.
+        parameters: values that replace those in the cell tagged "parameters".
+        timeout: seconds per cell.
 
     Raises:
         CellExecutionError: a cell raised an exception.
-        ValueError: a parameter that the notebook does not have.
+        ValueError: the notebook does not have a parameter.
     """
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -66,7 +66,7 @@ def execute(path: Path, parameters: Mapping[str, int] | None = None, timeout: in
 
 
 def parameters_of(notebook: NotebookNode) -> dict[str, object]:
-    """What the cell tagged "parameters" assigns, by name."""
+    """The values that the cell tagged "parameters" assigns, by name."""
     assigned = {}
     for cell in _tagged(notebook):
         for line in ast.parse(cell.source).body:
@@ -75,7 +75,7 @@ def parameters_of(notebook: NotebookNode) -> dict[str, object]:
 
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without what differs between two executions of the same code; streams of one cell are joined."""
+    """The notebook without metadata that differs between executions; the streams of a cell are joined."""
     notebook = nbformat.from_dict(notebook)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -92,25 +92,25 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
 
 
 def complaints(notebook: NotebookNode) -> list[str]:
-    """What an execution said that a reader should not have to see: errors, warnings, anything on stderr."""
-    found = []
+    """Errors, warnings and stderr output of an execution."""
+    messages = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             text = output.get("text", "") + "".join(output.get("data", {}).get("text/plain", ""))
             if output.output_type == "error":
-                found.append(f"{cell.id}: {output.ename}: {output.evalue}")
+                messages.append(f"{cell.id}: {output.ename}: {output.evalue}")
             elif output.get("name") == "stderr" or re.search(r"\w*Warning\b", text):
-                found.append(f"{cell.id}: {text.strip()}")
-    return found
+                messages.append(f"{cell.id}: {text.strip()}")
+    return messages
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """How a stream is cut into pieces is a matter of time."""
+    """Joins consecutive outputs of one stream, whose pieces depend on timing."""
     joined: list[NotebookNode] = []
     for output in outputs:
-        before = joined[-1] if joined else {}
-        if output.output_type == before.get("output_type") == "stream" and output.name == before.name:
-            before.text += output.text
+        previous = joined[-1] if joined else {}
+        if output.output_type == previous.get("output_type") == "stream" and output.name == previous.name:
+            previous.text += output.text
         else:
             joined.append(output)
     return joined
@@ -121,11 +121,11 @@ def _tagged(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def _replace(notebook: NotebookNode, parameters: Mapping[str, int]) -> None:
-    there = parameters_of(notebook)
-    if unknown := sorted(set(parameters) - set(there)):
-        raise ValueError(f"the notebook has the parameters {sorted(there)}, not {unknown}")
+    values = parameters_of(notebook)
+    if unknown := sorted(set(parameters) - set(values)):
+        raise ValueError(f"`parameters` must be among {sorted(values)}, got {unknown}")
     (cell,) = _tagged(notebook)
-    cell.source = "\n".join(f"{name} = {value!r}" for name, value in {**there, **parameters}.items())
+    cell.source = "\n".join(f"{name} = {value!r}" for name, value in {**values, **parameters}.items())
 
 
 def main() -> None:
@@ -134,24 +134,24 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", help="notebooks without their suffix; all by default")
     parser.add_argument("--check", action="store_true", help="execute with a few steps and write nothing")
-    given = parser.parse_args()
-    there = {path.stem: path for path in notebooks()}
-    if unknown := sorted(set(given.names) - set(there)):
-        parser.error(f"there is no notebook {', '.join(unknown)}: there are {', '.join(there)}")
+    arguments = parser.parse_args()
+    paths = {path.stem: path for path in notebooks()}
+    if unknown := sorted(set(arguments.names) - set(paths)):
+        parser.error(f"names must be among {', '.join(paths)}, got {', '.join(unknown)}")
 
     failed = False
-    for name in given.names or there:
+    for name in arguments.names or paths:
         began = time.monotonic()
         try:
-            notebook = execute(there[name], SHORT.get(name) if given.check else None)
-            wrong = complaints(notebook)
+            notebook = execute(paths[name], SHORT.get(name) if arguments.check else None)
+            messages = complaints(notebook)
         except CellExecutionError as error:
-            wrong = [str(error)]
-        print(f"{name}: {'failed' if wrong else 'ok'}, {time.monotonic() - began:.0f} s", flush=True)
-        print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
-        failed |= bool(wrong)
-        if not (given.check or wrong):
-            nbformat.write(notebook, there[name])
+            messages = [str(error)]
+        print(f"{name}: {'failed' if messages else 'ok'}, {time.monotonic() - began:.0f} s", flush=True)
+        print(*messages, sep="\n", end="\n" if messages else "", file=sys.stderr)
+        failed |= bool(messages)
+        if not (arguments.check or messages):
+            nbformat.write(notebook, paths[name])
     sys.exit(failed)
 
 

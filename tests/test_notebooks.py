@@ -119,7 +119,7 @@ def test_cleaning_joins_the_pieces_of_a_stream_and_keeps_the_rest():
 def test_a_parameter_that_is_not_there_is_refused(tmp_path):
     cell = nbformat.v4.new_code_cell("steps = 3", metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
-    with pytest.raises(ValueError, match=r"parameters \['steps'\], not \['stops'\]"):
+    with pytest.raises(ValueError, match=r"must be among \['steps'\], got \['stops'\]"):
         executing.execute(tmp_path / "n.ipynb", {"stops": 1})
 
 

@@ -31,7 +31,8 @@ from jaxgen.models.gans.wgan_gp import dense_wgan_gp
 from jaxgen.training import Phase
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.reporting import Reporter
-from jaxgen.training.run import Run, Signals
+from jaxgen.training.run import Run
+from jaxgen.training.signals import Signals
 
 ROWS = {
     "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), 17, scales=1), 128),
@@ -67,7 +68,7 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
     run = Run(model, (Phase(model.plays(), settings.steps, train),), None, (settings,), (folder.path,))
     start, advance = run.init(run.head), run.advance[0]
     advance(jax.tree.map(jnp.copy, start), 0, 1)
-    chosen = [jax.device_put(advance._rows(step, capacity)) for step in range(0, 10 * capacity, capacity)]
+    chosen = [jax.device_put(advance._indices(step, capacity)) for step in range(0, 10 * capacity, capacity)]
 
     def compiled(state, steps):
         for step in range(0, steps, capacity):
@@ -92,8 +93,8 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
     clock = time.process_time if config.processor else time.perf_counter
     ways, rounds = (compiled, bare, reported), {}
     # started once, as in a run
-    with _shown(), Signals() as signals, Reporter(folder, settings.steps, tensorboard=True) as run.report:
-        run.records[0].report = run.report
+    with _shown(), Signals() as signals, Reporter(folder, settings.steps, tensorboard=True) as reporter:
+        run.recorders[0].reporter = reporter
         timed(compiled, capacity)
         steps = max(1, round(config.seconds / timed(compiled, capacity) / capacity)) * capacity
         for way in ways:

@@ -117,7 +117,7 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
         NonFiniteLoss: from a call.
     """
     many = many_steps(make_train_step(plays, ema=0.0), steps)
-    run = jax.jit(over_seeds(many, None, 0, None, gives=(0,)), donate_argnums=0)
+    run = jax.jit(over_seeds(many, None, 0, None, out_axes=(0,)), donate_argnums=0)
 
     def play(state: TrainState) -> tuple[TrainState, Mapping[str, Mapping[str, np.ndarray]]]:
         seeds, done = len(state.key), int(state.step)

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxgen.arguments import counts, freeze_fields, shape
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.models.scaling import from_data
 from jaxgen.nets.heads import Headed, VectorHead
 

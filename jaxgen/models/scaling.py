@@ -1,4 +1,4 @@
-"""Between data units and the interval that a network sees."""
+"""Scales data to the interval that a network sees, and back."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from jaxgen.contracts import Array
 
 
 def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: float = 0.0, high: float = 1.0) -> Array:
-    """Data [B, *event_shape] as a network sees them: integers 0..levels-1 on [low, high], real data as they are.
+    """Scales data [B, *event_shape]: integers 0..levels-1 linearly to [low, high]; floats are left as they are.
 
     Raises:
-        ValueError: another event shape; integers without levels, or real data with them; concrete integers other than
-            0..levels-1 (where they are traced, they go outside of [low, high]).
+        ValueError: the event shape differs; integers without `levels`, or floats with them; concrete integers outside
+            0..levels-1 (traced ones are not checked).
     """
     x = events("x", x, event_shape)
     if 0 in x.shape:
-        raise ValueError(f"x must have at least one row, got shape {x.shape}")
+        raise ValueError(f"`x` must have at least one example, got shape {x.shape}")
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     if floating and levels is not None:
         raise ValueError(f"the model expects integers 0..{levels - 1}, got {x.dtype}; levels=None is for floats")
     if not floating and levels is None:
-        raise ValueError(f"the model expects floats, got {x.dtype}; give it their number of levels for integers")
+        raise ValueError(f"the model expects floats, got {x.dtype}; integers require a number of levels")
     if not floating:
         check_range("x", x, 0, levels - 1, whole=True)
     return x if floating else low + (high - low) / (levels - 1) * x.astype(jnp.float32)

@@ -1,8 +1,8 @@
-"""Orbax behind one door: whole states to go on from, best variables to use.
+"""Checkpoints by Orbax: whole states to resume from, and best variables to use.
 
-A checkpoint is a folder named by its step, written beside and renamed when whole. It holds pytrees by name, each of
-which can be restored alone, `progress`, a JSON mapping of what the host knows, and `digests.json`, by which damage to
-them is found before they are read.
+A checkpoint is a folder named by its step, written under another name and renamed when complete. It holds pytrees by
+name, each of which can be restored alone, `progress`, a JSON mapping of the host's state, and `digests.json`, which
+reveals damaged files before they are read.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from jaxgen.training.devices import on_first_process
 from jaxgen.writing import writing
 
 DIGESTS = "digests.json"
-"""By the path of each file of a checkpoint's pytrees and progress: its SHA-256."""
+"""File of a checkpoint that maps the paths of its pytrees' and progress' files to their SHA-256."""
 Like = Callable[[int], Mapping[str, Any]]
-_NOTES = 2**18  # bytes of a checkpoint that are no numbers
+_METADATA = 2**18  # bytes of a checkpoint beside its arrays
 
 
 class Checkpoints:
     """Writes the checkpoints of one folder and keeps the last `keep` of them; None keeps all. `restore` reads them.
 
-    Saving is asynchronous: it returns when the arrays are copied, or with several processes, when they are written.
+    Saving is asynchronous: it returns when the arrays are copied or, with several processes, when they are written.
     Use as a context manager, or call `close`.
     """
 
@@ -56,10 +56,10 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Waits until what was saved is on disk.
+        """Waits until the checkpoints are on disk.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: one cannot be written.
         """
         with writing(self.folder / str(self._saving)):
             try:
@@ -68,10 +68,10 @@ class Checkpoints:
                 self._manager.close()
 
     def save(self, step: int, trees: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
-        """Saves pytrees of arrays by name, and a JSON mapping; does nothing where this step is saved already.
+        """Saves pytrees of arrays by name, and a JSON mapping; does nothing if this step is saved already.
 
         Raises:
-            OSError: this one or the one before, which went on in the background, cannot be written.
+            OSError: this checkpoint, or the previous one, which was written in the background, cannot be written.
         """
         if step in self._manager.all_steps():
             return
@@ -79,32 +79,31 @@ class Checkpoints:
         self._saving = step
         on_first_process(lambda: self._check_room(trees))
         args = self._ocp.args
-        # copies, because the next step reuses the state's memory while this one is being written
+        # copies, because the next step reuses the state's memory while the checkpoint is being written
         items = {name: args.StandardSave(jax.tree.map(jnp.copy, tree)) for name, tree in trees.items()}
         with writing(self.folder / str(step)):
             self._manager.save(step, args=args.Composite(**items, progress=args.JsonSave(dict(progress))))
         if jax.process_count() > 1:
-            # processes meet at barriers whose names two managers share: one save after another
+            # two managers share the names of the barriers between processes: one save after another
             self._wait()
 
     def _check_room(self, trees: Mapping[str, Any]) -> None:
-        """Refuses before Orbax begins, which leaves threads and pages of their errors behind where a disk fills up."""
+        """Raises before Orbax begins, which leaves threads and long error messages behind when a disk fills up."""
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(dict(trees)))
         with writing(self.folder / str(self._saving)):
-            if shutil.disk_usage(self.folder).free < needed + _NOTES:
+            if shutil.disk_usage(self.folder).free < needed + _METADATA:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _written(self) -> None:
-        """Of the first process alone, in the background: a checkpoint is written and has not its name yet."""
-        beside = next(self.folder.glob(f"{self._saving}.*"), self.folder / str(self._saving))
-        write_digests(beside)
+        """Runs in the background, in the first process only: a checkpoint is written but not renamed yet."""
+        write_digests(next(self.folder.glob(f"{self._saving}.*"), self.folder / str(self._saving)))
 
     def _wait(self) -> None:
         with writing(self.folder / str(self._saving)):
             self._manager.wait_until_finished()
 
     def restore(self, like: Like, at_most: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-        """As the function `restore`; removes the checkpoints that could not be read once an older one was."""
+        """As the function `restore`; if an older checkpoint was taken, removes the unreadable newer ones."""
         restored = restore(self.folder, like, at_most)
         if restored is not None:
             for unreadable in self._manager.all_steps():
@@ -124,32 +123,30 @@ def steps(folder: Path) -> list[int]:
 def restore(
     folder: Path, like: Like, at_most: int | None = None
 ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-    """The newest whole checkpoint in a folder as `(step, trees, progress)`, or None if there are no checkpoints.
+    """The newest intact checkpoint in a folder as `(step, trees, progress)`, or None if there are no checkpoints.
 
-    Only reads. A run may save and remove checkpoints meanwhile: when one vanishes while it is read, the newest one that
-    is there by then is taken.
+    Only reads. A run may save and remove checkpoints meanwhile: if one is removed while it is read, the newest remaining
+    one is taken. A checkpoint that cannot be read, or differs from its digests, is skipped in favour of the previous
+    one, with a warning that names it.
 
     Args:
-        like: maps a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; may be a
-            part of what was saved.
+        like: maps a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; pytrees
+            that are left out are not read.
         at_most: the last step to consider.
-
-    A checkpoint that cannot be read, or differs from its digests, is skipped in favour of the previous one, with a
-    warning that names it.
 
     Raises:
         ValueError: there are checkpoints and none can be read.
     """
     folder, unreadable = Path(folder).absolute(), {}
-    while left := [step for step in steps(folder) if step not in unreadable and (at_most is None or step <= at_most)]:
-        step = left[-1]
+    while readable := [s for s in steps(folder) if s not in unreadable and (at_most is None or s <= at_most)]:
+        step = readable[-1]
         try:
             trees, progress = _read(folder / str(step), like(step))
-        except Exception as error:  # whatever Orbax raises for a folder that is damaged or being removed
+        except Exception as error:  # Orbax raises various types for a folder that is damaged or being removed
             unreadable[step] = str(error).strip().split("\n")[0][:200]
             continue
         for broken in sorted(set(unreadable) & set(steps(folder)), reverse=True):
-            # an older one is being removed by its run
+            # the run itself removes older ones
             if broken > step:
                 name, reason = folder / str(broken), unreadable[broken]
                 warnings.warn(f"checkpoint {name} cannot be read ({reason}); went back to step {step}", stacklevel=2)
@@ -160,14 +157,14 @@ def restore(
 
 
 def _read(checkpoint: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Pytrees by name, and progress; raises what it finds."""
+    """Pytrees by name, and progress; raises if a file is damaged or missing."""
     ocp = _orbax()
     on_first_process(lambda: check_digests(checkpoint))
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         restore = ocp.args.StandardRestore
         trees = {name: reader.restore(checkpoint / name, args=restore(tree)) for name, tree in like.items()}
     progress = json.loads((checkpoint / "progress" / "metadata").read_bytes())
-    # TensorStore reads zeros where a chunk is missing: the files must still be there after they were read
+    # TensorStore reads zeros for a missing chunk: the files must still exist after the read
     on_first_process(lambda: check_digests(checkpoint, contents=False))
     return trees, progress
 
@@ -175,14 +172,14 @@ def _read(checkpoint: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any], di
 def _orbax() -> Any:
     import orbax.checkpoint as ocp
 
-    # errors are raised, in a sentence; Orbax's log of them is pages long
+    # errors are raised in a sentence; Orbax's log of them is pages long
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     return ocp
 
 
 def write_digests(folder: Path) -> None:
-    """Writes down what the files of a checkpoint are."""
-    # Orbax has notes of its own beside the pytrees, which it goes on writing
+    """Writes the SHA-256 of a checkpoint's files to `digests.json`."""
+    # Orbax goes on writing its own metadata beside the pytrees
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.parent != folder)
     digests = {file.relative_to(folder).as_posix(): _digest(file) for file in files}
     (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
@@ -192,15 +189,15 @@ def check_digests(folder: Path, contents: bool = True) -> None:
     """Compares the files of a checkpoint with its digests.
 
     Args:
-        contents: False: only that the files are there.
+        contents: False: checks only that the files exist.
 
     Raises:
-        ValueError: a file of the checkpoint, or the digests themselves, are missing or damaged; the message names it.
+        ValueError: a file of the checkpoint, or the file of digests, is missing or damaged; the message names it.
     """
     try:
         digests = dict(json.loads((folder / DIGESTS).read_bytes()))
     except FileNotFoundError:
-        # written with every checkpoint: without them it is being removed
+        # every checkpoint has them: this one is being removed
         raise ValueError(f"{DIGESTS} is missing") from None
     except ValueError:
         raise ValueError(f"{DIGESTS} is damaged") from None

@@ -19,13 +19,13 @@ def make_mesh(devices: int | None = None) -> Mesh:
     """A one-axis mesh over the first `devices` devices; all of them by default.
 
     Raises:
-        ValueError: more devices asked for than there are.
+        ValueError: there are fewer devices.
     """
-    there = jax.devices()
-    n = devices or len(there)
-    if n > len(there):
-        raise ValueError(f"devices={n} asked for, but this process sees {len(there)} {there[0].platform} device(s)")
-    return jax.make_mesh((n,), (AXIS,), axis_types=(AxisType.Auto,), devices=there[:n])
+    available = jax.devices()
+    n = devices or len(available)
+    if n > len(available):
+        raise ValueError(f"`devices` must be at most the {len(available)} {available[0].platform} devices, got {n}")
+    return jax.make_mesh((n,), (AXIS,), axis_types=(AxisType.Auto,), devices=available[:n])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -50,8 +50,8 @@ def jit_step(step: TrainStep, mesh: Mesh, axis: int = 0) -> TrainStep:
 
 
 def jit_many(many: Callable, mesh: Mesh, axis: int = 1) -> Callable:
-    """Compiles `many_steps` over a mesh: rows are gathered from replicated arrays, each device its part of the batch,
-    along the axis `axis` of the indices."""
+    """Compiles `many_steps` over a mesh: examples are gathered from replicated arrays; the axis `axis` of the indices is
+    divided over the devices."""
     whole, many = replicated(mesh), sharded_as(split(mesh))(many)
     return jax.jit(
         many, in_shardings=(whole, whole, split(mesh, axis), whole), out_shardings=(whole, whole), donate_argnums=0
@@ -62,19 +62,19 @@ def pmap_step(step: TrainStep, devices: int | None = None) -> TrainStep:
     """Runs a step by `jax.pmap` in the per-device view.
 
     `step` is `make_train_step(plays, axis_name="data")`. It equals the global view for losses that are means over
-    examples and draw no noise. Elsewhere it differs: noise is drawn on each device, batch statistics are of each
-    device's rows (then averaged), and a loss over pairs of examples sees a device's pairs alone. `jax.pmap` is in
-    maintenance and no faster; `jit_step` is the way to take.
+    examples and draw no noise. Otherwise it differs: noise is drawn on each device, batch statistics are computed from
+    each device's examples (then averaged), and a loss over pairs of examples sees the pairs within a device. `jax.pmap`
+    is in maintenance mode and no faster; prefer `jit_step`.
 
     Raises:
-        ValueError: a batch that the number of devices does not divide.
+        ValueError: the number of devices does not divide the batch.
     """
     n = devices or jax.device_count()
     mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=jax.devices()[:n])
 
     def per_device(a: Any) -> Any:
         if a.shape[0] % n:
-            raise ValueError(f"a batch of {a.shape[0]} rows cannot be divided over {n} devices")
+            raise ValueError(f"the batch must be divisible over {n} devices, got {a.shape[0]} examples")
         return a.reshape(n, a.shape[0] // n, *a.shape[1:])
 
     def run(state, batch):
@@ -84,24 +84,24 @@ def pmap_step(step: TrainStep, devices: int | None = None) -> TrainStep:
 
 
 def on_first_process(action: Callable[[], bool | None]) -> bool:
-    """Does something once, in the first process of a run, while the others wait; whether it returned true, in all.
+    """Calls `action` in the first process of a run while the others wait; returns its truth value in all of them.
 
     Raises:
-        RuntimeError: in the others, where it raised in the first, which raises what it raised.
+        Exception: what `action` raises, in the first process; RuntimeError in the others.
     """
     if jax.process_count() == 1:
         return bool(action())
     from jax.experimental import multihost_utils
 
-    outcome, error = 0, None
+    outcome, error = 0, None  # 0: raised, 1: false, 2: true
     if jax.process_index() == 0:
         try:
             outcome = 2 if action() else 1
-        except Exception as raised:
-            error = raised
+        except Exception as exception:
+            error = exception
     outcome = int(multihost_utils.broadcast_one_to_all(np.int32(outcome)))
     if error is not None:
         raise error
     if outcome == 0:
-        raise RuntimeError("the first process of this run stopped: its message says why")
+        raise RuntimeError("the first process of this run stopped; see its message")
     return outcome == 2

@@ -15,7 +15,7 @@ from jaxgen.training.trained import HashableStatic, TrainedModel
 
 
 ValidationMetrics = Callable[[Variables, Batch, Key], Mapping[str, Array]]
-"""The signature of `Model.evaluate`: scalars, means over a batch's examples; compiled."""
+"""A function like `Model.evaluate`, which is compiled: scalars, means over a batch's examples."""
 HostMetrics = Callable[[TrainedModel], Mapping[str, float]]
 """Metrics of a trained model that are computed on the host, such as BLEU."""
 
@@ -23,9 +23,9 @@ HostMetrics = Callable[[TrainedModel], Mapping[str, float]]
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _batch_metrics(model: HashableStatic, other: HashableStatic, variables: Variables, batch: Batch, keys: Key):
     metrics = model.value.evaluate if other.value is None else other.value
-    # one draw after another: as much memory as one
-    drawn = lax.map(lambda key: dict(metrics(variables, batch, key)), keys)
-    return jax.tree.map(lambda a: jnp.mean(a, 0), drawn)
+    # one key after another: the memory of one
+    samples = lax.map(lambda key: dict(metrics(variables, batch, key)), keys)
+    return jax.tree.map(lambda a: jnp.mean(a, 0), samples)
 
 
 def evaluate(
@@ -39,18 +39,18 @@ def evaluate(
     metrics: ValidationMetrics | None = None,
     between: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """The metrics of `model.evaluate`, averaged over a split's examples and over draws of the model's noise.
+    """The metrics of `model.evaluate`, averaged over a split's examples and over samples of the model's noise.
 
     Args:
         data: read once, in order; the last batch may be shorter.
-        draws: how often each batch is evaluated, each time with another key.
-        metrics: in place of the model's own.
-        between: called before each batch; what it raises ends the evaluation.
+        draws: samples of the noise per batch.
+        metrics: replaces the model's own.
+        between: called before each batch; may raise to end the evaluation.
 
     Returns:
-        By name, the mean over examples: each batch is weighted by its number of examples.
+        The mean over examples by name: each batch is weighted by its number of examples.
     """
-    total, rows = {}, 0
+    total, examples = {}, 0
     for i, batch in enumerate(data.batches(batch_size)):
         if between is not None:
             between()
@@ -59,5 +59,5 @@ def evaluate(
         values = _batch_metrics(HashableStatic(model), HashableStatic(metrics), variables, batch, keys)
         for name, value in jax.device_get(values).items():
             total[name] = total.get(name, 0.0) + size * float(value)
-        rows += size
-    return {name: value / rows for name, value in total.items()}
+        examples += size
+    return {name: value / examples for name, value in total.items()}

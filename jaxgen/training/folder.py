@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, what happened, what came out."""
+"""A run's folder: its config, metrics, result, checkpoints and samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from jaxgen.data.errors import one_line
 from jaxgen.training.description import describe
 from jaxgen.writing import writing
 
-# What may differ between a run and its resumption: none of it changes what a step computes.
-_FREE = (
+# fields that a resumed run may change, because they do not change a step's result
+_NOT_COMPARED = (
     "steps", "keep", "devices", "data_dir", "out", "resume", "overwrite", "tensorboard", "distributed", "coordinator",
     "process_id", "processes", "profile", "workers",
 )
-
-
-_SHOWN = 6
-"""Fields of a config that a message names: a run of another experiment differs in most."""
+_MAX_FIELDS = 6  # in a message: the configs of two experiments differ in most fields
 
 
 class RunFolder:
@@ -38,35 +35,35 @@ class RunFolder:
         self.samples = self.path / "samples"
 
     def open(self, config: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> bool:
-        """Makes the folder a run's own. Returns whether there was a run to go on with.
+        """Prepares the folder for a run; returns whether it holds a run to resume.
 
         Raises:
-            FileExistsError: the folder holds a run and neither `resume` nor `overwrite` was given, or it holds other
-                files, or it is a file.
+            FileExistsError: the folder holds a run and neither `resume` nor `overwrite` is True, or it holds other files,
+                or it is a file.
             OSError: it cannot be written.
-            ValueError: resuming with a config that differs, the message names the fields, or with one that is damaged.
+            ValueError: resuming with another config (the message names the fields), or the saved config is damaged.
         """
         config = json.loads(json.dumps(dict(config), default=str))
         file = self.path / "config.json"
         if self.path.is_file():
-            raise FileExistsError(f"out={str(self.path)!r} is a file; name a folder")
-        # a process that was killed may have come no further than beside the config
-        if self.path.exists() and any(there.name != ".config.json.new" for there in self.path.iterdir()):
+            raise FileExistsError(f"`out` must be a folder, got the file {str(self.path)!r}")
+        # a killed process may have left nothing but the temporary file of the config
+        if self.path.exists() and any(entry.name != ".config.json.new" for entry in self.path.iterdir()):
             if not file.exists():
-                raise FileExistsError(f"out={str(self.path)!r} is a folder of other files, not of a run; name another one")
+                raise FileExistsError(f"`out` must be empty or a run's folder, got {str(self.path)!r}, which holds other files")
             if not (resume or overwrite):
                 raise FileExistsError(
-                    f"out={str(self.path)!r} holds a run already: go on with it by --resume, replace it by --overwrite, "
-                    "or name another folder"
+                    f"`out` must be an empty folder, got {str(self.path)!r}, which holds a run: resume it with --resume, or "
+                    "replace it with --overwrite"
                 )
             if resume:
                 self._compare(read_json(file), config)
                 self._write("config.json", config)
                 return True
-            # the config stays to the last: without it what is left is no run's
+            # the config is removed last: without it the folder does not count as a run's
             with writing(self.path):
-                for there in set(self.path.iterdir()) - {file}:
-                    shutil.rmtree(there) if there.is_dir() and not there.is_symlink() else there.unlink()
+                for entry in set(self.path.iterdir()) - {file}:
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         self._write("config.json", config)
@@ -74,21 +71,22 @@ class RunFolder:
             self.samples.mkdir(exist_ok=True)
         return False
 
-    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        names = sorted((set(before) | set(now)) - set(_FREE))
-        differ = [f"{n} ({before.get(n)!r} there, {now.get(n)!r} given)" for n in names if before.get(n) != now.get(n)]
+    def _compare(self, saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        names = sorted((set(saved) | set(config)) - set(_NOT_COMPARED))
+        differ = [f"{n}={saved.get(n)!r}, got {config.get(n)!r}" for n in names if saved.get(n) != config.get(n)]
         if differ:
-            shown = ", ".join(differ[:_SHOWN]) + (f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else "")
-            raise ValueError(f"out={str(self.path)!r} holds a run whose config differs from this one's in {shown}")
+            fields = "; ".join(differ[:_MAX_FIELDS])
+            more = f"; and {len(differ) - _MAX_FIELDS} more" if len(differ) > _MAX_FIELDS else ""
+            raise ValueError(f"a resumed run must keep the config of {str(self.path)!r}, which differs: {fields}{more}")
 
     def describe(self, model: Model, batch: Mapping[str, Any]) -> None:
-        """Writes `model.json`: the model, and shapes and dtypes of one row. A model that has parts of the user's own
-        is written as null and has to be passed to `load`."""
+        """Writes `model.json`: the model, and shapes and dtypes of an example. A model with classes or functions of other
+        packages is written as null and must be passed to `load`."""
         try:
             description = describe(model)
         except TypeError:
             description = None
-        self._write("model.json", {"model": description, "row": rows_of(batch)})
+        self._write("model.json", {"model": description, "row": example_spec(batch)})
 
     def result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`."""
@@ -101,10 +99,10 @@ class RunFolder:
             stream.write(json.dumps(finite(line)) + "\n")
 
     def cut(self, step: int, evaluated: bool = True) -> None:
-        """Drops the lines of `metrics.jsonl` after `step`, and one that was cut short while it was written.
+        """Removes the lines of `metrics.jsonl` after `step`, and one that was written in part.
 
         Args:
-            evaluated: False: the evaluation at `step` is still to come, and its line goes too.
+            evaluated: False: the evaluation at `step` is still due, and its line is removed too.
         """
         kept = [line for line in self.lines() if line["step"] <= step]
         if not evaluated:
@@ -112,7 +110,7 @@ class RunFolder:
         self._replace("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def lines(self) -> list[dict[str, Any]]:
-        """The whole lines of `metrics.jsonl`."""
+        """The complete lines of `metrics.jsonl`."""
         file, lines = self.path / "metrics.jsonl", []
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
             with contextlib.suppress(json.JSONDecodeError):
@@ -123,30 +121,30 @@ class RunFolder:
         self._replace(name, json.dumps(finite(value), indent=1, default=str) + "\n")
 
     def _replace(self, name: str, text: str) -> None:
-        """Writes beside and renames, so that a file is always whole."""
-        file, beside = self.path / name, self.path / f".{name}.new"
+        """Writes a temporary file and renames it, so that a file is always complete."""
+        file, temporary = self.path / name, self.path / f".{name}.new"
         with writing(file):
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, file)
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, file)
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What a file that a run wrote holds.
+    """The mapping in a file that a run wrote.
 
     Raises:
-        ValueError: it is damaged, or holds something else than a mapping.
+        ValueError: the file is damaged, or does not hold a mapping.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read as JSON: {one_line(error)}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{file} holds {type(value).__name__}, not a mapping as a run writes it")
+        raise ValueError(f"{file} must hold a JSON mapping, got {type(value).__name__}")
     return value
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN: numbers that are not finite become their names."""
+    """Replaces NaN and infinities, which JSON lacks, by their names."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
@@ -154,8 +152,8 @@ def finite(value: Any) -> Any:
     return [finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def rows_of(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Shapes and dtypes of one row of a batch, as JSON."""
+def example_spec(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes and dtypes of one example of a batch, as JSON."""
     if isinstance(batch, Mapping):
-        return {name: rows_of(value) for name, value in batch.items()}
+        return {name: example_spec(value) for name, value in batch.items()}
     return [list(batch.shape[1:]), str(batch.dtype)]

@@ -1,4 +1,4 @@
-"""Back from a run's folder to a model that can be used."""
+"""Loads a trained model from a run's folder."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from jaxgen.contracts import Model
 from jaxgen.data import checks
 from jaxgen.data.errors import one_line
 from jaxgen.training.checkpoints import restore
-from jaxgen.training.description import build
+from jaxgen.training.description import UnknownName, build
 from jaxgen.training.folder import read_json
 from jaxgen.training.trained import TrainedModel
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "bfloat16", "float32", "float64")
-_LONGEST = 1 << 31
+_MAX_LENGTH = 1 << 31
 
 
 def load(folder: str | Path, *, model: Model | None = None, which: Literal["best", "last"] = "best") -> TrainedModel:
-    """The model of a run, bound to its trained variables: `load("runs/x").sample(key, 16)`.
+    """The model of a run with its trained variables: `load("runs/x").sample(key, 16)`.
 
     Args:
         folder: a run's folder; `~` is expanded.
-        model: the run's model, needed where it has parts that are not this package's.
-        which: the best variables by validation, or the last checkpoint's averages; the latter where there is no best.
+        model: the run's model, required if it has classes or functions of other packages.
+        which: the best variables by validation, or the last checkpoint's averages, also used if there are no best ones.
 
-    If the best variables cannot be read, a warning says so and the last checkpoint is taken instead. Only reads, also while
-    the run goes on: a checkpoint that the run removes during the read is replaced by the newest one.
+    If the best variables cannot be read, the last checkpoint is taken with a warning. Only reads, also beside a running
+    run: if it removes a checkpoint during the read, the newest one is taken.
 
     Raises:
-        FileNotFoundError: no run there, or none that has saved yet.
-        ValueError: `model` is needed or does not match the run; a damaged `model.json`, or damaged checkpoints.
+        FileNotFoundError: the folder holds no run, or one without a checkpoint.
+        ValueError: `model` is required or does not match the run; another version of jaxgen wrote the folder;
+            `model.json` or all checkpoints are damaged.
     """
     if which not in ("best", "last"):
-        raise ValueError(f"which={which!r} was given: 'best' or 'last' is needed")
+        raise ValueError(f"`which` must be 'best' or 'last', got {which!r}")
     folder = checks.location("folder", folder)
     file = folder / "model.json"
     if not file.exists():
         seeds = sorted(path.parent.name for path in folder.glob(f"seed-*/{file.name}"))
-        hint = f", but {', '.join(seeds)} are runs" if seeds else ""
-        raise FileNotFoundError(f"folder={str(folder)!r} holds no run: there is no {file.name} in it{hint}")
+        hint = f"; {', '.join(seeds)} are runs" if seeds else ""
+        raise FileNotFoundError(f"`folder` must be a run's, got {str(folder)!r}, which has no {file.name}{hint}")
     description = read_json(file)
-    if missing := {"model", "row"} - set(description):
-        raise ValueError(f"{file} has no entry {sorted(missing)}, as a run writes it")
+    if {"model", "row"} - set(description):
+        raise ValueError(f"{file} must have the entries 'model' and 'row', got {f'{sorted(description)}':.80}")
     batch = _batch(description["row"], file)
     if model is not None:
-        _require_model(model, "model")
+        _require_model(model, "`model`")
         abstract = jax.eval_shape(model.init, jax.random.key(0), batch)
     elif description["model"] is None:
-        raise ValueError(f"the run in {str(folder)!r} has parts that are not this package's: pass its model=")
+        raise ValueError(f"`model` must be the run's, got None: {str(folder)!r} has classes or functions of other packages")
     else:
-        model, abstract = _described(description["model"], batch, file)
+        model, abstract = _build(description["model"], batch, file)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     variables = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), abstract)
     unreadable = []
@@ -76,27 +77,29 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
     raise FileNotFoundError(f"the run in {str(folder)!r} has not saved a checkpoint yet")
 
 
-def _batch(row: Any, file: Path, rows: int = 2) -> Any:
-    """Shapes and dtypes of a batch of the rows that a run was trained on."""
-    if isinstance(row, Mapping):
-        return {name: _batch(value, file, rows) for name, value in row.items()}
-    match row:
-        case [list(shape), str(dtype)] if dtype in _DTYPES and all(type(n) is int and 0 <= n < _LONGEST for n in shape):
-            return jax.ShapeDtypeStruct((rows, *shape), jax.dtypes.canonicalize_dtype(dtype))
-    raise ValueError(f"{file}: 'row' has {row!r:.80}, where a shape and the name of a dtype are needed")
+def _batch(spec: Any, file: Path) -> Any:
+    """Shapes and dtypes of a batch of two examples, from those of one."""
+    if isinstance(spec, Mapping):
+        return {name: _batch(value, file) for name, value in spec.items()}
+    match spec:
+        case [list(shape), str(dtype)] if dtype in _DTYPES and all(type(n) is int and 0 <= n < _MAX_LENGTH for n in shape):
+            return jax.ShapeDtypeStruct((2, *shape), jax.dtypes.canonicalize_dtype(dtype))
+    raise ValueError(f"{file}: 'row' must hold pairs of a shape and a dtype's name, got {spec!r:.80}")
 
 
-def _described(description: Any, batch: Any, file: Path) -> tuple[Model, Any]:
-    """The model of a description, and the shapes and dtypes of its variables."""
+def _build(description: Any, batch: Any, file: Path) -> tuple[Model, Any]:
+    """A described model, and the shapes and dtypes of its variables."""
     try:
         model = build(description)
-        _require_model(model, "it")
+        _require_model(model, "'model'")
         return model, jax.eval_shape(model.init, jax.random.key(0), batch)
+    except UnknownName as error:
+        raise ValueError(f"`folder` was written by another version of jaxgen: {file}: {error}") from error
     except (ArithmeticError, AttributeError, FlaxError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # parts that do not fit together may fail anywhere inside of them
-        raise ValueError(f"{file} describes no model of its rows: {type(error).__name__}: {one_line(error)}") from error
+        # modules that do not fit together may fail anywhere inside them
+        raise ValueError(f"{file} must describe a model of its data: {type(error).__name__}: {one_line(error)}") from error
 
 
-def _require_model(model: Any, what: str) -> None:
+def _require_model(model: Any, name: str) -> None:
     if isinstance(model, type) or not (hasattr(model, "init") and hasattr(model, "evaluate")):
-        raise ValueError(f"{what} is {type(model).__name__}: a model with its `init` and `evaluate` is needed")
+        raise ValueError(f"{name} must be a model with `init` and `evaluate`, got {type(model).__name__}")

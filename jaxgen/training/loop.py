@@ -1,4 +1,4 @@
-"""From a model and data to a trained model."""
+"""`fit`: trains a model on data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxgen.training.trained import TrainedModel
 
 
 def as_splits(data: Any) -> Splits:
-    """Splits of splits, a source, an array, a mapping of arrays with an `"x"`, or a mapping of such mappings (`Zipped`)."""
+    """Splits from an array, a mapping of arrays with an `"x"`, a mapping of such mappings (`Zipped`), a source or splits."""
     if isinstance(data, Splits):
         return data
     if isinstance(data, (np.ndarray, jax.Array, list)):
@@ -60,29 +60,29 @@ def fit(
     Args:
         data: an array, a mapping of arrays (`"x"`, and `"label"`, `"context"`), a mapping of such mappings for
             several domains, a source, or splits, whose validation split chooses the best variables.
-        settings: batch size, seed, averages, how often to evaluate and save, devices.
+        settings: batch size, seed, averages, intervals of evaluations and checkpoints, devices.
         steps: replaces `settings.steps`.
-        plays: a game that replaces the model's own, in one phase.
+        plays: replace the model's own, in one phase.
         phases: replace the model's own (`jaxgen.contracts.model_phases`); their steps add up to the run's.
-        optimizers: by play, in place of the plays' own: `{"critic": optax.adam(1e-4)}`.
-        start: variables to begin from, by player, in place of fresh ones: fine-tuning, transfer, pretrained networks.
-            A resumed run goes on from its checkpoint instead.
-        metrics: of the validation split, compiled, beside the model's own; `monitor` may name one of them.
-        host_metrics: of the trained model so far, computed on the host at each evaluation.
+        optimizers: by play; replace the plays' own: `{"critic": optax.adam(1e-4)}`.
+        start: variables by player that replace the initial ones: fine-tuning, transfer, pretrained networks. A resumed
+            run starts from its checkpoint instead.
+        metrics: compiled metrics of the validation split, beside the model's own; `monitor` may name one of them.
+        host_metrics: metrics of the `TrainedModel` so far, computed on the host at each evaluation.
         out: the run's folder: config, metrics, checkpoints, samples. None keeps everything in memory. `~` is expanded,
             and a relative path is resolved when training begins.
-        resume: continue the run in `out` if there is one; the result is the same bit for bit as without interruption.
+        resume: continue the run in `out` if there is one, bit for bit as without the interruption.
         overwrite: replace the run in `out`.
         progress: show a bar.
 
     Returns:
-        The model with its best variables by `monitor` on the validation split, or with the last ones if there is no
-        such split; averages in both cases, unless `settings.ema` is 0.
+        The model with its best variables by `monitor` on the validation split, or the last ones without such a split.
+        Both are averages unless `settings.ema` is 0.
 
     Raises:
-        ValueError, FileExistsError: an argument does not fit, before anything is compiled.
-        NonFiniteLoss: with the step, the play and its metrics.
-        Interrupted: by a signal, after saving; without a folder, the variables so far are returned instead.
+        ValueError, FileExistsError: arguments do not fit together; raised before anything is compiled.
+        NonFiniteLoss: names the step, the play and its metrics.
+        Interrupted: a signal was received, and the run is saved; without `out`, the model so far is returned instead.
     """
     settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
     folders = (None if out is None else checks.location("out", out),)
@@ -115,32 +115,32 @@ def fit_seeds(
 
     Args:
         seeds: distinct integers.
-        out: the folder of the runs' folders `seed-0`, `seed-1`, ..., which `load` takes; they resume together, from the
-            newest step that all have saved.
+        out: holds the runs' folders `seed-0`, `seed-1`, ... for `load`; they resume together, from the newest step that
+            all have saved.
 
     Returns:
-        As `fit`, one for each seed.
+        One result of `fit` for each seed.
 
     Raises:
-        ValueError: no seed, one twice, or one outside of 0 .. 2^32 - 1; `parallel="pmap"`.
-        FileExistsError: `out` holds a run of one seed.
+        ValueError: `seeds` are empty, repeated or outside 0 .. 2^32 - 1; `parallel="pmap"`.
+        FileExistsError: `out` holds a run of `fit`.
     """
     settings, phases, valid = _resolve(model, data, settings, steps, plays, phases, optimizers)
     seeds = tuple(checks.seed(seed, "seeds") for seed in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be one or more distinct integers, got {seeds}")
     if settings.parallel == "pmap":
-        raise ValueError('seeds side by side need parallel="jit", got "pmap"')
+        raise ValueError("`parallel` must be 'jit' for several seeds, got 'pmap'")
     if out is not None and (checks.location("out", out) / "config.json").exists():
-        raise FileExistsError(f"out={str(out)!r} holds a run of one seed; name another folder for several")
-    each = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
+        raise FileExistsError(f"`out` must not hold a run of one seed, got {str(out)!r}")
+    seed_settings = tuple(dataclasses.replace(settings, seed=seed) for seed in seeds)
     folders = tuple(None if out is None else seed_folder(out, seed) for seed in seeds)
-    run = Run(model, phases, valid, each, folders, metrics, host_metrics, start, progress)
+    run = Run(model, phases, valid, seed_settings, folders, metrics, host_metrics, start, progress)
     return run.go(resume=resume, overwrite=overwrite)
 
 
 def seed_folder(out: str | Path, seed: int) -> Path:
-    """Where `fit_seeds` keeps the run of a seed."""
+    """The folder of a seed's run in `out` of `fit_seeds`."""
     return checks.location("out", out) / f"seed-{seed}"
 
 
@@ -150,7 +150,7 @@ def _resolve(
 ) -> tuple[Settings, tuple[Phase, ...], Any]:  # fmt: skip
     """The settings, the phases with their data and optimizers, and the validation split; checked."""
     if phases is not None and (steps is not None or plays is not None):
-        raise ValueError("`phases` have their own steps and plays: `steps` and `plays` must be None")
+        raise ValueError("`steps` and `plays` must be None if there are `phases`, which have their own")
     settings = settings or Settings()
     if phases is not None:
         settings = dataclasses.replace(settings, steps=sum(phase.steps for phase in phases))
@@ -161,9 +161,9 @@ def _resolve(
     if phases is None:
         phases = model_phases(model, settings.steps) if plays is None else (Phase(plays, settings.steps),)
     optimizers = dict(optimizers or {})
-    if unknown := set(optimizers) - {name for phase in phases for name in phase.plays}:
-        known = sorted({name for phase in phases for name in phase.plays})
-        raise ValueError(f"`optimizers` must be of the plays {known}, got {sorted(unknown)}")
+    names = {name for phase in phases for name in phase.plays}
+    if unknown := set(optimizers) - names:
+        raise ValueError(f"`optimizers` must be keyed by the plays {sorted(names)}, got {sorted(unknown)}")
 
     def resolved(phase: Phase) -> Phase:
         replaced = {n: p._replace(optimizer=optimizers.get(n, p.optimizer)) for n, p in phase.plays.items()}

@@ -1,4 +1,4 @@
-"""Everything a run carries from one step to the next, as one pytree."""
+"""The state of a run between two steps, as one pytree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TrainState:
         params: by player, what optimizers update.
         collections: by player, the other collections: batch statistics, memory, constants, ...
         average: by player, exponential moving averages of its variables.
-        moves: by play, int32 scalar, how often it has moved.
+        moves: by play, int32 scalar, its number of moves.
         opt_state: by play, its optimizer's state.
     """
 
@@ -38,32 +38,32 @@ class TrainState:
 
     @property
     def variables(self) -> Variables:
-        """Every player's variables as the optimizers left them."""
+        """Every player's variables, not averaged."""
         return join(self.params, self.collections)
 
 
 def join(params: Mapping[str, Any], collections: Mapping[str, Mapping[str, Any]]) -> Variables:
-    """Parameters and other collections together, by player."""
+    """Joins parameters and other collections, by player."""
     return {player: {"params": params[player], **collections[player]} for player in params}
 
 
 def split_params(variables: Variables) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The inverse of `join`; a player without parameters has empty ones."""
+    """The inverse of `join`; a player without parameters gets an empty mapping."""
     params = {player: dict(collections).get("params", {}) for player, collections in variables.items()}
     others = {p: {c: tree for c, tree in collections.items() if c != "params"} for p, collections in variables.items()}
     return params, others
 
 
 def enter_phase(state: TrainState, phase: Phase, batch: Batch | None = None, index: int = 0) -> TrainState:
-    """The state at the start of a phase: `phase.enter` is applied, optimizers and counters start or go on.
+    """The state at the start of a phase: applies `phase.enter`; optimizers and counters start anew or are kept.
 
     Args:
         batch: the first examples of the phase's data, for `phase.enter`.
         index: of the phase in the run; its key is folded from it.
 
     Raises:
-        ValueError: `phase.enter` changes the structure, shapes or dtypes of the variables; optimizers that are to go on
-            do not fit their states.
+        ValueError: `phase.enter` changes the structure, shapes or dtypes of the variables; an optimizer to be kept does
+            not fit its state.
     """
     if phase.enter is not None:
         key = jax.random.fold_in(jax.random.fold_in(state.key, index), 0xE17E2)
@@ -74,7 +74,7 @@ def enter_phase(state: TrainState, phase: Phase, batch: Batch | None = None, ind
         params, collections = split_params(variables)
         state = state.replace(params=params, collections=collections, average=average)
     moves = {name: jnp.int32(0) for name in phase.plays}
-    opt_state = {name: _start(state, play) for name, play in phase.plays.items()}
+    opt_state = {name: _init_optimizer(state, play) for name, play in phase.plays.items()}
     if not phase.fresh_optimizers:
         for name in set(moves) & set(state.moves):
             if _signature(opt_state[name]) != _signature(state.opt_state[name]):
@@ -85,7 +85,7 @@ def enter_phase(state: TrainState, phase: Phase, batch: Batch | None = None, ind
     return state.replace(phase_step=jnp.int32(0), moves=moves, opt_state=opt_state)
 
 
-def _start(state: TrainState, play: Play) -> Any:
+def _init_optimizer(state: TrainState, play: Play) -> Any:
     return play.optimizer.init({player: state.params[player] for player in play.players})
 
 
@@ -97,27 +97,27 @@ def _signature(tree: Any) -> Any:
 def init_state(
     model: Model, plays: Mapping[str, Play], key: Key, batch: Batch, start: Variables | None = None
 ) -> TrainState:
-    """A fresh state.
+    """The initial state.
 
     Args:
         batch: examples for data-dependent initialisation.
-        start: variables to begin from, by player, in place of the model's fresh ones; players that it lacks are fresh.
+        start: variables by player that replace the initial ones of these players.
 
     Raises:
         ValueError: a play names a player that the model does not have; `start` does not fit the model.
     """
     init_key, run_key = jax.random.split(key)
     variables = {player: dict(collections) for player, collections in model.init(init_key, batch).items()}
-    for player, given in (start or {}).items():
+    for player, collections in (start or {}).items():
         if player not in variables:
             raise ValueError(f"`start` must have players among {sorted(variables)}, got {player!r}")
-        given = {name: jax.tree.map(jnp.asarray, tree) for name, tree in given.items()}
-        if _signature(given) != _signature(variables[player]):
+        collections = {name: jax.tree.map(jnp.asarray, tree) for name, tree in collections.items()}
+        if _signature(collections) != _signature(variables[player]):
             raise ValueError(f"`start` must have the structure, shapes and dtypes of the model's player {player!r}")
-        variables[player] = given
+        variables[player] = collections
     for name, play in plays.items():
         if unknown := set(play.players) - set(variables):
-            raise ValueError(f"play {name!r} moves {sorted(unknown)}, but the model's players are {sorted(variables)}")
+            raise ValueError(f"play {name!r} must have players among {sorted(variables)}, got {sorted(unknown)}")
     params, collections = split_params(variables)
     fresh = TrainState(
         step=jnp.int32(0),

@@ -16,12 +16,12 @@ from jaxgen.precision import networks_in
 from jaxgen.training.state import TrainState, join
 
 Metrics = Mapping[str, Mapping[str, Array]]
-"""By play: `loss`, `grad_norm`, the loss's own metrics, and `played`: 1 where it moved, else 0 and the rest zeros."""
+"""By play: `loss`, `grad_norm`, the loss's own metrics, and `played`: 1 if it moved, else 0 like the others."""
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 class StepOptions(NamedTuple):
-    """What `make_train_step` is asked for, the same for all plays."""
+    """Arguments of `make_train_step` that hold for all plays."""
 
     ema: float
     axis_name: str | None
@@ -30,7 +30,7 @@ class StepOptions(NamedTuple):
 
 
 def _average(old: Any, new: Any, decay: Array) -> Any:
-    """Moves averages of floating leaves towards the new values; other leaves are replaced."""
+    """Exponential moving averages of floating leaves; other leaves are replaced."""
 
     def blend(o, n):
         return jnp.asarray(decay * o + (1 - decay) * n, n.dtype) if jnp.issubdtype(n.dtype, jnp.floating) else n
@@ -39,12 +39,12 @@ def _average(old: Any, new: Any, decay: Array) -> Any:
 
 
 def _merge(variables: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Replaces the collections of players that `changed` has."""
+    """Replaces the collections in `changed`."""
     return {player: {**collections, **changed.get(player, {})} for player, collections in variables.items()}
 
 
 def _gradient(state: TrainState, batch: Batch, key: Key, name: str, play: Play) -> tuple[Any, LossOutput]:
-    """The gradient by the play's players, and the loss's output."""
+    """The gradient with respect to the play's players, and the loss's output."""
 
     def loss(params):
         clock = Clock(state.step, state.phase_step, state.moves[name])
@@ -57,17 +57,17 @@ def _gradient(state: TrainState, batch: Batch, key: Key, name: str, play: Play) 
 def _accumulated(
     state: TrainState, batch: Batch, key: Key, name: str, play: Play, parts: int
 ) -> tuple[Any, LossOutput]:
-    """`_gradient` as the mean over parts of the batch, computed one after another, each with its own noise."""
+    """The mean of `_gradient` over parts of the batch, one after another, each with its own noise."""
     if not play.accumulates:
         raise ValueError(
-            f"accumulate={parts}: the loss of play {name!r} is not a mean over examples (`Play.accumulates`), so the "
-            "gradient of a batch is not the mean of its parts'"
+            f"`accumulate` must be 1, got {parts}: the loss of play {name!r} is not a mean over examples "
+            "(`Play.accumulates`)"
         )
 
     def part(a: Array) -> Array:
         if a.shape[0] % parts:
             raise ValueError(f"`accumulate` must divide the batch of {a.shape[0]} examples, got {parts}")
-        # every parts-th example: where the batch is split over devices, each keeps its own
+        # every parts-th example: if the batch is split over devices, each device keeps its own
         return jnp.asarray(a).reshape(a.shape[0] // parts, parts, *a.shape[1:]).swapaxes(0, 1)
 
     divided, keys = jax.tree.map(part, batch), jax.random.split(key, parts)
@@ -76,8 +76,8 @@ def _accumulated(
         grads, out = _gradient(state, jax.tree.map(lambda a: a[i], divided), keys[i], name, play)
         if jax.tree.leaves((out.statistics, out.memory)):
             raise ValueError(
-                f"accumulate={parts}: play {name!r} updates collections without gradients, for example batch statistics, "
-                "which depend on the whole batch"
+                f"`accumulate` must be 1, got {parts}: play {name!r} updates collections without gradients, for example "
+                "batch statistics, which depend on the whole batch"
             )
         return grads, out
 
@@ -89,7 +89,7 @@ def _accumulated(
 def _move(
     state: TrainState, batch: Batch, key: Key, name: str, play: Play, options: StepOptions
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One play moves: gradient, optimizer, collections without gradients, averages."""
+    """One move of a play: gradient, optimizer, collections updated without gradients, averages."""
     before, axis_name = state, options.axis_name
     if options.accumulate == 1:
         grads, out = _gradient(state, batch, key, name, play)
@@ -99,8 +99,7 @@ def _move(
     if axis_name is not None:
         if jax.tree.leaves(out.memory):
             raise ValueError(
-                f"play {name!r} keeps memory, which would differ between devices that see examples of their own: use "
-                "parallel='jit'"
+                f"`parallel` must be 'jit', got 'pmap': play {name!r} keeps memory, which would differ between devices"
             )
         grads, metrics = lax.pmean((grads, metrics), axis_name)
         statistics = jax.tree.map(
@@ -109,7 +108,7 @@ def _move(
     params = {player: state.params[player] for player in play.players}
     updates, opt_state = play.optimizer.update(grads, state.opt_state[name], params)
     params = optax.apply_updates(params, updates)
-    # Young averages follow closely: their memory is a tenth of the moves so far until it reaches the full one.
+    # early averages follow closely: the decay is that of a tenth of the moves so far, up to `ema`
     moves = state.moves[name] + 1
     decay = jnp.minimum(options.ema, moves / (moves + 9.0))
     moved = {p: {**({"params": params[p]} if p in params else {}), **statistics.get(p, {})} for p in state.params}
@@ -127,7 +126,7 @@ def _move(
         steps = {"step": None, "phase_step": None}
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), state.replace(**steps), before.replace(**steps))
         state = kept.replace(step=before.step, phase_step=before.phase_step)
-        # a move that was left out reports nothing else
+        # a skipped move reports nothing else
         metrics = {name: jnp.where(good, value, jnp.zeros_like(value)) for name, value in metrics.items()}
         metrics["skipped"] = jnp.int32(~good)
     return state, metrics
@@ -141,16 +140,16 @@ def make_train_step(
     skip_non_finite: bool = False,
     precision: Any = None,
 ) -> TrainStep:
-    """The step of a game: its plays in order, each on the variables that the ones before it left.
+    """The train step of a game: its plays in order, each on the variables that the previous ones updated.
 
     Args:
         plays: by name; a model's own are `model.plays()`.
-        ema: decay of the averages per move; 0 keeps none (they equal the variables). Memory is not averaged.
+        ema: decay of the averages per move; 0: they equal the variables. Memory is not averaged.
         axis_name: for the per-device view of `jax.pmap`: gradients, metrics and floating statistics are averaged over
-            it, and each device draws its own noise. None is the global view: the batch is the whole batch.
+            it, and each device draws its own noise. None: the global view, `batch` is the whole batch.
         accumulate: parts of a batch whose gradients are computed one after another and averaged.
-        skip_non_finite: a move whose loss or gradient is not finite leaves the play's players, collections, optimizer
-            and averages as they were, and counts as `skipped` instead of `played`.
+        skip_non_finite: a move whose loss or gradient is not finite leaves the state as it was, and counts as `skipped`
+            instead of `played`.
         precision: the dtype that networks compute in, for example jnp.bfloat16 (`jaxgen.precision`); None: their own.
 
     Returns:
@@ -159,8 +158,8 @@ def make_train_step(
         its optimizer as it was and reports zeros with `played` 0.
 
     Raises:
-        ValueError: when traced, with `accumulate`: a play whose loss is not a mean over examples or that updates
-            collections without gradients, or a batch that cannot be divided; with `axis_name`: a play with memory.
+        ValueError: when traced, with `accumulate`: a play's loss is not a mean over examples, a play updates collections
+            without gradients, or the batch is not divisible; with `axis_name`: a play keeps memory.
     """
     options = StepOptions(ema, axis_name, accumulate, skip_non_finite)
 
@@ -176,7 +175,7 @@ def make_train_step(
             def move(s, name=name, play=play, key=key):
                 return _move(s, batch, key, name, play, options)
 
-            def rest(s, move=move):
+            def skip(s, move=move):
                 shapes = jax.eval_shape(move, s)[1]
                 return s, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
@@ -184,7 +183,7 @@ def make_train_step(
                 state, metrics[name] = move(state)
             else:
                 on = play.when(Clock(state.step, state.phase_step, state.moves[name]))
-                state, metrics[name] = lax.cond(on, move, rest, state)
+                state, metrics[name] = lax.cond(on, move, skip, state)
         return state.replace(step=state.step + 1, phase_step=state.phase_step + 1), metrics
 
     return train_step
@@ -194,10 +193,10 @@ def many_steps(train_step: TrainStep, capacity: int) -> Callable:
     """Up to `capacity` steps in one call, on data that are on the device.
 
     Returns:
-        `(state, arrays, indices, n) -> (state, metrics)`: `arrays` is a batch of all rows, `indices` has leaves
-        int32[capacity, batch], of which the first `n` rows are used; metrics have a leading axis of `capacity`, of
-        which the first `n` entries count. `n` is an argument of the compiled function: however the steps of a run are
-        cut into calls, the same code computes each of them.
+        `(state, arrays, indices, n) -> (state, metrics)`: `arrays` holds all examples, `indices` has leaves
+        int32[capacity, batch], of which the first `n` are used; metrics have a leading axis of `capacity`, of which the
+        first `n` entries are valid. `n` is an argument of the compiled function, so that the same code computes each
+        step, however the steps of a run are cut into calls.
     """
 
     def run(state: TrainState, arrays: Batch, indices: Any, n: Array) -> tuple[TrainState, Metrics]:
@@ -218,7 +217,7 @@ def many_steps(train_step: TrainStep, capacity: int) -> Callable:
 
 
 def gather(arrays: Batch, indices: Any) -> Batch:
-    """The rows `indices` of every array; for a mapping of sources, each source's own rows."""
+    """The examples `indices` of every array; several sources have a mapping of indices."""
     if isinstance(indices, Mapping):
-        return {name: gather(arrays[name], rows) for name, rows in indices.items()}
+        return {name: gather(arrays[name], i) for name, i in indices.items()}
     return jax.tree.map(lambda a: a[indices], arrays)

@@ -1,4 +1,4 @@
-"""A model together with its trained variables: what notebooks hold in their hands."""
+"""A model together with its trained variables."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jaxgen.contracts import Model, Variables
 
 
 class HashableStatic:
-    """A static argument of `jax.jit`: compared by value, or by identity where its value has no hash.
+    """A static argument of `jax.jit`: compared by value, or by identity if its value has no hash.
 
-    A model with `nn.Sequential([...])` in it has none, because of the list.
+    For example, a model that contains `nn.Sequential([...])` has no hash, because of the list.
     """
 
     def __init__(self, value: Any):
@@ -40,12 +40,13 @@ class TrainedModel:
     """A model with its trained variables: the model's methods without `variables`, compiled once for each shape.
 
     `trained.sample(key, 16)`, `trained.log_prob(x, key)`, and the model's other methods: `encode`, `reconstruct`, ...
-    Python integers (a number of samples) are compiled in; arrays, keys and floats are not. Lists become arrays. Methods
-    that do not take variables and other attributes are the model's own: `trained.bijector`.
+    Integers, booleans, strings and lists or tuples of strings are static arguments: each value compiles anew. Arrays,
+    keys and floats are traced; lists of numbers become arrays. Methods that do not take variables, and other attributes,
+    are the model's own: `trained.bijector`.
 
     Attributes:
         model: the description.
-        variables: by player; averages where the run kept any.
+        variables: by player; averages unless `ema` was 0.
     """
 
     def __init__(self, model: Model, variables: Variables):
@@ -63,33 +64,36 @@ class TrainedModel:
             return method
 
         @functools.wraps(method)
-        def bound(*args: Any, **keywords: Any) -> Any:
-            given = inspect.signature(method).bind(self.variables, *args, **keywords).arguments
-            given = {k: v if v is self.variables else _argument(k, v) for k, v in given.items()}
-            fixed = tuple((k, v) for k, v in given.items() if v is None or isinstance(v, (bool, int, str)))
-            traced = {k: v for k, v in given.items() if k not in dict(fixed)}
-            return _call(HashableStatic(self.model), name, fixed, traced)
+        def compiled(*args: Any, **keywords: Any) -> Any:
+            arguments = inspect.signature(method).bind(self.variables, *args, **keywords).arguments
+            arguments = {k: v if v is self.variables else _argument(k, v) for k, v in arguments.items()}
+            static = tuple((k, v) for k, v in arguments.items() if v is None or isinstance(v, (bool, int, str, tuple)))
+            traced = {k: v for k, v in arguments.items() if k not in dict(static)}
+            return _call(HashableStatic(self.model), name, static, traced)
 
-        return bound
+        return compiled
 
     def __dir__(self) -> list[str]:
-        """Tab completion offers the model's public names too."""
+        """The attributes and the model's public names, for tab completion."""
         return sorted({*super().__dir__(), *(name for name in dir(self.model) if not name.startswith("_"))})
 
 
 def _argument(name: str, value: Any) -> Any:
-    """An argument as JAX takes it: lists as arrays, also within a batch, and numbers and booleans of NumPy as Python's.
+    """Converts an argument for JAX: lists to arrays, also within a batch, NumPy's scalars to Python's, lists of strings
+    to tuples.
 
     Raises:
-        ValueError, TypeError: naming the argument: ragged rows, or words in place of numbers.
+        ValueError, TypeError: a list is ragged, or mixes numbers with other values; the message names the argument.
     """
     if isinstance(value, Mapping):
         return {key: _argument(key, part) for key, part in value.items()}
     if isinstance(value, (np.integer, np.bool_)):
         return value.item()
+    if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
+        return tuple(value)
     return real(name, value) if isinstance(value, (list, tuple, np.ndarray)) else value
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _call(model: HashableStatic, method: str, fixed: tuple[tuple[str, Any], ...], traced: dict[str, Any]) -> Any:
-    return getattr(model.value, method)(**dict(fixed), **traced)
+def _call(model: HashableStatic, method: str, static: tuple[tuple[str, Any], ...], traced: dict[str, Any]) -> Any:
+    return getattr(model.value, method)(**dict(static), **traced)

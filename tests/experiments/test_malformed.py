@@ -14,14 +14,14 @@ import pytest
 import experiments
 from experiments.config import Config
 from experiments.run import main
-from jaxgen.training import record, run
+from jaxgen.training import recorder, run
 from jaxgen.training.ranges import ranges_of
 from tests.experiments.test_experiments import RUNS
 from tests.malformed import LONGEST, examples
 
 
 # a run's folder is opened, its checkpoints are not yet
-OPENED = (record, "Checkpoints")
+OPENED = (recorder, "Checkpoints")
 
 
 class Taken(BaseException):
@@ -242,14 +242,14 @@ def test_data_of_another_kind_are_refused(files, module, data):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--data", "{}/few.npy", "--batch-size", "128"], "batch_size=128"),
+        (["--data", "{}/few.npy", "--batch-size", "128"], "few.npy (train), got 128"),
         (["--data", "{}/file"], "file"),
         (["--data", "{}"], "holds no image"),
         (["--data", ""], "unknown"),
         (["--data", "{}/vectors.npy", "--conditional"], "label"),
         (["--data", "{}/identifiers.npz", "--conditional"], "classes"),
         (["--data", "digit"], "digits"),
-        (["--devices", "1000"], "devices=1000"),
+        (["--devices", "1000"], "got 1000"),
         (["--seed", "-1"], "`seed` must be at least 0"),
         (["--parallel", "threads"], "parallel"),
         (["--on-nan", "go"], "on-nan"),

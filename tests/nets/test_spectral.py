@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.contracts import LossOutput, Play
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.nets.spectral import SpectralConv, SpectralDense, SpectralNorm
 from jaxgen.training import init_state, make_train_step
 from tests.models.parameters import drawn

@@ -310,13 +310,13 @@ def test_a_run_begins_from_given_variables_and_with_given_optimizers():
         fit(Growing(), x, settings, phases=phases, start={"nobody": {}}, progress=False)
     with pytest.raises(ValueError, match="`start` must have the structure, shapes and dtypes of the model's player"):
         fit(Growing(), x, settings, phases=phases, start={"scale1": {"params": {"w": np.zeros(3)}}}, progress=False)
-    with pytest.raises(ValueError, match=r"`optimizers` must be of the plays \['shared'\], got \['critic'\]"):
+    with pytest.raises(ValueError, match=r"`optimizers` must be keyed by the plays \['shared'\], got \['critic'\]"):
         fit(Growing(), x, settings, phases=phases, optimizers={"critic": optax.sgd(0.1)}, progress=False)
 
 
 @pytest.mark.parametrize("ignored", [{"steps": 3}, {"plays": Growing().plays()}])
 def test_arguments_that_phases_would_override_are_refused(ignored):
-    with pytest.raises(ValueError, match="`steps` and `plays` must be None"):
+    with pytest.raises(ValueError, match="`steps` and `plays` must be None if"):
         fit(Growing(), np.zeros((8, 2), np.float32), phases=(Phase(Growing().plays(), 1),), **ignored)
 
 

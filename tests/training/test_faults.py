@@ -30,7 +30,7 @@ from jaxgen.data import ArraySource, Splits
 from jaxgen.training import Interrupted, NonFiniteLoss, Phase
 from jaxgen.training.checkpoints import DIGESTS, Checkpoints, restore, steps, write_digests
 from jaxgen.training.folder import RunFolder
-from jaxgen.training.record import _trees
+from jaxgen.training.recorder import checkpoint_trees
 from jaxgen.training.run import Run
 from tests.training.games import Duel, Exploding
 from tests.training.runs import Deadly, game
@@ -53,7 +53,7 @@ def state(folder, settings, model, data):
     """Everything the last checkpoint holds, as arrays."""
     phases = (Phase(model.plays(), settings.steps, data.train),)
     run = Run(model, phases, data.valid, (settings,), (None,))
-    step, trees, progress = restore(folder / "checkpoints", lambda step: _trees(run.abstract[0]))
+    step, trees, progress = restore(folder / "checkpoints", lambda step: checkpoint_trees(run.abstract[0]))
     return step, jax.tree.map(lambda a: jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a, trees), progress
 
 
@@ -371,7 +371,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_compiled(dis
     )
     refused = {
         disk / "run": f"{disk}/run cannot be written: {READ_ONLY}",
-        tmp_path / "file": f"out='{tmp_path}/file' is a file; name a folder",
+        tmp_path / "file": f"`out` must be a folder, got the file '{tmp_path}/file'",
         tmp_path / "file" / "run": f"{tmp_path}/file/run cannot be written: Not a directory",
     }
     data = splits()

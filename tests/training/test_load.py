@@ -262,7 +262,7 @@ def test_progress_is_shown_on_an_ascii_terminal(bar, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with Reporter(None, 2) as report:
         assert (report._bar is not None) == bar
-        report.say("continuing from step 1 – naïvely")
+        report.message("continuing from step 1 – naïvely")
         report.advance(2, {"critère": 1.0})
     terminal.flush()
     assert r"crit\xe8re 1" in terminal.buffer.getvalue().decode("ascii")

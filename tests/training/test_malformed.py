@@ -184,6 +184,27 @@ def test_entries_that_nothing_describes_are_refused(entry):
     refused(lambda: build(entry))
 
 
+OTHER_VERSIONS = {
+    "a class that was renamed": ({"class": "jaxgen.models.vaes.vae.OldVAE", "fields": {}}, "jaxgen.models.vaes.vae.OldVAE"),
+    "a module that was moved": ({"class": "jaxgen.models.players.Player", "fields": {}}, "jaxgen.models.players.Player"),
+    "a field that was removed": ({"class": MLP, "fields": {"widths": [3], "units": 3}}, "no field ['units']"),
+    "a field that was added": ({"class": "jaxgen.bijectors.coupling.Coupling", "fields": {}}, "['conditioner', 'transformer']"),
+}
+
+
+@pytest.mark.parametrize("part", OTHER_VERSIONS)
+def test_runs_of_another_version_are_refused_in_one_sentence(folder, part):
+    entry, named = OTHER_VERSIONS[part]
+    flow = {**WHOLE["model"], "fields": {**WHOLE["model"]["fields"], "bijector": entry}}
+    message = refused(lambda: jaxgen.load(written(folder, {**WHOLE, "model": flow})), named, str(folder))
+    assert message.startswith("`folder` was written by another version of jaxgen: ")
+
+
+def test_foreign_names_are_not_taken_for_another_version(folder):
+    message = refused(lambda: jaxgen.load(written(folder, {**WHOLE, "model": {"function": "os.system"}})))
+    assert "another version" not in message
+
+
 def paths(value, path=()):
     yield path
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
@@ -246,7 +267,7 @@ def test_checkpoints_that_are_none_are_refused(tmp_path, place, make):
 
 def test_other_arguments_are_named(folder):
     written(folder, WHOLE)
-    refused(lambda: jaxgen.load(folder, which="latest"), "which='latest'")
+    refused(lambda: jaxgen.load(folder, which="latest"), "`which` must be", "got 'latest'")
     for model in (3, "flow", real_nvp_vector, type(FLOW)):
         refused(lambda model=model: jaxgen.load(folder, model=model), "model")
     refused(lambda: jaxgen.load(folder, model=real_nvp_vector(3, 1, (3,))), "(3,)")

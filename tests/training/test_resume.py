@@ -25,8 +25,8 @@ def final_state(kind: str, folder: Path):
     model, data, phases = game(kind)
     phases = [p._replace(data=data.train) for p in phases or (Phase(model.plays(), STEPS),)]
     run = Run(model, phases, data.valid, (SETTINGS,), (folder,))
-    with run.records[0] as record:
-        state, known = record.restore(lambda step: run._abstract_in(run._phase_of(step)))
+    with run.recorders[0] as recorder:
+        state, known = recorder.restore(lambda step: run._abstract_in(run._phase_of(step)))
     assert state.step == STEPS
     return jax.tree.map(lambda a: jax.random.key_data(a) if a.dtype == jax.random.key(0).dtype else a, state), known
 

@@ -109,7 +109,7 @@ def test_they_go_on_from_the_newest_step_that_all_have(tmp_path, capsys):
     newest = tmp_path / "seed-1" / "checkpoints" / "18"
     newest.rename(tmp_path / "away")
     resumed = fit_seeds(**run("gan"), seeds=(0, 1), out=tmp_path, resume=True)
-    assert "going on from step 12" in capsys.readouterr().err
+    assert "resuming from step 12" in capsys.readouterr().err
     undisturbed = fit_seeds(**run("gan"), seeds=(0, 1))
     assert_near(resumed[0].variables, undisturbed[0].variables)
 

@@ -18,7 +18,7 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variabl
 from jaxgen.distributions.dequantization import Dequantization, quantize
 from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.precision import at_least_float32
 
 
@@ -67,7 +67,7 @@ class Flow:
         return {"flow": Play(players, self.loss, optimizer, accumulates=True)}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The negative log-likelihood in nats; in training mode (`jaxgen.models.players.forward`).
+        """The negative log-likelihood in nats; in training mode (`jaxgen.models.forward.forward`).
 
         A flow that rebuilds its inputs for the gradient reports what that loses, `reconstruction_error` of two rows.
         """

@@ -25,7 +25,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.gans.networks import CriticOutput
 from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.nets.heads import VectorHead
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.gans.networks import Critic, CriticOutput, Generator
 from jaxgen.models.gans.packing import pack
 from jaxgen.models.gans.terms import ForwardPass, Term, add_terms, check_terms
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.conditioning import Concatenate, Unconditional
 from jaxgen.nets.heads import ScalarHead

@@ -28,7 +28,7 @@ from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import categorical_information, normal_information
 from jaxgen.models.gans.networks import CriticOutput
 from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
-from jaxgen.models.players import forward, without_statistics
+from jaxgen.models.forward import forward, without_statistics
 from jaxgen.nets.heads import VectorHead
 from jaxgen.nets.mlp import MLP
 

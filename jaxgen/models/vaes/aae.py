@@ -31,7 +31,7 @@ from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
 from jaxgen.metrics.distances import sample_distances, sliced_wasserstein
-from jaxgen.models.players import forward, without_statistics
+from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.vaes.observation import check_levels, data_units, observe
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import EventHead, GaussianHead, Headed, ScalarHead

@@ -25,7 +25,7 @@ from jax import lax
 
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.adversarial import non_saturating_discriminator
-from jaxgen.models.players import forward, without_statistics
+from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.scaling import from_data
 from jaxgen.models.vaes.objectives import ELBO, BoundTerms
 from jaxgen.models.vaes.vae import VAE

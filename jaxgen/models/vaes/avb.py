@@ -31,7 +31,7 @@ from jax import lax
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.losses.adversarial import non_saturating_discriminator
-from jaxgen.models.players import forward, without_statistics
+from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.vaes.objectives import BoundTerms
 from jaxgen.models.vaes.posteriors import ImplicitOutputs, ImplicitPosterior
 from jaxgen.models.vaes.priors import StandardPrior

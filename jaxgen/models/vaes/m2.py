@@ -26,7 +26,7 @@ from flax import linen as nn
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.semi_supervised import marginal_bound
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.models.scaling import from_data
 from jaxgen.models.vaes.vae import VAE
 from jaxgen.nets.heads import EventHead, Headed

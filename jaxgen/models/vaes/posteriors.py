@@ -17,7 +17,7 @@ from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Key, LossOutput, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.models.codebook import PLAYER, Codebook, Quantized
-from jaxgen.models.players import without_statistics
+from jaxgen.models.forward import without_statistics
 from jaxgen.models.vaes.priors import Prior, UniformCodes
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, GaussianFeaturesHead, GaussianHead
 from jaxgen.nets.implicit import MixingHead, NoiseBasis, mix, mixed_moments

@@ -13,7 +13,7 @@ from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Key, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.models.codebook import PLAYER, Codebook
-from jaxgen.models.players import without_statistics
+from jaxgen.models.forward import without_statistics
 from jaxgen.nets.heads import GaussianHead, Headed
 from jaxgen.sharding import full_rows
 

@@ -29,7 +29,7 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.likelihood import bits_per_dim
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.models.vaes.estimates import Estimates
 from jaxgen.models.vaes.objectives import ELBO, BoundTerms, Objective
 from jaxgen.models.vaes.observation import check_levels, data_units, observe

@@ -28,7 +28,7 @@ from jaxgen.distributions.likelihoods import Likelihood
 from jaxgen.losses.elbo import elbo
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 from jaxgen.models.codebook import PLAYER, Codebook
-from jaxgen.models.players import forward
+from jaxgen.models.forward import forward
 from jaxgen.models.vaes.observation import check_levels, data_units, observe
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import EventHead, Headed

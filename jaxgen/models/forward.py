@@ -1,4 +1,4 @@
-"""Running a player's network."""
+"""Forward passes of networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxgen.contracts import Collections, Key
 
 
 STREAMS = ("dropout", "noise")
-"""Random streams that networks may draw from: `dropout` only in training, `noise` wherever there is a key."""
+"""Random streams of networks: `dropout` only in training mode, `noise` whenever there is a key."""
 _UPDATED = ("batch_stats", "spectral")
 
 
@@ -26,16 +26,17 @@ def forward(
     key: Key | None = None,
     method: str | None = None,
 ) -> tuple[Any, Mapping[str, Any]]:
-    """A network's output, and the statistics that the pass updated: the one way that models run networks.
+    """Applies a network: returns its output and the updated statistics. Every model runs its networks through it.
 
     Args:
-        inputs: what the network is called with.
+        collections: the network's variables.
+        inputs: the network's arguments.
         train: training mode: batch statistics, dropout and power iteration are active. None: True if there is a key.
-        key: the streams `dropout` (in training) and `noise` are folded from it.
-        method: of the network; None: its `__call__`.
+        key: the streams `dropout` (in training mode) and `noise` are folded from it.
+        method: the network's method; None: `__call__`.
 
     Raises:
-        ValueError: inputs, a context among them, of other shapes than the network was initialised with.
+        ValueError: the inputs, including a context, do not have the shapes that the network was initialised with.
     """
     train = key is not None if train is None else train
     streams = {} if key is None else {name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS)}
@@ -47,18 +48,18 @@ def forward(
     except OTHER_VARIABLES as error:
         shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(inputs))
         raise ValueError(
-            f"a network got inputs (x, and the context if there is one) of shapes {shapes}; it was initialised with "
-            "other shapes, or with and without a context"
+            f"a network's inputs (x, and the context if there is one) must have the shapes that it was initialised with, "
+            f"got {shapes}"
         ) from error
     return output if updated else (output, {})
 
 
 def without_statistics(player: str, collections: Collections) -> Collections:
-    """The collections, as they are.
+    """Returns the collections.
 
     Raises:
-        ValueError: batch statistics among them.
+        ValueError: they have batch statistics.
     """
     if "batch_stats" in collections:
-        raise ValueError(f"the {player} has batch statistics, which nothing moves: use layer normalisation or none")
+        raise ValueError(f"the {player} must not have batch statistics, which nothing updates; use layer normalisation or none")
     return collections

@@ -166,10 +166,15 @@ def allowed(file: Path) -> tuple[str, ...]:
     if room == "data":
         return ("jaxgen.data",)
     if room == "training":
-        below = ("arguments", "contracts", "data", "plotting", "precision", "sharding", "training", "writing")
+        below = (
+            "arguments", "contracts", "data", "distributions", "plotting", "precision", "sharding", "training", "writing",
+        )  # fmt: skip
         return tuple(f"jaxgen.{name}" for name in below)
     return {
-        "__init__.py": ("jaxgen",), "arguments.py": ("jaxgen.sharding",), "convolution.py": ("jaxgen.autodiff", "jaxgen.sharding"), "plotting.py": ("jaxgen.writing",)
+        "__init__.py": ("jaxgen",),
+        "arguments.py": ("jaxgen.sharding",),
+        "convolution.py": ("jaxgen.autodiff", "jaxgen.sharding"),
+        "plotting.py": ("jaxgen.writing",),
     }.get(room, ())
 
 

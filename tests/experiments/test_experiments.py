@@ -205,7 +205,7 @@ def test_help_shows_every_field(monkeypatch, capsys):
         run("flows.real_nvp", "--help", monkeypatch=monkeypatch)
     shown = capsys.readouterr().out
     assert stopped.value.code == 0
-    for text in ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices", "Dinh et al. 2017", "0.001"):
+    for text in ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices", "Dinh et al. 2017", "0.002"):
         assert text in shown
 
 

@@ -23,7 +23,7 @@ def wide(x: jax.Array) -> jnp.dtype:
 
 def at_least_float32(x: jax.Array) -> jax.Array:
     """Coordinates and log-determinants lose too much in half precision, whatever the networks compute in."""
-    return jnp.asarray(x, wide(x))
+    return jnp.asarray(x, float32_or_wider(x))
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def sharded(x: jax.Array) -> jax.Array:
     return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
 
 
-def full_rows(
+def full_batch(
     x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None
 ) -> jax.Array:
     """An array [B, *shape] filled with `value`, its first axis sharded as that of x [B, ...]; x's dtype by default.
@@ -45,12 +45,12 @@ def full_rows(
     return jnp.broadcast_to(jnp.expand_dims(filled, tuple(range(1, 1 + len(shape)))), (x.shape[0], *shape))
 
 
-def rows_as(tree: Any, x: jax.Array) -> Any:
+def shard_like(tree: Any, x: jax.Array) -> Any:
     """A tree of arrays [B, ...], sharded over their first axis as x [B, ...] is."""
-    return jax.tree.map(lambda a: a + full_rows(x, 0, (1,) * (a.ndim - 1), a.dtype), tree)
+    return jax.tree.map(lambda a: a + full_batch(x, 0, (1,) * (a.ndim - 1), a.dtype), tree)
 
 
-def vary_as(carry: Any, *others: Any) -> Any:
+def vary_like(carry: Any, *others: Any) -> Any:
     """A tree of arrays, varying over every axis of `jax.shard_map` that any array of `others` varies over.
 
     A loop's carry has the same type before and after: where a context or parameters vary, it has to from the start.

@@ -7,14 +7,14 @@ from jaxgen.distributions.discretized import DiscretizedLogistic, DiscretizedLog
 from jaxgen.distributions.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, OptimalGaussian
 from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import StandardNormal
-from jaxgen.distributions.petals import Petals
+from jaxgen.distributions.radial_mixture import RadialMixture
 from jaxgen.distributions.standard import StandardDistribution
-from jaxgen.distributions.targets import Banana, Funnel, Ring, Target
+from jaxgen.distributions.unnormalized import Banana, Funnel, GaussianRing, Target
 from jaxgen.distributions.uniform import Uniform
 
 __all__ = [
     "Banana", "Bernoulli", "Categorical", "Dequantization", "DiagonalNormal", "DiscretizedLogistic",
-    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "Likelihood", "Logistic", "OptimalGaussian", "Petals",
+    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "Likelihood", "Logistic", "OptimalGaussian", "RadialMixture",
     "Ring", "StandardDistribution", "StandardNormal", "Target", "Uniform", "UniformDequantization",
     "concrete_log_density", "gumbel_softmax", "quantize",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.arguments import check_range, counts
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 # Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
 _MARGIN = 2.0**-14
@@ -58,7 +58,7 @@ class UniformDequantization:
         check_range("x", x, 0, self.levels - 1, whole=True)
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
-        log_det = full_rows(x, -math.prod(x.shape[1:]) * math.log(self.levels), dtype=dtype)
+        log_det = full_batch(x, -math.prod(x.shape[1:]) * math.log(self.levels), dtype=dtype)
         return (x + noise) / self.levels, log_det
 
 

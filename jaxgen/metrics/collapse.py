@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array
-from jaxgen.metrics.rows import flat_rows
+from jaxgen.metrics.examples import flatten_examples
 
 
 def distance_ratio(real: Array, fake: Array) -> Array:
@@ -21,7 +21,7 @@ def distance_ratio(real: Array, fake: Array) -> Array:
     Raises:
         ValueError: fewer than two rows; rows of different shapes; NaN or infinite values.
     """
-    real, fake = flat_rows(2, real=real, fake=fake)
+    real, fake = flatten_examples(2, real=real, fake=fake)
     return _mean_distance(fake) / _mean_distance(real)
 
 

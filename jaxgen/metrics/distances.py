@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxgen.arguments import arrays, check_finite, counts, number
 from jaxgen.contracts import Array, Key
-from jaxgen.metrics.rows import flat_rows
+from jaxgen.metrics.examples import flatten_examples
 
 ROWS = 256
 """Rows whose distances to all others are held at a time."""
@@ -37,7 +37,7 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 50) -> A
     it is of the order of their spread over the root of their number.
     """
     counts(projections=projections)
-    x, y = flat_rows(x=x, y=y)
+    x, y = flatten_examples(x=x, y=y)
     directions = jax.random.normal(key, (projections, x.shape[1]), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     return jax.lax.map(lambda d: wasserstein_1d(x @ d, y @ d), directions).mean()
@@ -55,7 +55,7 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
     """
     number("bandwidth", bandwidth, 0, above=True)
     (bandwidth,) = arrays("", bandwidth=bandwidth)
-    x, y = flat_rows(1 if biased else 2, x=x, y=y)
+    x, y = flatten_examples(1 if biased else 2, x=x, y=y)
     # distances by products, which takes N M numbers instead of N M D, lose fewer digits around a common middle
     middle = x.mean(0)
     x, y = x - middle, y - middle
@@ -69,7 +69,7 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
 
 def data_bandwidth(x: Array) -> Array:
     """The root of the mean squared distance between two of the rows, in the data's units, a scalar."""
-    (x,) = flat_rows(2, x=x)
+    (x,) = flatten_examples(2, x=x)
     return jnp.sqrt(2 * x.var(0, ddof=1).sum())
 
 
@@ -93,7 +93,7 @@ def kernel_distance(
     """
     counts(subsets=subsets)
     counts(2, size=size)
-    real, fake = flat_rows(2, real=real, fake=fake)
+    real, fake = flatten_examples(2, real=real, fake=fake)
     for name, rows in (("real", real), ("fake", fake)):
         if len(rows) < size:
             raise ValueError(f"{name} must have at least size={size} rows, got {len(rows)}: give a smaller size")
@@ -140,7 +140,7 @@ def frechet_distance(real: Array, fake: Array) -> float:
         ValueError: a set of fewer than two rows.
     """
 
-    flat_rows(2, real=real, fake=fake)
+    flatten_examples(2, real=real, fake=fake)
 
     def moments(x: Array) -> tuple[np.ndarray, np.ndarray]:
         x = np.asarray(x, np.float64).reshape(len(x), -1)
@@ -184,7 +184,7 @@ def wasserstein_exact(x: Array, y: Array) -> float:
     Raises:
         ValueError: sets of different numbers of rows.
     """
-    flat_rows(x=x, y=y)
+    flatten_examples(x=x, y=y)
     if len(x) != len(y):
         raise ValueError(f"x and y must have as many rows as each other, got {len(x)} and {len(y)}")
     from scipy.optimize import linear_sum_assignment
@@ -196,5 +196,5 @@ def wasserstein_exact(x: Array, y: Array) -> float:
 
 def sample_distances(real: Array, fake: Array) -> dict[str, Array]:
     """`sliced_wasserstein` along directions that are always the same, so that figures compare from call to call."""
-    real, fake = flat_rows(real=real, fake=fake)
+    real, fake = flatten_examples(real=real, fake=fake)
     return {"sliced_wasserstein": sliced_wasserstein(real, fake, jax.random.key(0))}

@@ -118,7 +118,7 @@ def _reverse_kl(modes: Array, count: int, shares: Array | None) -> Array:
     return rel_entr(_shares(modes, count), jnp.full(count, 1 / count) if shares is None else jnp.asarray(shares)).sum()
 
 
-def mixture_figures(
+def mixture_metrics(
     real: Array, fake: Array, centers: Array | Sequence[Sequence[float]], std: float
 ) -> dict[str, Array]:
     """`mode_coverage` of `fake` and its distances from `real`: what a GAN trained on a known mixture reports."""

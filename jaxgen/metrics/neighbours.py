@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, counts, number
 from jaxgen.contracts import Array
-from jaxgen.metrics.rows import flat_rows
+from jaxgen.metrics.examples import flatten_examples
 
 ROWS = 64
 """Rows whose distances to all others are held at a time."""
@@ -39,7 +39,7 @@ def one_nearest_neighbour(real: Array, fake: Array) -> dict[str, Array]:
     Raises:
         ValueError: different numbers of rows, for which one half would mean nothing.
     """
-    real, fake = flat_rows(real=real, fake=fake)
+    real, fake = flatten_examples(real=real, fake=fake)
     if len(real) != len(fake):
         raise ValueError(f"real and fake must have as many rows as each other, got {len(real)} and {len(fake)}")
     rows = jnp.concatenate([real, fake])
@@ -69,7 +69,7 @@ def precision_recall_of_manifolds(real: Array, fake: Array, k: int = 3) -> dict[
     Raises:
         ValueError: a set of k rows or fewer.
     """
-    real, fake = flat_rows(real=real, fake=fake)
+    real, fake = flatten_examples(real=real, fake=fake)
     _require_neighbours(k, real=real, fake=fake)
 
     def within(rows: Array, centers: Array) -> Array:
@@ -94,7 +94,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
     Raises:
         ValueError: k real rows or fewer.
     """
-    real, fake = flat_rows(real=real, fake=fake)
+    real, fake = flatten_examples(real=real, fake=fake)
     _require_neighbours(k, real=real)
     radii = _squared_radii(real, k)
     balls = _over(lambda squared: (squared <= radii).sum(), fake, real)
@@ -103,7 +103,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> dict[str, Array]:
 
 def nearest_distances(x: Array) -> Array:
     """Of each row the distance to the nearest other one, [N]."""
-    (x,) = flat_rows(2, x=x)
+    (x,) = flatten_examples(2, x=x)
     return jnp.sqrt(_squared_radii(x, 1))
 
 
@@ -123,7 +123,7 @@ def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, A
     """
     number("threshold", threshold, 0)
     (threshold,) = arrays("", threshold=threshold)
-    (samples,) = flat_rows(2, samples=samples)
+    (samples,) = flatten_examples(2, samples=samples)
     n, index = len(samples), jnp.arange(len(samples))
     later = _over_others(lambda i, squared: ((squared <= threshold**2) & (index > i)).sum(), samples)
     pairs = later.sum()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxgen.arguments import arrays, check_finite, check_rows, check_shapes
 from jaxgen.contracts import Array, Key
-from jaxgen.metrics.classified import check_logits, class_histogram_divergence, inception_score, mode_score
+from jaxgen.metrics.classifier_scores import check_logits, class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import (
     data_bandwidth,
@@ -55,7 +55,7 @@ class Measured:
 
 
 def measure(real: Any, fake: Any, extractor: Any, key: Key, split: str = "test") -> Measured:
-    """`feature_figures` of data and samples, with their provenance.
+    """`feature_metrics` of data and samples, with their provenance.
 
     Args:
         real, fake: rows in data units, in random order.
@@ -63,16 +63,16 @@ def measure(real: Any, fake: Any, extractor: Any, key: Key, split: str = "test")
         split: the name of the split that `real` is.
 
     Raises:
-        ValueError, TypeError: as `feature_figures`; rows of different shapes.
+        ValueError, TypeError: as `feature_metrics`; rows of different shapes.
     """
     check_shapes("N ...", "M ...", real=real, fake=fake)
-    figures = feature_figures(
+    figures = feature_metrics(
         extractor.features(real), extractor.features(fake), extractor.logits(real), extractor.logits(fake), key
     )
     return Measured(figures, len(real), len(fake), extractor.name, split)
 
 
-def feature_figures(
+def feature_metrics(
     real_features: Array, fake_features: Array, real_logits: Array, fake_logits: Array, key: Key
 ) -> dict[str, float]:
     """Every figure of this package that features and classes of real and generated rows have.
@@ -121,7 +121,7 @@ def feature_figures(
     }
 
 
-def quick_figures(real: Array, fake: Array, key: Key) -> dict[str, Array]:
+def quick_metrics(real: Array, fake: Array, key: Key) -> dict[str, Array]:
     """`kernel_distance`, `precision`, `recall`, `density` and `coverage` of features: for compiled code, on a schedule.
 
     Args:
@@ -145,7 +145,7 @@ def _on_device(real: Array, fake: Array, real_logits: Array, fake_logits: Array,
     direction_key, subset_key = jax.random.split(key)
     rows, bandwidth = min(len(real), len(fake)), data_bandwidth(real)
     return {
-        **quick_figures(real, fake, subset_key),
+        **quick_metrics(real, fake, subset_key),
         "kernel_distance_std": _kernel_distance(real, fake, subset_key)[1],
         "mmd_squared": mmd_squared(real, fake, bandwidth),
         "mmd_squared_biased": mmd_squared(real, fake, bandwidth, biased=True),

@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 
 class Concatenate(nn.Module):
@@ -32,7 +32,7 @@ class Concatenate(nn.Module):
         return concatenate_context(x, context)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class FiLM(nn.Module):
@@ -44,7 +44,7 @@ class FiLM(nn.Module):
         return x * factors.reshape(x.shape).astype(x.dtype)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class Unconditional(nn.Module):
@@ -54,7 +54,7 @@ class Unconditional(nn.Module):
         return x
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class Projection(nn.Module):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.moments import channel_moments
+from jaxgen.numerics import channel_moments
 from jaxgen.precision import at_least_float32
 
 

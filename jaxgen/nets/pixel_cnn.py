@@ -17,7 +17,7 @@ from jax import lax
 
 from jaxgen.arguments import context_rows
 from jaxgen.contracts import Array, Collections, Key
-from jaxgen.sharding import full_rows, vary_as
+from jaxgen.sharding import full_batch, vary_like
 from jaxgen.convolution import conv_general_dilated
 
 
@@ -189,8 +189,8 @@ def sample_codes(
     blank = jnp.zeros(shape, jnp.int32)
     if context is not None:
         context = at_places(context, blank)
-        blank = full_rows(context, 0, shape[1:], jnp.int32)
-    blank = vary_as(blank, key, variables)
+        blank = full_batch(context, 0, shape[1:], jnp.int32)
+    blank = vary_like(blank, key, variables)
 
     def draw_row(i, state):
         codes, seen = state
@@ -206,12 +206,12 @@ def sample_codes(
             drawn = jax.random.categorical(jax.random.fold_in(key, i * width + j), logits)
             return codes.at[:, i, j].set(drawn.astype(codes.dtype)), seen
 
-        row = tuple(full_rows(blank, 0, (1, width + reach, channels), jnp.float32) for _ in range(network.blocks))
+        row = tuple(full_batch(blank, 0, (1, width + reach, channels), jnp.float32) for _ in range(network.blocks))
         codes, _ = lax.fori_loop(0, width, draw_place, (codes, row))
         return codes, seen
 
     rows = tuple(
-        full_rows(blank, 0, (height + reach, width + 2 * reach, channels), jnp.float32) for _ in range(network.blocks)
+        full_batch(blank, 0, (height + reach, width + 2 * reach, channels), jnp.float32) for _ in range(network.blocks)
     )
     codes, _ = lax.fori_loop(0, height, draw_row, (blank, rows))
     return codes

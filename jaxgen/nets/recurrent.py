@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.sharding import rows_as
+from jaxgen.sharding import shard_like
 
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
 
@@ -26,7 +26,7 @@ def _zero_carry(cell: nn.RNNCellBase, rows: int) -> Any:
 
 def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
     """The carry before x [B, T, D], sharded as x."""
-    return rows_as(_zero_carry(cell, x.shape[0]), x)
+    return shard_like(_zero_carry(cell, x.shape[0]), x)
 
 
 class RecurrentEncoder(nn.Module):

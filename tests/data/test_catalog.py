@@ -18,7 +18,7 @@ def test_digits_are_split_as_published():
     splits = source("digits")
     assert [len(part) for part in splits] == [1400, 197, 200]
     for part in splits:
-        assert (part.levels, part.classes, part.event_shape) == (17, 10, (8, 8, 1))
+        assert (part.levels, part.num_classes, part.event_shape) == (17, 10, (8, 8, 1))
         assert part.arrays["x"].dtype == np.uint8
     # the rows themselves: their contents in their order
     assert [zlib.crc32(part.arrays["x"].tobytes()) for part in splits] == DIGITS_CRC
@@ -88,11 +88,11 @@ def test_toys_are_fixed_float32_points_with_independent_splits(name):
     for part, other in zip(splits, again, strict=True):
         assert part.event_shape == (2,) and part.arrays["x"].dtype == np.float32 and part.levels is None
         np.testing.assert_array_equal(part.arrays["x"], other.arrays["x"])
-        assert ("label" in part.arrays) == (part.classes is not None)
-        if part.classes is not None:
-            counts = np.bincount(part.arrays["label"], minlength=part.classes)
-            assert len(counts) == part.classes
-            np.testing.assert_allclose(counts / len(part), 1 / part.classes, atol=0.02)
+        assert ("label" in part.arrays) == (part.num_classes is not None)
+        if part.num_classes is not None:
+            counts = np.bincount(part.arrays["label"], minlength=part.num_classes)
+            assert len(counts) == part.num_classes
+            np.testing.assert_allclose(counts / len(part), 1 / part.num_classes, atol=0.02)
     rows = np.concatenate([part.arrays["x"] for part in splits])
     assert len(np.unique(rows, axis=0)) > 0.999 * len(rows)
     # six standard errors of a mean of 10,000 rows

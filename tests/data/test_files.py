@@ -36,7 +36,7 @@ def test_a_file_laid_out_like_mnist(save):
     )
     assert [len(part) for part in splits] == [180, 20, 30]
     for part in splits:
-        assert (part.levels, part.classes, part.event_shape) == (256, 10, (5, 6, 1))
+        assert (part.levels, part.num_classes, part.event_shape) == (256, 10, (5, 6, 1))
         assert part.arrays["x"].dtype == np.uint8 and part.arrays["label"].dtype == np.int32
     np.testing.assert_array_equal(numbers(splits.test), 200 + np.arange(30))
     np.testing.assert_array_equal(splits.test.arrays["label"], np.arange(30) % 5)
@@ -53,7 +53,7 @@ def test_all_splits_in_the_file_stay_as_they_are(save):
     splits = save(**arrays, context_train=RNG.normal(size=(7, 2)), unrelated=np.array(["text"]))
     for split, part in splits._asdict().items():
         np.testing.assert_array_equal(part.arrays["x"], arrays[f"x_{split}"].astype(np.float32))
-        assert part.levels is None and part.classes is None
+        assert part.levels is None and part.num_classes is None
     assert splits.train.arrays["context"].shape == (7, 2)
 
 
@@ -65,7 +65,7 @@ def test_a_file_without_splits_is_split_by_tenths(save, key):
     assert sorted(np.concatenate([part.arrays["x"][:, 0] for part in splits])) == list(range(100))
     for part in splits:
         np.testing.assert_array_equal(part.arrays["label"], part.arrays["x"][:, 0] // 25)
-        assert part.classes == 4
+        assert part.num_classes == 4
 
 
 def test_a_file_of_records(save):
@@ -79,7 +79,7 @@ def test_a_file_of_records(save):
         **{f"y_{part}": y for part, y in labels.items()}, names=np.array(["a", "b"]),
     )
     assert [len(part) for part in splits] == [45, 5, 7]
-    assert all((part.levels, part.classes, part.event_shape) == (None, 2, (4,)) for part in splits)
+    assert all((part.levels, part.num_classes, part.event_shape) == (None, 2, (4,)) for part in splits)
     np.testing.assert_array_equal(splits.test.arrays["x"], numbers["test"].astype(np.float32))
     np.testing.assert_array_equal(splits.test.arrays["categories"], kinds["test"])
     np.testing.assert_array_equal(splits.test.arrays["label"], labels["test"])
@@ -216,4 +216,4 @@ def test_labels_of_a_column_one_hot_and_boolean_ones_are_classes(save, make, cla
     for part in splits:
         x = part.arrays["x"].astype(int)
         np.testing.assert_array_equal(part.arrays["label"], x > 0 if classes == 2 else x)
-        assert part.classes == classes and part.conditional().arrays["context"].shape[1] == classes
+        assert part.num_classes == classes and part.conditional().arrays["context"].shape[1] == classes

@@ -41,7 +41,7 @@ def test_flat_images_are_training_rows_and_are_carved(tmp_path, limit):
     assert images_of(*splits) == sorted(x.tobytes() for x in there)
     for part in splits:
         assert type(part) is (ArraySource if limit == "resident" else RecordSource)
-        assert (part.levels, part.classes, part.event_shape) == (256, None, (4, 6, 3))
+        assert (part.levels, part.num_classes, part.event_shape) == (256, None, (4, 6, 3))
         assert set(part.head(1)) == {"x"} and part.head(1)["x"].dtype == np.uint8
     assert splits.valid.name == f"{tmp_path.name} (valid)"
 
@@ -54,7 +54,7 @@ def test_folders_are_splits_and_classes(tmp_path, limit):
                 x = write(tmp_path, f"{split}/{name}/{i}.png")
                 expected[x.tobytes()] = split == "test", "abc".index(name)
     splits = source(tmp_path.name, data_dir=tmp_path.parent)
-    assert [len(part) for part in splits] == [17, 1, 12] and splits.train.classes == splits.test.classes == 3
+    assert [len(part) for part in splits] == [17, 1, 12] and splits.train.num_classes == splits.test.num_classes == 3
     for part, test in zip(splits, (False, False, True), strict=True):
         batch = next(part.batches(100))
         assert all(
@@ -236,7 +236,7 @@ def test_a_packed_folder_has_the_same_rows(tmp_path, capsys, monkeypatch):
         a, b = (next(part.batches(10)) for part in (ours, packed))
         rows = [sorted((x.tobytes(), int(y)) for x, y in zip(c["x"], c["label"], strict=True)) for c in (a, b)]
         assert rows[0] == rows[1] and len(rows[0]) == 6
-        assert (packed.levels, packed.classes, packed.event_shape) == (256, 2, (4, 6, 3))
+        assert (packed.levels, packed.num_classes, packed.event_shape) == (256, 2, (4, 6, 3))
     assert pack.main([str(folder), "--data-dir", str(sets)]) == 2
     assert "is there already: another --name or --data-dir" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from tests.malformed import examples, outcome, refused
 
 ROWS = 6
 X = np.arange(2 * ROWS, dtype=np.float32).reshape(ROWS, 2)
-SOURCE = ArraySource({"x": X, "label": np.arange(ROWS) % 2}, classes=2)
+SOURCE = ArraySource({"x": X, "label": np.arange(ROWS) % 2}, num_classes=2)
 
 BAD_ARRAYS = {
     "words": np.array(["a"] * ROWS),
@@ -78,7 +78,7 @@ def test_arrays_of_other_types_are_the_same_numbers(kind):
 
 @pytest.mark.parametrize("label", [[0, 1, 2, 3, 4, -1], [0, 1, 2, 3, 4, 9], [0.0, 1, 0, 1, 0, 1], ["a"] * 6])
 def test_labels_that_are_no_classes_are_refused(label):
-    refused(lambda: ArraySource({"x": X, "label": label}, classes=5), "label")
+    refused(lambda: ArraySource({"x": X, "label": label}, num_classes=5), "label")
 
 
 @pytest.mark.parametrize("levels", [0, 1, -3, 2.5, "2", True, float("nan")])
@@ -199,7 +199,7 @@ def test_attributes_that_are_none_are_refused(classes):
 
 def test_identifiers_are_no_classes():
     """One number a row of up to 10^9: one-hot, they once asked for more memory than there is."""
-    many = ArraySource({"x": X, "label": np.arange(ROWS) * 10**8}, classes=10**9)
+    many = ArraySource({"x": X, "label": np.arange(ROWS) * 10**8}, num_classes=10**9)
     refused(many.conditional, "classes=1000000000")
 
 

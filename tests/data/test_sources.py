@@ -34,7 +34,7 @@ class Records:
 
 def recorded(rows=ROWS, whole_batches=True):
     fields = {"x": "image", "label": "kind"}
-    return RecordSource(Records(rows, whole_batches), fields, name="toy", classes=3)
+    return RecordSource(Records(rows, whole_batches), fields, name="toy", num_classes=3)
 
 
 @pytest.fixture(params=["arrays", "records", "single records"])
@@ -236,7 +236,7 @@ def test_wrong_records_are_refused_by_name():
             return {"image": x, "kind": key}
 
     def bad(**fields):
-        return RecordSource(Bad(5, False), fields, name="disk", classes=3)
+        return RecordSource(Bad(5, False), fields, name="disk", num_classes=3)
 
     with pytest.raises(DataError, match=r"disk has features \['image', 'kind'\]: 'picture' is not among them"):
         bad(x="picture")
@@ -357,14 +357,14 @@ def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
     x = np.arange(ROWS, dtype=np.float32)
     column = np.shape(label)[1] == 1
     known = None if column and classes is None else 3
-    resident = ArraySource({"x": x, "label": label}, classes=classes)
+    resident = ArraySource({"x": x, "label": label}, num_classes=classes)
     records = [{"a": x[i], "b": label[i]} for i in range(ROWS)]
-    streamed = RecordSource(records, {"x": "a", "label": "b"}, classes=classes)
+    streamed = RecordSource(records, {"x": "a", "label": "b"}, num_classes=classes)
     every = np.arange(ROWS)
     for source in (resident, streamed, streamed.load(), streamed.subset(every), resident.subset(every)):
         rows = source.take(np.arange(ROWS))["label"]
         np.testing.assert_array_equal(rows, LABELS)
-        assert rows.dtype == np.int32 and source.classes == known
+        assert rows.dtype == np.int32 and source.num_classes == known
     if known:
         np.testing.assert_array_equal(streamed.conditional().head(ROWS)["context"], ONE_HOT)
 
@@ -373,7 +373,7 @@ def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
 def test_boolean_labels_are_two_classes(shape):
     source = ArraySource({"x": np.ones(ROWS), "label": (LABELS == 1).reshape(shape)})
     np.testing.assert_array_equal(source.arrays["label"], LABELS == 1)
-    assert source.classes == 2 and source.arrays["label"].dtype == np.int32
+    assert source.num_classes == 2 and source.arrays["label"].dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_boolean_labels_are_two_classes(shape):
 )
 def test_other_labels_are_refused_with_the_remedy(label, classes, remedy):
     with pytest.raises(DataError, match=f"mine: array 'label' .*{remedy}"):
-        ArraySource({"x": np.ones(ROWS), "label": label}, classes=classes, name="mine")
+        ArraySource({"x": np.ones(ROWS), "label": label}, num_classes=classes, name="mine")
 
 
 SEEDED = {

@@ -82,7 +82,7 @@ def test_own_tensors_are_read(prepared, monkeypatch, limit):
     for part, batch, x in zip(splits, rows, seen, strict=True):
         np.testing.assert_array_equal(batch["x"], np.repeat(x[:, None], 3, 1))
         np.testing.assert_array_equal(batch["label"], x % 4)
-        assert (part.levels, part.classes, part.event_shape) == (None, 4, (3,))
+        assert (part.levels, part.num_classes, part.event_shape) == (None, 4, (3,))
         assert batch["x"].dtype == np.float32 and batch["label"].dtype == np.int32
     assert splits.train.conditional().head(2)["context"].shape == (2, 4)
     assert splits.valid.name == "tfds:points (valid)"
@@ -108,7 +108,7 @@ def test_a_prepared_mnist_is_opened_by_its_name(prepared):
     splits = source("tfds:mnist", data_dir=prepared)
     assert [len(part) for part in splits] == [45, 5, 10]
     for part in splits:
-        assert (part.levels, part.classes, part.event_shape, part.resident) == (256, 10, (28, 28, 1), True)
+        assert (part.levels, part.num_classes, part.event_shape, part.resident) == (256, 10, (28, 28, 1), True)
         assert part.arrays["x"].dtype == np.uint8
     x, label = (np.concatenate([part.arrays[key] for part in splits]) for key in ("x", "label"))
     number = x[:, 0, 0, 0]
@@ -130,7 +130,7 @@ def test_official_sets_have_features_that_are_understood(name, shape):
         splits = source(f"tfds:{name}")
     assert [len(part) for part in splits] == [18, 2, 20]
     for part in splits:
-        assert (part.event_shape, part.levels, part.classes) == (shape, 256, 10)
+        assert (part.event_shape, part.levels, part.num_classes) == (shape, 256, 10)
         assert set(part.arrays) == {"x", "label"} and part.arrays["x"].dtype == np.uint8
 
 

@@ -40,7 +40,7 @@ ARGUMENTS = {
     metrics.data_bandwidth: {"x": "N ..."},
     metrics.density_coverage: {"real": "N ...", "fake": "M ..."},
     metrics.distance_ratio: {"real": "N ...", "fake": "M ..."},
-    metrics.feature_figures: {
+    metrics.feature_metrics: {
         "real_features": "N D",
         "fake_features": "M D",
         "real_logits": LOGITS + "N K",
@@ -57,7 +57,7 @@ ARGUMENTS = {
     metrics.inception_score: {"logits": LOGITS + "N K"},
     metrics.kernel_distance: {"real": "N ...", "fake": "M ...", "key": KEY, "subsets": 2, "size": 4},
     metrics.measure: {"real": "N D", "fake": "M D", "extractor": Identity(), "key": KEY},
-    metrics.mixture_figures: {"real": "N D", "fake": "M D", "centers": "K D", "std": 1.0},
+    metrics.mixture_metrics: {"real": "N D", "fake": "M D", "centers": "K D", "std": 1.0},
     metrics.mmd_squared: {"x": "N ...", "y": "M ..."},
     metrics.mode_coverage: {"samples": "N D", "centers": "K D", "std": 1.0},
     metrics.mode_score: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
@@ -80,7 +80,7 @@ ARGUMENTS = {
     metrics.wasserstein_exact: {"x": "N ...", "y": "N ..."},
 }
 ON_THE_HOST = {
-    metrics.bleu, metrics.feature_figures, metrics.frechet_distance, metrics.frechet_distance_of_moments,
+    metrics.bleu, metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments,
     metrics.measure, metrics.n_gram_jensen_shannon, metrics.self_bleu, metrics.wasserstein_exact,
 }  # fmt: skip
 # The fewest rows, where one is not enough.
@@ -91,8 +91,8 @@ ROWS = {
     (metrics.density_coverage, "real"): 6,
     (metrics.distance_ratio, "real"): 2,
     (metrics.distance_ratio, "fake"): 2,
-    (metrics.feature_figures, "real_features"): 6,
-    (metrics.feature_figures, "fake_features"): 4,
+    (metrics.feature_metrics, "real_features"): 6,
+    (metrics.feature_metrics, "fake_features"): 4,
     (metrics.frechet_distance, "real"): 2,
     (metrics.frechet_distance, "fake"): 2,
     (metrics.kernel_distance, "real"): 4,
@@ -144,7 +144,7 @@ def refused_naming(function, given, *names):
     return said
 
 
-@pytest.mark.parametrize("function", [f for f in ARGUMENTS if f not in {metrics.feature_figures, metrics.measure}])
+@pytest.mark.parametrize("function", [f for f in ARGUMENTS if f not in {metrics.feature_metrics, metrics.measure}])
 def test_well_formed_arguments_are_taken(function):
     called(function, well_formed(function))
 
@@ -242,8 +242,8 @@ def test_logits_of_impossible_classes_are_taken():
 @pytest.mark.parametrize("labels", [[[0, 1, 3]], [[0, -1, 2]], [[0.0, 1.0, 2.0]], [[0, 1]], [[0, 1, 2, 0]]])
 def test_labels_that_are_no_three_classes_are_named(labels):
     """-1 was the last class, and 3 none at all."""
-    refused(lambda: metrics.stacked_modes(np.array(labels), classes=3), "labels")
-    refused(lambda: metrics.stacked_modes(np.array([[0, 1, 2]]), np.array(labels), classes=3), "reference")
+    refused(lambda: metrics.stacked_modes(np.array(labels), num_classes=3), "labels")
+    refused(lambda: metrics.stacked_modes(np.array([[0, 1, 2]]), np.array(labels), num_classes=3), "reference")
 
 
 OPTIONS = {
@@ -263,7 +263,7 @@ OPTIONS = {
     ("subsets", 1): lambda v: metrics.kernel_distance(np.ones((9, 2)), np.ones((9, 2)), KEY, v, 2),
     ("projections", 1): lambda v: metrics.sliced_wasserstein(np.ones((9, 2)), np.ones((9, 2)), KEY, v),
     ("splits", 1): lambda v: metrics.inception_score(np.ones((9, 2)), v),
-    ("classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), classes=v),
+    ("classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), num_classes=v),
 }
 
 

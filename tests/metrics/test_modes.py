@@ -83,4 +83,4 @@ def test_stacked_digits_are_counted_by_their_combination():
     expected = rel_entr(shares, np.array([3, 1, 1]) / 8).sum()
     assert float(stacked(labels, reference)["reverse_kl"]) == pytest.approx(expected, rel=1e-5)
     assert stacked(reference, labels)["reverse_kl"] == np.inf
-    assert stacked(np.array([[0, 1, 2], [2, 1, 0]]), classes=3)["modes"] == 2
+    assert stacked(np.array([[0, 1, 2], [2, 1, 0]]), num_classes=3)["modes"] == 2

@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
-from jaxgen.nets.convolutional import ConvNet, GatedConvNet
+from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic, mean_pool
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
-from jaxgen.distributions.targets import Target
+from jaxgen.distributions.unnormalized import Target
 from jaxgen.models.flows.flow import Flow
 
 

@@ -12,7 +12,7 @@ from jaxgen.arguments import check_range
 
 
 @dataclasses.dataclass(frozen=True)
-class Petals:
+class RadialMixture:
     """Equally likely Gaussians, each long along its own ray from the origin and narrow across it.
 
     The ten of Makhzani et al. 2015, figure 4, which gives no figures for their shape.

@@ -9,7 +9,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxgen.exponential import bounded_exp
+from jaxgen.numerics import bounded_exp
 
 
 class Target(Protocol):

@@ -8,10 +8,10 @@ from jaxgen.arguments import arrays, check_finite, check_rows
 from jaxgen.contracts import Array
 
 
-def flat_rows(least: int = 1, **samples: Any) -> tuple[Array, ...]:
+def flatten_examples(least: int = 1, **samples: Any) -> tuple[Array, ...]:
     """Up to two sets of samples [N, ...] and [M, ...] as floats [N, D] and [M, D]; other numbers become float32.
 
-    `real, fake = flat_rows(real=real, fake=fake)`.
+    `real, fake = flatten_examples(real=real, fake=fake)`.
 
     Args:
         least: the fewest rows of each set.

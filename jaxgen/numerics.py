@@ -32,7 +32,7 @@ def _bound(x: Array) -> float:
 
 @jax.custom_jvp
 def log_lambert_w_of_exp(y: Array) -> Array:
-    """log W(exp(y)) for Lambert's W: the s with s + exp(s) = y, elementwise, for every real y, without forming exp(y)."""
+    """log W(exp(y)) for Lambert's W: the s with s + exp(s) = y, elementwise, without overflow for any real y."""
     # Newton's method on a convex, increasing function, from the larger side's asymptote: exact after five steps
     s = jnp.where(y > 1, jnp.log(jnp.maximum(y, 1)), y)
     for _ in range(5):

@@ -31,7 +31,7 @@ def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1
 
 
 def non_saturating_generator(fake: Array) -> Array:
-    """-E log D(G(z)), whose gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
+    """-E log D(G(z)), with a gradient while the discriminator wins (Goodfellow et al. 2014, section 3)."""
     (fake,) = arrays("*", fake=fake)
     return jax.nn.softplus(-fake).mean()
 
@@ -95,8 +95,9 @@ def wasserstein_generator(fake: Array) -> Array:
 def importance_weights(logits: Array) -> Array:
     """Self-normalised importance weights of samples: the softmax of the logits over the first axis.
 
-    The density ratio p/q at a sample is D / (1 - D) = exp(logit). No gradient flows through the weights. Hu et al. 2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018,
-    "Boundary-Seeking Generative Adversarial Networks".
+    The density ratio p/q at a sample is D / (1 - D) = exp(logit). No gradient flows through the weights. Hu et al.
+    2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018, "Boundary-Seeking Generative Adversarial
+    Networks".
 
     Args:
         logits: [B], or [M, B] for M samples per example.

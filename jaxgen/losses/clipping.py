@@ -10,9 +10,9 @@ from jaxgen.contracts import Array
 
 
 def clip_weights(bound: float) -> optax.GradientTransformation:
-    """Clips all parameters, biases and gains included, to [-bound, bound]: `optax.chain(optimizer, clip_weights(0.01))`.
+    """Clips all parameters to [-bound, bound] after an optimizer: `optax.chain(optimizer, clip_weights(0.01))`.
 
-    Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1, with a bound of 0.01.
+    Biases and gains of normalisations are clipped too. Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1.
 
     Raises:
         ValueError: `bound` is not positive; `update` is called without parameters.
@@ -27,7 +27,7 @@ def clip_weights(bound: float) -> optax.GradientTransformation:
 
     def update(updates, params):
         if params is None:
-            raise ValueError("`params` of clip_weights's update(updates, state, params) must be the parameters, got None")
+            raise ValueError("`params` of clip_weights(...).update must be the parameters, got None")
         return jax.tree.map(clip, updates, params)
 
     return optax.stateless(update)

@@ -14,8 +14,8 @@ from jaxgen.numerics import bounded_expm1
 def kl_between_full_normals(mean: Array, factor: Array, other_mean: Array, other_factor: Array) -> Array:
     """KL(N(m, L L^T) || N(m', L' L'^T)) of normals with full covariances, given by their Cholesky factors.
 
-    1/2 (|L'^-1 L|^2 + |L'^-1 (m - m')|^2 - D) + sum_j (log L'_jj - log L_jj), with Frobenius norms. No matrix is inverted
-    and no covariance is formed.
+    1/2 (|L'^-1 L|^2 + |L'^-1 (m - m')|^2 - D) + sum_j (log L'_jj - log L_jj), with Frobenius norms. No matrix is
+    inverted and no covariance is formed.
 
     Args:
         mean, other_mean: [B, D].
@@ -62,8 +62,8 @@ def kl_by_samples(log_q: Array, log_p: Array, nonnegative: bool = False) -> Arra
     Args:
         log_q, log_p: [K, B], log-densities at K samples from q per example.
         nonnegative: use the mean of (p/q - 1) - log(p/q), whose terms are nonnegative (Schulman 2020, "Approximating KL
-            Divergence"). p/q - 1 has expectation zero and is a control variate that reduces the variance near q = p; for
-            a much wider p, p/q has heavy tails and the plain estimate is better.
+            Divergence"). p/q - 1 has expectation zero and is a control variate that reduces the variance near q = p;
+            for a much wider p, p/q has heavy tails and the plain estimate is better.
 
     Returns:
         [B].

@@ -66,7 +66,7 @@ def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) ->
 
     Its value is `importance_weighted_bound(log_weights)`, its gradient
 
-        sum_k u_k d log_weights_k + sum_k u_k^2 d path_log_weights_k,    u = softmax of the log-weights over the samples.
+        sum_k u_k d log_weights_k + sum_k u_k^2 d path_log_weights_k,    u = softmax of the log-weights over samples.
 
     The second sum is an unbiased gradient of the expected bound in the parameters of q if the first array does not
     depend on them, and the second only through z (not through log q, which is subtracted).

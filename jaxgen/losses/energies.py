@@ -1,7 +1,7 @@
 """Losses of GANs whose critic is an energy: an autoencoder's reconstruction error, low on data. All are minimised.
 
-Energies are nonnegative, [B]: a norm of `D(v) - v`, such as the mean over an example's values of its square, or in BEGAN
-of its absolute value. The losses are scalars.
+Energies are nonnegative, [B]: a norm of `D(v) - v`, such as the mean over an example's values of its square, or in
+BEGAN of its absolute value. The losses are scalars.
 """
 
 from __future__ import annotations

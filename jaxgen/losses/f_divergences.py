@@ -4,8 +4,8 @@ For data p, samples q and a convex f with conjugate f*(t) = sup_u (t u - f(u)),
 
     D_f(p, q) = E_q f(p / q) >= E_p T - E_q f*(T)
 
-for every T with values in the domain of f*, with equality at T = f'(p / q). The activation g_f maps a critic's output v,
-any real number, into the domain: T = g_f(v). All activations increase: high outputs mean real.
+for every T with values in the domain of f*, with equality at T = f'(p / q). The activation g_f maps a critic's output
+v, any real number, into the domain: T = g_f(v). All activations increase: high outputs mean real.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class ReverseKullbackLeibler(Divergence):
 class Pearson(Divergence):
     """Pearson's chi^2, the integral of (p - q)^2 / q, f(u) = (u - 1)^2.
 
-    As in the paper, the conjugate is that of the parabola over all u. Over u >= 0 it would be -1 below t = -2, without a
-    gradient for the critic; it is never above the former, so the bound stays valid.
+    As in the paper, the conjugate is that of the parabola over all u. Over u >= 0 it would be -1 below t = -2, without
+    a gradient for the critic; it is never above the former, so the bound stays valid.
     """
 
     def generator_function(self, u: Array) -> Array:

@@ -26,8 +26,8 @@ def interpolate(real: Array, fake: Array, key: Key) -> Array:
 def dragan_points(real: Array, key: Key, shrink: bool = False) -> Array:
     """Points x + 1/2 std U near real examples, with U ~ U[0, 1) per value: [B, ...].
 
-    std is the standard deviation of all values of the batch. Kodali et al. 2017, "On Convergence and Stability of GANs",
-    with the usual uniform noise in place of the paper's normal noise.
+    std is the standard deviation of all values of the batch. Kodali et al. 2017, "On Convergence and Stability of
+    GANs", with the usual uniform noise in place of the paper's normal noise.
 
     Args:
         shrink: multiply the noise of each example by another number ~ U[0, 1), as some implementations do.

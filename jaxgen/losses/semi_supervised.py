@@ -32,8 +32,8 @@ def marginal_bound(log_classes: Array, bounds: Array) -> Array:
 def k_plus_one_labelled(logits: Array, labels: Array) -> Array:
     """-E log p(y|x, y <= K), a scalar: the cross-entropy of labelled examples among the K classes of data.
 
-    The logit of class K + 1, the generated examples, is fixed at zero without loss of generality, since only differences
-    of logits matter. Salimans et al. 2016, "Improved Techniques for Training GANs", section 5.
+    The logit of class K + 1, the generated examples, is fixed at zero without loss of generality, since only
+    differences of logits matter. Salimans et al. 2016, "Improved Techniques for Training GANs", section 5.
 
     Args:
         logits: [B, K], of the classes of data.
@@ -45,8 +45,8 @@ def k_plus_one_labelled(logits: Array, labels: Array) -> Array:
 def k_plus_one_unlabelled(real_logits: Array, fake_logits: Array) -> Array:
     """-1/2 E log p(y <= K|x) - 1/2 E log p(y = K + 1|G(z)), a scalar: real or generated, for any class.
 
-    With Z the log-sum-exp of the logits, p(y <= K|x) = sigmoid(Z). Salimans et al. 2016, section 5, with the factors 1/2
-    of their code.
+    With Z the log-sum-exp of the logits, p(y <= K|x) = sigmoid(Z). Salimans et al. 2016, section 5, with the factors
+    1/2 of their code.
 
     Args:
         real_logits, fake_logits: [B, K], of the classes of data; the batches may differ in size.

@@ -34,7 +34,7 @@ class Aggregate(NamedTuple):
 
 
 class Decomposition(NamedTuple):
-    """Three parts of the divergence, [B] each, in nats. Their means are the estimates; single values may be negative."""
+    """Three parts of the divergence, [B] each, in nats. Their means are the estimates; values may be negative."""
 
     mutual_information: Array
     total_correlation: Array
@@ -76,8 +76,9 @@ def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
     """Minibatch-stratified sampling: weights that make the estimate of q(z_i), not of its logarithm, unbiased.
 
     With M = B - 1, the weights are 1/N for k = i, as in q(z), (N - M)/(N M) for k = i + 1, and 1/M for the others; they
-    apply to the joint density and to each marginal. The logarithms are too low on average, for narrow posteriors that of
-    the joint by more than the sum of the marginals': the total correlation is too small, for small batches even negative.
+    apply to the joint density and to each marginal. The logarithms are too low on average, for narrow posteriors that
+    of the joint by more than the sum of the marginals': the total correlation is too small, for small batches even
+    negative.
 
     Args:
         log_density: [B, B, L], from `pairwise_log_density`.

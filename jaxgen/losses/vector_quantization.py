@@ -1,8 +1,8 @@
 """Vector quantization: vectors are replaced by the nearest of K learned codes (van den Oord et al. 2017).
 
-An encoder's outputs z_e [B, ..., D], a vector per position, are replaced by e [B, ..., D], the nearest codes of a codebook
-[K, D]. Compute both losses from z_e and e, not from `straight_through(z_e, e)`, through which no gradient reaches the
-codebook.
+An encoder's outputs z_e [B, ..., D], a vector per position, are replaced by e [B, ..., D], the nearest codes of a
+codebook [K, D]. Compute both losses from z_e and e, not from `straight_through(z_e, e)`, through which no gradient
+reaches the codebook.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pure functions of samples or features that say how close a model came."""
+"""Metrics of samples, features and scores: pure functions of arrays."""
 
 from jaxgen.metrics.classifier_scores import class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio

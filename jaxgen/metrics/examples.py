@@ -1,4 +1,4 @@
-"""Samples as rows of numbers."""
+"""Sets of examples as matrices."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from jaxgen.contracts import Array
 
 
 def flatten_examples(least: int = 1, **samples: Any) -> tuple[Array, ...]:
-    """Up to two sets of samples [N, ...] and [M, ...] as floats [N, D] and [M, D]; other numbers become float32.
+    """Up to two sets of examples [N, ...] and [M, ...] as floats [N, D] and [M, D]; other numbers become float32.
 
     `real, fake = flatten_examples(real=real, fake=fake)`.
 
     Args:
-        least: the fewest rows of each set.
+        least: the minimal number of examples in each set.
 
     Raises:
-        ValueError: naming the argument: rows of different shapes, too few rows, NaN or infinite values (traced values
-            are not checked).
-        TypeError: naming the argument: not real numbers.
+        ValueError: different event shapes, too few examples, NaN or infinite values (traced values are not checked).
+        TypeError: not real numbers.
     """
     values = arrays(*("N ...", "M ...")[: len(samples)], **samples)
     checked = dict(zip(samples, values, strict=True))

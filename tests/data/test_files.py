@@ -89,7 +89,7 @@ def test_a_file_of_records(save):
 
 def test_two_training_splits_of_records_are_refused(save):
     rows = RNG.normal(size=(5, 2))
-    with pytest.raises(DataError, match="'num_train20', 'num_train100'.*must be 'num_train'"):
+    with pytest.raises(DataError, match="must have one array 'num_train.*, got .*'num_train20', 'num_train100'"):
         save(num_train20=rows, num_train100=rows)
 
 
@@ -128,7 +128,7 @@ class Trap:
 def test_objects_are_refused_without_being_unpickled(save, key):
     objects = np.array([Trap()] * 10, dtype=object)
     with pytest.raises(
-        DataError, match=f"set.npz: array '{key}' holds pickled Python objects.*numeric arrays are needed"
+        DataError, match=f"set.npz: array '{key}' must hold numeric arrays, got pickled Python objects"
     ):
         save(**({"x": np.ones(10)} if key == "y" else {}), **{key: objects})
 
@@ -142,24 +142,24 @@ def test_npy_objects_are_refused_without_being_unpickled(tmp_path, content):
         path.write_bytes(pickle.dumps(Trap()))
     else:
         np.save(path, np.array([Trap()], dtype=object))
-    with pytest.raises(DataError, match="x.npy holds pickled Python objects"):
+    with pytest.raises(DataError, match="x.npy must hold numeric arrays, got pickled Python objects"):
         source(path)
 
 
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ({"data": np.ones(9)}, r"set.npz has arrays \['data'\]: 'x', or 'x_train' and others, is needed"),
-        ({"x_test": np.ones(9)}, r"'x_train' is missing beside \['x_test'\]"),
-        ({"x": np.ones(2)}, "2 rows: 3 are needed"),
-        ({"x": np.array(["a"] * 9)}, r"set.npz \(train\): array 'x' has dtype <U1"),
-        ({"x": np.ones(9), "y": np.ones(8, int)}, "differ in length"),
-        ({"x": np.ones(9), "y": np.ones(9)}, "'label' is float32"),
-        ({"x": np.ones(9), "y": np.arange(9) - 1}, "'label' leaves 0..7"),
-        ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 3))}, r"splits differ.*float64\[2\].*float64\[3\]"),
-        ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 2), np.uint8)}, "splits differ.*uint8"),
-        ({"x_train": np.ones((9, 2)), "x_test": np.full((9, 2), np.nan)}, r"\(test\): array 'x' is NaN .* row 0"),
-        ({"x_train": np.ones((0, 2)), "x_test": np.ones((9, 2))}, r"\(train\): array 'x' has shape \(0, 2\)"),
+        ({"data": np.ones(9)}, r"set.npz must have an array 'x' or 'x_train', got \['data'\]"),
+        ({"x_test": np.ones(9)}, r"must have 'x_train', got \['x_test'\]"),
+        ({"x": np.ones(2)}, "at least 3 examples to be split, got 2"),
+        ({"x": np.array(["a"] * 9)}, r"set.npz \(train\): array 'x' must be .* got <U1"),
+        ({"x": np.ones(9), "y": np.ones(8, int)}, "must have the same length"),
+        ({"x": np.ones(9), "y": np.ones(9)}, "'label' must be integers, got float32"),
+        ({"x": np.ones(9), "y": np.arange(9) - 1}, "'label' must be in 0..7"),
+        ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 3))}, r"splits must have the same .*float64\[2\].*float64\[3\]"),
+        ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 2), np.uint8)}, "splits must have the same .*uint8"),
+        ({"x_train": np.ones((9, 2)), "x_test": np.full((9, 2), np.nan)}, r"\(test\): array 'x' must be finite .* example 0"),
+        ({"x_train": np.ones((0, 2)), "x_test": np.ones((9, 2))}, r"\(train\): array 'x' must have .* got shape \(0, 2\)"),
     ],
 )
 def test_wrong_files_are_refused_by_name(save, arrays, message):
@@ -169,7 +169,7 @@ def test_wrong_files_are_refused_by_name(save, arrays, message):
 
 @pytest.mark.parametrize("name", ["none.npz", "none.npy"])
 def test_missing_files_are_named(tmp_path, name):
-    with pytest.raises(DataError, match=f"{name} does not exist: the path of a .npy or .npz file is needed"):
+    with pytest.raises(DataError, match=f"{name} must be the path of a .npy or .npz file, got a file that does not exist"):
         source(name, data_dir=tmp_path)
 
 

@@ -115,7 +115,7 @@ ASKED = {
 @examples(120)
 @hypothesis.given(st.sampled_from(sorted(ASKED)), NO_COUNTS)
 def test_numbers_that_are_no_counts_are_named(name, value):
-    refused(lambda: ASKED[name](value), name.strip(), " is ")
+    refused(lambda: ASKED[name](value), name.strip(), " must be ")
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ BAD_ROWS = ([0, 9], [-1], [0.5], ["a"], None, 9, [[0, 1]], [], [True, False], "0
 @pytest.mark.parametrize("rows", BAD_ROWS)
 def test_rows_that_are_not_there_make_no_subset(rows):
     records = RecordSource([{"v": [1.0]}] * ROWS, {"x": "v"})
-    refused(lambda: SOURCE.subset(rows), "rows")
-    refused(lambda: records.subset(rows), "rows")
+    refused(lambda: SOURCE.subset(rows), "indices")
+    refused(lambda: records.subset(rows), "indices")
 
 
 BAD_RECORDS = {
@@ -200,7 +200,7 @@ def test_attributes_that_are_none_are_refused(classes):
 def test_identifiers_are_no_classes():
     """One number a row of up to 10^9: one-hot, they once asked for more memory than there is."""
     many = ArraySource({"x": X, "label": np.arange(ROWS) * 10**8}, num_classes=10**9)
-    refused(many.conditional, "classes=1000000000")
+    refused(many.conditional, "num_classes", "1000000000")
 
 
 @pytest.mark.parametrize("sources", [{}, None, [SOURCE], {"a": X}, {"a": None}, SOURCE])

@@ -173,14 +173,14 @@ def test_tfrecords_say_what_to_run(as_tfrecord):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("mnits", "tfds:mnits is unknown: .*did you mean 'mnist'"),
+        ("mnits", "tfds:mnits is unknown to TensorFlow Datasets .*did you mean 'mnist'"),
         ("mn ist", "tfds:mn ist cannot be opened: .*mn ist"),
         ("mnist/none", "tfds:mnist/none cannot be opened: .*BuilderConfig none not found"),
         ("mnist:9.9.9", "tfds:mnist:9.9.9 cannot be opened: .*only: 3.0.1"),
-        ("", "tfds: is not a name"),
-        ("huggingface:mnist", "tfds:huggingface:mnist is not a name"),
-        ("only_test", r"tfds:only_test has splits \['test'\]: a split 'train' is needed"),
-        ("text", r"tfds:text has features \['text'\]: one image, or one tensor, is needed"),
+        ("", "must be named tfds:dataset, .* got tfds:$"),
+        ("huggingface:mnist", "must be named tfds:dataset, .* got tfds:huggingface:mnist$"),
+        ("only_test", r"tfds:only_test must have a split 'train', got \['test'\]"),
+        ("text", r"tfds:text must have one image or one tensor, got features \['text'\]"),
     ],
 )
 def test_wrong_names_and_sets_are_refused(prepared, name, message):
@@ -219,7 +219,7 @@ def test_preparing_writes_array_record_where_source_looks(with_tensorflow, monke
 
 def test_preparing_leaves_other_formats_alone(with_tensorflow, capsys, as_tfrecord):
     assert prepare.main(["mnist", "--data-dir", str(as_tfrecord)]) == 2
-    assert "as tfrecord: another --data-dir is needed" in capsys.readouterr().err
+    assert "as tfrecord: choose another --data-dir" in capsys.readouterr().err
 
 
 def test_preparing_an_unknown_set_names_near_ones(with_tensorflow, capsys, tmp_path):

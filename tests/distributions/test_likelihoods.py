@@ -204,7 +204,7 @@ def test_another_number_of_parameters_is_refused(likelihood):
 
 def test_what_is_no_distribution_is_refused():
     for kind in (DiscretizedLogistic, Categorical, DiscretizedLogisticMixture):
-        with pytest.raises(ValueError, match=f"{kind.__name__} needs at least two levels.* not 1"):
+        with pytest.raises(ValueError, match=f"`levels`.* of {kind.__name__} must be at least 2.* got 1"):
             kind(1)
     with pytest.raises(ValueError, match="one component, not 5 and 0"):
         DiscretizedLogisticMixture(5, 0)

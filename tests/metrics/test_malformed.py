@@ -68,13 +68,13 @@ ARGUMENTS = {
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},
     metrics.precision_recall_of_manifolds: {"real": "N ...", "fake": "M ..."},
     metrics.psnr: {"x": "N ...", "reference": "N ...", "peak": 1.0},
-    metrics.reverse_kl_of_modes: {"samples": "N D", "centers": "K D", "shares": "K"},
+    metrics.reverse_kl_of_modes: {"samples": "N D", "centers": "K D", "probabilities": "K"},
     metrics.roc_auc: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.roc_curve: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.sample_distances: {"real": "N ...", "fake": "M ..."},
     metrics.self_bleu: {"samples": TOKENS + "N L", "n": 2},
     metrics.sliced_wasserstein: {"x": "N ...", "y": "M ...", "key": KEY, "projections": 2},
-    metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "classes": 3},
+    metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "num_classes": 3},
     metrics.total_correlation: {"mean": "N L", "log_variance": "N L", "key": KEY},
     metrics.wasserstein_1d: {"x": "N", "y": "M"},
     metrics.wasserstein_exact: {"x": "N ...", "y": "N ..."},
@@ -110,7 +110,7 @@ NUMBERS = [(f, name) for f, name in ARRAYS if not ARGUMENTS[f][name].startswith(
 
 def test_every_metric_is_tried():
     functions = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
-    assert functions == {function.__name__ for function in ARGUMENTS} == set(metrics.__all__) - {"Measured"}
+    assert functions == {function.__name__ for function in ARGUMENTS} == set(metrics.__all__) - {"SampleMetrics"}
 
 
 def well_formed(function):
@@ -186,7 +186,7 @@ def test_what_is_no_array_of_numbers_is_named(where, kind):
         "none": None,
         "a key": KEY,
     }[kind]
-    if value is None and name in ("reference", "shares"):
+    if value is None and name in ("reference", "probabilities"):
         return
     refused_naming(function, {**well_formed(function), name: value}, name)
 
@@ -263,7 +263,7 @@ OPTIONS = {
     ("subsets", 1): lambda v: metrics.kernel_distance(np.ones((9, 2)), np.ones((9, 2)), KEY, v, 2),
     ("projections", 1): lambda v: metrics.sliced_wasserstein(np.ones((9, 2)), np.ones((9, 2)), KEY, v),
     ("splits", 1): lambda v: metrics.inception_score(np.ones((9, 2)), v),
-    ("classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), num_classes=v),
+    ("num_classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), num_classes=v),
 }
 
 
@@ -277,7 +277,7 @@ def test_options_out_of_range_are_named(where, data):
 
 @pytest.mark.parametrize("anomalous", [np.array([0, 1, 1]), np.array([0.0, 1.0, 1.0])])
 def test_anomalies_are_booleans_and_the_remedy_is_named(anomalous):
-    refused(lambda: metrics.roc_auc(np.ones(3), anomalous), "anomalous == 1")
+    refused(lambda: metrics.roc_auc(np.ones(3), anomalous), "labels == 1")
     assert float(metrics.roc_auc([0.0, 1.0, 2.0], [False, True, True])) == 1
 
 

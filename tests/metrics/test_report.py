@@ -69,7 +69,7 @@ def test_fewer_rows_than_features_are_warned_of(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         feature_metrics(wide[:, :30], wide[:30, :30], REAL_LOGITS, FAKE_LOGITS, KEY)
-    with pytest.warns(UserWarning, match="30 samples of 31 features") as caught:
+    with pytest.warns(UserWarning, match="30 samples are too few for the covariance of 31 features") as caught:
         feature_metrics(wide, wide[:30], REAL_LOGITS, FAKE_LOGITS, KEY)
     assert caught[0].filename == __file__
 
@@ -91,7 +91,7 @@ def test_a_measurement_says_what_it_is_of(figures):
     measured = measure(real, fake, Linear(), KEY, split="valid")
     assert measured == SampleMetrics(measured.metrics, 40, 30, "linear sha256:0", "valid")
     assert measured.metrics == pytest.approx(figures, rel=1e-4)
-    assert json.loads(json.dumps(dataclasses.asdict(measured)))["figures"] == measured.metrics
+    assert json.loads(json.dumps(dataclasses.asdict(measured)))["metrics"] == measured.metrics
     with pytest.raises(dataclasses.FrozenInstanceError):
         measured.split = "test"
 

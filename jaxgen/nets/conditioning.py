@@ -1,7 +1,7 @@
-"""How a network takes a context c [B, D], for example a one-hot class.
+"""Conditioning of networks on a context c [B, D], for example a one-hot class.
 
-Each condition has two methods: `before(x, c)`, the network's input in place of x [B, ..., C], and `after(features, c)`,
-[B], added to the score of a critic, where `features` [B, ..., F] is the network's output.
+Each module has two methods: `before(x, c)` replaces the network's input x [B, ..., C]; `after(features, c)`, [B], is
+added to the score of a critic, where `features` [B, ..., F] is the network's output.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Concatenate(nn.Module):
     """[x, c]: the context on the last axis of x, at each position (Mirza and Osindero 2014, "Conditional GANs").
 
     Attributes:
-        features: dimension of a learned linear embedding of the context; 0: the context itself.
+        embedding_dim: dimension of a learned linear embedding of the context; 0: the context itself.
     """
 
-    features: int = 0
+    embedding_dim: int = 0
 
     @nn.compact
     def before(self, x: jax.Array, context: jax.Array) -> jax.Array:
-        if self.features:
-            context = nn.Dense(self.features, name="embedding")(context)
+        if self.embedding_dim:
+            context = nn.Dense(self.embedding_dim, name="embedding")(context)
         return concatenate_context(x, context)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
@@ -63,7 +63,7 @@ class Projection(nn.Module):
     Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 3.
 
     Attributes:
-        layer: makes V; `SpectralDense` for a spectrally normalised critic.
+        layer: the class of V; `SpectralDense` for a spectrally normalised critic.
     """
 
     layer: Callable[..., nn.Module] = nn.Dense

@@ -1,6 +1,6 @@
-"""Last layers, added by models, so that users do not count the output features of their networks.
+"""Last layers, added by models, so that users do not size the outputs of their networks.
 
-Heads compute in float32 or wider, whatever the network before them computed in.
+Heads compute in float32 or wider, whatever dtype the network computes in.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class GaussianHead(nn.Module):
 
 
 class GaussianFeaturesHead(GaussianHead):
-    """Features [B, ...] to a `DiagonalNormal` and to more features [B, num_features], the context of a flow."""
+    """Features [B, ...] to a `DiagonalNormal` and features [B, num_features], the context of a flow."""
 
     num_features: int
 

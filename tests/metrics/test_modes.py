@@ -11,7 +11,7 @@ from jaxgen.metrics.modes import mode_coverage, reverse_kl_of_modes, stacked_mod
 CENTERS = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0), (10.0, 10.0))
 coverage = jax.jit(functools.partial(mode_coverage, centers=CENTERS, std=1.0), static_argnames="fair")
 divergence = jax.jit(reverse_kl_of_modes, static_argnums=1)
-stacked = jax.jit(stacked_modes, static_argnames="classes")
+stacked = jax.jit(stacked_modes, static_argnames="num_classes")
 
 
 def test_samples_are_counted_at_their_nearest_mode():

@@ -36,7 +36,7 @@ def sharded(x: jax.Array) -> jax.Array:
 def full_batch(
     x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None
 ) -> jax.Array:
-    """An array [B, *shape] filled with `value`, its first axis sharded like that of x [B, ...]; by default of x's dtype.
+    """An array [B, *shape] filled with `value`, its first axis sharded like that of x [B, ...].
 
     `jnp.full((B, *shape), value)` would be replicated: loops refuse it as a carry under explicit sharding and in
     `jax.shard_map`.

@@ -54,7 +54,7 @@ class ImageFiles(Sequence):
         like: the path of the image whose shape all must have.
     """
 
-    def __init__(self, paths: Sequence[str], labels: Sequence[int], class_names: Sequence[str], like: str):
+    def __init__(self, paths: Sequence[str], *, labels: Sequence[int], class_names: Sequence[str], like: str):
         self.paths, self.labels, self.like = paths, np.array(labels, np.int32), like
         self.class_names = tuple(class_names)
         self.shape = decode(like).shape
@@ -97,7 +97,8 @@ def open_files(path: Path) -> dict[str, ImageFiles]:
             raise DataError(f"{where[name]} must hold {expected}, got {_class(unknown[0])}")
         paths = [file for images in by_class.values() for file in images]
         labels = [label_of[kind] for kind, images in by_class.items() for _ in images] if classes != [""] else []
-        files[name] = ImageFiles(paths, labels, classes if classes != [""] else (), like)
+        class_names = classes if classes != [""] else ()
+        files[name] = ImageFiles(paths, labels=labels, class_names=class_names, like=like)
     return files
 
 

@@ -19,7 +19,7 @@ from jaxgen.data.errors import DataError
 Arrays = dict[str, np.ndarray]
 """One batch (`jaxgen.contracts.Batch`): arrays by name that share their first axis."""
 MAX_CLASSES = 1 << 16
-"""Of a one-hot context; labels with more values are identifiers, whose one-hot arrays would not fit into memory."""
+"""The most classes of a one-hot context; labels with more are identifiers, too many for memory if one-hot."""
 
 
 class Source(ABC):

@@ -36,7 +36,7 @@ DUPLICATE_QUANTILE = 0.01
 """Samples nearer than this quantile of the real examples' nearest distances are duplicates."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleMetrics:
     """Metrics of generated samples, and the set-up that must be equal to compare them with others.
 
@@ -70,7 +70,9 @@ def measure(real: Any, fake: Any, extractor: Any, key: Key, split: str = "test")
     metrics = feature_metrics(
         extractor.features(real), extractor.features(fake), extractor.logits(real), extractor.logits(fake), key
     )
-    return SampleMetrics(metrics, len(real), len(fake), extractor.name, split)
+    return SampleMetrics(
+        metrics=metrics, num_real=len(real), num_fake=len(fake), extractor=extractor.name, split=split
+    )
 
 
 def feature_metrics(

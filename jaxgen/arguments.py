@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import errors
 
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 Array = jax.Array
 
@@ -194,7 +194,7 @@ def context_rows(context: Any, x: Array) -> Array | None:
         raise ValueError(f"context must have one row or {x.shape[0]}, got shape {context.shape}")
     if context.shape[0] == x.shape[0]:
         return context
-    return context + full_rows(x, 0, (1,) * (context.ndim - 1), context.dtype)
+    return context + full_batch(x, 0, (1,) * (context.ndim - 1), context.dtype)
 
 
 def freeze_fields(instance: Any) -> None:

@@ -1,4 +1,4 @@
-"""Linear maps with a transpose of their own, for derivatives of every order in forward and reverse mode."""
+"""Linear maps with custom transposes, differentiable to any order in forward and reverse mode."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 Flat = Callable[..., Sequence[jax.Array]]
-"""A function of the residuals' leaves, then of those of the linear argument; it returns a list of arrays."""
+"""A function of the leaves of the residuals, then of the linear argument; it returns a list of arrays."""
 
 
 def linear_call(
     function: Callable[[Any, Any], Any], transpose: Callable[[Any, Any], Any], residuals: Any, x: Any, like: Any
 ) -> Any:
-    """`function(residuals, x)`, linear in x, which reverse mode transposes to `transpose(residuals, cotangent)`.
+    """`function(residuals, x)`, linear in x, with the transpose `transpose(residuals, cotangent)` in reverse mode.
 
-    `jax.custom_derivatives.linear_call` with the rules that it lacks: `vmap`, and derivatives with respect to the
-    residuals, which are those of the function. As the tangent of a `jax.custom_jvp` function it provides a backward
-    pass as `jax.custom_vjp` does, and keeps forward mode. The function is traced only where it is evaluated: not in
-    reverse mode.
+    Like `jax.custom_derivatives.linear_call`, with the missing rules for `vmap` and for derivatives with respect to the
+    residuals, which are those of the function. As the tangent of a `jax.custom_jvp` function it provides a custom
+    backward pass, like `jax.custom_vjp`, and keeps forward mode. The function is traced only where it is evaluated, not
+    in reverse mode.
 
     Args:
         function: a pure function that closes over no traced arrays.
-        transpose: the transpose of `function(residuals, .)`, in the same form: its cotangent is a tree like the
-            function's result, its own result a tree like x.
+        transpose: the transpose of `function(residuals, .)`, from cotangents like the function's result to a tree like
+            x.
         residuals: a tree of arrays.
         x: a tree of floating arrays.
         like: a tree of arrays with the shapes and dtypes of the function's result.
@@ -49,7 +49,7 @@ def linear_call(
 
 def _bind(leaves: Sequence[jax.Array], function: Flat, transpose: Flat, outputs: tuple, num_residuals: int) -> list:
     """Binds the primitive; `outputs` are the types of the results."""
-    # within `jax.shard_map` all of them vary over each axis that one of them varies over, as the results do
+    # within `jax.shard_map`, leaves and results vary over the union of the leaves' axes
     axes = functools.reduce(operator.or_, map(_varying_axes, leaves))
     leaves = [lax.pcast(leaf, tuple(axes - _varying_axes(leaf)), to="varying") for leaf in leaves]
     return _linear_call.bind(
@@ -72,16 +72,16 @@ def _jvp(primals, tangents, *, function, num_residuals, **others):
         linear = map(ad.instantiate_zeros, tangents[num_residuals:])
         leaves = [*primals[:num_residuals], *linear]
         terms.append(_bind(leaves, function, num_residuals=num_residuals, **others))
-    moving = [i for i in range(num_residuals) if type(tangents[i]) is not ad.Zero]
-    if moving:
+    varying = [i for i in range(num_residuals) if type(tangents[i]) is not ad.Zero]
+    if varying:
 
-        def of_moving(*values):
+        def partial(*values):
             leaves = list(primals)
-            for i, value in zip(moving, values, strict=True):
+            for i, value in zip(varying, values, strict=True):
                 leaves[i] = value
             return function(*leaves)
 
-        terms.append(jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])[1])
+        terms.append(jax.jvp(partial, [primals[i] for i in varying], [tangents[i] for i in varying])[1])
     return out, [sum(changes[1:], changes[0]) for changes in zip(*terms, strict=True)]
 
 
@@ -98,7 +98,7 @@ def _batch(leaves, axes, *, function, transpose, outputs, num_residuals):
     size = next(leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None)
     leaves = [leaf if axis is None else jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True)]
     residual_axes = [None if axis is None else 0 for axis in axes[:num_residuals]]
-    # all of x has the axis, as all results of the transpose do
+    # all leaves of x have the axis, as all results of the transpose do
     x = [
         jnp.broadcast_to(leaf, (size, *leaf.shape)) if axis is None else leaf
         for leaf, axis in zip(leaves[num_residuals:], axes[num_residuals:], strict=True)

@@ -48,7 +48,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxgen.autodiff import linear_call
 
-from jaxgen.sharding import vary_as
+from jaxgen.sharding import vary_like
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -282,7 +282,7 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1)
     """
     padding = _explicit(padding, x.shape[1:3], kernel.shape[:2], strides)
     # outside of the gradient's own rule: in `shard_map` the kernel's gradient is then summed over devices
-    x, kernel = vary_as(x, kernel), vary_as(kernel, x)
+    x, kernel = vary_like(x, kernel), vary_like(kernel, x)
     s = strides[0]
     if s != strides[1] or any(low < 0 or high < 0 for low, high in padding):
         return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_NHWC)

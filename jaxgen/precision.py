@@ -1,8 +1,8 @@
-"""What is computed in half precision, and what never is.
+"""Mixed precision.
 
-Networks may compute in bfloat16 while they train, `with networks_in(jnp.bfloat16): ...`. Coordinates, log-determinants,
-last layers, losses, parameters and whatever optimizers keep are at least float32, and so are masked networks, whose inverse
-finds coordinates by the same sums.
+Networks may compute in bfloat16 in training, `with networks_in(jnp.bfloat16): ...`. Coordinates, log-determinants, last
+layers, losses, parameters and optimizer states are at least float32, and so are masked networks, whose inverse repeats
+the sums of the forward pass.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 
-def wide(x: jax.Array) -> jnp.dtype:
-    """The dtype that coordinates, log-determinants and last layers are computed in: x's, at least float32."""
+def float32_or_wider(x: jax.Array) -> jnp.dtype:
+    """The dtype of coordinates, log-determinants and last layers: that of x, at least float32."""
     return jnp.promote_types(jnp.result_type(x), jnp.float32)
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-    """Coordinates and log-determinants lose too much in half precision, whatever the networks compute in."""
-    return jnp.asarray(x, wide(x))
+    """x in `float32_or_wider`."""
+    return jnp.asarray(x, float32_or_wider(x))
 
 
 @contextlib.contextmanager
 def networks_in(dtype: Any) -> Iterator[None]:
-    """While this lasts, the layers of Flax modules that leave their `dtype` open (None) compute in this one.
+    """A context in which layers of Flax modules with `dtype=None` compute in `dtype`; None has no effect.
 
-    Their parameters keep their own dtype and are cast where they are used; what a module gives to its caller outside
-    is float32 again. It acts on what is traced within, so a gradient belongs inside as a whole. None changes nothing.
+    Parameters keep their dtype and are cast where used; outputs of top-level calls are float32. It applies while
+    tracing, so trace a whole gradient inside.
     """
 
     def intercept(call, args, kwargs, context):
         module = context.module
         if getattr(module, "dtype", dtype) is None:
-            # the copy that Flax has bound to this call's variables
+            # Flax's copy, bound to the variables of this call
             object.__setattr__(module, "dtype", dtype)
         result = call(*args, **kwargs)
         return result if module.scope is None or module.path else jax.tree.map(_widened, result)

@@ -1,7 +1,7 @@
-"""Examples divided over devices: those that a model draws for itself, and arrays filled for the examples of a batch.
+"""Sharding of examples over devices: of a model's own samples, and of constant arrays per example.
 
-The step is written for the whole batch, and what is computed from the batch's rows is divided as they are. Noise that a
-generator starts from is computed from a key alone: without being told, each device would generate all of it.
+The step is written for the global batch, and values computed from the batch are sharded like it. A generator's noise is
+computed only from a key: without a sharding constraint every device would generate all of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _sharding: contextvars.ContextVar[jax.sharding.Sharding | None] = contextvars.Co
 
 @contextlib.contextmanager
 def sharded_as(sharding: jax.sharding.Sharding) -> Iterator[None]:
-    """While this lasts, what is traced has its `sharded` rows divided so."""
+    """A context in which traced `sharded` arrays have this sharding."""
     token = _sharding.set(sharding)
     try:
         yield
@@ -28,15 +28,15 @@ def sharded_as(sharding: jax.sharding.Sharding) -> Iterator[None]:
 
 
 def sharded(x: jax.Array) -> jax.Array:
-    """x, [B, ...], its first axis divided over devices where a step is compiled for several."""
+    """x [B, ...], its first axis sharded over the devices that a step is compiled for."""
     sharding = _sharding.get()
     return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
 
 
-def full_rows(
+def full_batch(
     x: jax.Array, value: float = 0.0, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None
 ) -> jax.Array:
-    """An array [B, *shape] filled with `value`, its first axis sharded as that of x [B, ...]; x's dtype by default.
+    """An array [B, *shape] filled with `value`, its first axis sharded like that of x [B, ...].
 
     `jnp.full((B, *shape), value)` would be replicated: loops refuse it as a carry under explicit sharding and in
     `jax.shard_map`.
@@ -45,15 +45,15 @@ def full_rows(
     return jnp.broadcast_to(jnp.expand_dims(filled, tuple(range(1, 1 + len(shape)))), (x.shape[0], *shape))
 
 
-def rows_as(tree: Any, x: jax.Array) -> Any:
-    """A tree of arrays [B, ...], sharded over their first axis as x [B, ...] is."""
-    return jax.tree.map(lambda a: a + full_rows(x, 0, (1,) * (a.ndim - 1), a.dtype), tree)
+def shard_like(tree: Any, x: jax.Array) -> Any:
+    """A tree of arrays [B, ...], their first axes sharded like that of x [B, ...]."""
+    return jax.tree.map(lambda a: a + full_batch(x, 0, (1,) * (a.ndim - 1), a.dtype), tree)
 
 
-def vary_as(carry: Any, *others: Any) -> Any:
-    """A tree of arrays, varying over every axis of `jax.shard_map` that any array of `others` varies over.
+def vary_like(carry: Any, *others: Any) -> Any:
+    """A tree of arrays that vary over all axes of `jax.shard_map` that the arrays of `others` vary over.
 
-    A loop's carry has the same type before and after: where a context or parameters vary, it has to from the start.
+    A loop's carry must not change its type, so it has to vary initially if a context or parameters do.
     """
     axes = frozenset().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(others)))
 

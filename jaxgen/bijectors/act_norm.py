@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
-from jaxgen.moments import channel_moments
+from jaxgen.numerics import channel_moments
 from jaxgen.precision import at_least_float32
 
 class ActNorm(Bijector):

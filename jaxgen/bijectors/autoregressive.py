@@ -18,7 +18,7 @@ from jaxgen.bijectors.coupling import fit_context
 from jaxgen.bijectors.rearrange import Permute
 from jaxgen.bijectors.transformers import Transformer
 from jaxgen.precision import at_least_float32
-from jaxgen.sharding import vary_as
+from jaxgen.sharding import vary_like
 
 Layers = Sequence[tuple[Array, Array]]
 """Of each layer, the head's last: kernel [before, after], zero where nothing is connected, and bias [after]."""
@@ -178,7 +178,7 @@ def _sweep(
     empty = jnp.zeros_like(xs[0][:1], head.dtype)
     values = [jnp.broadcast_to(empty, (kernel.shape[1], rows)) for kernel in (*kernels, head)]
     now = (np.arange(features), hidden, head.reshape(features, -1, head.shape[1]), xs)
-    values, other = lax.scan(step, vary_as(values, now), now, reverse=reverse)
+    values, other = lax.scan(step, vary_like(values, now), now, reverse=reverse)
     return values[0], other
 
 

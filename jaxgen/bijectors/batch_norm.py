@@ -10,7 +10,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
-from jaxgen.moments import channel_moments
+from jaxgen.numerics import channel_moments
 from jaxgen.precision import at_least_float32
 
 

@@ -11,8 +11,8 @@ import jax
 from flax import linen as nn
 
 from jaxgen.arguments import OTHER_VARIABLES, context_rows, freeze_fields, rows
-from jaxgen.precision import at_least_float32, wide
-from jaxgen.sharding import full_rows
+from jaxgen.precision import at_least_float32, float32_or_wider
+from jaxgen.sharding import full_batch
 
 Array = jax.Array
 ValueAndLogDet = tuple[Array, Array]
@@ -30,7 +30,7 @@ def sum_over_event(x: Array) -> Array:
 
 def zero_log_det(x: Array) -> Array:
     """The log-determinant of a map that preserves volume: zeros [B], at least float32."""
-    return full_rows(x, dtype=wide(x))
+    return full_batch(x, dtype=float32_or_wider(x))
 
 
 def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAndLogDet]:

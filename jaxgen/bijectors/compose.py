@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
 from jaxgen.bijectors.reversible import depends_on_keys, reversing_scan
 from jaxgen.precision import at_least_float32
-from jaxgen.sharding import vary_as
+from jaxgen.sharding import vary_like
 
 Gradient = Literal["store", "rematerialize", "reverse"]
 _OPPOSITE = {"forward": "inverse", "inverse": "forward"}
@@ -100,7 +100,7 @@ class Repeat(Bijector):
             body, variable_axes={True: 0}, split_rngs={True: True}, in_axes=nn.broadcast, length=self.times,
             reverse=direction == "inverse",
         )
-        (x, log_det), _ = scan(self.step, vary_as((x, zero_log_det(x)), context, self.step.variables), context)
+        (x, log_det), _ = scan(self.step, vary_like((x, zero_log_det(x)), context, self.step.variables), context)
         return x, log_det
 
     def _reversing(self, direction: str, x: Array, context: Array | None) -> ValueAndLogDet:

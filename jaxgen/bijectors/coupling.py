@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
 from jaxgen.bijectors.transformers import Transformer
 from jaxgen.convolution import Conv
-from jaxgen.precision import at_least_float32, wide
+from jaxgen.precision import at_least_float32, float32_or_wider
 
 
 class ZeroHead(nn.Module):
@@ -37,7 +37,7 @@ class ZeroHead(nn.Module):
             return jnp.repeat(jnp.asarray(self.start, dtype), shape[0] // len(self.start))
 
         layer, zeros = Conv if h.ndim == 4 else nn.Dense, nn.initializers.zeros
-        return layer(self.features, kernel_init=zeros, bias_init=bias_init, dtype=wide(h), name="layer")(h)
+        return layer(self.features, kernel_init=zeros, bias_init=bias_init, dtype=float32_or_wider(h), name="layer")(h)
 
 
 class SharedHead(nn.Module):

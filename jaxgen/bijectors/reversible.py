@@ -15,7 +15,7 @@ from jax import lax
 from jaxgen.autodiff import linear_call
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_det
 from jaxgen.precision import at_least_float32
-from jaxgen.sharding import vary_as
+from jaxgen.sharding import vary_like
 
 Map = Callable[..., ValueAndLogDet]
 """A pure function `(variables, x, context) -> (y, log_det)`; y has the shape and dtype of x.
@@ -69,7 +69,7 @@ def reversing_scan(
                 log_det += change
             return (x, log_det), None
 
-        return lax.scan(body, vary_as((x, zero_log_det(x)), variables, context), variables, times, reverse)[0]
+        return lax.scan(body, vary_like((x, zero_log_det(x)), variables, context), variables, times, reverse)[0]
 
     def tangent(residuals, changes):
         *primals, _ = residuals

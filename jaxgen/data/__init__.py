@@ -1,6 +1,6 @@
-"""Datasets in, batches out: `source(name)` opens one, and its sources answer with the batch of any step.
+"""Datasets: `source(name)` opens one; its sources return the batch of any step.
 
-The modules here import NumPy alone; what a dataset needs besides is imported when it is opened.
+These modules import only NumPy; other dependencies of a dataset are imported when it is opened.
 """
 
 from jaxgen.data.arrays import ArraySource

@@ -18,26 +18,30 @@ class ArraySource(Source):
     are uint8 until they are on a device.
 
     Args:
-        arrays: `"x"` the data `[rows, *event]`, and where there are any `"label"` (integers or booleans `[rows]` or
-            `[rows, 1]`, or one-hot `[rows, classes]`, which become integers `[rows]`) and `"context"`.
-        name: what messages call it.
-        levels: the number of grey levels of integer images, whose values are 0 .. `levels` - 1; None for other data.
-        classes: the number of classes, where labels are 0 .. `classes` - 1; None takes it from boolean and
-            one-hot labels.
+        arrays: `"x"`, the data `[N, *event]`, and optionally `"label"` (integers or booleans `[N]` or `[N, 1]`, or
+            one-hot `[N, num_classes]`, which become integers `[N]`) and `"context"`.
+        name: used in messages.
+        levels: number of grey levels of integer images, whose values are 0 .. `levels` - 1; None for other data.
+        num_classes: labels are 0 .. `num_classes` - 1; None infers it from boolean and one-hot labels.
 
     Raises:
-        DataError: for arrays that are not numeric, not finite, out of range, empty, or of unequal lengths.
+        DataError: arrays that are not numeric, not finite, out of range, empty, or unequal in length.
     """
 
     resident = True
 
     def __init__(
-        self, arrays: Mapping[str, Any], *, levels: int | None = None, name: str = "arrays", classes: int | None = None
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        levels: int | None = None,
+        name: str = "arrays",
+        num_classes: int | None = None,
     ):
-        super().__init__(name, levels, classes)
-        self.arrays = checks.batch(arrays, name, self.levels, self.classes)
-        if self.classes is None and "label" in arrays:
-            self.classes = checks.classes_of(arrays["label"])
+        super().__init__(name, levels, num_classes)
+        self.arrays = checks.batch(arrays, name, self.levels, self.num_classes)
+        if self.num_classes is None and "label" in arrays:
+            self.num_classes = checks.num_classes_of(arrays["label"])
 
     def __len__(self) -> int:
         return len(self.arrays["x"])
@@ -54,15 +58,15 @@ class ArraySource(Source):
         return {key: array[indices] for key, array in self.arrays.items()}
 
     def subset(self, indices: np.ndarray) -> ArraySource:
-        return self._with(self.take(checks.numbers_of_rows(indices, self.name, len(self))))
+        return self._with(self.take(checks.check_indices(indices, self.name, len(self))))
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> ArraySource:
         require_no_context(self, self.arrays)
         return self._with({**self.arrays, "context": make(self.arrays)})
 
     def _with(self, arrays: Arrays) -> ArraySource:
-        return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)
+        return ArraySource(arrays, levels=self.levels, name=self.name, num_classes=self.num_classes)
 
     def __repr__(self) -> str:
         arrays = ", ".join(f"{key} {array.dtype}{list(array.shape)}" for key, array in self.arrays.items())
-        return f"ArraySource({self.name!r}: {arrays}; levels={self.levels}, classes={self.classes})"
+        return f"ArraySource({self.name!r}: {arrays}; levels={self.levels}, num_classes={self.num_classes})"

@@ -1,4 +1,4 @@
-"""Several attributes of a row as one context."""
+"""Several attributes of an example as one context."""
 
 from __future__ import annotations
 
@@ -8,41 +8,39 @@ import numpy as np
 
 from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
-from jaxgen.data.sources import MOST_CLASSES, Arrays, one_hot
+from jaxgen.data.sources import MAX_CLASSES, Arrays, one_hot
 
 
-def attributes(rows: Arrays, classes: Mapping[str, int | None]) -> np.ndarray:
-    """Arrays of these names, one after another in this order: float32 `[rows, features]`.
+def attributes(arrays: Arrays, num_classes: Mapping[str, int | None]) -> np.ndarray:
+    """The named arrays, concatenated in this order: float32 `[N, features]`.
 
-    `source.with_context(functools.partial(attributes, classes={"label": 10, "age": None}))` conditions on both; real
-    attributes are best brought to a standard deviation of about one beforehand.
+    `source.with_context(functools.partial(attributes, num_classes={"label": 10, "age": None}))` conditions on both.
+    Scale real attributes to a standard deviation of about one beforehand.
 
     Args:
-        rows: the source's arrays.
-        classes: of each attribute by name; integers 0 .. classes - 1, one a row, become one-hot, with None they and real
-            numbers, `[rows]` or `[rows, features]`, are taken as they are.
+        arrays: of a source.
+        num_classes: by attribute, the number K of its classes: integers 0 .. K - 1 `[N]` become one-hot. None: numbers
+            `[N]` or `[N, features]` are used unchanged.
 
     Raises:
-        DataError: for no attribute, a name that is no array, and values that are no such integers.
+        DataError: no attribute, a name that is not an array, or values that are not such integers.
     """
-    if not isinstance(classes, Mapping):
-        raise DataError(f"attributes are {classes!r:.80}: a mapping of names to numbers of classes is needed")
-    if not classes:
-        raise DataError("attributes are none: a context needs at least one")
-    return np.concatenate([_columns(rows, name, number) for name, number in classes.items()], -1)
+    if not isinstance(num_classes, Mapping) or not num_classes:
+        raise DataError(f"attributes must be a nonempty mapping from names to num_classes, got {num_classes!r:.80}")
+    return np.concatenate([_columns(arrays, name, classes) for name, classes in num_classes.items()], -1)
 
 
-def _columns(rows: Arrays, name: str, classes: int | None) -> np.ndarray:
-    if name not in rows:
-        raise DataError(f"attribute {name!r} is not among the arrays {sorted(rows)}")
-    values = np.asarray(rows[name])
-    if classes is not None and whole(f"classes of attribute {name!r}", classes, 1) > MOST_CLASSES:
-        raise DataError(f"attribute {name!r} has {classes} classes: at most {MOST_CLASSES} are made one-hot")
-    if values.ndim > 2 or (classes is not None and values.ndim != 1):
-        needed = "[rows] or [rows, features]" if classes is None else "[rows], as of classes,"
-        raise DataError(f"attribute {name!r} has shape {values.shape}: {needed} is needed")
-    if classes is None:
+def _columns(arrays: Arrays, name: str, num_classes: int | None) -> np.ndarray:
+    if name not in arrays:
+        raise DataError(f"attribute {name!r} must be among the arrays {sorted(arrays)}")
+    values = np.asarray(arrays[name])
+    if num_classes is not None and whole(f"num_classes of attribute {name!r}", num_classes, 1) > MAX_CLASSES:
+        raise DataError(f"attribute {name!r} must have at most {MAX_CLASSES} classes to be one-hot, got {num_classes}")
+    if values.ndim > 2 or (num_classes is not None and values.ndim != 1):
+        needed = "[N] or [N, features]" if num_classes is None else "[N], a class per example"
+        raise DataError(f"attribute {name!r} must be {needed}, got shape {values.shape}")
+    if num_classes is None:
         return values.reshape(len(values), -1).astype(np.float32)
-    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= classes:
-        raise DataError(f"attribute {name!r} is not of integers 0..{classes - 1}, its {classes} classes")
-    return one_hot(values, classes)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes:
+        raise DataError(f"attribute {name!r} must be integers 0..{num_classes - 1}, got {values!r:.80}")
+    return one_hot(values, num_classes)

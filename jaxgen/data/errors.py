@@ -1,11 +1,11 @@
-"""What the package raises when a dataset, or a question put to one, is not as it must be."""
+"""The exception of datasets, and helpers for its messages."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class DataError(ValueError):
-    """A dataset or an argument is wrong; the message names it, says what was given and what is accepted."""
+    """A dataset or an argument is invalid; the message names it, what is accepted and what it got."""
 
 
 def one_line(error: Exception) -> str:
@@ -15,6 +15,6 @@ def one_line(error: Exception) -> str:
 
 
 def near_misses(name: str, names: Iterable[str]) -> str:
-    """`"; did you mean 'digits'?"` where some of `names` resemble `name`, and nothing where none does."""
+    """`"; did you mean 'digits'?"` if some of `names` resemble `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(names), n=3)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

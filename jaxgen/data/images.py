@@ -1,4 +1,4 @@
-"""Images that come with scikit-learn: nothing to download."""
+"""Images included in scikit-learn."""
 
 from collections.abc import Sequence
 
@@ -11,31 +11,30 @@ from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits
 
 PATCH = 32
-# Columns of the 640 pixels wide photographs, and the stride between crops. Crops lie within their band: the splits
-# share no pixel.
+# Columns of the photographs, 640 pixels wide, and the stride between crops. The splits share no pixel.
 PATCH_BANDS = {"train": (0, 448, 8), "valid": (448, 544, 16), "test": (544, 640, 16)}
 
 
 def digits() -> Splits:
-    """8x8 handwritten digits, uint8 `[rows, 8, 8, 1]` of 17 levels, with labels; 1400 / 197 / 200 rows.
+    """8x8 handwritten digits, uint8 `[N, 8, 8, 1]` with 17 levels and labels; 1400 / 197 / 200 examples.
 
-    The split is that of the figures this project publishes: `np.random.default_rng(0).permutation(1797)`, in order.
+    The splits are slices of `np.random.default_rng(0).permutation(1797)`, as in `RESULTS.md`.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     whole = ArraySource(
-        {"x": bunch.images[..., None].astype(np.uint8), "label": bunch.target}, levels=17, name="digits", classes=10
+        {"x": bunch.images[..., None].astype(np.uint8), "label": bunch.target}, levels=17, name="digits", num_classes=10
     )
     order = np.random.default_rng(0).permutation(len(whole))
-    return Splits(*(whole.subset(rows) for rows in np.split(order, [1400, 1597])))
+    return Splits(*(whole.subset(indices) for indices in np.split(order, [1400, 1597])))
 
 
 def patches() -> Splits:
-    """32x32 colour crops of two photographs, uint8 `[rows, 32, 32, 3]` of 256 levels; 5300 / 250 / 250 rows.
+    """32x32 colour crops of two photographs, uint8 `[N, 32, 32, 3]` with 256 levels; 5300 / 250 / 250 examples.
 
-    Each split has a vertical band of both photographs to itself. Training crops overlap each other, eight pixels apart.
-    Rows are in a fixed random order, so that the first ones show all there is.
+    Each split covers a vertical band of both photographs. Training crops, eight pixels apart, overlap. The order is
+    random and fixed, so that the first examples represent the whole set.
     """
     from sklearn.datasets import load_sample_images
 
@@ -49,7 +48,7 @@ def patches() -> Splits:
 
 
 def crops(images: Sequence[np.ndarray], stride: int, size: int = PATCH) -> np.ndarray:
-    """All `size` x `size` windows of `[height, width, c]` images, `stride` pixels apart: `[n, size, size, c]`."""
+    """The `size` x `size` windows of images `[height, width, c]`, `stride` pixels apart: `[n, size, size, c]`."""
     windows = (np.lib.stride_tricks.sliding_window_view(image, (size, size), (0, 1)) for image in images)
     return np.concatenate(
         [view[::stride, ::stride].transpose(0, 1, 3, 4, 2).reshape(-1, size, size, view.shape[2]) for view in windows]
@@ -57,16 +56,16 @@ def crops(images: Sequence[np.ndarray], stride: int, size: int = PATCH) -> np.nd
 
 
 def low_resolution(x: np.ndarray, levels: int, factor: int) -> np.ndarray:
-    """Images of `levels` grey levels at a lower resolution, scaled to [-1, 1]: the means of `factor` x `factor` pixels.
+    """Means of `factor` x `factor` pixels, scaled from 0 .. `levels` - 1 to [-1, 1].
 
-    Integers `[rows, H, W, c]` to float32 `[rows, H / factor, W / factor, c]`.
+    Integers `[N, H, W, c]` to float32 `[N, H / factor, W / factor, c]`.
 
     Raises:
-        DataError: where the factor is below 2 or does not divide height and width.
+        DataError: the factor is below 2 or does not divide height and width.
     """
     levels, factor = whole("levels", levels, 2), whole("factor", factor)
     if x.ndim != 4 or factor < 2 or x.shape[1] % factor or x.shape[2] % factor:
-        raise DataError(f"rows have shape {x.shape[1:]}: {factor} must be above 1 and divide both sides of an image")
+        raise DataError(f"factor must be >= 2 and divide both sides of images of shape {x.shape[1:]}, got {factor}")
     n, h, w, c = x.shape
     means = x.reshape(n, h // factor, factor, w // factor, factor, c).mean((2, 4), dtype=np.float32)
     return 2 * means / (levels - 1) - 1

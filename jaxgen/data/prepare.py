@@ -1,8 +1,8 @@
-"""Downloads a set of TensorFlow Datasets and writes it in the format that `tfds:<name>` reads without TensorFlow.
+"""Downloads a set of TensorFlow Datasets and writes it as array_record, which `tfds:<name>` reads without TensorFlow.
 
     python -m jaxgen.data.prepare mnist --data-dir ~/tensorflow_datasets
 
-Needed once, on any machine, with the extra `tf`: `pip install "jaxgen[tf]"`.
+Runs once, on any machine; needs the extra `tf`: `pip install "jaxgen[tf]"`.
 """
 
 import argparse
@@ -19,23 +19,23 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
     """Downloads and prepares `name` as array_record; returns the folder, `data_dir/name/version`.
 
     Raises:
-        DataError: where TensorFlow is missing, the name is unknown, or the folder holds the set in another format.
+        DataError: TensorFlow is missing, the name is unknown, or the folder holds the set in another format.
     """
     if missing := [module for module in ("tensorflow", "importlib_resources") if not importlib.util.find_spec(module)]:
         raise DataError(f'preparing {name} needs {" and ".join(missing)}: run `pip install "jaxgen[tf]"`')
     data_dir = folder_of_sets(data_dir)
     if (kept := open_builder(name, data_dir)).is_prepared() and kept.info.file_format.value != "array_record":
-        raise DataError(f"{name} is in {kept.data_dir} as {kept.info.file_format.value}: another --data-dir is needed")
+        raise DataError(f"{kept.data_dir} holds {name} as {kept.info.file_format.value}: choose another --data-dir")
     builder = open_builder(name, data_dir, file_format="array_record")
     builder.download_and_prepare()
     return str(builder.data_dir)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 2 where nothing could be prepared."""
+    """The command line; returns the exit status, 2 on failure."""
     parser = argparse.ArgumentParser(prog="python -m jaxgen.data.prepare", description=__doc__.splitlines()[0])
     parser.add_argument("name", help="a set of TensorFlow Datasets: mnist, cifar10, imagenet_resized/32x32, ...")
-    parser.add_argument("--data-dir", help="where sets are kept (default: ~/tensorflow_datasets)")
+    parser.add_argument("--data-dir", help="folder of prepared sets (default: ~/tensorflow_datasets)")
     options = parser.parse_args(arguments)
     name = options.name.removeprefix("tfds:")
     try:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    if hasattr(sys.stdout, "reconfigure"):  # a folder may have a name that the terminal cannot show
+    if hasattr(sys.stdout, "reconfigure"):  # the terminal may not be able to show the folder's name
         sys.stdout.reconfigure(errors="backslashreplace")
     print(f"tfds:{name} is ready in {folder}")
     return 0

@@ -1,4 +1,4 @@
-"""Datasets on disk, read row by row when a batch asks for them."""
+"""Datasets on disk, whose examples are read when a batch needs them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from jaxgen.data.sources import Arrays, Source, require_no_context
 from jaxgen.data.splits import Splits
 
 RESIDENT_BYTES = 4 << 30
-"""Sets up to this size are read into memory once; PNGs decode at some ten thousand a second."""
+"""Sets up to this size are read into memory; about ten thousand PNGs are decoded per second."""
 
 
 class RecordSource(Source):
-    """Any random-access sequence of feature dicts, with the batches of an `ArraySource` of the same rows.
+    """A random-access sequence of feature dicts; its batches equal those of an `ArraySource` of the same examples.
 
     Args:
-        records: has `len(records)` and `records[i]`, a mapping of features; where it has `__getitems__(indices)` it is
-            asked for whole batches.
-        fields: which feature is which array of a batch: `{"x": "image", "label": "label"}`.
-        name, levels, classes: as in `ArraySource`.
-        rows: the numbers of the records to use, in this order; all by default.
-        context: what makes `"context"` of the other arrays (`Source.with_context`).
+        records: has `len(records)` and `records[i]`, a mapping of features; its `__getitems__(indices)`, if any, reads
+            whole batches.
+        fields: the feature that each array of a batch is read from: `{"x": "image", "label": "label"}`.
+        name, levels, num_classes: as in `ArraySource`.
+        indices: the records to use, in this order; None: all.
+        context: computes `"context"` from the other arrays (`Source.with_context`).
 
     Raises:
-        DataError: where the first record cannot be a row; `take` raises the same for others.
+        DataError: the first record is not a valid example; `take` checks the others.
     """
 
     resident = False
@@ -41,26 +41,26 @@ class RecordSource(Source):
         *,
         levels: int | None = None,
         name: str = "records",
-        classes: int | None = None,
-        rows: np.ndarray | None = None,
+        num_classes: int | None = None,
+        indices: np.ndarray | None = None,
         context: Callable[[Arrays], np.ndarray] | None = None,
     ):
-        super().__init__(name, levels, classes)
+        super().__init__(name, levels, num_classes)
         if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
-            raise DataError(f"{name} is {type(records).__name__}: a sequence of mappings is needed")
-        self.records, self.fields, self.rows = records, dict(fields), rows
+            raise DataError(f"{name} must be a sequence of mappings, got {type(records).__name__}")
+        self.records, self.fields, self.indices = records, dict(fields), indices
         self.context = context
         if len(self) == 0:
-            raise DataError(f"{name} has no rows: at least one is needed")
-        self._shapes: dict[str, tuple[int, ...]] = {}  # of each feature in a record
-        first = self._stacked(_fetch(self.records, [0] if rows is None else rows[:1].tolist()))
+            raise DataError(f"{name} must have at least one example, got none")
+        self._shapes: dict[str, tuple[int, ...]] = {}  # by array, the shape in a record
+        first = self._stacked(_fetch(self.records, [0] if indices is None else indices[:1].tolist()))
         self._shapes = {key: array.shape[1:] for key, array in first.items()}
-        if self.classes is None and "label" in first:
-            self.classes = checks.classes_of(first["label"])
+        if self.num_classes is None and "label" in first:
+            self.num_classes = checks.num_classes_of(first["label"])
         self._first = self.take(np.arange(1))
 
     def __len__(self) -> int:
-        return len(self.records if self.rows is None else self.rows)
+        return len(self.records if self.indices is None else self.indices)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -71,61 +71,62 @@ class RecordSource(Source):
         return len(self) * sum(array.nbytes for array in self._first.values())
 
     def take(self, indices: np.ndarray) -> Arrays:
-        keys = np.asarray(indices) if self.rows is None else self.rows[indices]
-        rows = _fetch(self.records, keys.tolist())
-        arrays = checks.batch(self._stacked(rows), self.name, self.levels, self.classes, keys)
+        keys = np.asarray(indices) if self.indices is None else self.indices[indices]
+        records = self._stacked(_fetch(self.records, keys.tolist()))
+        arrays = checks.batch(records, self.name, self.levels, self.num_classes, keys)
         if self.context is not None:
-            what = f"{self.name}: array 'context'"
-            context = checks.numeric(self.context(arrays), what)
+            name = f"{self.name}: array 'context'"
+            context = checks.numeric(self.context(arrays), name)
             if context.shape[:1] != (len(keys),):
-                raise DataError(f"{what} has shape {context.shape}: a row for each of {len(keys)} is needed")
-            checks.finite(context, what, keys)
+                raise DataError(f"{name} must have {len(keys)} rows, one per example, got shape {context.shape}")
+            checks.finite(context, name, keys)
             arrays["context"] = context
         return arrays
 
     def subset(self, indices: np.ndarray) -> RecordSource:
-        indices = checks.numbers_of_rows(indices, self.name, len(self))
-        return self._with(rows=indices if self.rows is None else self.rows[indices])
+        indices = checks.check_indices(indices, self.name, len(self))
+        return self._with(indices=indices if self.indices is None else self.indices[indices])
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> RecordSource:
         require_no_context(self, self._first)
         return self._with(context=make)
 
     def load(self) -> ArraySource:
-        """All rows read into memory."""
-        arrays = {key: np.empty((len(self), *row.shape[1:]), row.dtype) for key, row in self._first.items()}
+        """The examples, read into memory."""
+        arrays = {key: np.empty((len(self), *first.shape[1:]), first.dtype) for key, first in self._first.items()}
         start = 0
         for batch in self.batches(1024):
-            for key, rows in batch.items():
-                arrays[key][start : start + len(rows)] = rows
+            for key, part in batch.items():
+                arrays[key][start : start + len(part)] = part
             start += len(batch["x"])
-        return ArraySource(arrays, levels=self.levels, name=self.name, classes=self.classes)
+        return ArraySource(arrays, levels=self.levels, name=self.name, num_classes=self.num_classes)
 
     def _with(self, **changes: Any) -> RecordSource:
-        kept = {key: getattr(self, key) for key in ("levels", "name", "classes", "rows", "context")}
+        kept = {key: getattr(self, key) for key in ("levels", "name", "num_classes", "indices", "context")}
         return RecordSource(self.records, self.fields, **{**kept, **changes})
 
-    def _stacked(self, rows: Sequence[Mapping[str, Any]]) -> Arrays:
+    def _stacked(self, records: Sequence[Mapping[str, Any]]) -> Arrays:
         stacked = {}
         for key, feature in self.fields.items():
-            for row in rows:
-                if not isinstance(row, Mapping) or feature not in row:
-                    there = f"features {sorted(map(str, row))}" if isinstance(row, Mapping) else f"a row {row!r:.80}"
-                    raise DataError(f"{self.name} has {there}: {feature!r} is not among them")
-            values = [checks.as_array(row[feature], f"{self.name}: feature {feature!r}") for row in rows]
+            for record in records:
+                if not isinstance(record, Mapping) or feature not in record:
+                    got = f"features {sorted(map(str, record))}" if isinstance(record, Mapping) else f"{record!r:.80}"
+                    raise DataError(f"{self.name}: records must have a feature {feature!r}, got {got}")
+            values = [checks.as_array(record[feature], f"{self.name}: feature {feature!r}") for record in records]
             shape = self._shapes.get(key, values[0].shape)
             if any(value.shape != shape for value in values):
-                raise DataError(f"{self.name}: feature {feature!r} differs in shape between rows: one shape is needed")
+                raise DataError(f"{self.name}: feature {feature!r} must have the same shape in all records")
             stacked[key] = np.stack(values)
         return stacked
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._first.items())
-        return f"RecordSource({self.name!r}: {len(self)} rows of {rows}; levels={self.levels}, classes={self.classes})"
+        arrays = ", ".join(f"{key} {array.dtype}{list(array.shape[1:])}" for key, array in self._first.items())
+        options = f"levels={self.levels}, num_classes={self.num_classes}"
+        return f"RecordSource({self.name!r}: {len(self)} examples with {arrays}; {options})"
 
 
 def in_memory(splits: Splits) -> Splits:
-    """The same splits, of `RecordSource`s, read into memory where they are no larger than `RESIDENT_BYTES`."""
+    """Splits of `RecordSource`s, read into memory if they have at most `RESIDENT_BYTES`."""
     if sum(source.nbytes for source in splits) > RESIDENT_BYTES:
         return splits
     return Splits(*(source.load() for source in splits))

@@ -1,6 +1,6 @@
-"""Sequences whose causes are known: time series, float32 `[n, T, 1]`, and rows of symbols, uint8 `[n, T]`.
+"""Synthetic sequences: time series, float32 `[n, T, 1]`, and symbols, uint8 `[n, T]`.
 
-Each function draws `n` rows from `rng` as a batch, as those of `jaxgen.data.toys` do.
+Each function draws a batch of `n` sequences from `rng`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NOISE = 0.1
 CHAINS, SYMBOLS = 8, 8
 
 TRANSITIONS = np.random.default_rng(0).dirichlet(np.full(SYMBOLS, 2.0), (CHAINS, SYMBOLS))
-"""Of `chains`: P(next | symbol) of each, [chains, symbols, symbols], rows from a Dirichlet distribution of 2."""
+"""P(next | symbol) of each chain, [chains, symbols, symbols]; each row was drawn from Dirichlet(2, ..., 2)."""
 
 
 def sines(rng: np.random.Generator, n: int) -> Arrays:
-    """a sin(2 pi f t / 48 + phase) with noise of 0.1 at t = 0 .. 47; no label.
+    """a sin(2 pi f t / 48 + phase) with noise of standard deviation 0.1 at t = 0 .. 47; no label.
 
-    Uniform in each row: a in 0.5 .. 1.5, f in 1 .. 4 periods, the phase in 0 .. 2 pi.
+    Uniform per sequence: a in 0.5 .. 1.5, f in 1 .. 4 periods, the phase in 0 .. 2 pi.
     """
     amplitude, periods = rng.uniform(0.5, 1.5, (n, 1)), rng.uniform(1, 4, (n, 1))
     phase = rng.uniform(0, 2 * np.pi, (n, 1))
@@ -34,8 +34,7 @@ def sines(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def chains(rng: np.random.Generator, n: int) -> Arrays:
-    """Each row 48 symbols of one of eight Markov chains, all as likely, from a first symbol all as likely; the label
-    numbers the chain."""
+    """48 symbols from one of eight equally likely Markov chains, the label, with a uniform first symbol."""
     label = rng.integers(CHAINS, size=n)
     x = np.zeros((n, LENGTH), np.uint8)
     x[:, 0] = rng.integers(SYMBOLS, size=n)
@@ -46,26 +45,26 @@ def chains(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def log_prob_of_chains(x: np.ndarray) -> np.ndarray:
-    """log p(x) of rows [n, T] of `chains`, in nats, [n]: the mixture of all chains."""
+    """log p(x) of the mixture of all chains, in nats: [n, T] to [n]."""
     steps = np.log(TRANSITIONS)[:, x[:, :-1], x[:, 1:]].sum(-1)
     return np.logaddexp.reduce(steps, axis=0) - np.log(CHAINS) - np.log(SYMBOLS)
 
 
-class Kind(NamedTuple):
-    """What draws, and the numbers of symbols and of classes where there are any."""
+class Series(NamedTuple):
+    """A function that draws a batch, and the numbers of its symbols and classes, if any."""
 
     draw: Callable[[np.random.Generator, int], Arrays]
     levels: int | None = None
-    classes: int | None = None
+    num_classes: int | None = None
 
 
-SERIES = {"sines": Kind(sines), "chains": Kind(chains, SYMBOLS, CHAINS)}
+SERIES = {"sines": Series(sines), "chains": Series(chains, SYMBOLS, CHAINS)}
 
 SIZES = (20_000, 2_000, 2_000)
 
 
 def series(name: str) -> Splits:
-    """Fixed draws: 20,000 rows to train on, 2,000 each to validate and test, independent of each other."""
-    kind = SERIES[name]
-    batches = (kind.draw(np.random.default_rng(seed), n) for seed, n in enumerate(SIZES))
-    return Splits(*(ArraySource(batch, levels=kind.levels, name=name, classes=kind.classes) for batch in batches))
+    """Fixed, independent samples: 20,000 training, 2,000 validation and 2,000 test examples."""
+    draw, levels, num_classes = SERIES[name]
+    batches = (draw(np.random.default_rng(seed), n) for seed, n in enumerate(SIZES))
+    return Splits(*(ArraySource(batch, levels=levels, name=name, num_classes=num_classes) for batch in batches))

@@ -1,4 +1,4 @@
-"""Train, validation and test rows, and the one way in which they are taken from a set that comes without."""
+"""Train, validation and test splits, and how a set without them is split."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxgen.data.sources import Arrays, Source
 
 
 class Splits(NamedTuple):
-    """Sources that share no row: models learn from `train`, are chosen by `valid` and reported on `test`.
+    """Disjoint sources: `train` for learning, `valid` for model selection, `test` for reported metrics.
 
-    `jaxgen.data.source` gives all three; who brings data of their own may leave out the others.
+    `jaxgen.data.source` returns all three; `valid` and `test` are optional for your own data.
     """
 
     train: Source
@@ -22,7 +22,7 @@ class Splits(NamedTuple):
     test: Source | None = None
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Splits:
-        """The same splits with `"context"`, which `make` computes from rows: `Source.with_context`."""
+        """The same splits with `"context"`: `Source.with_context`."""
         return Splits(*(None if source is None else source.with_context(make) for source in self))
 
 
@@ -32,24 +32,24 @@ def split_array(source: Source, name: str, batch_size: int = 4096) -> np.ndarray
 
 
 def carve(train: Source, valid: Source | None = None, test: Source | None = None) -> Splits:
-    """Takes each missing split from `train`: a tenth of its rows, from the end of the permutation of seed 0.
+    """Takes each missing split from `train`: a tenth of its examples, from the end of the permutation of seed 0.
 
-    A set without splits becomes 80 / 10 / 10. What is given stays as it is: a published test set is never touched.
+    A set without splits becomes 80 / 10 / 10. Existing splits, such as a published test set, are not changed.
 
     Raises:
-        DataError: where `train` has too few rows to give any away.
+        DataError: `train` has too few examples.
     """
     missing = (valid is None) + (test is None)
     if not missing:
         return Splits(train, valid, test)
     tenth = max(1, len(train) // 10)
     if missing * tenth >= len(train):
-        raise DataError(f"{train.name} has {len(train)} rows: {missing + 1} are needed to split it")
+        raise DataError(f"{train.name} must have at least {missing + 1} examples to be split, got {len(train)}")
     order = np.random.default_rng(0).permutation(len(train))
     if test is None:
-        order, rows = order[:-tenth], order[-tenth:]
-        test = train.subset(rows)
+        order, indices = order[:-tenth], order[-tenth:]
+        test = train.subset(indices)
     if valid is None:
-        order, rows = order[:-tenth], order[-tenth:]
-        valid = train.subset(rows)
+        order, indices = order[:-tenth], order[-tenth:]
+        valid = train.subset(indices)
     return Splits(train.subset(order), valid, test)

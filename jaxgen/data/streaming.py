@@ -1,4 +1,4 @@
-"""Batches of data that do not fit into memory, read ahead by Grain while a step runs."""
+"""Prefetching by Grain of batches that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from jaxgen.data.sources import Source
 
 
 class Stream:
-    """`data.batch_at(step, size, seed, process_index, process_count)`, the next steps' read ahead by threads.
+    """`data.batch_at(step, size, seed, process_index, process_count)`, with the next batches prefetched by threads.
 
-    Threads suffice: files are read, and pixels decoded, outside of Python's lock. What is left within bounds them all
-    together, at some twenty thousand small images a second.
+    Threads suffice, since reading files and decoding pixels release Python's lock; the remaining code limits all
+    threads together to about twenty thousand small images per second.
 
     Args:
-        data: a source, or a `Zipped`; several threads ask it at a time.
-        workers: threads, each of which reads a batch; as many batches are ahead. 0 reads when asked.
+        data: a source or a `Zipped`, called from several threads at once.
+        workers: threads, and batches prefetched; 0 reads each batch when it is called for.
     """
 
     def __init__(
         self, data: Source, size: Any, seed: int, process_index: int = 0, process_count: int = 1, *, workers: int
     ):
-        self.data, self.where = data, (size, seed, process_index, process_count)
+        self.data, self.batch_options = data, (size, seed, process_index, process_count)
         self.workers = workers
         self._batches: Any = None
         self._next = 0
 
     def __call__(self, step: int) -> Any:
-        """The batch of a step; after any but the one before it, reading starts anew.
+        """The batch of a step; prefetching restarts unless the last call was for the step before.
 
         Raises:
-            DataError: what reading this batch raised, in whichever thread.
+            DataError: raised by reading this batch, in any thread.
         """
         if not self.workers:
             return self.peek(step)
@@ -46,17 +46,17 @@ class Stream:
         return batch
 
     def peek(self, step: int) -> Any:
-        """The batch of any step, read now. Raises as a call."""
-        return self.data.batch_at(step, *self.where)
+        """The batch of any step, read now, without prefetching. Raises as `__call__`."""
+        return self.data.batch_at(step, *self.batch_options)
 
     def close(self) -> None:
-        """Ends the threads, each when it has read its batch; a later call starts others."""
+        """Ends the threads after their current batches; a later call starts new ones."""
         batches, self._batches = self._batches, None
         if batches is not None:
             batches.close()
 
     def _from(self, step: int) -> Any:
-        import grain  # a second: not before it is needed
+        import grain  # takes a second, so only when needed
 
         options = grain.ReadOptions(num_threads=self.workers, prefetch_buffer_size=self.workers)
         return iter(grain.MapDataset.range(step, sys.maxsize).map(self._read).to_iter_dataset(options))
@@ -64,5 +64,5 @@ class Stream:
     def _read(self, step: Any) -> Any:
         try:
             return self.peek(int(step))
-        except Exception as error:  # raised where the batch is asked for: Grain would add to what it says
+        except Exception as error:  # raised by `__call__`; Grain would change the message
             return error

@@ -1,4 +1,4 @@
-"""Records with numeric and categorical columns, made into rows of numbers of one scale."""
+"""Tables with numeric and categorical columns, converted to numbers on a common scale."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from jaxgen.data import checks
 from jaxgen.data.errors import DataError
 
 SKEWNESS = 2.0
-"""Above it, a column without negative values has a heavy tail (an exponential distribution's is 2)."""
+"""Nonnegative columns above it are heavy-tailed (the exponential distribution's is 2)."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What each column of a table becomes, learned from some rows by `Columns.of` and applied to any.
+    """Transforms of the columns of a table, fitted to some examples by `Columns.of` and applied to any.
 
-    Numeric columns: log(1 + x) where they are heavy-tailed, then zero mean and unit variance, then clipped to
-    [-limit, limit]. A column that was constant is 0 there, and any other value of it is at the limit. Categorical
-    columns: one-hot over the values there were, and one column more for any other.
+    Numeric columns: log(1 + x) if heavy-tailed, then standardised, then clipped to [-limit, limit]; the value of a
+    constant column becomes 0 and any other +-limit. Categorical columns: one-hot over the fitted values, and one
+    more column for unknown values.
 
     Attributes:
-        heavy: [D], which numeric columns go through the logarithm, their negative values as 0.
-        mean, std: [D], after it; std is 0 of a constant column.
-        values: of each categorical column, in ascending order.
+        heavy: [D], the numeric columns that are transformed by log(1 + max(x, 0)).
+        mean, std: [D], after the logarithm; std is 0 for constant columns.
+        values: by categorical column, in ascending order.
         limit: in standard deviations.
     """
 
@@ -36,19 +36,21 @@ class Columns:
 
     @staticmethod
     def of(x: np.ndarray, categories: np.ndarray | None = None, limit: float = 5.0) -> Columns:
-        """Args:
-            x: [rows, D], finite numbers.
-            categories: [rows, C], of any type that compares; None where there are none.
+        """Fits the transforms.
+
+        Args:
+            x: [N, D], finite numbers.
+            categories: [N, C], any sortable dtype; None: no categorical columns.
 
         Raises:
-            DataError: arrays that are no tables of the same rows.
+            DataError: the arrays are not tables of equal length.
         """
         x, categories = _tables(x, categories)
         centred = x - x.mean(0)
         variance = (centred**2).mean(0)
         heavy = (x.min(0) >= 0) & ((centred**3).mean(0) > SKEWNESS * variance**1.5)
         x = _logarithms(x, heavy)
-        # a mean of equal numbers may differ from them in the last digit
+        # the mean of equal numbers may differ from them in the last digit
         constant = x.min(0) == x.max(0)
         mean, std = np.where(constant, x[0], x.mean(0)), np.where(constant, 0.0, x.std(0))
         return Columns(heavy, mean, std, tuple(np.unique(column) for column in categories.T), limit)
@@ -58,16 +60,16 @@ class Columns:
         return len(self.mean) + sum(len(values) + 1 for values in self.values)
 
     def __call__(self, x: np.ndarray, categories: np.ndarray | None = None) -> np.ndarray:
-        """float32 [rows, width].
+        """[N, D] and [N, C] to float32 [N, width].
 
         Raises:
-            DataError: another number of columns than were learned from.
+            DataError: the number of columns differs from the fitted table's.
         """
         x, categories = _tables(x, categories)
         if (x.shape[1], categories.shape[1]) != (len(self.mean), len(self.values)):
             raise DataError(
-                f"records have {x.shape[1]} numeric and {categories.shape[1]} categorical columns: "
-                f"{len(self.mean)} and {len(self.values)} are needed"
+                f"records must have {len(self.mean)} numeric and {len(self.values)} categorical columns, got "
+                f"{x.shape[1]} and {categories.shape[1]}"
             )
         centred = _logarithms(x, self.heavy) - self.mean
         constant = self.std == 0
@@ -80,18 +82,17 @@ class Columns:
 
 
 def _tables(x: np.ndarray, categories: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Both with two axes; the numbers in float64, where a sum of squares of 1e9 keeps its digits."""
+    """Both with two axes; the numbers as float64, so that sums of squares near 1e18 keep their digits."""
     x = checks.as_array(x, "records")
     if x.dtype.kind not in "biuf":
-        raise DataError(f"records have dtype {x.dtype}: real numbers are needed")
+        raise DataError(f"records must be real numbers, got {x.dtype}")
     if not np.isfinite(x).all():
-        raise DataError("records have NaN or infinite values: finite numbers are needed")
+        raise DataError("records must be finite, got NaN or infinite values")
     x = np.asarray(x, np.float64)
     categories = np.empty((*x.shape[:1], 0)) if categories is None else checks.as_array(categories, "categories")
     if x.ndim != 2 or categories.ndim != 2 or len(x) != len(categories) or not x.size:
         raise DataError(
-            f"records have numbers of shape {x.shape} and categories of shape {categories.shape}: "
-            "two tables [rows, columns] of the same rows are needed"
+            f"records must be numbers [N, D] and categories [N, C], got shapes {x.shape} and {categories.shape}"
         )
     return x, categories
 

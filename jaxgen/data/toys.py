@@ -1,9 +1,9 @@
-"""Points in the plane, float32 `[n, 2]`: densities that can be looked at, mixtures whose modes can be counted.
+"""Two-dimensional toy densities, float32 `[n, 2]`.
 
-Each function draws `n` rows from `rng` as a batch, `"x"` and where the set has parts `"label"`, the part a point is of.
-`eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are those of Gulrajani et al. 2017 ("Improved Training of
-Wasserstein GANs"), `banana`, `funnel` and `ring` are draws from the densities of `jaxgen.distributions.targets`, the
-others are those of Grathwohl et al. 2019 ("FFJORD").
+Each function draws a batch of `n` points from `rng`: `"x"` and, for sets with parts, `"label"`, the index of the part.
+`eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are from Gulrajani et al. 2017 ("Improved Training of
+Wasserstein GANs"); `banana`, `funnel` and `ring` are samples of `jaxgen.distributions.unnormalized`; the others, unless
+their docstrings name a source, are from Grathwohl et al. 2019 ("FFJORD").
 """
 
 from collections.abc import Callable
@@ -25,8 +25,6 @@ GAUSSIANS_25_CENTERS = tuple((2 * x / 2.828, 2 * y / 2.828) for x in range(-2, 3
 """Means of `twenty_five_gaussians`, in the units of its samples."""
 GAUSSIANS_25_STD = 0.05 / 2.828
 """Standard deviation of each component, per coordinate."""
-
-
 GAUSSIAN_RING_CENTERS = _COMPASS
 """Means of `gaussian_ring`."""
 GAUSSIAN_RING_STD = 0.01
@@ -36,7 +34,7 @@ GAUSSIAN_GRID_STD = 0.05
 
 
 def two_moons(rng: np.random.Generator, n: int) -> Arrays:
-    """Two half circles that reach into each other, noise 0.1, then doubled and centred; labels 0 (upper), 1 (lower)."""
+    """Two interleaved half circles with noise 0.1, doubled and centred; labels 0 (upper), 1 (lower)."""
     label = rng.integers(2, size=n)
     t = rng.uniform(0, np.pi, n)
     upper, lower = np.stack([np.cos(t), np.sin(t)], 1), np.stack([1 - np.cos(t), 0.5 - np.sin(t)], 1)
@@ -72,7 +70,7 @@ def swiss_roll(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def checkerboard(rng: np.random.Generator, n: int) -> Arrays:
-    """The eight dark squares of a 4 x 4 board of side 8 around the origin, uniformly; the label numbers the square."""
+    """Uniform on the eight dark squares of a 4 x 4 board of side 8 around the origin; the label is the square."""
     label = rng.integers(8, size=n)
     column, row = label // 2, 2 * (label % 2) + (label // 2) % 2
     corner = np.stack([column, row], 1)
@@ -80,7 +78,7 @@ def checkerboard(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def pinwheel(rng: np.random.Generator, n: int) -> Arrays:
-    """Five Gaussian arms, sheared into a spiral; the label numbers the arm."""
+    """Five Gaussian arms, sheared into a spiral; the label is the arm."""
     label = rng.integers(5, size=n)
     arm = rng.normal(0, (0.3, 0.1), (n, 2)) + (1, 0)
     angle = 2 * np.pi / 5 * label + 0.25 * np.exp(arm[:, 0])
@@ -90,7 +88,7 @@ def pinwheel(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def rings(rng: np.random.Generator, n: int) -> Arrays:
-    """Four circles around the origin of radius 0.75, 1.5, 2.25, 3, equally likely, noise 0.08; labels from within."""
+    """Four equally likely circles with radii 0.75, 1.5, 2.25, 3 and noise 0.08; labels count outwards."""
     label = rng.integers(4, size=n)
     t = rng.uniform(0, 2 * np.pi, n)
     x = 0.75 * (label + 1)[:, None] * np.stack([np.cos(t), np.sin(t)], 1) + rng.normal(0, 0.08, (n, 2))
@@ -98,13 +96,13 @@ def rings(rng: np.random.Generator, n: int) -> Arrays:
 
 
 def banana(rng: np.random.Generator, n: int) -> Arrays:
-    """A Gaussian bent along a parabola: x1 of standard deviation 2, x2 = x1^2 / 4 - 1 with unit noise; no label."""
+    """A Gaussian bent along a parabola: x1 ~ N(0, 2^2), x2 ~ N(x1^2 / 4 - 1, 1); no label."""
     first = rng.normal(0, 2, n)
     return _batch(np.stack([first, first**2 / 4 - 1 + rng.normal(size=n)], 1))
 
 
 def funnel(rng: np.random.Generator, n: int) -> Arrays:
-    """Neal's funnel: x1 of standard deviation 3, x2 of standard deviation exp(x1 / 2); no label."""
+    """Neal's funnel: x1 ~ N(0, 3^2), x2 ~ N(0, exp(x1)); no label."""
     first = rng.normal(0, 3, n)
     return _batch(np.stack([first, np.exp(first / 2) * rng.normal(size=n)], 1))
 
@@ -128,16 +126,16 @@ TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]]
     "funnel": (funnel, None),
     "ring": (ring, 8),
 }
-"""By name: what draws, and its number of classes."""
+"""By name, the function that draws and its number of classes."""
 
 SIZES = (100_000, 10_000, 10_000)
 
 
 def toy(name: str) -> Splits:
-    """Fixed draws of a toy: 100,000 rows to train on, 10,000 each to validate and test, independent of each other."""
-    draw, classes = TOYS[name]
+    """Fixed, independent samples of a toy: 100,000 training, 10,000 validation and 10,000 test examples."""
+    draw, num_classes = TOYS[name]
     batches = (draw(np.random.default_rng(seed), n) for seed, n in enumerate(SIZES))
-    return Splits(*(ArraySource(batch, name=name, classes=classes) for batch in batches))
+    return Splits(*(ArraySource(batch, name=name, num_classes=num_classes) for batch in batches))
 
 
 def _mixture(rng: np.random.Generator, n: int, centers: tuple[tuple[float, float], ...], std: float) -> Arrays:

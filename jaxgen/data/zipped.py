@@ -18,21 +18,21 @@ Sizes = int | Mapping[str, int]
 class Zipped:
     """Named sources, each with its own number of examples, batch size and permutation.
 
-    Properties and methods of a source return a mapping of the sources' answers. Two equal sources are not aligned:
-    each is permuted by its own seed.
+    Properties and methods of `Source` return mappings of the sources' values. Equal sources are not aligned: each is
+    permuted by its own seed.
 
     Args:
-        sources: by name; other `Zipped` may be among them.
+        sources: by name; they may include other `Zipped`.
 
     Raises:
-        DataError: no source, or something else.
+        DataError: not a nonempty mapping of sources.
     """
 
     def __init__(self, sources: Mapping[str, Source | Zipped]):
         if not isinstance(sources, Mapping):
             raise DataError(f"`sources` of Zipped must be a mapping of sources, got {type(sources).__name__}")
         if not sources:
-            raise DataError("`sources` of Zipped must be at least one source, got none")
+            raise DataError("`sources` of Zipped must not be empty")
         for name, source in sources.items():
             if not isinstance(source, (Source, Zipped)):
                 raise DataError(f"`sources` of Zipped must be sources, got {type(source).__name__} as {name!r}")
@@ -49,7 +49,7 @@ class Zipped:
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """Only where all sources are resident."""
+        """Available if all sources are resident."""
         return self._each(lambda source: source.arrays)
 
     @property
@@ -61,21 +61,21 @@ class Zipped:
         return self._each(lambda source: source.levels)
 
     @property
-    def classes(self) -> dict[str, Any]:
-        return self._each(lambda source: source.classes)
+    def num_classes(self) -> dict[str, Any]:
+        return self._each(lambda source: source.num_classes)
 
     @property
     def nbytes(self) -> int:
         return sum(source.nbytes for source in self.sources.values())
 
     def subset(self, indices: Mapping[str, Any]) -> Zipped:
-        """Sources of these examples alone, by name; sources that `indices` does not name are whole."""
+        """The subsets of the sources named in `indices`, and the other sources whole."""
         if not isinstance(indices, Mapping) or not set(indices) <= set(self.sources):
             raise DataError(f"`indices` must be a mapping with keys among {sorted(self.sources)}, got {indices!r:.80}")
         return type(self)({k: s.subset(indices[k]) if k in indices else s for k, s in self.sources.items()})
 
     def with_context(self, make: Callable[[Arrays], np.ndarray]) -> Zipped:
-        """Each source with `"context"`, which `make` computes from its arrays."""
+        """Each source with `"context"`, computed by `make` from its arrays."""
         return type(self)(self._each(lambda source: source.with_context(make)))
 
     def conditional(self) -> Zipped:
@@ -102,7 +102,7 @@ class Zipped:
         }
 
     def head(self, n: Sizes) -> dict[str, Any]:
-        """The first `n` examples of each source, or all where there are fewer."""
+        """The first `n` examples of each source, or all if there are fewer."""
         sizes = self._sizes(n)
         return {key: source.head(sizes[key]) for key, source in self.sources.items()}
 
@@ -129,7 +129,7 @@ class Zipped:
         return size
 
     def _seeds(self, seed: int) -> dict[str, int]:
-        """A seed for each position: with one for all, equal sources would show the same examples together."""
+        """A seed per source: with the same one, equal sources would be aligned."""
         words = np.random.SeedSequence(checks.seed(seed)).generate_state(len(self.sources))
         return dict(zip(self.sources, map(int, words), strict=True))
 
@@ -143,7 +143,7 @@ class Paired(Zipped):
     A batch has the same indices of each source: example `i` of every part is one pair.
 
     Raises:
-        DataError: as `Zipped`; sources of other lengths, or sources that are not permuted as one: `Zipped` among them.
+        DataError: as `Zipped`; sources that differ in length, or a plain `Zipped` among them.
     """
 
     def __init__(self, sources: Mapping[str, Source]):

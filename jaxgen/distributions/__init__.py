@@ -1,4 +1,4 @@
-"""Base densities, likelihoods and dequantization: `log_prob` and `sample`."""
+"""Base densities, likelihoods and dequantization."""
 
 from jaxgen.distributions.concrete import concrete_log_density, gumbel_softmax
 from jaxgen.distributions.dequantization import Dequantization, UniformDequantization, quantize
@@ -7,15 +7,15 @@ from jaxgen.distributions.discretized import DiscretizedLogistic, DiscretizedLog
 from jaxgen.distributions.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, OptimalGaussian
 from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import StandardNormal
-from jaxgen.distributions.petals import Petals
+from jaxgen.distributions.radial_mixture import RadialMixture
 from jaxgen.distributions.standard import StandardDistribution
-from jaxgen.distributions.targets import Banana, Funnel, Ring, Target
+from jaxgen.distributions.unnormalized import Banana, Funnel, GaussianRing, UnnormalizedDensity
 from jaxgen.distributions.uniform import Uniform
 
 __all__ = [
     "Banana", "Bernoulli", "Categorical", "Dequantization", "DiagonalNormal", "DiscretizedLogistic",
-    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "Likelihood", "Logistic", "OptimalGaussian", "Petals",
-    "Ring", "StandardDistribution", "StandardNormal", "Target", "Uniform", "UniformDequantization",
-    "concrete_log_density", "gumbel_softmax", "quantize",
+    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianRing", "Likelihood", "Logistic", "OptimalGaussian",
+    "RadialMixture", "StandardDistribution", "StandardNormal", "Uniform", "UniformDequantization",
+    "UnnormalizedDensity", "concrete_log_density", "gumbel_softmax", "quantize",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

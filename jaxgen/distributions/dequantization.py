@@ -1,4 +1,4 @@
-"""From integers to a density and back."""
+"""Dequantization: integers as points of a continuous density, and back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.arguments import check_range, counts
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
-# Noise stays this far from the edges of its bin, so that float32 rounding cannot carry it into the next one.
+# distance of the noise from the edges of its bin, so that float32 rounding cannot move it into the next one
 _MARGIN = 2.0**-14
 
 
 class Dequantization(Protocol):
-    """What a density of integers asks of its noise; `learned` ones have an `init(key, x)` and need its variables."""
+    """Noise for a density of integers; `learned` ones have an `init(key, x)` and need its variables."""
 
     levels: int
     learned: ClassVar[bool]
@@ -30,13 +30,13 @@ class Dequantization(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class UniformDequantization:
-    """Integers 0 ... levels - 1 as points of [0, 1), by uniform noise within each one's bin.
+    """Integers 0 ... levels - 1 as points of [0, 1), y = (x + u) / levels with u ~ U[0, 1).
 
     A density p of the points bounds the probability P of the integers, `log P(x) >= E_u[log p((x + u) / levels)] -
     dims * log(levels)` (Theis et al. 2016, section 3.1).
 
     Attributes:
-        levels: number of values of a coordinate, at most 256.
+        levels: number of values per coordinate, 2 to 256.
     """
 
     levels: int = 256
@@ -50,24 +50,22 @@ class UniformDequantization:
     ) -> tuple[jax.Array, jax.Array]:
         """Integers x [B, *event] to (y = (x + u) / levels in [0, 1), log|det dy/dx| = -dims * log(levels) [B]).
 
-        Integers outside of the levels go outside of [0, 1) where they are traced.
-
         Raises:
-            ValueError: concrete values other than 0 ... levels - 1.
+            ValueError: values other than 0 ... levels - 1. Traced values are not checked and map outside of [0, 1).
         """
         check_range("x", x, 0, self.levels - 1, whole=True)
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         noise = jnp.clip(jax.random.uniform(key, x.shape, dtype), _MARGIN, 1 - _MARGIN)
-        log_det = full_rows(x, -math.prod(x.shape[1:]) * math.log(self.levels), dtype=dtype)
+        log_det = full_batch(x, -math.prod(x.shape[1:]) * math.log(self.levels), dtype=dtype)
         return (x + noise) / self.levels, log_det
 
 
 def require_levels(dequantization: Dequantization) -> None:
-    """Refuses numbers of levels that do not fit in a byte."""
+    """Raises unless `levels` is an integer from 2 to 256."""
     counts(2, levels=dequantization.levels)
-    if not 2 <= dequantization.levels <= 256:
-        kind = type(dequantization).__name__
-        raise ValueError(f"{kind} needs between 2 and 256 levels, got {dequantization.levels}.")
+    if dequantization.levels > 256:
+        name = type(dequantization).__name__
+        raise ValueError(f"`levels` of {name} must be between 2 and 256, got {dequantization.levels}")
 
 
 def quantize(y: jax.Array, levels: int) -> jax.Array:

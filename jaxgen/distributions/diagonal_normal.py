@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array, Key
-from jaxgen.exponential import bounded_exp, bounded_expm1
+from jaxgen.numerics import bounded_exp, bounded_expm1
 
 
 class DiagonalNormal(NamedTuple):

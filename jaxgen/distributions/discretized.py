@@ -1,4 +1,4 @@
-"""Likelihoods of ordered integers: discretized logistic distributions, and mixtures of them."""
+"""Likelihoods of ordered integers: discretized logistic distributions and their mixtures."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgen.contracts import Array, Key
-from jaxgen.distributions.likelihoods import _checked, _spread, _sum_levels
+from jaxgen.distributions.likelihoods import _checked, _bounded_scale, _sum_levels
 from jaxgen.precision import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogistic:
-    """Integers 0..levels-1: the mass that a logistic density puts on each unit bin, the edge bins taking its tails.
+    """Integers 0..levels-1: the mass of a logistic density in each unit bin; the edge bins include the tails.
 
-    P(x) = F((x + 1/2 - m) / s) - F((x - 1/2 - m) / s), F the sigmoid (Kingma et al. 2016, "Improved Variational
-    Inference with Inverse Autoregressive Flow"). The parameters are m and s before its softplus, in units in which the
-    levels span [-1, 1], so that zeros mean a broad density on the middle.
+    P(x) = F((x + 1/2 - m) / s) - F((x - 1/2 - m) / s) with the sigmoid F (Kingma et al. 2016, "Improved Variational
+    Inference with Inverse Autoregressive Flow"). The parameters are m, and s before a softplus, in units in which the
+    levels span [-1, 1]; zeros are a broad density around the middle.
 
     Attributes:
-        floor: of the scale, in those units.
+        floor: lower bound of the scale, in those units.
     """
 
     accumulates: ClassVar[bool] = True
@@ -33,7 +33,7 @@ class DiscretizedLogistic:
 
     def __post_init__(self):
         if self.levels < 2:
-            raise ValueError(f"DiscretizedLogistic needs at least two levels, not {self.levels}")
+            raise ValueError(f"`levels` of DiscretizedLogistic must be at least 2, got {self.levels}")
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
@@ -45,19 +45,19 @@ class DiscretizedLogistic:
         return _mean_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels)
 
     def sample(self, params: Array, key: Key) -> Array:
-        return _draw_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels, key)
+        return _sample_level(*_location_and_scale(at_least_float32(params), self.levels, self.floor), self.levels, key)
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogisticMixture:
-    """Integers 0..levels-1, a mixture per coordinate: P(x) = sum_i pi_i P_i(x), P_i a `DiscretizedLogistic`.
+    """Integers 0..levels-1: P(x) = sum_i pi_i P_i(x) per coordinate, P_i a `DiscretizedLogistic`.
 
-    The parameters of a coordinate are `components` logits of pi, as many locations, as many scales before their
-    softplus. Coordinates are independent given them, an image's channels too. (Salimans et al. 2017, "PixelCNN++",
-    equation 2, without its dependence between channels.)
+    The parameters of a coordinate are `components` logits of pi, locations, and scales before a softplus. Coordinates
+    are independent given the parameters, an image's channels too (Salimans et al. 2017, "PixelCNN++", equation 2,
+    without its dependence between channels).
 
     Attributes:
-        floor: of the scales, in units in which the levels span [-1, 1].
+        floor: lower bound of the scales, in units in which the levels span [-1, 1].
     """
 
     accumulates: ClassVar[bool] = True
@@ -68,8 +68,8 @@ class DiscretizedLogisticMixture:
     def __post_init__(self):
         if self.levels < 2 or self.components < 1:
             raise ValueError(
-                f"DiscretizedLogisticMixture needs at least two levels and one component, not {self.levels} and "
-                f"{self.components}"
+                "`levels` and `components` of DiscretizedLogisticMixture must be at least 2 and 1, got "
+                f"{self.levels} and {self.components}"
             )
 
     @property
@@ -97,26 +97,26 @@ class DiscretizedLogisticMixture:
         return (jax.nn.softmax(logits) * _mean_level(location, scale, self.levels)).sum(-1)
 
     def sample(self, params: Array, key: Key) -> Array:
-        which_key, key = jax.random.split(key)
+        component_key, key = jax.random.split(key)
         logits, location, scale = self._components(at_least_float32(params))
-        which = jax.random.categorical(which_key, logits)[..., None]
-        location, scale = (jnp.take_along_axis(a, which, axis=-1)[..., 0] for a in (location, scale))
-        return _draw_level(location, scale, self.levels, key)
+        component = jax.random.categorical(component_key, logits)[..., None]
+        location, scale = (jnp.take_along_axis(a, component, axis=-1)[..., 0] for a in (location, scale))
+        return _sample_level(location, scale, self.levels, key)
 
 
 def _location_and_scale(params: Array, levels: int, floor: float) -> tuple[Array, Array]:
-    """[..., 2], in units in which the levels span [-1, 1], to location and scale in levels."""
+    """Parameters [..., 2], in units in which the levels span [-1, 1], to location and scale in levels, [...] each."""
     half = (levels - 1) / 2
-    return half * (1 + params[..., 0]), half * _spread(params[..., 1], floor)
+    return half * (1 + params[..., 0]), half * _bounded_scale(params[..., 1], floor)
 
 
 def _log_mass(x: Array, location: Array, scale: Array, levels: int) -> Array:
-    """log P(x) of a logistic density's mass on the unit bin of each integer x, the edge bins taking the tails."""
+    """log P(x): the log-mass of a logistic density in the unit bin of x; the edge bins include the tails."""
     below, above = (x - 0.5 - location) / scale, (x + 0.5 - location) / scale
-    log_under, log_over = jax.nn.log_sigmoid(above), jax.nn.log_sigmoid(-below)
-    # F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) exactly, and no factor cancels far out in a tail
-    log_inside = log_under + log_over + jnp.log(-jnp.expm1(-1 / scale))
-    return jnp.where(x <= 0, log_under, jnp.where(x >= levels - 1, log_over, log_inside))
+    log_cdf, log_survival = jax.nn.log_sigmoid(above), jax.nn.log_sigmoid(-below)
+    # F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)), without cancellation in the tails
+    log_inside = log_cdf + log_survival + jnp.log(-jnp.expm1(-1 / scale))
+    return jnp.where(x <= 0, log_cdf, jnp.where(x >= levels - 1, log_survival, log_inside))
 
 
 def _mean_level(location: Array, scale: Array, levels: int) -> Array:
@@ -128,6 +128,6 @@ def _mean_level(location: Array, scale: Array, levels: int) -> Array:
     return lax.fori_loop(1, levels, add, jnp.zeros_like(location))
 
 
-def _draw_level(location: Array, scale: Array, levels: int, key: Key) -> Array:
+def _sample_level(location: Array, scale: Array, levels: int, key: Key) -> Array:
     x = location + scale * jax.random.logistic(key, location.shape, location.dtype)
     return jnp.clip(jnp.round(x), 0, levels - 1)

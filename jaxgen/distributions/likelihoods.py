@@ -1,10 +1,10 @@
 """Likelihoods of decoders: p(x | params) with independent coordinates and `num_params` parameters per coordinate.
 
-Parameters are outputs of a network, [..., num_params] for data of shape [...], and may be any real numbers.
-Computations are in float32 or wider whatever the network computed in.
+Parameters are outputs of a network, [..., num_params] for data of shape [...], and may be any real numbers. Everything
+is computed in float32 or wider.
 
-Data outside of a likelihood's support raise ValueError where their values are known. Under `jit` they are not: there
-values that are not one of 0..levels-1 have log-probability -inf, with gradient zero.
+Concrete data outside of a likelihood's support raise ValueError. Traced data are not checked: values other than
+0..levels-1 have log-probability -inf and gradient zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Likelihood(Protocol):
     """Attributes:
     num_params: parameters per coordinate.
     accumulates: whether the mean of `log_prob` over a batch is a mean over examples (`jaxgen.contracts.Play`).
-    levels: the data are integers 0..levels-1; None: they are real (Bernoulli's in [0, 1]).
+    levels: the data are integers 0..levels-1; None: real numbers (for Bernoulli in [0, 1]).
     """
 
     accumulates: bool
@@ -53,8 +53,8 @@ class Likelihood(Protocol):
 def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
     if params.shape != (*x.shape, likelihood.num_params):
         raise ValueError(
-            f"{type(likelihood).__name__} rates data of shape {x.shape} with parameters of shape "
-            f"{(*x.shape, likelihood.num_params)}, not {params.shape}"
+            f"`params` of {type(likelihood).__name__} must have shape {(*x.shape, likelihood.num_params)} for data of "
+            f"shape {x.shape}, got {params.shape}"
         )
     if likelihood.levels is not None:
         check_range("x", x, 0, likelihood.levels - 1, whole=True)
@@ -62,7 +62,7 @@ def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Ar
 
 
 def _sum_levels(log_mass: Callable[[Array], Array], x: Array, levels: int) -> Array:
-    """The event's sum of log_mass(x), -inf where x is not one of 0..levels-1; there it is computed at 0."""
+    """The sum of log_mass(x) over the event, -inf if x is not in 0..levels-1, where log_mass is evaluated at 0."""
     inside = (x >= 0) & (x <= levels - 1) & (x == jnp.floor(x))
     return _sum_event(jnp.where(inside, log_mass(jnp.where(inside, x, 0)), -jnp.inf))
 
@@ -71,17 +71,17 @@ def _sum_event(a: Array) -> Array:
     return a.sum(tuple(range(1, a.ndim)))
 
 
-def _spread(raw: Array, floor: float) -> Array:
-    """A scale above `floor` from any number; softplus, since exp overflows and a clip has no gradient."""
+def _bounded_scale(raw: Array, floor: float) -> Array:
+    """A scale above `floor` from any number, by softplus: exp overflows, and a clip has no gradient."""
     return floor + jax.nn.softplus(raw)
 
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli:
-    """Pixels that are on or off; the parameter is the logit l: log p(x) = x l - softplus(l).
+    """Binary data with logit l: log p(x) = x l - softplus(l).
 
-    For a grey value x in [0, 1] this is the cross-entropy, the expectation over pixels drawn with probability x. Under
-    `jit` the formula is not checked outside of [0, 1], where it is not a log-probability.
+    For grey values x in [0, 1] this is the cross-entropy, the expectation over binary pixels with mean x. Traced values
+    are not checked; outside of [0, 1] the result is not a log-probability.
     """
 
     accumulates: ClassVar[bool] = True
@@ -105,10 +105,10 @@ class Bernoulli:
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """Real data: the parameters are the mean and, unless it is given, the standard deviation before its softplus.
+    """Real data; the parameters are the mean and, unless `std` is fixed, the standard deviation before a softplus.
 
     Attributes:
-        std: a fixed standard deviation; None learns one per coordinate.
+        std: a fixed standard deviation; None: learned per coordinate.
         floor: lower bound of learned standard deviations; without it the density is unbounded on repeated data.
     """
 
@@ -125,7 +125,9 @@ class Gaussian:
         return 1 if self.std is not None else 2
 
     def _std(self, params: Array) -> Array:
-        return jnp.asarray(self.std, params.dtype) if self.std is not None else _spread(params[..., 1], self.floor)
+        if self.std is not None:
+            return jnp.asarray(self.std, params.dtype)
+        return _bounded_scale(params[..., 1], self.floor)
 
     def log_prob(self, params: Array, x: Array) -> Array:
         params, x = _checked(self, params, x)
@@ -143,20 +145,20 @@ class Gaussian:
 
 @dataclasses.dataclass(frozen=True)
 class OptimalGaussian:
-    """Real data around the means that are the parameters, with one variance, the best one for the batch at hand.
+    """Real data; the parameters are the means, the common variance is the maximum-likelihood one of the batch.
 
     sigma^2 = the mean of (x - mean)^2 over all examples and coordinates of a batch, so that log p is on average
-    -(log 2 pi sigma^2 + 1) / 2 per coordinate, and the weight of the reconstruction against the divergence is found
-    automatically (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.3). The
-    gradient through sigma, averaged over the batch, is zero, since sigma is optimal.
+    -(log 2 pi sigma^2 + 1) / 2 per coordinate, and the reconstruction is weighted against the divergence automatically
+    (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.3). The gradient
+    through sigma, averaged over the batch, is zero, since sigma is optimal.
 
-    At evaluation sigma is that of the evaluated batch: the metrics are optimistic, and an example's density depends on
-    the others. For a proper density take `std` over training data and replace this by `Gaussian(std=...)`, which has
-    the same parameters. `sample` returns the means, since the parameters do not contain sigma.
+    At evaluation sigma is that of the evaluated batch: metrics are optimistic, and an example's density depends on the
+    others. For a proper density compute `std` on training data and use `Gaussian(std=...)`, which has the same
+    parameters. `sample` returns the means, since the parameters do not contain sigma.
 
     Attributes:
-        floor: lower bound of sigma; without it the density is infinite if the means equal the data. (exp(-6), as in the authors'
-            code.)
+        floor: lower bound of sigma, exp(-6) as in the authors' code; without it the density is infinite if the means
+            equal the data.
     """
 
     floor: float = 2.5e-3
@@ -166,10 +168,10 @@ class OptimalGaussian:
 
     def __post_init__(self):
         if self.floor <= 0:
-            raise ValueError(f"OptimalGaussian needs a positive floor, not {self.floor}")
+            raise ValueError(f"`floor` of OptimalGaussian must be positive, got {self.floor}")
 
     def std(self, params: Array, x: Array) -> Array:
-        """The best standard deviation for these data, a scalar: params [B, ..., 1], x [B, ...]."""
+        """The maximum-likelihood standard deviation of these data, a scalar: params [B, ..., 1], x [B, ...]."""
         return jnp.sqrt(self._variance(*_checked(self, params, x)))
 
     def _variance(self, params: Array, x: Array) -> Array:
@@ -189,9 +191,9 @@ class OptimalGaussian:
 
 @dataclasses.dataclass(frozen=True)
 class Categorical:
-    """Integers 0..levels-1 without an order: the parameters are the logits of all of them, log p(x) = log softmax(l)_x.
+    """Unordered integers 0..levels-1 with logits l: log p(x) = log softmax(l)_x.
 
-    For colours of a palette, tokens, or attributes, one variable a coordinate.
+    For palette colours, tokens or attributes, one variable per coordinate.
     """
 
     accumulates: ClassVar[bool] = True
@@ -199,7 +201,7 @@ class Categorical:
 
     def __post_init__(self):
         if self.levels < 2:
-            raise ValueError(f"Categorical needs at least two levels, not {self.levels}")
+            raise ValueError(f"`levels` of Categorical must be at least 2, got {self.levels}")
 
     @property
     def num_params(self) -> int:
@@ -215,7 +217,7 @@ class Categorical:
         return _sum_levels(log_mass, x, self.levels)
 
     def mean(self, params: Array) -> Array:
-        """sum_k k P(k): of use where the integers have an order after all."""
+        """sum_k k P(k), meaningful if the integers are ordered."""
         params = at_least_float32(params)
         return jax.nn.softmax(params) @ jnp.arange(self.levels, dtype=params.dtype)
 

@@ -1,4 +1,4 @@
-"""The standard logistic distribution of an event."""
+"""The standard logistic distribution."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class Logistic(StandardDistribution):
     def _log_density(self, z: jax.Array) -> jax.Array:
         return jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
 
-    def _draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    def _sample(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.logistic(key, shape)

@@ -1,4 +1,4 @@
-"""The standard normal distribution of an event."""
+"""The standard normal distribution."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class StandardNormal(StandardDistribution):
     def _log_density(self, z: jax.Array) -> jax.Array:
         return -0.5 * (z**2 + math.log(2 * math.pi))
 
-    def _draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    def _sample(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(key, shape)

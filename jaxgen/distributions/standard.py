@@ -1,4 +1,4 @@
-"""What the standard distributions of an event share: independent coordinates, each of the same density."""
+"""The base class of standard distributions: independent coordinates with the same density."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxgen.precision import at_least_float32
 
 @dataclasses.dataclass(frozen=True)
 class StandardDistribution:
-    """Independent coordinates; a subclass gives the log-density of one, and draws of a shape.
+    """Independent coordinates; subclasses define the log-density and samples of one coordinate.
 
     Attributes:
         event_shape: shape of one sample.
@@ -26,17 +26,17 @@ class StandardDistribution:
     def _log_density(self, z: jax.Array) -> jax.Array:
         raise NotImplementedError
 
-    def _draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    def _sample(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         raise NotImplementedError
 
     def log_prob(self, z: jax.Array) -> jax.Array:
-        """In nats, summed over the event: z [B, *event_shape] to [B], at least float32.
+        """log p(z) in nats, summed over the event: z [B, *event_shape] to [B], at least float32.
 
         Raises:
             ValueError: z has another shape.
         """
         if z.shape[1:] != self.event_shape:
-            raise ValueError(f"{type(self).__name__} is over events of shape {self.event_shape}, got {z.shape[1:]}.")
+            raise ValueError(f"`z` of {type(self).__name__} must be [B, *{self.event_shape}], got shape {z.shape}")
         z = at_least_float32(z)
         return self._log_density(z).sum(tuple(range(1, z.ndim)))
 
@@ -44,7 +44,7 @@ class StandardDistribution:
         """n samples, [n, *event_shape].
 
         Raises:
-            ValueError: n is no whole number of at least one.
+            ValueError: n is not an integer >= 1.
         """
         counts(n=n)
-        return self._draw(key, (n, *self.event_shape))
+        return self._sample(key, (n, *self.event_shape))

@@ -1,7 +1,9 @@
-"""Pure functions of arrays that return what their papers minimise."""
+"""Losses of the papers: pure functions of arrays, to be minimised."""
 
 from jaxgen.losses.adversarial import (
     boundary_seeking_generator,
+    f_gan_critic,
+    f_gan_generator,
     hinge_critic,
     hinge_generator,
     importance_weighted_generator,
@@ -46,7 +48,7 @@ from jaxgen.losses.energies import (
     next_equilibrium,
     pulling_away,
 )
-from jaxgen.losses.f_divergences import F_DIVERGENCES, Divergence, f_gan_critic, f_gan_generator
+from jaxgen.losses.f_divergences import F_DIVERGENCES, Divergence
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 from jaxgen.losses.penalties import (
     consistency_penalty,

@@ -1,7 +1,7 @@
-"""Criteria of adversarial games, all minimised; real and fake are the outputs on real and generated rows.
+"""Adversarial losses, all minimised. `real` and `fake` are the outputs on real and generated examples, of any shape.
 
-A discriminator's output is a logit, a critic's any real number. Outputs may have more than one value a row (patches),
-and the two batches may differ in size: each is averaged.
+Discriminators return logits, critics any real numbers. Outputs may have several values per example (patches), and the
+batches may differ in size: each is averaged. The losses are scalars.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import jax
 
 from jaxgen.arguments import arrays, number
 from jaxgen.contracts import Array
+from jaxgen.losses.f_divergences import Divergence
 
 
 def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1.0) -> Array:
-    """-E log D(x) - E log(1 - D(G(z))), D the sigmoid of the logits; its minimum over D is log 4 - 2 JS(p, q).
+    """-E log D(x) - E log(1 - D(G(z))), D the sigmoid of the logits; the minimum over D is log 4 - 2 JS(p, q).
 
     Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1.
 
     Args:
-        real_label: what real rows are labelled, 0.9 for one-sided smoothing: the first term becomes the cross-entropy
-            -E [l log D(x) + (1 - l) log(1 - D(x))]. Generated rows stay at zero: smoothed, they would hold the
-            generator where it is wrong (Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.4).
+        real_label: label l of real examples, 0.9 for one-sided smoothing: the first term becomes the cross-entropy
+            -E [l log D(x) + (1 - l) log(1 - D(x))]. Labels of generated examples stay zero: smoothing them would
+            reinforce the generator's errors (Salimans et al. 2016, "Improved Techniques for Training GANs", section
+            3.4).
     """
     number("real_label", real_label, 0, 1)
     real, fake = arrays("*", real=real, fake=fake)
@@ -29,15 +31,13 @@ def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1
 
 
 def non_saturating_generator(fake: Array) -> Array:
-    """-E log D(G(z)): its gradient does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)."""
+    """-E log D(G(z)), with a gradient while the discriminator wins (Goodfellow et al. 2014, section 3)."""
     (fake,) = arrays("*", fake=fake)
     return jax.nn.softplus(-fake).mean()
 
 
 def minimax_generator(fake: Array) -> Array:
-    """E log(1 - D(G(z))), minus the discriminator's own term: its gradient vanishes while the discriminator wins.
-
-    Goodfellow et al. 2014, equation 1.
+    """E log(1 - D(G(z))), whose gradient vanishes while the discriminator wins (Goodfellow et al. 2014, equation 1).
     """
     (fake,) = arrays("*", fake=fake)
     return -jax.nn.softplus(fake).mean()
@@ -50,7 +50,7 @@ def least_squares_critic(real: Array, fake: Array, a: float = 0.0, b: float = 1.
     generator descends Pearson's chi^2 divergence between p + q and 2 q (section 3.2).
 
     Args:
-        a, b: what generated and real rows are to be given.
+        a, b: targets of generated and real examples.
     """
     real, fake = arrays("*", real=real, fake=fake)
     return 0.5 * ((real - b) ** 2).mean() + 0.5 * ((fake - a) ** 2).mean()
@@ -78,7 +78,7 @@ def hinge_generator(fake: Array) -> Array:
 
 
 def wasserstein_critic(real: Array, fake: Array) -> Array:
-    """E f(G(z)) - E f(x): minus a lower bound of the Wasserstein-1 distance for f of slope at most one.
+    """E f(G(z)) - E f(x): minus a lower bound of the Wasserstein-1 distance if f is 1-Lipschitz.
 
     Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
     """
@@ -93,45 +93,74 @@ def wasserstein_generator(fake: Array) -> Array:
 
 
 def importance_weights(logits: Array) -> Array:
-    """The self-normalised importance weights of samples, whose sum over the first axis is one.
+    """Self-normalised importance weights of samples: the softmax of the logits over the first axis.
 
-    The density ratio p/q at a sample is D / (1 - D) = exp(logit), so that the weights are the softmax of the logits.
-    They lead no gradient back. Hu et al. 2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018,
-    "Boundary-Seeking Generative Adversarial Networks".
+    The density ratio p/q at a sample is D / (1 - D) = exp(logit). No gradient flows through the weights. Hu et al.
+    2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018, "Boundary-Seeking Generative Adversarial
+    Networks".
 
     Args:
-        logits: [B], of a batch, or [M, B], of M draws for each row.
+        logits: [B], or [M, B] for M samples per example.
+
+    Returns:
+        The shape of `logits`.
     """
     (logits,) = arrays("B *", logits=logits)
     return jax.nn.softmax(jax.lax.stop_gradient(logits), axis=0)
 
 
 def importance_weighted_generator(fake: Array) -> Array:
-    """-sum_i w_i log D(G(z_i)), the weights those of `importance_weights` over the batch [B].
+    """-sum_i w_i log D(G(z_i)), with `importance_weights` over the batch; fake is [B].
 
-    Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss stays as it is.
+    Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss is unchanged.
     """
     (fake,) = arrays("B", fake=fake)
     return (importance_weights(fake) * jax.nn.softplus(-fake)).sum()
 
 
 def boundary_seeking_generator(fake: Array) -> Array:
-    """E (log D(G(z)) - log(1 - D(G(z))))^2, which is E logit^2: for continuous data.
+    """E (log D(G(z)) - log(1 - D(G(z))))^2 = E logit^2, for continuous data.
 
-    It takes samples to the boundary, where the discriminator cannot decide (Hjelm et al. 2018, as their code has it).
+    It moves samples to the discriminator's decision boundary (Hjelm et al. 2018, as in their code).
     """
     (fake,) = arrays("*", fake=fake)
     return (fake**2).mean()
 
 
 def weighted_log_likelihood(logits: Array, log_probs: Array) -> Array:
-    """-E_z sum_m w_m log g(x_m|z), the weights over the M draws for each z: for discrete data.
+    """-E_z sum_m w_m log g(x_m|z), with `importance_weights` over the M samples per z, for discrete data.
 
-    No gradient goes through the draws or their logits, and no baseline is taken off the weights (Hjelm et al. 2018).
+    No gradient flows through the samples or their logits, and no baseline is subtracted (Hjelm et al. 2018).
 
     Args:
-        logits: [M, B], the discriminator's at M draws x_m ~ g(x|z) for each z.
+        logits: [M, B], the discriminator's at M samples x_m ~ g(x|z) per z.
         log_probs: [M, B], log g(x_m|z) in nats.
     """
     logits, log_probs = arrays("M B", logits=logits, log_probs=log_probs)
     return -(importance_weights(logits) * log_probs).sum(0).mean()
+
+
+def f_gan_critic(real: Array, fake: Array, divergence: Divergence) -> Array:
+    """-(E_p g_f(v) - E_q f*(g_f(v))): minus a lower bound of the divergence D_f(p, q).
+
+    Nowozin et al. 2016, equation 6.
+
+    Args:
+        real, fake: the critic's outputs v on real and generated examples, any real numbers.
+    """
+    real, fake = arrays("*", real=real, fake=fake)
+    return divergence.conjugate_of_activation(fake).mean() - divergence.activation(real).mean()
+
+
+def f_gan_generator(fake: Array, divergence: Divergence, alternative: bool = False) -> Array:
+    """-E_q f*(g_f(v)), the part of equation 6 that depends on the generator (Nowozin et al. 2016).
+
+    Args:
+        fake: the critic's outputs v on generated examples.
+        alternative: -E_q g_f(v) instead, which does not saturate while the critic wins; for `OriginalGAN` it is
+            `non_saturating_generator` (section 3.2).
+    """
+    (fake,) = arrays("*", fake=fake)
+    if alternative:
+        return -divergence.activation(fake).mean()
+    return -divergence.conjugate_of_activation(fake).mean()

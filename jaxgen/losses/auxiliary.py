@@ -1,4 +1,4 @@
-"""What a critic learns beside real or generated: classes, codes, features, a bottleneck. In nats."""
+"""Auxiliary losses of critics: classes, codes, feature matching, information bottlenecks. Scalars, in nats."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 def class_loss(logits: Array, labels: Array) -> Array:
     """-E log P(c|x), the cross-entropy of classes.
 
-    Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", equation 3: minus L_C is the sum of
-    this over real and over generated rows. Critic and generator both minimise it, the critic on both kinds of rows, the
-    generator on its own.
+    Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs", equation 3: -L_C is its sum on real
+    and generated examples, which the critic minimises; the generator minimises it on generated examples.
 
     Args:
         logits: [B, K].
-        labels: [B], integers 0..K-1; of generated rows the classes that the generator was given. Others, where they are
-            traced and cannot be refused, make the loss infinite.
+        labels: [B], integers 0..K-1, for generated examples the generator's input. Traced labels are not checked:
+            others make the loss infinite.
 
     Raises:
         ValueError: other shapes, or concrete labels other than 0..K-1.
@@ -36,12 +35,12 @@ def class_loss(logits: Array, labels: Array) -> Array:
 def categorical_information(logits: Array, codes: Array) -> Array:
     """E log Q(c|G(z, c)) + H(c): a lower bound of the mutual information of codes and samples, to be maximised.
 
-    Chen et al. 2016, "InfoGAN", equation 5, of codes that are uniform over K values; at most log K for each variable.
+    Chen et al. 2016, "InfoGAN", equation 5, for codes uniform over K values; at most log K per variable.
 
     Args:
-        logits: [B, ..., K], Q's on generated rows.
-        codes: [B, ...], integers 0..K-1, what the rows were generated from; several variables are independent, and
-            summed. Others, where they are traced and cannot be refused, give -inf.
+        logits: [B, ..., K], Q's on generated examples.
+        codes: [B, ...], integers 0..K-1, the generator's input; several variables are independent and summed. Traced
+            codes are not checked: others give -inf.
 
     Raises:
         ValueError: other shapes, or concrete codes other than 0..K-1.
@@ -53,45 +52,45 @@ def categorical_information(logits: Array, codes: Array) -> Array:
 
 
 def _log_probability(logits: Array, name: str, classes: Array) -> Array:
-    """log softmax(logits)_c, logits [..., K] and classes [...] to [...]; -inf for what is not one of 0..K-1."""
-    most = logits.shape[-1] - 1
-    check_range(name, classes, 0, most, whole=True)
-    log_p = -optax.softmax_cross_entropy_with_integer_labels(logits, jnp.clip(classes, 0, most))
-    return jnp.where((classes < 0) | (classes > most), -jnp.inf, log_p)
+    """log softmax(logits)_c, logits [..., K] and classes [...] to [...]; -inf outside of 0..K-1."""
+    last = logits.shape[-1] - 1
+    check_range(name, classes, 0, last, whole=True)
+    log_p = -optax.softmax_cross_entropy_with_integer_labels(logits, jnp.clip(classes, 0, last))
+    return jnp.where((classes < 0) | (classes > last), -jnp.inf, log_p)
 
 
 def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: float = math.log(2)) -> Array:
-    """`categorical_information` of continuous codes, with Q(c|x) a diagonal normal.
+    """`categorical_information` for continuous codes and a diagonal normal Q(c|x).
 
     Args:
-        mean, log_variance: [B, D], Q's on generated rows.
-        codes: [B, D], what the rows were generated from.
-        entropy: of the codes, for each dimension: log 2 where they are uniform on [-1, 1], as the paper's are.
+        mean, log_variance: [B, D], Q's on generated examples.
+        codes: [B, D], the generator's input.
+        entropy: of the codes, per dimension; log 2 for the paper's uniform codes on [-1, 1].
     """
     mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
     return DiagonalNormal(mean, log_variance).log_prob(codes).mean() + entropy * codes.shape[1]
 
 
 def feature_matching(real_features: Array, fake_features: Array) -> Array:
-    """|E f(x) - E f(G(z))|^2, summed over the features: what the generator minimises in the place of a score.
+    """|E f(x) - E f(G(z))|^2, summed over the features: a generator's loss in place of a score.
 
-    Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.1; their code has the mean over features.
+    Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.1; their code averages over the features.
 
     Args:
-        real_features, fake_features: [B, ...], f of one of the critic's layers; the batches may differ in size.
+        real_features, fake_features: [B, ...], outputs f of a layer of the critic; the batches may differ in size.
     """
     real_features, fake_features = arrays("B ...", "R ...", real_features=real_features, fake_features=fake_features)
     return ((real_features.mean(0) - fake_features.mean(0)) ** 2).sum()
 
 
 def bottleneck(kl: Array, beta: Array, information: float) -> Array:
-    """beta (E KL(E(z|x) || N(0, I)) - I_c), which the critic's loss is given beside the game's.
+    """beta (E KL(E(z|x) || N(0, I)) - I_c), added to the critic's loss.
 
     Peng et al. 2019, "Variational Discriminator Bottleneck".
 
     Args:
-        kl: [B], of real and generated rows together, as many of either: the expectation is over their mixture.
-        beta: a scalar of `next_dual`; no gradient goes into it.
+        kl: [B], on equally many real and generated examples: the expectation is over their mixture.
+        beta: a scalar from `next_dual`; no gradient flows into it.
         information: I_c, in nats.
     """
     (kl,) = arrays("B", kl=kl)
@@ -99,10 +98,10 @@ def bottleneck(kl: Array, beta: Array, information: float) -> Array:
 
 
 def next_dual(beta: Array, kl: Array, information: float, rate: float) -> Array:
-    """beta <- max(0, beta + rate (E KL - I_c)): grows while more than I_c passes (Peng et al. 2019).
+    """beta <- max(0, beta + rate (E KL - I_c)), which grows while E KL > I_c (Peng et al. 2019).
 
     Args:
-        kl: [B], as `bottleneck` has it.
+        kl, information: as in `bottleneck`.
     """
     (kl,) = arrays("B", kl=kl)
     return jax.lax.stop_gradient(jnp.maximum(0.0, beta + rate * (kl.mean() - information)))

@@ -1,4 +1,4 @@
-"""Weights held to a box."""
+"""Weight clipping."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from jaxgen.contracts import Array
 
 
 def clip_weights(bound: float) -> optax.GradientTransformation:
-    """Chained after an optimizer, leaves every parameter within +-bound: `optax.chain(optax.rmsprop(...), this)`.
+    """Clips all parameters to [-bound, bound] after an optimizer: `optax.chain(optimizer, clip_weights(0.01))`.
 
-    Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1, where the bound is 0.01. Biases and the gains of normalisations
-    are clipped too.
+    Biases and gains of normalisations are clipped too. Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1.
 
     Raises:
-        ValueError: a bound that is not positive; an update that is not given the parameters.
+        ValueError: `bound` is not positive; `update` is called without parameters.
     """
     if not bound > 0:
-        raise ValueError(f"weights are clipped to +-bound, which must be positive, got {bound}")
+        raise ValueError(f"`bound` must be positive, got {bound}")
 
     def clip(update: Array, weight: Array) -> Array:
-        # what is returned is added to the weight: the box is smaller by the rounding of the difference and the sum
+        # optax adds the result to the weight, so the bound is reduced by the rounding of the difference and the sum
         box = jnp.maximum(bound - jnp.finfo(weight.dtype).eps * (jnp.abs(weight) + bound), 0)
         return jnp.clip(weight + update, -box, box) - weight
 
     def update(updates, params):
         if params is None:
-            raise ValueError("clip_weights needs the parameters: update(updates, state, params)")
+            raise ValueError("`params` of clip_weights(...).update must be the parameters, got None")
         return jax.tree.map(clip, updates, params)
 
     return optax.stateless(update)

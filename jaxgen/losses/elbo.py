@@ -1,4 +1,4 @@
-"""Evidence lower bounds and the divergences in them. All in nats, summed over event dimensions."""
+"""Evidence lower bounds and their divergences. All in nats, summed over event dimensions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
-    """The evidence lower bound of each row: E_q[log p(x|z)] - w KL(q(z|x) || p(z)).
+    """The evidence lower bound per example: E_q[log p(x|z)] - w KL(q(z|x) || p(z)).
 
-    Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equation 3; a weight other than one is the beta of Higgins
-    et al. 2017, and then it bounds log p(x) only where the weight is at least one.
+    Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equation 3. Other weights than one are the beta of Higgins
+    et al. 2017; the result bounds log p(x) if the weight is at least one.
 
     Args:
-        log_likelihood: [B], log p(x|z) of a draw z from q(z|x), or its expectation.
-        kl: [B], or an estimate of it.
+        log_likelihood: [B], log p(x|z) at a sample z from q(z|x), or its expectation.
+        kl: [B], the divergence or an estimate.
+        kl_weight: w.
 
     Returns:
         [B].
@@ -28,17 +29,17 @@ def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Ar
 
 
 def negative_elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Array:
-    """What a variational autoencoder minimises: the mean over the batch of minus `elbo`, a scalar."""
+    """The loss of a variational autoencoder: minus the batch's mean of `elbo`, a scalar."""
     return -elbo(log_likelihood, kl, kl_weight).mean()
 
 
 def importance_weighted_bound(log_weights: Array) -> Array:
-    """log 1/K sum_k w_k with w_k = p(x, z_k) / q(z_k|x): a bound on log p(x), tight for many draws.
+    """log 1/K sum_k w_k with w_k = p(x, z_k) / q(z_k|x): a lower bound on log p(x), tight as K grows.
 
     Burda et al. 2016, "Importance Weighted Autoencoders", equation 8.
 
     Args:
-        log_weights: [K, B], log w of K draws for each row.
+        log_weights: [K, B], log w of K samples per example.
 
     Returns:
         [B].
@@ -48,12 +49,10 @@ def importance_weighted_bound(log_weights: Array) -> Array:
 
 
 def mean_log_weight(log_weights: Array) -> Array:
-    """1/K sum_k log w_k: the evidence lower bound by K draws, each with its own estimate of the divergence.
-
-    Burda et al. 2016, section 2: the variational autoencoder with k samples of their table 1.
+    """1/K sum_k log w_k: the evidence lower bound, estimated by K samples (Burda et al. 2016, section 2 and table 1).
 
     Args:
-        log_weights: [K, B], log w of K draws for each row.
+        log_weights: [K, B], log w of K samples per example.
 
     Returns:
         [B].
@@ -63,30 +62,30 @@ def mean_log_weight(log_weights: Array) -> Array:
 
 
 def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) -> Array:
-    """The importance-weighted bound, with a gradient for the encoder whose signal does not drown in noise for large K.
+    """The importance-weighted bound, with an encoder gradient whose signal-to-noise ratio does not vanish for large K.
 
     Its value is `importance_weighted_bound(log_weights)`, its gradient
 
-        sum_k u_k d log_weights_k + sum_k u_k^2 d path_log_weights_k,    u = softmax of the log-weights over the draws.
+        sum_k u_k d log_weights_k + sum_k u_k^2 d path_log_weights_k,    u = softmax of the log-weights over samples.
 
-    Where the parameters of q reach the first array not at all, and the second through z alone (not through the density
-    q whose logarithm is subtracted), the second sum is an unbiased gradient of the expected bound in these parameters.
+    The second sum is an unbiased gradient of the expected bound in the parameters of q if the first array does not
+    depend on them, and the second only through z (not through log q, which is subtracted).
     Tucker et al. 2019, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", their IWAE-DReG.
 
     Args:
-        log_weights: [K, B], log p(x, z_k) - log q(z_k|x), differentiated in the parameters of p alone.
-        path_log_weights: [K, B], the same numbers, differentiated in z_k alone.
+        log_weights: [K, B], log p(x, z_k) - log q(z_k|x), differentiated only in the parameters of p.
+        path_log_weights: [K, B], the same values, differentiated only in z_k.
 
     Returns:
         [B].
     """
     log_weights, path_log_weights = arrays("K B", log_weights=log_weights, path_log_weights=path_log_weights)
-    shares = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
-    # a draw of weight zero adds nothing: -inf minus -inf would not be a number
-    possible = shares > 0
-    shares, path_log_weights = jnp.where(possible, shares, 0), jnp.where(possible, path_log_weights, 0)
-    # zero, and the path's gradient
-    path = (shares**2 * (path_log_weights - jax.lax.stop_gradient(path_log_weights))).sum(0)
+    u = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
+    # samples with weight zero add nothing: -inf minus -inf would be NaN
+    possible = u > 0
+    u, path_log_weights = jnp.where(possible, u, 0), jnp.where(possible, path_log_weights, 0)
+    # the value is zero; only the gradient counts
+    path = (u**2 * (path_log_weights - jax.lax.stop_gradient(path_log_weights))).sum(0)
     return importance_weighted_bound(log_weights) + path
 
 
@@ -110,7 +109,7 @@ def kl_between_normals(
     """KL(N(mean, exp(log_variance)) || N(other_mean, exp(other_log_variance))) of diagonal normals.
 
     Args:
-        all: [B, ...].
+        all: [B, ...]; `other_*` may be numbers.
 
     Returns:
         [B].
@@ -122,13 +121,12 @@ def kl_between_normals(
 def kl_per_dimension(
     mean: Array, log_variance: Array, other_mean: Array | float = 0.0, other_log_variance: Array | float = 0.0
 ) -> Array:
-    """The terms that `kl_between_normals` is the sum of, [B, ...]; the other is by default standard normal.
+    """The terms of `kl_between_normals`, [B, ...]; by default KL(. || N(0, I)).
 
     `bounded_exp` of log-variances keeps the terms and their gradients finite.
     """
     mean, log_variance = arrays("B ...", mean=mean, log_variance=log_variance)
     others = arrays("*", other_mean=other_mean, other_log_variance=other_log_variance)
-    # a number counts for all
     other_mean, other_log_variance = (other if other.ndim else jnp.full_like(mean, other) for other in others)
     mean, log_variance, other_mean, other_log_variance = arrays(
         "B ...", mean=mean, log_variance=log_variance, other_mean=other_mean, other_log_variance=other_log_variance
@@ -137,10 +135,10 @@ def kl_per_dimension(
 
 
 def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
-    """`sum_j max(threshold, E_batch KL_j)`: a dimension may hold `threshold` nats for nothing, a scalar.
+    """`sum_j max(threshold, E_batch KL_j)`, a scalar: the first `threshold` nats of each dimension are free.
 
-    Kingma et al. 2016, "Improved Variational Inference with Inverse Autoregressive Flow", equation 15 (there with
-    groups of dimensions). The maximum is of the batch's mean, not of each row.
+    Kingma et al. 2016, "Improved Variational Inference with Inverse Autoregressive Flow", equation 15 (there for groups
+    of dimensions). The maximum is taken after the mean over the batch.
 
     Args:
         kl_per_dimension: [B, L], in nats.
@@ -152,14 +150,14 @@ def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
 def warm_up(step: Array, steps: int, weight: float = 1.0) -> Array:
     """A weight that grows linearly from 0 to `weight` over the first `steps` steps.
 
-    `functools.partial(warm_up, steps=10_000)` is a `kl_weight`. Bowman et al. 2016; Sonderby et al. 2016.
+    Use it as `kl_weight=functools.partial(warm_up, steps=10_000)`. Bowman et al. 2016; Sonderby et al. 2016.
     """
     number("steps", steps, 1)
     return weight * jnp.minimum(step / steps, 1.0)
 
 
 def cyclical(step: Array, steps: int, weight: float = 1.0, rising: float = 0.5) -> Array:
-    """A weight that grows linearly from 0 to `weight` over the share `rising` of each `steps` steps, and stays for the rest.
+    """A weight that, every `steps` steps, rises linearly from 0 to `weight` in the fraction `rising` and then stays.
 
     Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", equation 6.
     """

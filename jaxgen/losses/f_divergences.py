@@ -1,11 +1,11 @@
-"""f-divergences, and the bounds on them that a critic is trained by (Nowozin et al. 2016, "f-GAN").
+"""f-divergences and their variational bounds (Nowozin et al. 2016, "f-GAN"); losses: `f_gan_critic`, `f_gan_generator`.
 
-Between data p and samples q, and for a convex f with conjugate f*(t) = sup_u (t u - f(u)),
+For data p, samples q and a convex f with conjugate f*(t) = sup_u (t u - f(u)),
 
     D_f(p, q) = E_q f(p / q) >= E_p T - E_q f*(T)
 
-for every T with values in the domain of f*, with equality at T = f'(p / q). A critic's output v, any real number, is
-brought into the domain by the activation g_f: T = g_f(v). All activations increase: a high output says real.
+for every T with values in the domain of f*, with equality at T = f'(p / q). The activation g_f maps a critic's output
+v, any real number, into the domain: T = g_f(v). All activations increase: high outputs mean real.
 """
 
 from __future__ import annotations
@@ -20,22 +20,20 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
-from jaxgen.arguments import arrays
 from jaxgen.contracts import Array
-from jaxgen.exponential import bounded_exp, bounded_expm1
+from jaxgen.numerics import bounded_exp, bounded_expm1, log_lambert_w_of_exp
 
 _LOG_2 = math.log(2)
 
 
 class Divergence(abc.ABC):
-    """An f-divergence, as in tables 1 and 2 of Nowozin et al. 2016 and their extensions. Everything is elementwise.
+    """An f-divergence (Nowozin et al. 2016, tables 1 and 2, and extensions). All methods are elementwise.
 
-    Exponentials of a critic's output are `bounded_exp`: beyond 66 in float32 their tangents, with finite gradients.
+    Exponentials of a critic's output are `bounded_exp`, with finite gradients.
 
     Attributes:
-        domain: the least and the greatest t at which f* is finite; where f* has no limit there, it is infinite at the
-            end itself.
-        threshold: f'(1), the value of T where p and q are equal: above it a critic says real.
+        domain: the interval where f* is finite; f* may be infinite at an end.
+        threshold: f'(1), the value of T where p = q; higher values mean real.
     """
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
@@ -45,13 +43,13 @@ class Divergence(abc.ABC):
     def generator_function(self, u: Array) -> Array:
         """f(u), u >= 0."""
 
-    @abc.abstractmethod
     def activation(self, v: Array) -> Array:
-        """g_f(v), increasing, into the domain."""
+        """g_f(v), increasing, with values in the domain."""
+        return v
 
-    @abc.abstractmethod
     def conjugate_of_activation(self, v: Array) -> Array:
-        """f*(g_f(v)) as one expression, which neither overflows nor loses digits where the two in turn would."""
+        """f*(g_f(v)), as one expression where the composition would overflow or lose digits."""
+        return self._conjugate(self.activation(v))
 
     @abc.abstractmethod
     def _conjugate(self, t: Array) -> Array:
@@ -73,9 +71,6 @@ class KullbackLeibler(Divergence):
     def generator_function(self, u: Array) -> Array:
         return xlogy(u, u)
 
-    def activation(self, v: Array) -> Array:
-        return v
-
     def conjugate_of_activation(self, v: Array) -> Array:
         return bounded_exp(v - 1)
 
@@ -87,7 +82,7 @@ class KullbackLeibler(Divergence):
 class ReverseKullbackLeibler(Divergence):
     """KL(q || p), f(u) = -log u.
 
-    The activation is -exp(-v); the paper's first version prints -exp(v), which decreases.
+    The activation is -exp(-v); the paper's first version has -exp(v), which decreases.
     """
 
     domain = (-math.inf, 0.0)
@@ -110,18 +105,12 @@ class ReverseKullbackLeibler(Divergence):
 class Pearson(Divergence):
     """Pearson's chi^2, the integral of (p - q)^2 / q, f(u) = (u - 1)^2.
 
-    The conjugate is that of the parabola over all u, as the paper has it: the one over u >= 0 is -1 below t = -2,
-    where a critic would get no gradient. It is never below that one, so that the bound stays a bound.
+    As in the paper, the conjugate is that of the parabola over all u. Over u >= 0 it would be -1 below t = -2, without
+    a gradient for the critic; it is never above the former, so the bound stays valid.
     """
 
     def generator_function(self, u: Array) -> Array:
         return (u - 1) ** 2
-
-    def activation(self, v: Array) -> Array:
-        return v
-
-    def conjugate_of_activation(self, v: Array) -> Array:
-        return self._conjugate(v)
 
     def _conjugate(self, t: Array) -> Array:
         return t**2 / 4 + t
@@ -172,12 +161,6 @@ class Jeffreys(Divergence):
     def generator_function(self, u: Array) -> Array:
         return (u - 1) * jnp.log(u)
 
-    def activation(self, v: Array) -> Array:
-        return v
-
-    def conjugate_of_activation(self, v: Array) -> Array:
-        return self._conjugate(v)
-
     def _conjugate(self, t: Array) -> Array:
         # W + 1 / W + t - 2 with W = lambert_w(exp(1 - t)), by its logarithm s, for which W + s = 1 - t
         s = log_lambert_w_of_exp(1 - t)
@@ -206,10 +189,9 @@ class JensenShannon(Divergence):
 
 @dataclasses.dataclass(frozen=True)
 class OriginalGAN(Divergence):
-    """What the original discriminator bounds, KL(p || m) + KL(q || m) - log 4 with m = (p + q) / 2.
+    """KL(p || m) + KL(q || m) - log 4 with m = (p + q) / 2, the bound of the original discriminator.
 
-    Of p = q it is -log 4. The critic's loss is then `non_saturating_discriminator`, the generator's
-    `minimax_generator`.
+    The critic's loss is then `non_saturating_discriminator`, the generator's `minimax_generator`.
     """
 
     domain = (-math.inf, 0.0)
@@ -231,7 +213,7 @@ class OriginalGAN(Divergence):
 
 @dataclasses.dataclass(frozen=True)
 class TotalVariation(Divergence):
-    """Half of the integral of |p - q|, f(u) = |u - 1| / 2; at most one."""
+    """Half the integral of |p - q|, f(u) = |u - 1| / 2; at most one."""
 
     domain = (-0.5, 0.5)
 
@@ -240,9 +222,6 @@ class TotalVariation(Divergence):
 
     def activation(self, v: Array) -> Array:
         return jnp.tanh(v) / 2
-
-    def conjugate_of_activation(self, v: Array) -> Array:
-        return self.activation(v)
 
     def _conjugate(self, t: Array) -> Array:
         return t
@@ -259,46 +238,3 @@ F_DIVERGENCES: Mapping[str, Divergence] = {
     "gan": OriginalGAN(),
     "total_variation": TotalVariation(),
 }
-
-
-def f_gan_critic(real_v: Array, fake_v: Array, divergence: Divergence) -> Array:
-    """-(E_p g_f(v) - E_q f*(g_f(v))): minus a lower bound of the divergence D_f(p, q).
-
-    Nowozin et al. 2016, equation 6.
-
-    Args:
-        real_v, fake_v: the critic's outputs on real and generated rows, any real numbers.
-    """
-    real_v, fake_v = arrays("*", real_v=real_v, fake_v=fake_v)
-    return divergence.conjugate_of_activation(fake_v).mean() - divergence.activation(real_v).mean()
-
-
-def f_gan_generator(fake_v: Array, divergence: Divergence, alternative: bool = False) -> Array:
-    """-E_q f*(g_f(v)), of equation 6 what the generator sees: descended, the bound falls.
-
-    Args:
-        alternative: -E_q g_f(v) instead, which does not saturate while the critic wins; of the divergence of the
-            original GAN it is `non_saturating_generator` (Nowozin et al. 2016, section 3.2).
-    """
-    (fake_v,) = arrays("*", fake_v=fake_v)
-    if alternative:
-        return -divergence.activation(fake_v).mean()
-    return -divergence.conjugate_of_activation(fake_v).mean()
-
-
-@jax.custom_jvp
-def log_lambert_w_of_exp(y: Array) -> Array:
-    """log W(exp(y)) of Lambert's W: the s with s + exp(s) = y, elementwise, for every real y. exp(y) is not formed."""
-    # from the larger side's asymptote; the root of a convex, increasing function, to the last bits in five steps
-    s = jnp.where(y > 1, jnp.log(jnp.maximum(y, 1)), y)
-    for _ in range(5):
-        e = jnp.exp(s)
-        s = s - (s + e - y) / (1 + e)
-    return s
-
-
-@log_lambert_w_of_exp.defjvp
-def _log_lambert_w_of_exp_jvp(primals, tangents):
-    (y,), (tangent,) = primals, tangents
-    s = log_lambert_w_of_exp(y)
-    return s, jax.nn.sigmoid(-s) * tangent

@@ -10,26 +10,23 @@ from jaxgen.arguments import arrays, number
 
 
 def negative_log_likelihood(log_prob: jax.Array) -> jax.Array:
-    """-mean_i log p(x_i), in the units of `log_prob` (nats).
+    """-mean_i log p(x_i), a scalar in nats.
 
     Args:
-        log_prob: [B], summed over each event.
-
-    Returns:
-        A scalar.
+        log_prob: [B], in nats, summed over each event.
     """
     (log_prob,) = arrays("B", log_prob=log_prob)
     return -log_prob.mean()
 
 
 def bits_per_dim(log_prob: jax.Array, dims: int, levels: int = 1) -> jax.Array:
-    """`(-log_prob / dims + log(levels)) / log(2)`: bits that a code by this model takes for one coordinate.
+    """`(-log_prob / dims + log(levels)) / log(2)`: bits per coordinate.
 
     Args:
-        log_prob: nats, summed over each event, any shape.
+        log_prob: in nats, summed over each event, any shape.
         dims: coordinates of an event (height x width x channels).
-        levels: how many grey levels one unit of x holds: 1 if `log_prob` is of the integers already (as `Flow` gives
-            it, its dequantization included), 256 if it is a density of 8-bit images scaled to an interval of length 1.
+        levels: grey levels per unit of x: 1 if `log_prob` is that of integers (as `Flow.log_prob`, which includes
+            dequantization), 256 if it is the density of 8-bit images scaled to an interval of length 1.
 
     Returns:
         The shape of `log_prob`.

@@ -1,4 +1,4 @@
-"""Penalties on a critic's slope, on its answers to changed rows, and on a generator's."""
+"""Penalties on critics (gradients, consistency) and generators (Jacobians, proximity)."""
 
 from __future__ import annotations
 
@@ -13,45 +13,44 @@ from jaxgen.losses.squared_distance import squared_distance
 from jaxgen.precision import at_least_float32
 
 Critic = Callable[[Array], Array]
-"""[B, ...] to [B], each output a function of its own row alone."""
+"""[B, ...] to [B], each output a function of its own example only."""
 
 
 def interpolate(real: Array, fake: Array, key: Key) -> Array:
-    """Points e x + (1 - e) x' on the lines between paired rows, one e uniform on [0, 1) a row: [B, ...]."""
+    """Points e x + (1 - e) x' between paired examples, with one e ~ U[0, 1) per example: [B, ...]."""
     real, fake = arrays("B ...", real=real, fake=fake)
     e = jax.random.uniform(key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
     return e * real + (1 - e) * fake
 
 
 def dragan_points(real: Array, key: Key, shrink: bool = False) -> Array:
-    """Points x + 1/2 std U around the real rows, U uniform on [0, 1) for each value: [B, ...].
+    """Points x + 1/2 std U near real examples, with U ~ U[0, 1) per value: [B, ...].
 
-    The standard deviation is one number, of all values of the batch. Kodali et al. 2017, "On Convergence and Stability
-    of GANs", with uniform noise, as is usual, where the paper has normal noise.
+    std is the standard deviation of all values of the batch. Kodali et al. 2017, "On Convergence and Stability of
+    GANs", with the usual uniform noise in place of the paper's normal noise.
 
     Args:
-        shrink: each row's noise is also multiplied by one number uniform on [0, 1), as some implementations do.
+        shrink: multiply the noise of each example by another number ~ U[0, 1), as some implementations do.
     """
     (real,) = arrays("B *", real=real)
-    noise_key, row_key = jax.random.split(key)
+    noise_key, scale_key = jax.random.split(key)
     noise = 0.5 * real.std() * jax.random.uniform(noise_key, real.shape, real.dtype)
     if shrink:
-        noise *= jax.random.uniform(row_key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
+        noise *= jax.random.uniform(scale_key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
     return real + noise
 
 
 def squared_slopes(critic: Critic, x: Array) -> Array:
-    """The squared Euclidean norm, over all dimensions of a row, of the critic's gradient at each row: [B, ...] to [B].
-    """
+    """The squared Euclidean norm of the critic's gradient at each example, over all its dimensions: [B, ...] to [B]."""
 
     def total(x):
-        # rows do not meet in the critic, so the gradient of the sum is the gradient of each
+        # outputs depend only on their own examples, so the gradient of the sum has the gradient of each
         outputs = critic(x)
         if not hasattr(outputs, "shape") or outputs.shape != x.shape[:1]:
-            said = getattr(outputs, "shape", type(outputs).__name__)
-            raise ValueError(f"critic(x) has shape {said} at x of shape {x.shape}: one number a row, [B], is needed")
+            shape = getattr(outputs, "shape", type(outputs).__name__)
+            raise ValueError(f"critic(x) must be one number per example, [B], got {shape} for x of shape {x.shape}")
         if not jnp.issubdtype(outputs.dtype, jnp.floating):
-            raise TypeError(f"critic(x) has dtype {outputs.dtype}, which has no slope: floats are needed")
+            raise TypeError(f"critic(x) must be floats, got {outputs.dtype}")
         return outputs.sum()
 
     (x,) = arrays("B *", x=x)
@@ -60,9 +59,7 @@ def squared_slopes(critic: Critic, x: Array) -> Array:
 
 
 def gradient_norm(critic: Critic, x: Array) -> Array:
-    """The root of `squared_slopes`: [B, ...] to [B].
-
-    Where the gradient is zero the norm is zero, and so is its derivative.
+    """The root of `squared_slopes`: [B, ...] to [B]. Its derivative at a zero gradient is zero.
     """
     squared = squared_slopes(critic, x)
     flat = squared == 0
@@ -73,8 +70,8 @@ def norm_penalty(norms: Array, target: float = 1.0, weight: float = 10.0, one_si
     """weight E (norm - target)^2, a scalar, from the norms [B].
 
     Args:
-        one_sided: weight E max(0, norm - target)^2, which lets slopes be smaller (Gulrajani et al. 2017, section 4;
-            Petzka et al. 2018, "On the Regularization of Wasserstein GANs").
+        one_sided: weight E max(0, norm - target)^2, which does not penalise smaller norms (Gulrajani et al. 2017,
+            section 4; Petzka et al. 2018, "On the Regularization of Wasserstein GANs").
     """
     number("weight", weight, 0)
     (norms,) = arrays("B", norms=norms)
@@ -91,37 +88,37 @@ def gradient_penalty(
     weight: float = 10.0,
     one_sided: bool = False,
 ) -> Array:
-    """weight E (|grad f(x^)| - target)^2 at points x^ between real and generated rows, a scalar.
+    """weight E (|grad f(x^)| - target)^2 at points x^ between real and generated examples, a scalar.
 
     Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3.
 
     Args:
-        critic: [B, ...] to [B]; without batch normalisation, which would make an output depend on other rows.
-        real, fake: [B, ...]; no gradient should flow into the fakes here, they are the generator's.
+        critic: [B, ...] to [B], without batch normalisation, which makes outputs depend on other examples.
+        real, fake: [B, ...]; stop the gradient into `fake` if the critic's loss must not reach the generator.
         one_sided: as in `norm_penalty`.
     """
     return norm_penalty(gradient_norm(critic, interpolate(real, fake, key)), target, weight, one_sided)
 
 
 def zero_centred_penalty(critic: Critic, x: Array, weight: float = 10.0) -> Array:
-    """weight / 2 E |grad f(x)|^2, a scalar: R1 at real rows, R2 at generated ones.
+    """weight / 2 E |grad f(x)|^2, a scalar: R1 at real examples, R2 at generated ones.
 
     Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", section 4.1.
 
     Args:
-        critic: [B, ...] to [B], of logits.
+        critic: [B, ...] to logits [B].
     """
     number("weight", weight, 0)
     return weight / 2 * squared_slopes(critic, x).mean()
 
 
 def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) -> Array:
-    """weight E |f(x) - f(T(x))|^2, a scalar: the critic is to answer an augmented row as it answers the row itself.
+    """weight E |f(x) - f(T(x))|^2, a scalar, for augmentations T.
 
     Zhang et al. 2020, "Consistency Regularization for Generative Adversarial Networks".
 
     Args:
-        outputs, changed: [B, ...], the critic's on rows and on the same rows augmented.
+        outputs, changed: [B, ...], the critic's outputs on examples and on the augmented examples.
     """
     number("weight", weight, 0)
     outputs, changed = arrays("B ...", outputs=outputs, changed=changed)
@@ -129,12 +126,12 @@ def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) ->
 
 
 def orthonormality(jacobian: Array) -> Array:
-    """E |J^T J - I|_F^2, a scalar: the tangents of a generator are to be of length one and at right angles.
+    """E |J^T J - I|_F^2, a scalar, zero if the generator's tangents are orthonormal.
 
     Qi et al. 2018, "Global versus Localized Generative Adversarial Nets".
 
     Args:
-        jacobian: [B, D, N], of the D values of a sample in the N coordinates of its latents.
+        jacobian: [B, D, N], derivatives of the D values of a sample with respect to its N latent coordinates.
     """
     (jacobian,) = arrays("B D N", jacobian=jacobian)
     gram = jnp.einsum("bdn,bdm->bnm", jacobian, jacobian, precision="highest")
@@ -142,10 +139,10 @@ def orthonormality(jacobian: Array) -> Array:
 
 
 def proximal(new: Array, old: Array, weight: float = 1.0) -> Array:
-    """weight E_z |G(z) - G_old(z)|^2, a scalar, summed over an event: holds a generator near an earlier self.
+    """weight E_z |G(z) - G_old(z)|^2, a scalar, summed over each event: keeps a generator near an earlier copy.
 
-    No gradient goes into the earlier one. Where the two are equal the gradient is zero: an earlier self that is renewed
-    at every move of the generator does nothing.
+    No gradient flows into the earlier copy. The gradient is zero if both are equal, so a copy that is renewed at every
+    step of the generator has no effect.
 
     Args:
         new, old: [B, ...], samples of both from the same latents.

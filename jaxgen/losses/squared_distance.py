@@ -1,4 +1,4 @@
-"""Squared distances of paired rows."""
+"""Squared distances of paired examples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from jaxgen.contracts import Array
 
 
 def squared_distance(a: Array, b: Array) -> Array:
-    """E |a - b|^2, a scalar: summed over an event, the batch's mean, of [B, ...] each."""
+    """E |a - b|^2, a scalar, summed over each event; a and b are [B, ...]."""
     a, b = arrays("B ...", a=a, b=b)
     return ((a - b) ** 2).sum(tuple(range(1, a.ndim))).mean()

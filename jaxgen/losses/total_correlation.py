@@ -1,13 +1,13 @@
-"""What the divergence of a whole data set's posteriors to the prior is made of, estimated from a minibatch.
+"""The decomposition of the KL divergence from posteriors to the prior, estimated from a minibatch.
 
-With q(z) = 1/N sum_n q(z|x_n), the aggregate of the posteriors of all N rows of the data,
+With the aggregate posterior q(z) = 1/N sum_n q(z|x_n) of all N examples of the data set,
 
     E_n KL(q(z|x_n) || p(z)) = [mutual information] E log q(z|x_n) - log q(z)
                              + [total correlation]  E log q(z) - sum_j log q(z_j)
                              + [dimension-wise KL]  E sum_j log q(z_j) - log p(z),
 
-the last a sum of divergences where the prior's dimensions are independent. A minibatch knows the posteriors of its own
-rows alone, one of which the draw z came from: two estimators of log q(z) and log q(z_j) make up for that.
+the last a sum of divergences if the prior factorises. A minibatch has only the posteriors of its own examples, one of
+which z was sampled from; two estimators of log q(z) and log q(z_j) account for that.
 
 Source: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders", section 3 and appendix C.
 """
@@ -27,14 +27,14 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 class Aggregate(NamedTuple):
-    """log q(z), [B], and log q(z_j) of each dimension, [B, L], at the draws of a minibatch, in nats."""
+    """log q(z), [B], and log q(z_j) per dimension, [B, L], at the samples of a minibatch, in nats."""
 
     joint: Array
     marginals: Array
 
 
 class Decomposition(NamedTuple):
-    """Three parts of the divergence, [B] each, in nats; their means are the estimates. One row's may be negative."""
+    """Three parts of the divergence, [B] each, in nats. Their means are the estimates; values may be negative."""
 
     mutual_information: Array
     total_correlation: Array
@@ -42,7 +42,7 @@ class Decomposition(NamedTuple):
 
 
 def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
-    """log q(z_ij | x_k), the density of row i's draw under row k's diagonal normal, by dimension j.
+    """log q(z_ij | x_k): the density of sample i under the diagonal normal of example k, per dimension j.
 
     Args:
         z, mean, log_variance: [B, L].
@@ -57,13 +57,12 @@ def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
 def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:
     """Minibatch-weighted sampling: log q(z_i) ~ log 1/(N B) sum_k q(z_i|x_k), and so for each z_ij.
 
-    This is the mean over the minibatch, the row itself among it, divided by N: on average a lower bound, and a loose one.
-    As log N is missing from the joint and from every marginal, the total correlation lies (L - 1) log N above what the
-    minibatch's mean alone would give: a constant, which moves no gradient.
+    This is the mean over the minibatch, example i included, divided by N: a loose lower bound on average. The division
+    by N in the joint and in every marginal raises the total correlation by (L - 1) log N, a constant without gradient.
 
     Args:
-        log_density: [B, B, L], of `pairwise_log_density`.
-        dataset_size: N, rows of the data set, not of the batch.
+        log_density: [B, B, L], from `pairwise_log_density`.
+        dataset_size: N, the number of examples in the data set.
 
     Raises:
         ValueError: a data set smaller than the batch.
@@ -74,24 +73,24 @@ def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:
 
 
 def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
-    """Minibatch-stratified sampling: weights that make the estimate of q(z_i) itself unbiased.
+    """Minibatch-stratified sampling: weights that make the estimate of q(z_i), not of its logarithm, unbiased.
 
-    With M = B - 1, the row's own density, k = i, has the weight 1/N that it has in q(z), one other, k = i + 1, has
-    (N - M)/(N M), and the rest 1/M: for the joint once, on the product over dimensions, and once for each marginal.
-    Their logarithms are too low on average, and where posteriors are narrow the joint's by more than the marginals'
-    together: the total correlation comes out too small, for small batches even negative.
+    With M = B - 1, the weights are 1/N for k = i, as in q(z), (N - M)/(N M) for k = i + 1, and 1/M for the others; they
+    apply to the joint density and to each marginal. The logarithms are too low on average, for narrow posteriors that
+    of the joint by more than the sum of the marginals': the total correlation is too small, for small batches even
+    negative.
 
     Args:
-        log_density: [B, B, L], of `pairwise_log_density`.
-        dataset_size: N, rows of the data set, not of the batch.
+        log_density: [B, B, L], from `pairwise_log_density`.
+        dataset_size: N, the number of examples in the data set.
 
     Raises:
-        ValueError: a batch of one row; a data set smaller than the batch.
+        ValueError: a batch of one example; a data set smaller than the batch.
     """
     (log_density,) = arrays("B B L", log_density=log_density)
     batch = _batch(log_density, dataset_size)
     if batch < 2:
-        raise ValueError("minibatch-stratified sampling needs at least two rows in a batch, got one")
+        raise ValueError("`log_density` must have at least two examples, got one")
     others, own = batch - 1, np.arange(batch)
     log_weights = np.full((batch, batch), -math.log(others))
     log_weights[own, own] = -math.log(dataset_size)
@@ -100,10 +99,10 @@ def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
 
 
 def decompose(log_posterior: Array, aggregate: Aggregate, kl: Array) -> Decomposition:
-    """The three parts, which add up to `kl` whatever the aggregate is.
+    """The three parts, whose sum is `kl` for any aggregate.
 
     Args:
-        log_posterior: [B], log q(z_i|x_i): the sums of `pairwise_log_density`'s diagonal.
+        log_posterior: [B], log q(z_i|x_i): the diagonal of `pairwise_log_density`, summed over dimensions.
         kl: [B], KL(q(z|x_i) || p(z)), exact or as log q(z_i|x_i) - log p(z_i).
     """
     log_posterior, joint, marginals, kl = arrays(
@@ -117,22 +116,22 @@ def decompose(log_posterior: Array, aggregate: Aggregate, kl: Array) -> Decompos
 def negative_decomposed_elbo(
     log_likelihood: Array, parts: Decomposition, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0
 ) -> Array:
-    """-E log p(x|z) + alpha MI + beta TC + gamma DWKL, a scalar; with weights of one it is minus the bound itself.
+    """-E log p(x|z) + alpha MI + beta TC + gamma DWKL, a scalar; with unit weights it is the negative ELBO.
 
     Chen et al. 2018, section 3.2; their beta is 6 on dSprites.
 
     Args:
         log_likelihood: [B], log p(x|z) in nats.
     """
-    log_likelihood, *three = arrays("B", log_likelihood=log_likelihood, **parts._asdict())
-    weighted = sum(weight * part for weight, part in zip((alpha, beta, gamma), three, strict=True))
+    log_likelihood, *terms = arrays("B", log_likelihood=log_likelihood, **parts._asdict())
+    weighted = sum(weight * part for weight, part in zip((alpha, beta, gamma), terms, strict=True))
     return (weighted - log_likelihood).mean()
 
 
 def _batch(log_density: Array, dataset_size: int) -> int:
     batch = len(log_density)
     if dataset_size < batch:
-        raise ValueError(f"a data set of {dataset_size} rows cannot hold a batch of {batch}: give its number of rows")
+        raise ValueError(f"`dataset_size` must be at least the batch size {batch}, got {dataset_size}")
     return batch
 
 

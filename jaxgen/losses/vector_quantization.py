@@ -1,8 +1,8 @@
-"""Discrete codes: vectors replaced by the nearest of K learned ones, the codes (van den Oord et al. 2017).
+"""Vector quantization: vectors are replaced by the nearest of K learned codes (van den Oord et al. 2017).
 
-An encoder's outputs z_e [B, ..., D], a vector at each position, are replaced by e [B, ..., D], the nearest rows of a
-codebook [K, D]. Both losses are of these two, and `straight_through` comes after them: its value is e, and a loss of
-what it returns instead of e would not move the codebook.
+An encoder's outputs z_e [B, ..., D], a vector per position, are replaced by e [B, ..., D], the nearest codes of a
+codebook [K, D]. Compute both losses from z_e and e, not from `straight_through(z_e, e)`, through which no gradient
+reaches the codebook.
 """
 
 from __future__ import annotations
@@ -17,47 +17,41 @@ from jaxgen.losses.squared_distance import squared_distance
 
 
 def nearest_codes(z_e: Array, codebook: Array) -> Array:
-    """The index of the row of `codebook` [K, D] at the least Euclidean distance: [..., D] to int32 [...]."""
+    """The index of the nearest code of `codebook` [K, D] in Euclidean distance: [..., D] to int32 [...]."""
     (codebook,), (z_e,) = arrays("K D", codebook=codebook), arrays("*", z_e=z_e)
     _require_dimension(z_e, codebook.shape[1])
-    # distances from the codebook's mean: far from the origin |e|^2 / 2 - z e would lose the digits that decide
+    # relative to the codebook's mean: far from the origin |e|^2 / 2 - z e would lose precision
     middle = codebook.mean(0)
     z, e = z_e - middle, codebook - middle
     return jnp.argmin((e**2).sum(-1) / 2 - jnp.matmul(z, e.T, precision="highest"), -1)
 
 
 def codebook_loss(z_e: Array, e: Array) -> Array:
-    """`|sg[z_e] - e|^2`, which moves the codes to the encoder's outputs: summed over an event, the batch's mean.
+    """`E |sg[z_e] - e|^2`, a scalar, summed over each event: moves the codes to the encoder's outputs.
 
-    Van den Oord et al. 2017, "Neural Discrete Representation Learning", equation 3, second term, of weight one.
+    Van den Oord et al. 2017, "Neural Discrete Representation Learning", equation 3, second term, with weight one.
 
     Args:
         z_e, e: [B, ..., D], the encoder's outputs and their codes.
-
-    Returns:
-        A scalar.
     """
     z_e, e = arrays("B ...", z_e=z_e, e=e)
     return squared_distance(lax.stop_gradient(z_e), e)
 
 
 def commitment_loss(z_e: Array, e: Array) -> Array:
-    """`|z_e - sg[e]|^2`, which keeps the encoder's outputs near their codes: summed over an event, the batch's mean.
+    """`E |z_e - sg[e]|^2`, a scalar, summed over each event: keeps the encoder's outputs near their codes.
 
-    Van den Oord et al. 2017, equation 3, third term; beta, 0.25 there, is its weight and not that of `codebook_loss`.
+    Van den Oord et al. 2017, equation 3, third term; beta, 0.25 there, is the weight of this term.
 
     Args:
         z_e, e: [B, ..., D], the encoder's outputs and their codes.
-
-    Returns:
-        A scalar.
     """
     z_e, e = arrays("B ...", z_e=z_e, e=e)
     return squared_distance(z_e, lax.stop_gradient(e))
 
 
 def straight_through(z_e: Array, e: Array) -> Array:
-    """e, exactly, with the gradient of z_e: what the decoder gets. Neither loss may be computed of it."""
+    """The value of e, exactly, with the gradient of z_e: the decoder's input."""
     z_e, e = arrays("...", z_e=z_e, e=e)
     return lax.stop_gradient(e) + (z_e - lax.stop_gradient(z_e))
 
@@ -65,16 +59,16 @@ def straight_through(z_e: Array, e: Array) -> Array:
 def update_averages(
     counts: Array, sums: Array, z_e: Array, codes: Array, decay: float = 0.99
 ) -> tuple[Array, Array]:
-    """Moving averages of how often a code is used, and of the sum of the vectors that it stands for.
+    """Moving averages of the usage of each code and of the sum of the vectors assigned to it.
 
     `N_k <- decay N_k + (1 - decay) n_k`, `m_k <- decay m_k + (1 - decay) sum_(i: code i is k) z_i`. Van den Oord et al.
-    2017, appendix A.1, equations 6 and 7; it takes the place of `codebook_loss`.
+    2017, appendix A.1, equations 6 and 7; it replaces `codebook_loss`.
 
     Args:
-        counts: [K], N in vectors a batch.
+        counts: [K], N, in vectors per batch.
         sums: [K, D], m.
         z_e: [..., D].
-        codes: [...], integers 0..K-1; others, where they are traced and cannot be refused, count for no code.
+        codes: [...], integers 0..K-1. Traced codes are not checked: others are ignored.
 
     Returns:
         The new counts and sums.
@@ -94,9 +88,9 @@ def update_averages(
 
 
 def averaged_codebook(counts: Array, sums: Array, smoothing: float = 1e-5) -> Array:
-    """The codes that `update_averages` keeps: m_k over N_k with Laplace's smoothing, [K, D].
+    """The codes from the averages of `update_averages`: m_k over the Laplace-smoothed N_k, [K, D].
 
-    `N (N_k + s) / (N + K s)`, N the sum of the N_k, is what m_k is divided by, so that no code is divided by zero.
+    The smoothed counts, `N (N_k + s) / (N + K s)` with N the sum of the N_k, are positive.
     """
     number("smoothing", smoothing, 0)
     counts, sums = arrays("K", "K D", counts=counts, sums=sums)
@@ -108,15 +102,15 @@ def averaged_codebook(counts: Array, sums: Array, smoothing: float = 1e-5) -> Ar
 def restart_dead_codes(
     counts: Array, sums: Array, z_e: Array, key: Key, threshold: float = 0.05
 ) -> tuple[Array, Array]:
-    """Puts codes that are hardly used on outputs of the encoder, drawn from the batch, as Jukebox does.
+    """Moves rarely used codes to random outputs of the encoder, as in Jukebox.
 
-    A restarted code has the least usage that is not restarted: unless the next batch uses it, it moves on.
+    A restarted code gets the lowest usage that is not restarted, so it moves again unless the next batch uses it.
     Dhariwal et al. 2020, "Jukebox: A Generative Model for Music", section 3.1.
 
     Args:
         counts: [K], the average usage; sums: [K, D].
         z_e: [..., D].
-        threshold: as a share of the mean of `counts`.
+        threshold: as a fraction of the mean of `counts`.
 
     Returns:
         The new counts and sums.
@@ -125,15 +119,15 @@ def restart_dead_codes(
     _require_dimension(z_e, sums.shape[1])
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1])
     least = threshold * counts.mean()
-    drawn = z[jax.random.choice(key, len(z), (len(counts),), replace=len(z) < len(counts))]
+    candidates = z[jax.random.choice(key, len(z), (len(counts),), replace=len(z) < len(counts))]
     dead = counts < least
-    return jnp.where(dead, least, counts), jnp.where(dead[:, None], least * drawn, sums)
+    return jnp.where(dead, least, counts), jnp.where(dead[:, None], least * candidates, sums)
 
 
 def k_means(key: Key, points: Array, k: int, iterations: int = 10) -> Array:
-    """Lloyd's algorithm from k of the points [N, D], drawn at random: centres [k, D].
+    """Lloyd's algorithm, initialised with k random points of [N, D]: centres [k, D].
 
-    A centre that no point is nearest to stays where it is; with fewer than k points some centres start as the same.
+    Centres without points do not move; with fewer than k points some initial centres coincide.
     """
     number("k", k, 1)
     (points,) = arrays("N D", points=points)
@@ -149,16 +143,16 @@ def k_means(key: Key, points: Array, k: int, iterations: int = 10) -> Array:
 
 
 def perplexity(counts: Array) -> Array:
-    """`exp(-sum_k p_k log p_k)` with p the shares of counts [K]: how many codes, used alike, would be as varied.
+    """`exp(-sum_k p_k log p_k)` with p the fractions of counts [K]: the effective number of codes in use, a scalar.
 
-    It grows with what is counted: that of a batch is at most the number of its positions. Count over a whole split.
+    It is at most the number of counted positions: count over a whole split.
     """
     (counts,) = arrays("K", counts=counts)
     total = counts.sum()
-    p = counts / jnp.where(total == 0, 1, total)  # nothing counted: one
+    p = counts / jnp.where(total == 0, 1, total)  # without counts the result is 1
     return jnp.exp(-jax.scipy.special.xlogy(p, p).sum())
 
 
 def _require_dimension(z_e: Array, dimension: int) -> None:
     if z_e.ndim == 0 or z_e.shape[-1] != dimension:
-        raise ValueError(f"z_e has shape {z_e.shape}: [..., D] with the codebook's D={dimension} is needed")
+        raise ValueError(f"`z_e` must be [..., D] with the codebook's D={dimension}, got shape {z_e.shape}")

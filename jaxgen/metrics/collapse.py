@@ -1,4 +1,4 @@
-"""Signs of a collapsing generator that are cheap enough for every step."""
+"""Signs of mode collapse, cheap enough for every step."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.contracts import Array
-from jaxgen.metrics.rows import flat_rows
+from jaxgen.metrics.examples import flatten_examples
 
 
 def distance_ratio(real: Array, fake: Array) -> Array:
-    """The mean distance between two generated rows of a batch over that between two real ones, a scalar.
+    """The mean distance between two generated examples over that between two real ones, a scalar.
 
-    About 1 for samples of the data's distribution; it falls to zero when a generator collapses to a point. Where all
-    real rows are equal there is no such figure: it is infinite or not a number.
+    About 1 for samples from the data's distribution; zero if the generator has collapsed to a point; infinite or NaN if
+    all real examples are equal.
 
     Args:
         real, fake: [N, ...] and [M, ...], in the same units.
 
     Raises:
-        ValueError: fewer than two rows; rows of different shapes; NaN or infinite values.
+        ValueError: fewer than two examples, different event shapes, NaN or infinite values.
     """
-    real, fake = flat_rows(2, real=real, fake=fake)
+    real, fake = flatten_examples(2, real=real, fake=fake)
     return _mean_distance(fake) / _mean_distance(real)
 
 
 def _mean_distance(x: Array) -> Array:
     n = len(x)
-    # around their own middle equal rows are zeros, and distances by products have all their digits
+    # centred, equal examples are zeros, and distances by products keep their precision
     x = x - x.mean(0)
     squares = (x**2).sum(1)
     squared = squares[:, None] + squares - 2 * jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)

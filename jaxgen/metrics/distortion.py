@@ -1,4 +1,4 @@
-"""How far an image is from the one that it should be."""
+"""Distortion of images."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import jax.numpy as jnp
 from jaxgen.arguments import arrays, check_finite, number
 from jaxgen.contracts import Array
 
-MOST_DECIBELS = 100.0
-"""What equal images get."""
+MAX_DECIBELS = 100.0
+"""The value for equal images."""
 
 
 def psnr(x: Array, reference: Array, peak: float) -> Array:
-    """The peak signal-to-noise ratio of each row in decibels, [B]: `10 log10(peak^2 / mean((x - reference)^2))`.
+    """The peak signal-to-noise ratio per example in decibels, [B]: `10 log10(peak^2 / mean((x - reference)^2))`.
 
-    At most `MOST_DECIBELS`, so that a mean over rows is finite where one of them is exact.
+    At most `MAX_DECIBELS`, so that means over examples are finite.
 
     Args:
         x, reference: [B, ...], in the same units.
-        peak: the greatest value in those units: 255 for images of 256 grey levels, 1 for images in [0, 1].
+        peak: the greatest value in those units: 255 for 256 grey levels, 1 for images in [0, 1].
     """
     number("peak", peak, 0, above=True)
     x, reference = arrays("B ...", x=x, reference=reference)
     check_finite(x=x, reference=reference)
     difference = x.astype(jnp.float32) - reference.astype(jnp.float32)
     squared = jnp.square(difference / peak).reshape(difference.shape[0], -1).mean(1)
-    return -10 * jnp.log10(jnp.maximum(squared, 10 ** (-MOST_DECIBELS / 10)))
+    return -10 * jnp.log10(jnp.maximum(squared, 10 ** (-MAX_DECIBELS / 10)))

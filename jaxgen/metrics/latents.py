@@ -1,4 +1,4 @@
-"""Whether a latent-variable model uses its latents: figures of a whole set's posteriors N(mean, exp(log_variance))."""
+"""Use of the latents: metrics of the posteriors N(mean, exp(log_variance)) of a whole data set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
 
 def active_units(means: Array, threshold: float = 0.01) -> Array:
-    """How many latents' posterior means vary over the data by more than `threshold`, their variance: an int32 scalar.
+    """The number of latents whose posterior means have a variance over the data above `threshold`, an int32 scalar.
 
     Burda et al. 2016, "Importance Weighted Autoencoders", section 5.2: A_u = Cov_x(E[u|x]) > 0.01.
 
     Args:
-        means: [N, L], of N rows of data.
+        means: [N, L], of N examples.
     """
     number("threshold", threshold, 0)
     (means,) = arrays("N L", means=means)
@@ -30,12 +30,12 @@ def active_units(means: Array, threshold: float = 0.01) -> Array:
 def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
     """I_q(x; z) = E_x E_q(z|x) [log q(z|x) - log q(z)] in nats, q(z) the mixture of all N posteriors: a scalar.
 
-    One draw for each row, over the whole mixture, so that the estimate is unbiased for these N rows, and at most log N.
+    Estimated with one sample per example and the whole mixture: unbiased for these N examples, and at most log N.
     Hoffman and Johnson 2016, "ELBO surgery"; Dieng et al. 2019, "Avoiding Latent Variable Collapse with Generative
     Skip Models".
 
     Args:
-        mean, log_variance: [N, L], of N rows of data.
+        mean, log_variance: [N, L], of N examples.
     """
     posteriors = _posteriors(mean, log_variance)
     z = posteriors.sample(key)
@@ -48,13 +48,13 @@ def mutual_information(mean: Array, log_variance: Array, key: Key) -> Array:
 
 
 def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
-    """KL(q(z) || prod_j q(z_j)) = E_q(z) [log q(z) - sum_j log q(z_j)] in nats, as `mutual_information` takes q(z): a scalar.
+    """KL(q(z) || prod_j q(z_j)) = E_q(z) [log q(z) - sum_j log q(z_j)] in nats, q(z) as above: a scalar.
 
-    Zero where the latents are independent over these N rows; what `jaxgen.losses.total_correlation` estimates from
+    Zero if the latents are independent over these N examples; `jaxgen.losses.total_correlation` estimates it from
     minibatches. Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders".
 
     Args:
-        mean, log_variance: [N, L], of N rows of data.
+        mean, log_variance: [N, L], of N examples.
     """
     posteriors = _posteriors(mean, log_variance)
     z = posteriors.sample(key)

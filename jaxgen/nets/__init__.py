@@ -5,7 +5,7 @@ from jaxgen.nets.attention import SelfAttention
 from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
 from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.context import concatenate_context
-from jaxgen.nets.convolutional import ConvNet, GatedConvNet
+from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder

@@ -1,4 +1,4 @@
-"""Self-attention between the places of an image."""
+"""Self-attention between the positions of an image."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 class SelfAttention(nn.Module):
-    """x + gain o(x), [B, H, W, C] to itself, with a gain that starts at zero.
+    """x + gain o(x), [B, H, W, C] to itself, with an initial gain of zero.
 
-    At each place, o is a 1x1 convolution of the mean of C/2 values over all places, weighted by the softmax of the
-    inner products of this place's query with their keys, of C/8 channels each. Source: Zhang et al. 2019,
-    "Self-Attention Generative Adversarial Networks", section 3; as in the authors' code no convolution has a bias,
-    and keys and values are pooled, the maximum of 2 x 2, where the resolution is even.
+    o is single-head attention over all positions, with 1x1 convolutions to queries and keys of C/8 channels, to values
+    of C/2 channels, and back to C channels. Source: Zhang et al. 2019, "Self-Attention Generative Adversarial
+    Networks", section 3; as in the authors' code, convolutions have no bias, and keys and values are max-pooled by 2 x
+    2 if the resolution is even.
 
     Attributes:
-        conv: makes the convolutions; `SpectralConv` for the paper's.
+        conv: the class of the convolutions; `SpectralConv` in the paper.
     """
 
     conv: Callable[..., nn.Module] = Conv
@@ -43,6 +43,6 @@ class SelfAttention(nn.Module):
 
         query, key, value = project(inner, "query", False), project(inner, "key", True), project(outer, "value", True)
         scores = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
-        seen = (nn.softmax(scores).astype(value.dtype) @ value).reshape(b, h, w, outer)
+        attended = (nn.softmax(scores).astype(value.dtype) @ value).reshape(b, h, w, outer)
         gain = self.param("gain", nn.initializers.zeros, ())
-        return x + gain.astype(x.dtype) * self.conv(c, 1, use_bias=False, name="out")(seen)
+        return x + gain.astype(x.dtype) * self.conv(c, 1, use_bias=False, name="out")(attended)

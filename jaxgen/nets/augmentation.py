@@ -1,9 +1,9 @@
-"""What a critic is given in place of data and samples: noise, and random changes that gradients flow through.
+"""Differentiable augmentations of a critic's inputs, data and samples.
 
-Each is called as `(x, key, step) -> x`, draws anew for each row and is the identity at strength zero. Those on images
-[B, H, W, C], on [-1, 1], are those of Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training",
-with its strengths: its colour policy is `Brightness`, `Saturation` and `Contrast` in this order. They raise a
-ValueError where x is no image.
+Each is called as `(x, key, step) -> x`, is random per example, and is the identity at strength zero. Those for images
+[B, H, W, C] in [-1, 1] are from Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", with
+its strengths; its colour policy is `Brightness`, `Saturation` and `Contrast` in this order. They raise ValueError
+unless x is [B, H, W, C].
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from jax import lax
 
 def _image(x: jax.Array) -> tuple[int, int, int, int]:
     if x.ndim != 4:
-        raise ValueError(f"augmentations want images [B, H, W, C], not an array of shape {x.shape}")
+        raise ValueError(f"`x` must be images [B, H, W, C], got shape {x.shape}")
     return x.shape
 
 
-def _each_row(key: jax.Array, x: jax.Array, strength: float) -> jax.Array:
-    """A number in +-strength for each image, uniform: [B, 1, 1, 1]."""
+def _per_image(key: jax.Array, x: jax.Array, strength: float) -> jax.Array:
+    """Uniform on [-strength, strength] per image, [B, 1, 1, 1]."""
     return jax.random.uniform(key, (_image(x)[0], 1, 1, 1), x.dtype, -strength, strength)
 
 
@@ -31,8 +31,8 @@ class InstanceNoise:
     """x + std max(0, 1 - step / steps) N(0, 1), of any shape (Sønderby et al. 2017; Arjovsky and Bottou 2017).
 
     Attributes:
-        std: at the first step.
-        steps: after which there is none.
+        std: initial standard deviation.
+        steps: number of steps until it is zero.
     """
 
     std: float
@@ -45,62 +45,62 @@ class InstanceNoise:
 
 @dataclasses.dataclass(frozen=True)
 class Brightness:
-    """x + b, with b in +-strength."""
+    """x + b, with b ~ U[-strength, strength]."""
 
     strength: float = 0.5
 
     def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
-        return x + _each_row(key, x, self.strength)
+        return x + _per_image(key, x, self.strength)
 
 
 @dataclasses.dataclass(frozen=True)
 class Saturation:
-    """Each pixel's distance from the mean of its channels times 1 + s, with s in +-strength; x where it has but one."""
+    """x + s (x - m), with m the mean over channels and s ~ U[-strength, strength]; x if it has one channel."""
 
     strength: float = 1.0
 
     def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
-        return x + _each_row(key, x, self.strength) * (x - x.mean(-1, keepdims=True))
+        return x + _per_image(key, x, self.strength) * (x - x.mean(-1, keepdims=True))
 
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:
-    """The distance from the image's mean times 1 + s, with s in +-strength."""
+    """x + s (x - m), with m the mean of the image and s ~ U[-strength, strength]."""
 
     strength: float = 0.5
 
     def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
-        return x + _each_row(key, x, self.strength) * (x - x.mean((1, 2, 3), keepdims=True))
+        return x + _per_image(key, x, self.strength) * (x - x.mean((1, 2, 3), keepdims=True))
 
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
-    """A shift by whole pixels, up to `ratio` of each side (rounded) in either direction; zeros come in."""
+    """A shift by whole pixels, up to `ratio` of each side (rounded) in either direction, padded with zeros."""
 
     ratio: float = 0.125
 
     def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
-        rows, height, width, channels = _image(x)
-        most = [int(side * self.ratio + 0.5) for side in (height, width)]
-        shifts = jax.random.randint(key, (rows, 2), 0, 2 * jnp.array(most) + 1)
-        padded = jnp.pad(x, ((0, 0), *((n, n) for n in most), (0, 0)))
+        n, height, width, channels = _image(x)
+        limits = [int(side * self.ratio + 0.5) for side in (height, width)]
+        shifts = jax.random.randint(key, (n, 2), 0, 2 * jnp.array(limits) + 1)
+        padded = jnp.pad(x, ((0, 0), *((m, m) for m in limits), (0, 0)))
         return jax.vmap(lambda a, s: lax.dynamic_slice(a, (*s, 0), (height, width, channels)))(padded, shifts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cutout:
-    """Zeros in a rectangle of `ratio` of each side (rounded), its middle anywhere in the image."""
+    """Zeros in a rectangle of `ratio` of each side (rounded), centred anywhere in the image."""
 
     ratio: float = 0.5
 
     def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
-        rows, *sides, _ = _image(x)
+        n, *sides, _ = _image(x)
 
         def inside(key, side):
             size = int(side * self.ratio + 0.5)
-            first = jax.random.randint(key, (rows, 1), 0, side + 1 - size % 2) - size // 2
-            place = jnp.arange(side)
-            return (first <= place) & (place < first + size)
+            first = jax.random.randint(key, (n, 1), 0, side + 1 - size % 2) - size // 2
+            position = jnp.arange(side)
+            return (first <= position) & (position < first + size)
 
-        down, across = map(inside, jax.random.split(key), sides)
-        return jnp.where((down[:, :, None] & across[:, None])[..., None], 0, x)
+        rows, columns = map(inside, jax.random.split(key), sides)
+        return jnp.where((rows[:, :, None] & columns[:, None])[..., None], 0, x)

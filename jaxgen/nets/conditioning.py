@@ -1,7 +1,7 @@
-"""How a network takes a context c [B, D], for example a one-hot class.
+"""Conditioning of networks on a context c [B, D], for example a one-hot class.
 
-Each condition has two methods: `before(x, c)`, the network's input in place of x [B, ..., C], and `after(features, c)`,
-[B], added to the score of a critic, where `features` [B, ..., F] is the network's output.
+Each module has two methods: `before(x, c)` replaces the network's input x [B, ..., C]; `after(features, c)`, [B], is
+added to the score of a critic, where `features` [B, ..., F] is the network's output.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import jax
 from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 
 class Concatenate(nn.Module):
     """[x, c]: the context on the last axis of x, at each position (Mirza and Osindero 2014, "Conditional GANs").
 
     Attributes:
-        features: dimension of a learned linear embedding of the context; 0: the context itself.
+        embedding_dim: dimension of a learned linear embedding of the context; 0: the context itself.
     """
 
-    features: int = 0
+    embedding_dim: int = 0
 
     @nn.compact
     def before(self, x: jax.Array, context: jax.Array) -> jax.Array:
-        if self.features:
-            context = nn.Dense(self.features, name="embedding")(context)
+        if self.embedding_dim:
+            context = nn.Dense(self.embedding_dim, name="embedding")(context)
         return concatenate_context(x, context)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class FiLM(nn.Module):
@@ -44,7 +44,7 @@ class FiLM(nn.Module):
         return x * factors.reshape(x.shape).astype(x.dtype)
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class Unconditional(nn.Module):
@@ -54,7 +54,7 @@ class Unconditional(nn.Module):
         return x
 
     def after(self, features: jax.Array, context: jax.Array) -> jax.Array:
-        return full_rows(features)
+        return full_batch(features)
 
 
 class Projection(nn.Module):
@@ -63,7 +63,7 @@ class Projection(nn.Module):
     Source: Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 3.
 
     Attributes:
-        layer: makes V; `SpectralDense` for a spectrally normalised critic.
+        layer: the class of V; `SpectralDense` for a spectrally normalised critic.
     """
 
     layer: Callable[..., nn.Module] = nn.Dense

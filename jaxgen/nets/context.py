@@ -12,21 +12,25 @@ def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
     """Appends a conditioning array to the last axis of `x`; None appends nothing.
 
     Args:
-        x: [B, ..., C], a vector or an image a row.
-        context: [B, D], repeated at each place of an image, or [B, ..., D] with the places of `x`; one row serves all.
+        x: [B, ..., C], vectors or images.
+        context: [B, D], repeated at each position, or [B, ..., D] with the positions of `x`; B may be 1 for all.
 
     Returns:
         [B, ..., C + D].
+
+    Raises:
+        ValueError: other shapes.
     """
     if context is None:
         return x
     context = context_rows(context, x)
+    message = f"`context` must be [B, D] or [B, ..., D] for data of shape {x.shape}, got shape {context.shape}"
     if context.ndim not in (2, x.ndim):
-        raise ValueError(f"context of shape {context.shape} does not fit data of shape {x.shape}: [B, D] is needed")
+        raise ValueError(message)
     if context.ndim == 2:
         context = context.reshape(context.shape[0], *(1,) * (x.ndim - 2), context.shape[1])
     try:
         context = jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))
     except ValueError:
-        raise ValueError(f"context of shape {context.shape} does not fit data of shape {x.shape}") from None
+        raise ValueError(message) from None
     return jnp.concatenate([x, context.astype(x.dtype)], -1)

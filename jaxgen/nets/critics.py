@@ -1,4 +1,4 @@
-"""Critics of adversarial networks: images to features."""
+"""Critics of GANs: images to features."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ def mean_pool(x: jax.Array) -> jax.Array:
 
 
 class DownBlock(nn.Module):
-    """Two activated convolutions, then pooling; beside them a 1x1 convolution where the number of channels changes.
+    """A residual block of two activated convolutions and optional pooling, [B, H, W, C] to [B, H/2, W/2, width].
+
+    The shortcut has a 1x1 convolution if the number of channels changes.
 
     Attributes:
-        first: the block sees the data themselves, which are neither normalised nor activated.
-        layer_norm: over all dimensions of a row, so that rows stay independent.
-        conv: makes the convolutions: `SpectralConv` for spectrally normalised ones.
+        halve: whether to pool.
+        first: the input is the data, which are neither normalised nor activated.
+        layer_norm: normalise over all dimensions of an example, so that examples stay independent.
+        conv: the class of the convolutions; `SpectralConv` for spectral normalisation.
     """
 
     width: int
@@ -40,7 +43,7 @@ class DownBlock(nn.Module):
         h = self.conv(self.width, 3, kernel_init=he_normal)(x if self.first else activate(x))
         h = self.conv(self.width, 3, kernel_init=he_normal)(activate(h))
         if self.halve:
-            # pooling and a 1x1 convolution commute: the cheaper order
+            # pooling and the 1x1 convolution commute; this order is cheaper
             h, x = mean_pool(h), mean_pool(x)
         return h + (x if x.shape == h.shape else self.conv(self.width, 1)(x))
 
@@ -49,10 +52,10 @@ class ResNetCritic(nn.Module):
     """The residual critic of Gulrajani et al. 2017, up to its last layer: [B, H, W, C] to [B, width].
 
     Attributes:
-        width: channels everywhere; the paper's 128.
-        halvings: blocks that pool; the paper's 2 on 32 x 32 images.
-        blocks: blocks after them that do not.
-        layer_norm: the paper's CIFAR-10 critic has none, its 64 x 64 one has.
+        width: channels of all layers; 128 in the paper.
+        halvings: blocks with pooling; 2 in the paper, for 32 x 32 images.
+        blocks: blocks without pooling after them.
+        layer_norm: False for the paper's CIFAR-10 critic, True for its 64 x 64 one.
     """
 
     width: int = 128

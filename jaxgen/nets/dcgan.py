@@ -1,8 +1,8 @@
-"""Networks by the five rules of DCGAN (Radford, Metz and Chintala 2016, section 3).
+"""DCGAN networks (Radford, Metz and Chintala 2016, section 3).
 
-Strided convolutions in place of pooling, and fractionally strided ones in place of upsampling; batch normalisation in
-both networks but not at the generator's output nor the critic's input; no hidden dense layers; ReLU in the generator,
-whose output is a tanh of the model's; LeakyReLU in the critic.
+Strided and fractionally strided convolutions in place of pooling and upsampling; batch normalisation except at the
+generator's output and the critic's input; no hidden dense layers; ReLU in the generator, LeakyReLU in the critic. The
+final tanh belongs to the model.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from jaxgen.nets.normalization import BatchNorm
 class DCGANGenerator(nn.Module):
     """Doubles the resolution once for each width but the first: [B, L] to [B, h 2^n, w 2^n, widths[-1]].
 
-    The paper's is (4, 4) and (1024, 512, 256, 128) for 64 x 64 images: half of their resolution, the model's last layer
-    being the last of the fractionally strided convolutions (`jaxgen.nets.heads.EventHead`).
+    In the paper, (4, 4) and (1024, 512, 256, 128) for 64 x 64 images: half of their resolution, since the model's last
+    layer is the last fractionally strided convolution (`jaxgen.nets.heads.EventHead`).
 
-    A fractionally strided convolution is an `UpConv`: each of the four pixels that it makes of a place has a 3x3
-    kernel of its own on the places around. Interleaved, they are one kernel of 6x6, and the map is the transposed
-    convolution of stride 2 with that kernel; one of 4x4 or 5x5 is the case where its border is zero.
+    Fractionally strided convolutions are `UpConv`s: each of the four output pixels of a position has its own 3x3
+    kernel. Interleaved, these are a 6x6 kernel of a transposed convolution with stride 2; 4x4 and 5x5 kernels are
+    special cases.
 
     Attributes:
-        start: height and width of the image that the latents are projected to.
-        widths: its channels, then those of each stage.
-        norm: makes the normalisation before each activation; None for none.
+        start: height and width of the image after the dense layer.
+        widths: channels of that image, then of each stage.
+        norm: the class of the normalisation before each activation; None: none.
     """
 
     start: tuple[int, int] = (4, 4)
@@ -40,7 +40,7 @@ class DCGANGenerator(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         height, width = self.start
-        # no biases: what they add, the normalisation takes away
+        # the normalisation cancels biases
         fields = {"use_bias": self.norm is None, "kernel_init": small_normal}
 
         def activate(h):
@@ -57,11 +57,11 @@ class DCGANCritic(nn.Module):
     """Halves the resolution, rounded up, once for each width: [B, H, W, C] to [B, H/2^n, W/2^n, widths[-1]].
 
     Attributes:
-        widths: channels of each convolution; the paper's (128, 256, 512, 1024) on 64 x 64 images.
-        kernel_size: of the convolutions, of stride 2. The authors' code has 5; on a CPU 4 takes less than half of the
-            time, as a kernel that is a multiple of the stride folds into it without zeros.
-        norm: makes the normalisation before each activation but the first. None or `nn.LayerNorm` where a penalty wants
-            rows that do not meet.
+        widths: channels of each convolution; (128, 256, 512, 1024) in the paper, for 64 x 64 images.
+        kernel_size: of the convolutions with stride 2. The authors' code has 5; 4 takes less than half the time on a
+            CPU, since multiples of the stride need no padding of the kernel.
+        norm: the class of the normalisation before each activation except the first; None or `nn.LayerNorm` for
+            penalties that need independent examples.
     """
 
     widths: tuple[int, ...] = (128, 256, 512)

@@ -1,4 +1,4 @@
-"""Networks from latents to features of an image's resolution."""
+"""Decoders: latents to features with an image's resolution."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ConvDecoder(nn.Module):
     """Doubles the resolution once for each width but the first: [B, L] to [B, h 2^n, w 2^n, widths[-1]].
 
     Attributes:
-        start: height and width of the first, dense layer's image.
-        widths: its channels, then those of each stage (an upsampling and a plain convolution).
+        start: height and width of the image after the dense layer.
+        widths: channels of that image, then of each stage, an upsampling and a plain convolution.
     """
 
     start: tuple[int, int] = (7, 7)
@@ -38,15 +38,15 @@ class ConvDecoder(nn.Module):
 class ResidualDecoder(nn.Module):
     """Doubles the resolution n times: [B, h, w, C] to [B, h 2^n, w 2^n, width / 2^n].
 
-    A 3x3 convolution and residual blocks at the lowest resolution, then upsampling; the mirror image of
-    `ResidualEncoder`. Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", section 4.1, with
-    `UpConv` for its transposed 4x4 convolutions.
+    A 3x3 convolution and residual blocks at the lowest resolution, then upsampling; mirrors `ResidualEncoder`. Source:
+    van den Oord et al. 2017, "Neural Discrete Representation Learning", section 4.1, with `UpConv` for its transposed
+    4x4 convolutions.
 
     Attributes:
-        width: channels at the lowest resolution; half of them at the next, and so on.
+        width: channels at the lowest resolution, halved at each doubling.
         doublings: n.
-        blocks, hidden: residual blocks, and the channels within one.
-        start: height and width of the output of a first, dense layer, for vectors; None: the inputs are images.
+        blocks, hidden: number of residual blocks, and channels within each.
+        start: for vectors, height and width of the image after a dense layer; None: the inputs are images.
     """
 
     width: int = 128

@@ -1,4 +1,4 @@
-"""Networks from images to features."""
+"""Encoders: images to features."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class ConvEncoder(nn.Module):
 class ResidualEncoder(nn.Module):
     """Halves the resolution n times: [B, H, W, C] to [B, H/2^n, W/2^n, width].
 
-    Convolutions 4x4 of stride 2, a 3x3 one and residual blocks at the lowest resolution. Source: van den Oord et al.
-    2017, "Neural Discrete Representation Learning", section 4.1.
+    4x4 convolutions with stride 2, then a 3x3 one and residual blocks at the lowest resolution. Source: van den Oord et
+    al. 2017, "Neural Discrete Representation Learning", section 4.1.
 
     Attributes:
-        width: channels at the lowest resolution; half of them at the next, and so on.
+        width: channels at the lowest resolution, doubled at each halving.
         halvings: n.
-        blocks, hidden: residual blocks, and the channels within one.
+        blocks, hidden: number of residual blocks, and channels within each.
     """
 
     width: int = 128
@@ -48,6 +48,6 @@ class ResidualEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for left in reversed(range(self.halvings)):
-            x = nn.relu(Conv(max(1, self.width >> left), 4, strides=2)(x))
+        for remaining in reversed(range(self.halvings)):
+            x = nn.relu(Conv(max(1, self.width >> remaining), 4, strides=2)(x))
         return ResidualStack(self.blocks, self.hidden)(Conv(self.width, 3)(x))

@@ -1,4 +1,4 @@
-"""Networks from images to a vector of features that a classifier's last layer reads."""
+"""Feature extractors: images to vectors for a classifier's last layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConvFeatures(nn.Module):
 
     Attributes:
         widths: channels of each stage of the encoder.
-        dropout: share of the inputs and of the outputs of the dense layer that drop where a `dropout` stream is given.
+        dropout: rate for inputs and outputs of the dense layer, active with a `dropout` stream.
     """
 
     widths: tuple[int, ...] = (32, 64)

@@ -1,4 +1,4 @@
-"""Generators of adversarial networks: latents to features of an image's resolution."""
+"""Generators of GANs: latents to features with an image's resolution."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Doubles the resolution, each pixel four times: [B, H, W, C] to [B, 2H, 2W, C]."""
+    """Doubles the resolution by nearest neighbours: [B, H, W, C] to [B, 2H, 2W, C]."""
     return x.repeat(2, 1).repeat(2, 2)
 
 
 class UpBlock(nn.Module):
-    """Normalise, activate, double, convolve, normalise, activate, convolve; beside it a doubled 1x1 convolution.
+    """A residual block that doubles the resolution, [B, H, W, C] to [B, 2H, 2W, width].
 
-    Given a condition [B, K], it sets the gains and biases of the normalisations.
+    Normalise, activate, upsample, convolve, normalise, activate, convolve; the shortcut is an upsampled 1x1
+    convolution. A condition [B, K] sets the gains and biases of the normalisations.
 
     Attributes:
-        conv: makes the convolutions: `SpectralConv` for spectrally normalised ones.
+        conv: the class of the convolutions; `SpectralConv` for spectral normalisation.
     """
 
     width: int
@@ -34,7 +35,7 @@ class UpBlock(nn.Module):
         def activate(h):
             return nn.relu(BatchNorm()(h) if condition is None else ConditionalBatchNorm()(h, condition))
 
-        # no biases: what a block adds to all pixels alike, the next normalisation takes away
+        # the next normalisation cancels biases
         h = self.conv(self.width, 3, use_bias=False, kernel_init=he_normal)(upsample(activate(x)))
         h = self.conv(self.width, 3, use_bias=False, kernel_init=he_normal)(activate(h))
         return upsample(self.conv(self.width, 1, use_bias=False)(x)) + h
@@ -44,9 +45,9 @@ class ResNetGenerator(nn.Module):
     """The residual generator of Gulrajani et al. 2017, up to its last convolution: [B, L] to [B, h 2^n, w 2^n, width].
 
     Attributes:
-        start: height and width of the first, dense layer's image.
-        doublings: upsampling blocks.
-        width: channels everywhere; the paper's 128.
+        start: height and width of the image after the dense layer.
+        doublings: number of blocks.
+        width: channels of all layers; 128 in the paper.
     """
 
     start: tuple[int, int] = (4, 4)

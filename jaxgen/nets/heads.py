@@ -1,6 +1,6 @@
-"""Last layers, added by models, so that users do not count the output features of their networks.
+"""Last layers, added by models, so that users do not size the outputs of their networks.
 
-Heads compute in float32 or wider, whatever the network before them computed in.
+Heads compute in float32 or wider, whatever dtype the network computes in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from jaxgen.convolution import Conv, UpConv
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
-from jaxgen.precision import wide
+from jaxgen.precision import float32_or_wider
 
 LOG_VARIANCE_BOUND = 14.0
 """Bound on |log-variance|: standard deviations are between 0.0009 and 1100."""
@@ -40,13 +40,13 @@ class GaussianHead(nn.Module):
         return self._normal(h.reshape(h.shape[0], -1))
 
     def _normal(self, h: jax.Array) -> DiagonalNormal:
-        mean = nn.Dense(self.latent_dim, dtype=wide(h), name="mean")(h)
-        raw = nn.Dense(self.latent_dim, dtype=wide(h), name="log_variance")(h)
+        mean = nn.Dense(self.latent_dim, dtype=float32_or_wider(h), name="mean")(h)
+        raw = nn.Dense(self.latent_dim, dtype=float32_or_wider(h), name="log_variance")(h)
         return DiagonalNormal(mean, LOG_VARIANCE_BOUND * jnp.tanh(raw / LOG_VARIANCE_BOUND))
 
 
 class GaussianFeaturesHead(GaussianHead):
-    """Features [B, ...] to a `DiagonalNormal` and to more features [B, num_features], the context of a flow."""
+    """Features [B, ...] to a `DiagonalNormal` and features [B, num_features], the context of a flow."""
 
     num_features: int
 
@@ -70,12 +70,12 @@ class EventHead(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         resolution = h.shape[1:-1] if len(self.event_shape) == 3 else None
         if resolution == self.event_shape[:-1]:
-            h = Conv(self.event_shape[-1] * self.num_params, 3, dtype=wide(h), name="out")(h)
+            h = Conv(self.event_shape[-1] * self.num_params, 3, dtype=float32_or_wider(h), name="out")(h)
         elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
-            h = UpConv(self.event_shape[-1] * self.num_params, dtype=wide(h), name="out")(h)
+            h = UpConv(self.event_shape[-1] * self.num_params, dtype=float32_or_wider(h), name="out")(h)
         else:
             size = math.prod(self.event_shape) * self.num_params
-            h = nn.Dense(size, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
+            h = nn.Dense(size, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))
         return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 
@@ -90,7 +90,7 @@ class ScalarHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return self.layer(1, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))[:, 0]
+        return self.layer(1, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))[:, 0]
 
 
 class VectorHead(nn.Module):
@@ -100,4 +100,4 @@ class VectorHead(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return nn.Dense(self.features, dtype=wide(h), name="out")(h.reshape(h.shape[0], -1))
+        return nn.Dense(self.features, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))

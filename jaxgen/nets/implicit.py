@@ -1,4 +1,4 @@
-"""Implicit distributions, which have samples but no density: sums of learned functions of noise."""
+"""Implicit distributions, sampled as sums of learned functions of noise, without a density."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jaxgen.nets.mlp import MLP
 
 
 class NoiseBasis(nn.Module):
-    """Noise [B, K, N] to [B, K, L]: K functions v_k, each a network with its own parameters, of its own noise.
+    """Noise [B, K, N] to [B, K, L]: K networks v_k, each with its own parameters and noise.
 
     Attributes:
         latent_dim: L.
-        widths: of each network's hidden layers; without any, v_k is linear.
+        widths: features of each network's hidden layers; empty: v_k is linear.
     """
 
     latent_dim: int
@@ -33,7 +33,7 @@ class NoiseBasis(nn.Module):
 
 
 class MixingHead(nn.Module):
-    """Features [B, ...] to a location [B, L] and to positive scales [B, K, L] for the K functions of a `NoiseBasis`."""
+    """Features [B, ...] to a location [B, L] and positive scales [B, K, L] for the K functions of a `NoiseBasis`."""
 
     latent_dim: int
     num_functions: int
@@ -44,7 +44,7 @@ class MixingHead(nn.Module):
         location = nn.Dense(self.latent_dim, name="location")(h)
         raw = nn.Dense(self.num_functions * self.latent_dim, name="scales")(h)
         raw = raw.reshape(-1, self.num_functions, self.latent_dim)
-        # the variance of the sum does not depend on K at the start
+        # the initial variance of the sum does not depend on K
         return location, nn.softplus(raw) / math.sqrt(self.num_functions)
 
 

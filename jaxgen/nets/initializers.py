@@ -1,4 +1,4 @@
-"""Initialisers of kernels."""
+"""Kernel initialisers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 he_normal = nn.initializers.he_normal()
-"""Of residual networks."""
+"""For residual networks."""
 lecun_normal = nn.initializers.lecun_normal()
-"""Flax's own for dense layers and convolutions."""
+"""Flax's default for dense layers and convolutions."""
 
 
 def small_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """N(0, 0.02^2), as DCGAN has it (Radford et al. 2016, section 4) and PacGAN (Lin et al. 2018)."""
+    """N(0, 0.02^2), of DCGAN (Radford et al. 2016, section 4) and PacGAN (Lin et al. 2018)."""
     return 0.02 * jax.random.normal(key, shape, dtype)

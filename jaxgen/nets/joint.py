@@ -1,4 +1,4 @@
-"""Networks of a pair of arrays: data and latents."""
+"""Networks with two inputs, data and latents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Joint(nn.Module):
     """A pair of [B, ...] and [B, L] to features: `network([flatten(trunk(x)), z])`.
 
     Attributes:
-        network: of the concatenation, [B, features + L].
-        trunk: of the first alone, such as `ConvEncoder` for images; None: the identity.
+        network: its input is the concatenation, [B, features + L].
+        trunk: its input is the first array, such as `ConvEncoder` for images; None: the identity.
     """
 
     network: nn.Module

@@ -11,12 +11,13 @@ from jaxgen.nets.initializers import lecun_normal
 
 
 class Maxout(nn.Module):
-    """The maximum of `pieces` affine functions for each feature: [..., F] to [..., features].
+    """The maximum of `pieces` affine functions per output feature: [..., F] to [..., features].
 
-    Source: Goodfellow et al. 2013, "Maxout Networks"; PacGAN's critic of points has three of 200 features and 5 pieces.
+    Source: Goodfellow et al. 2013, "Maxout Networks"; PacGAN's critic of points has three with 200 features and 5
+    pieces.
 
     Attributes:
-        kernel_init: for example `small_normal`; None: Flax's own.
+        kernel_init: for example `small_normal`; None: Flax's default.
     """
 
     features: int

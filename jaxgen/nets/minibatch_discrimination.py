@@ -8,16 +8,16 @@ from flax import linen as nn
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends to each example's features how close the other examples are: [B, F] to [B, F + kernels].
+    """Appends similarities to the other examples to the features: [B, F] to [B, F + kernels].
 
         o_ib = sum_j exp(-|M_ib - M_jb|_1),    M_i = T x_i, a matrix of kernels x dims
 
     (Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.2; j runs over all examples, including i.)
-    As with batch normalisation, the score of an example depends on the others: a penalty on slopes does not fit, nor does
-    gradient accumulation.
+    As with batch normalisation, scores depend on the other examples, which excludes gradient penalties and gradient
+    accumulation.
 
     Attributes:
-        kernels, dims: as above; the defaults are those of the authors' code.
+        kernels, dims: as above; the defaults are from the authors' code.
     """
 
     kernels: int = 100

@@ -12,14 +12,14 @@ from jaxgen.nets.initializers import lecun_normal
 
 
 class MLP(nn.Module):
-    """Dense layers, each followed by the activation; arrays of rank above two are flattened to [B, features] first.
+    """[B, ...], flattened, to [B, features]: dense layers, each followed by the activation.
 
     Attributes:
         widths: features of each hidden layer.
         activation: after each hidden layer.
-        features: features of a last, linear layer; None for none, as a coupling's conditioner wants.
-        norm: makes the normalisation before each activation; the layer before it has no bias. None for none.
-        kernel_init: of all layers, as `small_normal`; None for Flax's own.
+        features: features of a last, linear layer; None: no such layer, as for conditioners of couplings.
+        norm: the class of the normalisation before each activation, whose dense layer has no bias; None: none.
+        kernel_init: for example `small_normal`; None: Flax's default.
     """
 
     widths: tuple[int, ...] = (128, 128)
@@ -41,13 +41,12 @@ class MLP(nn.Module):
 class ResidualMLP(nn.Module):
     """[B, ...] to [B, width]: a dense layer, then pre-activated residual blocks of two, and a ReLU.
 
-    Each block's last layer starts small, so that a deep network starts near its first layer. (Durkan et al. 2019,
-    appendix B.1; there without the last ReLU.)
+    Each block's last layer is initialised near zero. Durkan et al. 2019, appendix B.1, there without the last ReLU.
 
     Attributes:
-        width: units of every layer.
+        width: features of all layers.
         blocks: residual blocks.
-        dropout: share of a block's hidden units that drop where a `dropout` stream is given.
+        dropout: rate for a block's hidden units, active with a `dropout` stream.
     """
 
     width: int = 128

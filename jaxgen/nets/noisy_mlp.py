@@ -1,4 +1,4 @@
-"""A weight-normalised multilayer perceptron with Gaussian noise on its layers' inputs, and its layers."""
+"""A weight-normalised MLP with Gaussian noise on the inputs of its layers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.moments import channel_moments
+from jaxgen.numerics import channel_moments
 from jaxgen.precision import at_least_float32
 
 
 class GaussianNoise(nn.Module):
-    """Adds noise of standard deviation `std` in training, from the `dropout` stream."""
+    """Adds Gaussian noise with standard deviation `std`, active with a `dropout` stream."""
 
     std: float
 
@@ -25,10 +25,10 @@ class GaussianNoise(nn.Module):
 
 
 class WeightNormDense(nn.Module):
-    """A dense layer g (v . x) / |v| + b with a direction v [F, features], and a scale g and a bias b of each feature.
+    """A dense layer g (v . x) / |v| + b with a direction v [F, features], and a scale g and a bias b per feature.
 
-    `init` sets g and b from its batch, so that each feature has mean zero and variance one on it; few
-    examples and constant features are scaled by the variance of the batch (`channel_moments`).
+    `init` sets g and b so that features are standardised on its batch; with few examples, and for constant features, it
+    uses the variance of the batch (`channel_moments`).
     Source: Salimans and Kingma 2016, "Weight Normalization", sections 2 and 3.
     """
 
@@ -49,12 +49,12 @@ class WeightNormDense(nn.Module):
 class NoisyMLP(nn.Module):
     """[B, ...] to [B, widths[-1]]: weight-normalised dense layers with ReLU, each with `GaussianNoise` on its input.
 
-    The defaults are the critic of the semi-supervised GAN on MNIST (Salimans et al. 2016, their code), which has noise on
-    the input of its last, linear layer too.
+    The defaults are the critic of the semi-supervised GAN on MNIST (Salimans et al. 2016, their code), which also has
+    noise on the input of its last, linear layer.
 
     Attributes:
-        first: standard deviation of the noise on the data, which the paper scales to [0, 1]: twice as much on [-1, 1].
-        noise: that of the noise on hidden features.
+        first: standard deviation of the noise on the data. The paper's data are in [0, 1]; double it for [-1, 1].
+        noise: standard deviation of the noise on hidden features.
     """
 
     widths: tuple[int, ...] = (1000, 500, 250, 250, 250)

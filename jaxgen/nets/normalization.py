@@ -1,4 +1,4 @@
-"""Batch normalisation that needs no `train` flag, plain and conditional."""
+"""Batch normalisation without a `train` flag, plain and conditional."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from flax import linen as nn
 
 
 class BatchNorm(nn.Module):
-    """`nn.BatchNorm` that trains exactly when its statistics may change.
+    """`nn.BatchNorm` that is in training mode exactly if its statistics are mutable.
 
     With `mutable=["batch_stats"]` it normalises by the batch and updates its averages, otherwise by the averages. The
-    layer before it should have no bias: it would have no gradient but round-off, which Adam turns into full steps.
+    layer before it should have no bias, whose gradient would be round-off that Adam turns into full steps.
 
     Attributes:
-        affine: a learned gain and bias of each channel come after.
+        affine: whether a learned gain and bias per channel follow.
     """
 
     momentum: float = 0.9
@@ -28,10 +28,10 @@ class BatchNorm(nn.Module):
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose gain, 1 + V c, and bias, U c, are linear in a condition c.
+    """Batch normalisation of x [B, ..., C] with gain 1 + V c and bias U c for a condition c [B, K].
 
-    x is [B, ..., C] and c [B, K]; with a class as one-hot vector each class has a gain and a bias of its own, which
-    start at 1 and 0. Source: Dumoulin et al. 2017, "A Learned Representation For Artistic Style".
+    V and U are initially zero. For one-hot classes c, each class has its own gain and bias. Source: Dumoulin et al.
+    2017, "A Learned Representation For Artistic Style".
     """
 
     momentum: float = 0.9

@@ -2,9 +2,9 @@
 
     log p(c) = sum_ij log p(c_ij | c_kl before ij)
 
-A vertical stack sees all rows above, a horizontal stack the codes to the left in the same row and, at each layer, the
-vertical stack's features at the place: together the receptive field has no blind spot. Instead of masking kernels, the
-inputs are shifted by one place, kernels have only the half that looks back, and padding is zero. Source:
+The receptive field of the vertical stack is all rows above, that of the horizontal stack the codes to the left in the
+same row and, at each layer, the vertical stack's features at the same position: together they have no blind spot. In
+place of masked kernels, inputs are shifted by one position and kernels have only the causal half. Source:
 van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", arXiv:1606.05328, section 2.
 """
 
@@ -17,8 +17,8 @@ from jax import lax
 
 from jaxgen.arguments import context_rows
 from jaxgen.contracts import Array, Collections, Key
-from jaxgen.sharding import full_rows, vary_as
 from jaxgen.convolution import conv_general_dilated
+from jaxgen.sharding import full_batch, vary_like
 
 
 class GatedBlock(nn.Module):
@@ -26,8 +26,8 @@ class GatedBlock(nn.Module):
 
     Attributes:
         width: channels of each stack.
-        size: of the kernels, odd; the vertical one is [s + 1, size], the horizontal one [1, s + 1], `s = size // 2`.
-        dropout: rate for the gated units of the horizontal stack, if there is a `dropout` stream.
+        size: kernel size, odd; the vertical kernel is [s + 1, size], the horizontal one [1, s + 1], `s = size // 2`.
+        dropout: rate for the gated units of the horizontal stack, active with a `dropout` stream.
     """
 
     width: int
@@ -48,21 +48,21 @@ class GatedBlock(nn.Module):
         self.drop = nn.Dropout(self.dropout)
 
     def vertical(self, v: Array, context: Array | None) -> tuple[Array, Array]:
-        """Padded rows [B, H + s, W + 2 s, width] to those of the next layer and to the input of the horizontal stack.
+        """Padded rows [B, H + s, W + 2 s, width] to the next layer's rows and the input of the horizontal stack.
 
         Returns:
             [B, H, W, width] and [B, H, W, 2 width].
         """
         v = self.from_above(v)
-        given = self.down(v)
+        h_input = self.down(v)
         if context is not None:
             for_v, for_h = jnp.split(self.of_context(context), 2, -1)
-            v, given = v + for_v, given + for_h
-        return _gated(v), given
+            v, h_input = v + for_v, h_input + for_h
+        return _gated(v), h_input
 
-    def horizontal(self, h: Array, given: Array) -> Array:
-        """A padded row [B, H, W + s, width] and the output of `vertical` to the next layer's row [B, H, W, width]."""
-        new = self.drop(_gated(self.from_left(h) + given), deterministic=not self.has_rng("dropout"))
+    def horizontal(self, h: Array, h_input: Array) -> Array:
+        """Padded rows [B, H, W + s, width] and the output of `vertical` to the next layer's rows [B, H, W, width]."""
+        new = self.drop(_gated(self.from_left(h) + h_input), deterministic=not self.has_rng("dropout"))
         return h[:, :, self.size // 2 :] + self.out(new)
 
 
@@ -74,15 +74,15 @@ def _gated(x: Array) -> Array:
 class PixelCNN(nn.Module):
     """Codes [B, H, W], integers 0..K-1, to the logits of each given those before it, [B, H, W, K] float32.
 
-    At initialisation all codes have the same probability. `sample_codes` samples from it.
+    Initially all codes have the same probability. Sample with `sample_codes`.
 
     Attributes:
         num_codes: K.
         width: channels of each stack.
-        blocks: layers; on a grid wider than `blocks * (size // 2)` the distant codes of the row above are visible only
-            from rows further down.
-        size: of the kernels, odd.
-        dropout: rate in each block, if there is a `dropout` stream.
+        blocks: layers; on grids wider than `blocks * (size // 2)` a row's receptive field does not cover the whole row
+            above it.
+        size: kernel size, odd.
+        dropout: rate in each block, active with a `dropout` stream.
 
     Raises:
         ValueError: an even size, or one below 3.
@@ -103,67 +103,67 @@ class PixelCNN(nn.Module):
         self.last = nn.Dense(self.num_codes, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 
     def __call__(self, codes: Array, context: Array | None = None) -> Array:
-        """The logits; the context is [B, D], for all places, or [B, H, W, D]."""
+        """The logits; the context is [B, D], for all positions, or [B, H, W, D]."""
         return self.of_vectors(self.embed(codes), context)
 
     def of_vectors(self, x: Array, context: Array | None = None) -> Array:
-        """The logits, from a vector for each code, [B, H, W, width]."""
+        """The logits, from the embeddings of codes, [B, H, W, width]."""
         reach = self.size // 2
         if context is not None:
-            context = at_places(context, x)
-        # shifted by one place, down and right, so that no place sees itself
+            context = at_positions(context, x)
+        # shifted by one position, down and right, so that no position depends on itself
         v = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         h = jnp.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
         for block in self.stack:
-            v, given = block.vertical(jnp.pad(v, ((0, 0), (reach, 0), (reach, reach), (0, 0))), context)
-            h = block.horizontal(jnp.pad(h, ((0, 0), (0, 0), (reach, 0), (0, 0))), given)
+            v, h_input = block.vertical(jnp.pad(v, ((0, 0), (reach, 0), (reach, reach), (0, 0))), context)
+            h = block.horizontal(jnp.pad(h, ((0, 0), (0, 0), (reach, 0), (0, 0))), h_input)
         return self._logits(h)
 
     def _logits(self, h: Array) -> Array:
         return self.last(nn.relu(self.hidden(nn.relu(h))))
 
-    def row(self, above: Array, seen: tuple[Array, ...], i: Array, context: Array | None):
+    def row(self, above: Array, cache: tuple[Array, ...], i: Array, context: Array | None):
         """Row i of the vertical stack, from the codes of the row above [B, W].
 
         Args:
-            seen: by block, its padded input [B, H + s, W + 2 s, width], rows before i filled in.
+            cache: by block, its padded input [B, H + s, W + 2 s, width], filled before row i.
             context: [B, 1, W, D].
 
         Returns:
-            `seen` with row i, and by block the input of the horizontal stack, [B, 1, W, 2 width].
+            `cache` with row i, and by block the input of the horizontal stack, [B, 1, W, 2 width].
         """
-        reach, filled, all_given = self.size // 2, [], []
-        # above the first row is padding
+        reach, filled, h_inputs = self.size // 2, [], []
+        # the row above the first is padding
         v = jnp.where(i > 0, self.embed(above)[:, None], 0)
-        for block, rows in zip(self.stack, seen, strict=True):
+        for block, rows in zip(self.stack, cache, strict=True):
             rows = lax.dynamic_update_slice(rows, v.astype(rows.dtype), (0, i + reach, reach, 0))
-            v, given = block.vertical(lax.dynamic_slice_in_dim(rows, i, reach + 1, 1), context)
+            v, h_input = block.vertical(lax.dynamic_slice_in_dim(rows, i, reach + 1, 1), context)
             filled.append(rows)
-            all_given.append(given)
-        return tuple(filled), tuple(all_given)
+            h_inputs.append(h_input)
+        return tuple(filled), tuple(h_inputs)
 
-    def place(self, left: Array, seen: tuple[Array, ...], given: tuple[Array, ...], j: Array):
-        """The logits of place j of a row, from the code to its left [B].
+    def position(self, left: Array, cache: tuple[Array, ...], h_inputs: tuple[Array, ...], j: Array):
+        """The logits of position j of a row, from the code to its left [B].
 
         Args:
-            seen: by block, its padded input [B, 1, W + s, width], places before j filled in.
-            given: the output of `row`.
+            cache: by block, its padded input [B, 1, W + s, width], filled before position j.
+            h_inputs: the second output of `row`.
 
         Returns:
-            `seen` with place j, and the logits [B, K].
+            `cache` with position j, and the logits [B, K].
         """
         reach, filled = self.size // 2, []
         h = jnp.where(j > 0, self.embed(left)[:, None, None], 0)
-        for block, columns, of_row in zip(self.stack, seen, given, strict=True):
+        for block, columns, h_input in zip(self.stack, cache, h_inputs, strict=True):
             columns = lax.dynamic_update_slice(columns, h.astype(columns.dtype), (0, 0, j + reach, 0))
             window = lax.dynamic_slice_in_dim(columns, j, reach + 1, 2)
-            h = block.horizontal(window, lax.dynamic_slice_in_dim(of_row, j, 1, 2))
+            h = block.horizontal(window, lax.dynamic_slice_in_dim(h_input, j, 1, 2))
             filled.append(columns)
         return tuple(filled), self._logits(h)[:, 0, 0]
 
 
-def at_places(context: Array, grid: Array) -> Array:
-    """A context [B, D] or [B, H, W, D] at each place of a grid [B, H, W, ...], [B, H, W, D]; one row serves all.
+def at_positions(context: Array, grid: Array) -> Array:
+    """A context [B, D] or [B, H, W, D] at each position of a grid [B, H, W, ...], [B, H, W, D]; B may be 1 for all.
 
     Raises:
         ValueError: another shape.
@@ -179,39 +179,39 @@ def at_places(context: Array, grid: Array) -> Array:
 def sample_codes(
     network: PixelCNN, variables: Collections, key: Key, shape: tuple[int, int, int], context: Array | None = None
 ) -> Array:
-    """Samples codes, int32 of the shape [n, H, W], place by place, with the arithmetic of a single pass of the network.
+    """Samples codes, int32 with `shape` [n, H, W], position by position, at the cost of one pass of the network.
 
-    Each layer is computed once per place, when its inputs are known. The key of place i, in raster order, is
-    `fold_in(key, i)`.
+    Each layer is computed once per position, as soon as its inputs are known. The key of position i, in raster order,
+    is `fold_in(key, i)`.
     """
     _, height, width = shape
     reach, channels = network.size // 2, network.width
     blank = jnp.zeros(shape, jnp.int32)
     if context is not None:
-        context = at_places(context, blank)
-        blank = full_rows(context, 0, shape[1:], jnp.int32)
-    blank = vary_as(blank, key, variables)
+        context = at_positions(context, blank)
+        blank = full_batch(context, 0, shape[1:], jnp.int32)
+    blank = vary_like(blank, key, variables)
 
-    def draw_row(i, state):
-        codes, seen = state
-        of_row = None if context is None else lax.dynamic_slice_in_dim(context, i, 1, 1)
+    def sample_row(i, state):
+        codes, cache = state
+        row_context = None if context is None else lax.dynamic_slice_in_dim(context, i, 1, 1)
         # row i - 1; not used for i = 0
         above = lax.dynamic_index_in_dim(codes, jnp.maximum(i - 1, 0), 1, keepdims=False)
-        seen, given = network.apply(variables, above, seen, i, of_row, method="row")
+        cache, h_inputs = network.apply(variables, above, cache, i, row_context, method="row")
 
-        def draw_place(j, state):
-            codes, seen = state
+        def sample_position(j, state):
+            codes, row_cache = state
             left = codes[:, i, jnp.maximum(j - 1, 0)]
-            seen, logits = network.apply(variables, left, seen, given, j, method="place")
-            drawn = jax.random.categorical(jax.random.fold_in(key, i * width + j), logits)
-            return codes.at[:, i, j].set(drawn.astype(codes.dtype)), seen
+            row_cache, logits = network.apply(variables, left, row_cache, h_inputs, j, method="position")
+            code = jax.random.categorical(jax.random.fold_in(key, i * width + j), logits)
+            return codes.at[:, i, j].set(code.astype(codes.dtype)), row_cache
 
-        row = tuple(full_rows(blank, 0, (1, width + reach, channels), jnp.float32) for _ in range(network.blocks))
-        codes, _ = lax.fori_loop(0, width, draw_place, (codes, row))
-        return codes, seen
+        row = tuple(full_batch(blank, 0, (1, width + reach, channels), jnp.float32) for _ in range(network.blocks))
+        codes, _ = lax.fori_loop(0, width, sample_position, (codes, row))
+        return codes, cache
 
     rows = tuple(
-        full_rows(blank, 0, (height + reach, width + 2 * reach, channels), jnp.float32) for _ in range(network.blocks)
+        full_batch(blank, 0, (height + reach, width + 2 * reach, channels), jnp.float32) for _ in range(network.blocks)
     )
-    codes, _ = lax.fori_loop(0, height, draw_row, (blank, rows))
+    codes, _ = lax.fori_loop(0, height, sample_row, (blank, rows))
     return codes

@@ -1,8 +1,8 @@
-"""Networks over sequences [B, T, D]: recurrent and causal ones, and the autoregressive decoder that contains one.
+"""Networks over sequences [B, T, D]: recurrent encoders, causal networks, and an autoregressive decoder on top of them.
 
 The output of a causal network at t depends on its inputs up to t. It has two equivalent methods: `__call__` maps
-[B, T, D] to [B, T, F] at once, for teacher forcing; `step` maps one place [B, D] to [B, F] with a carry that begins as
-`start` returns it, for sampling.
+[B, T, D] to [B, T, F] at once, for teacher forcing; `step` maps one position [B, D] to [B, F] with a carry, initially
+`start(batch_size)`, for sampling.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.sharding import rows_as
+from jaxgen.sharding import shard_like
 
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
 
 
-def _zero_carry(cell: nn.RNNCellBase, rows: int) -> Any:
-    # the carry is zero; the key is not used
-    return cell.initialize_carry(jax.random.key(0), (rows, 1))
+def _zero_carry(cell: nn.RNNCellBase, batch_size: int) -> Any:
+    # the carry is zero and the key is not used
+    return cell.initialize_carry(jax.random.key(0), (batch_size, 1))
 
 
 def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
-    """The carry before x [B, T, D], sharded as x."""
-    return rows_as(_zero_carry(cell, x.shape[0]), x)
+    """The initial carry for x [B, T, D], sharded as x."""
+    return shard_like(_zero_carry(cell, x.shape[0]), x)
 
 
 class RecurrentEncoder(nn.Module):
-    """[B, T, ...] to [B, width]: the last output of a recurrent network; axes after the second are flattened.
+    """[B, T, ...] to [B, width]: the last output of a recurrent network; event axes are flattened.
 
     Attributes:
         cell: `gru` (Cho et al. 2014) or `lstm` (Hochreiter and Schmidhuber 1997).
@@ -62,8 +62,8 @@ class RecurrentDecoder(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.all(x, initial_carry=_start(self.one, x))
 
-    def start(self, rows: int) -> Any:
-        return _zero_carry(self.one, rows)
+    def start(self, batch_size: int) -> Any:
+        return _zero_carry(self.one, batch_size)
 
     def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
         return self.one(carry, x)
@@ -72,9 +72,9 @@ class RecurrentDecoder(nn.Module):
 class CausalDecoder(nn.Module):
     """A causal network: gated residual dilated convolutions of kernel size 2, [B, T, D] to [B, T, width].
 
-    The output at t depends on the last 1 + sum(dilations) inputs. (van den Oord et al. 2016, "WaveNet", section 2; as
-    the decoder of a VAE: Yang et al. 2017, "Improved Variational Autoencoders for Text
-    Modeling using Dilated Convolutions".)
+    The output at t depends on the last 1 + sum(dilations) inputs. van den Oord et al. 2016, "WaveNet", section 2; as
+    the decoder of a VAE: Yang et al. 2017, "Improved Variational Autoencoders for Text Modeling using Dilated
+    Convolutions".
     """
 
     width: int = 128
@@ -91,9 +91,9 @@ class CausalDecoder(nn.Module):
             h = self._residual(layer, h, before)
         return h
 
-    def start(self, rows: int) -> tuple[jax.Array, ...]:
-        """The last inputs of each layer, `dilation` of them."""
-        return tuple(jnp.zeros((rows, dilation, self.width)) for dilation in self.dilations)
+    def start(self, batch_size: int) -> tuple[jax.Array, ...]:
+        """The last `dilation` inputs of each layer."""
+        return tuple(jnp.zeros((batch_size, dilation, self.width)) for dilation in self.dilations)
 
     def step(self, carry: tuple[jax.Array, ...], x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
         h, queues = self.first(x), []
@@ -108,15 +108,15 @@ class CausalDecoder(nn.Module):
 
 
 class Autoregressive(nn.Module):
-    """A causal network as a decoder: the parameters of p(x_t | x_<t, z) at each place t, by a shared dense layer.
+    """A causal network as a decoder: the parameters of p(x_t | x_<t, z) at each position t, by a shared dense layer.
 
-    The event's first `axes` axes are its places, in their order; the coordinates of a place are independent. The inputs
-    at a place are z, the values of the place before, and a one; values and one are zero at the first place and where
-    they are dropped (Bowman et al. 2016, section 3.1: word dropout, without rescaling).
+    The event's first `axes` axes are its positions, in their order; the coordinates of a position are independent. The
+    inputs at a position are z, the values of the previous position, and a one; values and one are zero at the first
+    position and if dropped (word dropout without rescaling, Bowman et al. 2016, section 3.1).
 
     Attributes:
         num_params: parameters per coordinate.
-        dropout: the fraction of places whose inputs are dropped, if there is a `dropout` stream.
+        dropout: the fraction of positions whose inputs are dropped, active with a `dropout` stream.
     """
 
     network: nn.Module
@@ -129,25 +129,25 @@ class Autoregressive(nn.Module):
         self.head = nn.Dense(math.prod(self.event_shape[self.axes :]) * self.num_params)
 
     def __call__(self, inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        """All places from z [B, L] and all places' values [B, T, V]: [B, *event_shape, num_params]."""
+        """All positions from z [B, L] and the values [B, T, V] of all positions: [B, *event_shape, num_params]."""
         z, values = inputs
-        seen = mark(values)
+        marked = mark(values)
         if self.dropout and self.has_rng("dropout"):
-            seen *= jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropout, (*seen.shape[:2], 1))
-        before = jnp.pad(seen, ((0, 0), (1, 0), (0, 0)))[:, :-1]
-        everywhere = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
-        h = self.network(jnp.concatenate([before, everywhere], -1))
+            marked *= jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropout, (*marked.shape[:2], 1))
+        before = jnp.pad(marked, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+        z_per_position = jnp.broadcast_to(z[:, None], (*before.shape[:2], z.shape[-1]))
+        h = self.network(jnp.concatenate([before, z_per_position], -1))
         return self.head(h).reshape(z.shape[0], *self.event_shape, self.num_params)
 
-    def start(self, rows: int) -> Any:
-        return self.network.start(rows)
+    def start(self, batch_size: int) -> Any:
+        return self.network.start(batch_size)
 
     def step(self, carry: Any, z: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
-        """One place from z and the marked values [B, V + 1] of the place before: [B, coordinates, num_params]."""
+        """One position from z and `mark` [B, V + 1] of the previous one's values: [B, coordinates, num_params]."""
         carry, h = self.network.step(carry, jnp.concatenate([before, z], -1))
         return carry, self.head(h).reshape(z.shape[0], -1, self.num_params)
 
 
 def mark(values: jax.Array) -> jax.Array:
-    """Values [..., V] and a one: [..., V + 1]."""
+    """Appends a one to values [..., V]: [..., V + 1]."""
     return jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)

@@ -13,12 +13,12 @@ from jaxgen.convolution import Conv
 class ResNet(nn.Module):
     """[B, H, W, C] to [B, H, W, width]: a convolution, pre-activated residual blocks of two, and a ReLU.
 
-    Source: He et al. 2016, "Identity mappings in deep residual networks", normalised over the channels of a position.
+    Source: He et al. 2016, "Identity mappings in deep residual networks", by default normalised over channels.
 
     Attributes:
-        width: channels of every layer.
+        width: channels of all layers.
         blocks: residual blocks.
-        norm: makes the normalisation before each activation: `nn.LayerNorm`, `nn.InstanceNorm`, ...
+        norm: the class of the normalisation before each activation: `nn.LayerNorm`, `nn.InstanceNorm`, ...
     """
 
     width: int = 32
@@ -40,7 +40,7 @@ class ResidualStack(nn.Module):
     Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", section 4.1.
 
     Attributes:
-        blocks: how many.
+        blocks: number of blocks.
         hidden: channels between a block's two convolutions.
     """
 

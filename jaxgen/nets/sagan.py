@@ -1,7 +1,7 @@
 """The residual networks of SAGAN (Zhang et al. 2019, "Self-Attention Generative Adversarial Networks", section 4).
 
-Spectral normalisation in both players, self-attention at one resolution, and a generator whose class sets the gains and
-biases of its normalisations. (The blocks are those of Miyato and Koyama 2018.)
+Spectral normalisation in both networks, self-attention at one resolution, and conditional batch normalisation in the
+generator. The blocks are those of Miyato and Koyama 2018.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from jaxgen.nets.spectral import SpectralConv, SpectralDense
 
 def _check(attention: int | None, heights: list[int]) -> None:
     if attention is not None and attention not in heights:
-        raise ValueError(f"no block puts out an image of height attention={attention}: their heights are {heights}")
+        raise ValueError(f"`attention` must be the height of a block's output, one of {heights}, got {attention}")
 
 
 class SpectralResNetGenerator(nn.Module):
     """Doubles the resolution once for each width but the first: [B, L] to [B, h 2^n, w 2^n, widths[-1]].
 
     Attributes:
-        start: height and width of the first, dense layer's image.
-        widths: its channels, then those of each block. On 128 x 128 images the paper's (1024, 1024, 512, 256,
-            128, 64).
-        attention: the image's height where self-attention stands, after the block that reaches it; None for none.
-        condition: how many features at the end of the input are the class, one-hot: they reach the blocks'
-            normalisations and nothing else.
+        start: height and width of the image after the dense layer.
+        widths: channels of that image, then of each block; (1024, 1024, 512, 256, 128, 64) in the paper, for 128 x 128
+            images.
+        attention: self-attention follows the block whose output has this height; None: none.
+        condition: number of features at the end of the input that are the one-hot class, used only by the blocks'
+            normalisations.
 
     Raises:
-        ValueError: no block reaches the height `attention`, or no latents are left beside the condition.
+        ValueError: no block has the height `attention`, or `condition` leaves no latents.
     """
 
     start: tuple[int, int] = (4, 4)
@@ -49,7 +49,7 @@ class SpectralResNetGenerator(nn.Module):
         condition = None
         if self.condition:
             if z.shape[-1] <= self.condition:
-                raise ValueError(f"of {z.shape[-1]} features in, condition={self.condition} leaves no latents")
+                raise ValueError(f"`condition` must be below the {z.shape[-1]} input features, got {self.condition}")
             z, condition = jnp.split(z, [z.shape[-1] - self.condition], -1)
         x = SpectralDense(height * width * self.widths[0])(z).reshape(-1, height, width, self.widths[0])
         for features in self.widths[1:]:
@@ -60,15 +60,15 @@ class SpectralResNetGenerator(nn.Module):
 
 
 class SpectralResNetCritic(nn.Module):
-    """Halves the resolution once for each width, then sums over all places: [B, H, W, C] to [B, widths[-1]].
+    """Halves the resolution once for each width, then sums over positions: [B, H, W, C] to [B, widths[-1]].
 
     Attributes:
-        widths: of the blocks that pool. The paper's (64, 128, 256, 512, 1024) on 128 x 128 images.
-        blocks: blocks after them that do not.
-        attention: the image's height where self-attention stands, after the block that reaches it; None for none.
+        widths: channels of the blocks with pooling; (64, 128, 256, 512, 1024) in the paper, for 128 x 128 images.
+        blocks: blocks without pooling after them.
+        attention: self-attention follows the block whose output has this height; None: none.
 
     Raises:
-        ValueError: no block reaches the height `attention`.
+        ValueError: no block has the height `attention`.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)

@@ -1,4 +1,4 @@
-"""Layers whose kernels have a spectral norm of one (Miyato et al. 2018, "Spectral Normalization for GANs")."""
+"""Layers with spectrally normalised kernels (Miyato et al. 2018, "Spectral Normalization for GANs")."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _unit(x: jax.Array) -> jax.Array:
 
 
 class SpectralNorm(nn.Module):
-    """A kernel [..., D] over the largest singular value of the matrix W [K, D] that it is with its other axes as one.
+    """A kernel [..., D], reshaped to a matrix W [K, D], divided by its largest singular value sigma.
 
-    One power iteration a pass approaches that value from below (Miyato et al. 2018, algorithm 1):
+    One power iteration per call approximates sigma from below (Miyato et al. 2018, algorithm 1):
 
         v = W u / |W u|,    u' = W^T v / |W^T v|,    sigma = v^T W u'
 
-    u lives in the collection `spectral` and becomes u' exactly when that collection is mutable; the passes of a game in
-    between see the same function. The gradient flows through sigma with v and u' held: d sigma / d W = v u'^T.
+    u is a variable of the collection `spectral`, replaced by u' if that collection is mutable; otherwise the function
+    is fixed. The gradient flows through sigma with v and u' constant: d sigma / d W = v u'^T.
     """
 
     @nn.compact

@@ -18,7 +18,7 @@ from jaxgen.convolution import Conv
 from jaxgen.data import source
 from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow
-from jaxgen.nets.convolutional import ConvNet
+from jaxgen.nets.conv_net import ConvNet
 from jaxgen.nets.mlp import MLP
 from jaxgen.training import init_state, make_train_step, many_steps
 from tests.bijectors.tools import quick, random_variables, randomise

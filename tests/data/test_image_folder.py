@@ -41,7 +41,7 @@ def test_flat_images_are_training_rows_and_are_carved(tmp_path, limit):
     assert images_of(*splits) == sorted(x.tobytes() for x in there)
     for part in splits:
         assert type(part) is (ArraySource if limit == "resident" else RecordSource)
-        assert (part.levels, part.classes, part.event_shape) == (256, None, (4, 6, 3))
+        assert (part.levels, part.num_classes, part.event_shape) == (256, None, (4, 6, 3))
         assert set(part.head(1)) == {"x"} and part.head(1)["x"].dtype == np.uint8
     assert splits.valid.name == f"{tmp_path.name} (valid)"
 
@@ -54,7 +54,7 @@ def test_folders_are_splits_and_classes(tmp_path, limit):
                 x = write(tmp_path, f"{split}/{name}/{i}.png")
                 expected[x.tobytes()] = split == "test", "abc".index(name)
     splits = source(tmp_path.name, data_dir=tmp_path.parent)
-    assert [len(part) for part in splits] == [17, 1, 12] and splits.train.classes == splits.test.classes == 3
+    assert [len(part) for part in splits] == [17, 1, 12] and splits.train.num_classes == splits.test.num_classes == 3
     for part, test in zip(splits, (False, False, True), strict=True):
         batch = next(part.batches(100))
         assert all(
@@ -144,13 +144,13 @@ def dangling(folder):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (rgba, r"05.png has mode RGBA: opaque grey \(L\) or RGB of 8 bits is needed"),
-        (smaller, "05.png is 5x4 RGB: 6x4 RGB, as .*00.png, is needed; bring all images to one size"),
-        (grey, "05.png is 6x4 grey: 6x4 RGB, as .*00.png, is needed; .* all to grey or all to RGB"),
-        (deep, "05.png has mode I;16: "),
-        (cmyk, "05.jpg has mode CMYK: "),
-        (key, "05.gif has mode P, is transparent: "),
-        (frames, "05.gif holds 2 frames: one is needed"),
+        (rgba, r"05.png must be opaque 8-bit grey \(L\) or RGB, got mode RGBA"),
+        (smaller, "05.png must be 6x4 RGB, as .*00.png, got 5x4 RGB; convert all images to the same size"),
+        (grey, "05.png must be 6x4 RGB, as .*00.png, got 6x4 grey; .* all to grey or all to RGB"),
+        (deep, "05.png must be .* got mode I;16$"),
+        (cmyk, "05.jpg must be .* got mode CMYK$"),
+        (key, "05.gif must be .* got mode P, transparent$"),
+        (frames, "05.gif must hold one frame, got 2"),
         (truncated, "05.png cannot be read as an image: "),
         (empty, "05.png cannot be read as an image: cannot identify"),
         (text, "05.png cannot be read as an image: cannot identify"),
@@ -178,18 +178,18 @@ def layout(folder, *names):
 @pytest.mark.parametrize(
     "names, message",
     [
-        ((), "holds no image: files that end in .png"),
-        (("a/b.png", "c/"), "c holds no image"),
-        (("train/a.png", "test/"), "test holds no image"),
-        (("a.png",), "has 1 rows: 3 are needed"),
-        (("a.png", "b/c.png"), "holds folders, 'b', and images, 'a.png'"),
-        (("a/b/c.png",), "a holds a folder, 'b': a class is a folder of images alone"),
-        (("train/a/b/c.png",), "train/a holds a folder, 'b'"),
-        (("train/a.png", "val/a.png"), "holds 'val' beside 'train': there, only 'valid' and 'test'"),
-        (("train/a.png", "b.png"), "holds 'b.png' beside 'train'"),
-        (("train/a/0.png", "test/b/0.png"), "test holds the class 'b': .*train holds the class 'a'"),
-        (("train/a/0.png", "test/0.png"), "test holds images without classes: .*train holds the class 'a'"),
-        (("train/0.png", "test/a/0.png"), "test holds the class 'a': .*train holds images without classes"),
+        ((), r"must hold images \(.png, .*\), got none"),
+        (("a/b.png", "c/"), "c must hold images .* got none"),
+        (("train/a.png", "test/"), "test must hold images .* got none"),
+        (("a.png",), "at least 3 examples to be split, got 1"),
+        (("a.png", "b/c.png"), "must hold either folders or images, got 'b' and 'a.png'"),
+        (("a/b/c.png",), "a is a class and must hold only images, got the folder 'b'"),
+        (("train/a/b/c.png",), "train/a is a class .* got the folder 'b'"),
+        (("train/a.png", "val/a.png"), "must hold only 'train', 'valid' and 'test', got 'val'"),
+        (("train/a.png", "b.png"), "must hold only 'train', .* got 'b.png'"),
+        (("train/a/0.png", "test/b/0.png"), "test must hold the class 'a', as .*train, got the class 'b'"),
+        (("train/a/0.png", "test/0.png"), "test must hold the class 'a', as .*train, got images without classes"),
+        (("train/0.png", "test/a/0.png"), "test must hold images without classes, as .*train, got the class 'a'"),
     ],
 )
 def test_other_layouts_are_refused(tmp_path, names, message):
@@ -201,7 +201,7 @@ def test_other_layouts_are_refused(tmp_path, names, message):
 def test_loops_of_links_end(tmp_path):
     flat(tmp_path / "a")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
-    with pytest.raises(DataError, match="a holds folders, 'up', and images"):
+    with pytest.raises(DataError, match="a must hold either folders or images, got 'up' and"):
         source(tmp_path / "a")
     (tmp_path / "a" / "up").unlink()
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
@@ -236,9 +236,9 @@ def test_a_packed_folder_has_the_same_rows(tmp_path, capsys, monkeypatch):
         a, b = (next(part.batches(10)) for part in (ours, packed))
         rows = [sorted((x.tobytes(), int(y)) for x, y in zip(c["x"], c["label"], strict=True)) for c in (a, b)]
         assert rows[0] == rows[1] and len(rows[0]) == 6
-        assert (packed.levels, packed.classes, packed.event_shape) == (256, 2, (4, 6, 3))
+        assert (packed.levels, packed.num_classes, packed.event_shape) == (256, 2, (4, 6, 3))
     assert pack.main([str(folder), "--data-dir", str(sets)]) == 2
-    assert "is there already: another --name or --data-dir" in capsys.readouterr().err
+    assert "exists already: choose another --name or --data-dir" in capsys.readouterr().err
 
 
 def test_what_cannot_be_packed_is_named_and_leaves_nothing(tmp_path, capsys):
@@ -248,4 +248,4 @@ def test_what_cannot_be_packed_is_named_and_leaves_nothing(tmp_path, capsys):
     assert "05.png cannot be read as an image" in capsys.readouterr().err
     assert not list(tmp_path.glob("sets/**/*.array_record*"))
     assert pack.main([str(tmp_path / "photos"), "--name", "3 d"]) == 2
-    assert "name '3 d' was given: small letters" in capsys.readouterr().err
+    assert "`name` must be lower-case letters, digits and _, a letter first, got '3 d'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from tests.malformed import examples, outcome, refused
 
 ROWS = 6
 X = np.arange(2 * ROWS, dtype=np.float32).reshape(ROWS, 2)
-SOURCE = ArraySource({"x": X, "label": np.arange(ROWS) % 2}, classes=2)
+SOURCE = ArraySource({"x": X, "label": np.arange(ROWS) % 2}, num_classes=2)
 
 BAD_ARRAYS = {
     "words": np.array(["a"] * ROWS),
@@ -78,7 +78,7 @@ def test_arrays_of_other_types_are_the_same_numbers(kind):
 
 @pytest.mark.parametrize("label", [[0, 1, 2, 3, 4, -1], [0, 1, 2, 3, 4, 9], [0.0, 1, 0, 1, 0, 1], ["a"] * 6])
 def test_labels_that_are_no_classes_are_refused(label):
-    refused(lambda: ArraySource({"x": X, "label": label}, classes=5), "label")
+    refused(lambda: ArraySource({"x": X, "label": label}, num_classes=5), "label")
 
 
 @pytest.mark.parametrize("levels", [0, 1, -3, 2.5, "2", True, float("nan")])
@@ -115,7 +115,7 @@ ASKED = {
 @examples(120)
 @hypothesis.given(st.sampled_from(sorted(ASKED)), NO_COUNTS)
 def test_numbers_that_are_no_counts_are_named(name, value):
-    refused(lambda: ASKED[name](value), name.strip(), " is ")
+    refused(lambda: ASKED[name](value), name.strip(), " must be ")
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ BAD_ROWS = ([0, 9], [-1], [0.5], ["a"], None, 9, [[0, 1]], [], [True, False], "0
 @pytest.mark.parametrize("rows", BAD_ROWS)
 def test_rows_that_are_not_there_make_no_subset(rows):
     records = RecordSource([{"v": [1.0]}] * ROWS, {"x": "v"})
-    refused(lambda: SOURCE.subset(rows), "rows")
-    refused(lambda: records.subset(rows), "rows")
+    refused(lambda: SOURCE.subset(rows), "indices")
+    refused(lambda: records.subset(rows), "indices")
 
 
 BAD_RECORDS = {
@@ -199,8 +199,8 @@ def test_attributes_that_are_none_are_refused(classes):
 
 def test_identifiers_are_no_classes():
     """One number a row of up to 10^9: one-hot, they once asked for more memory than there is."""
-    many = ArraySource({"x": X, "label": np.arange(ROWS) * 10**8}, classes=10**9)
-    refused(many.conditional, "classes=1000000000")
+    many = ArraySource({"x": X, "label": np.arange(ROWS) * 10**8}, num_classes=10**9)
+    refused(many.conditional, "num_classes", "1000000000")
 
 
 @pytest.mark.parametrize("sources", [{}, None, [SOURCE], {"a": X}, {"a": None}, SOURCE])

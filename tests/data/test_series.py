@@ -13,7 +13,7 @@ def test_series_are_fixed_draws_with_independent_splits(name):
     assert [len(part) for part in splits] == [20_000, 2_000, 2_000]
     for part, other in zip(splits, again, strict=True):
         np.testing.assert_array_equal(part.arrays["x"], other.arrays["x"])
-        assert part.levels == series.SERIES[name].levels and part.classes == series.SERIES[name].classes
+        assert part.levels == series.SERIES[name].levels and part.num_classes == series.SERIES[name].num_classes
     rows = np.concatenate([part.arrays["x"] for part in splits])
     assert len(np.unique(rows, axis=0)) == len(rows)
 

@@ -11,7 +11,7 @@ ROWS, SIZE, SEED = 23, 5, 3
 
 def labelled(rows=ROWS, **options):
     x = np.arange(rows * 4, dtype=np.float32).reshape(rows, 2, 2)
-    return ArraySource({"x": x, "label": np.arange(rows) % 3}, **{"classes": 3, "name": "toy", **options})
+    return ArraySource({"x": x, "label": np.arange(rows) % 3}, **{"num_classes": 3, "name": "toy", **options})
 
 
 class Records:
@@ -34,7 +34,7 @@ class Records:
 
 def recorded(rows=ROWS, whole_batches=True):
     fields = {"x": "image", "label": "kind"}
-    return RecordSource(Records(rows, whole_batches), fields, name="toy", classes=3)
+    return RecordSource(Records(rows, whole_batches), fields, name="toy", num_classes=3)
 
 
 @pytest.fixture(params=["arrays", "records", "single records"])
@@ -125,7 +125,7 @@ def test_conditional_adds_the_label_one_hot(source):
     np.testing.assert_array_equal(batch["context"].argmax(1), batch["label"])
     np.testing.assert_array_equal(batch["context"].sum(1), 1)
     assert "context" not in source.batch_at(1, SIZE, SEED)
-    with pytest.raises(DataError, match="toy has an array 'context' already"):
+    with pytest.raises(DataError, match="toy must not have an array 'context' already"):
         conditional.conditional()
 
 
@@ -136,7 +136,7 @@ def test_a_context_is_made_of_the_rows_it_stands_beside(source):
         np.testing.assert_array_equal(batch["context"], batch["x"].sum((1, 2)) + batch["label"])
         assert batch["context"].dtype == np.float32 and len(np.unique(batch["context"])) > 1
     assert "context" not in source.head(2)
-    with pytest.raises(DataError, match="toy has an array 'context' already"):
+    with pytest.raises(DataError, match="toy must not have an array 'context' already"):
         made.with_context(lambda rows: rows["x"])
     if not source.resident:
         same(made.load().arrays, made.head(ROWS))
@@ -152,9 +152,9 @@ def test_all_splits_there_are_get_a_context():
 @pytest.mark.parametrize(
     "arrays, options, message",
     [
-        ({"x": np.ones((3, 2))}, {"classes": 3}, "a context needs an array 'label'"),
-        ({"x": np.ones((3, 2)), "label": [0, 1, 2]}, {}, "classes=None: a context needs the number of classes"),
-        ({"x": np.ones((3, 2)), "label": np.ones((3, 4), int)}, {"classes": 2}, r"'label' has shape \(3, 4\)"),
+        ({"x": np.ones((3, 2))}, {"num_classes": 3}, "must have an array 'label' to be conditional"),
+        ({"x": np.ones((3, 2)), "label": [0, 1, 2]}, {}, "num_classes must be known for a one-hot context, got None"),
+        ({"x": np.ones((3, 2)), "label": np.ones((3, 4), int)}, {"num_classes": 2}, r"'label' must be .* got shape \(3, 4\)"),
     ],
 )
 def test_a_context_needs_one_label_a_row(arrays, options, message):
@@ -181,27 +181,27 @@ def row(value, at, dtype=np.float64):
 @pytest.mark.parametrize(
     "arrays, options, message",
     [
-        ({"y": np.ones(3)}, {}, r"toy has arrays \['y'\]: an array 'x' is needed"),
-        ({"x": np.ones((3, 2)), "label": [0, 1]}, {}, r"lengths?.*\{'x': 3, 'label': 2\}"),
-        ({"x": np.array([object()] * 3)}, {}, "array 'x' has dtype object"),
-        ({"x": np.array(["a", "b"])}, {}, "array 'x' has dtype <U1"),
-        ({"x": np.ones(3, complex)}, {}, "array 'x' has dtype complex128"),
-        ({"x": [[1.0], [1.0, 2.0]]}, {}, "array 'x' is ragged"),
-        ({"x": np.ones((0, 2))}, {}, r"array 'x' has shape \(0, 2\)"),
-        ({"x": 3.0}, {}, r"array 'x' has shape \(\)"),
-        (row(np.nan, 4), {}, "array 'x' is NaN or infinite in float32 first in row 4"),
-        (row(-np.inf, 2), {}, "array 'x' is NaN or infinite in float32 first in row 2"),
-        (row(1e39, 5), {}, "array 'x' is NaN or infinite in float32 first in row 5"),
-        ({"x": np.ones((6, 1)), "context": row(np.nan, 1)["x"]}, {}, "array 'context' is NaN.* row 1"),
-        ({"x": np.array([1, 2**31])}, {}, "array 'x' holds integers from 1 to 2147483648: int32"),
-        (row(17, 3, np.uint8), {"levels": 17}, r"array 'x' leaves 0..16, its 17 levels, first in row 3"),
-        (row(-1, 3, np.int8), {"levels": 256}, r"array 'x' leaves 0..255, .* row 3"),
-        (row(1, 1), {"levels": 256}, "array 'x' is float32 with levels=256"),
-        ({"x": np.ones((2, 1)), "label": [0.0, 1.0]}, {}, "array 'label' is float32: integers are needed; convert"),
-        ({"x": np.ones((2, 1)), "label": [0, 3]}, {"classes": 3}, r"array 'label' leaves 0..2, .* row 1"),
-        ({"x": np.ones((2, 1)), "label": [0, -1]}, {"classes": 3}, r"array 'label' leaves 0..2, .* row 1"),
-        (row(1, 1, np.uint8), {"levels": 1}, "toy: levels is 1: a whole number of at least 2"),
-        (row(1, 1), {"classes": 2.5}, "toy: classes is 2.5: a whole number of at least 1"),
+        ({"y": np.ones(3)}, {}, r"toy must have an array 'x', got \['y'\]"),
+        ({"x": np.ones((3, 2)), "label": [0, 1]}, {}, r"same length, got \{'x': 3, 'label': 2\}"),
+        ({"x": np.array([object()] * 3)}, {}, "array 'x' must be .* got object"),
+        ({"x": np.array(["a", "b"])}, {}, "array 'x' must be .* got <U1"),
+        ({"x": np.ones(3, complex)}, {}, "array 'x' must be .* got complex128"),
+        ({"x": [[1.0], [1.0, 2.0]]}, {}, "array 'x' must have examples of the same shape, got a ragged list"),
+        ({"x": np.ones((0, 2))}, {}, r"array 'x' must have .* got shape \(0, 2\)"),
+        ({"x": 3.0}, {}, r"array 'x' must have .* got shape \(\)"),
+        (row(np.nan, 4), {}, "array 'x' must be finite in float32, got NaN or infinity in example 4"),
+        (row(-np.inf, 2), {}, "array 'x' must be finite in float32, got NaN or infinity in example 2"),
+        (row(1e39, 5), {}, "array 'x' must be finite in float32, got NaN or infinity in example 5"),
+        ({"x": np.ones((6, 1)), "context": row(np.nan, 1)["x"]}, {}, "array 'context' must be finite.* example 1"),
+        ({"x": np.array([1, 2**31])}, {}, "array 'x' must fit int32, got integers from 1 to 2147483648"),
+        (row(17, 3, np.uint8), {"levels": 17}, r"array 'x' must be in 0..16 \(levels=17\), .* example 3$"),
+        (row(-1, 3, np.int8), {"levels": 256}, r"array 'x' must be in 0..255 .* example 3$"),
+        (row(1, 1), {"levels": 256}, "array 'x' must be integers or levels None, got float32 with levels=256"),
+        ({"x": np.ones((2, 1)), "label": [0.0, 1.0]}, {}, "array 'label' must be integers, got float32; convert"),
+        ({"x": np.ones((2, 1)), "label": [0, 3]}, {"num_classes": 3}, r"array 'label' must be in 0..2 .* example 1$"),
+        ({"x": np.ones((2, 1)), "label": [0, -1]}, {"num_classes": 3}, r"array 'label' must be in 0..2 .* example 1$"),
+        (row(1, 1, np.uint8), {"levels": 1}, "toy: levels must be an integer >= 2, got 1"),
+        (row(1, 1), {"num_classes": 2.5}, "toy: num_classes must be an integer >= 1, got 2.5"),
     ],
 )
 def test_wrong_arrays_are_refused_by_name(arrays, options, message):
@@ -213,19 +213,19 @@ def test_wrong_arrays_are_refused_by_name(arrays, options, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((0, ROWS + 1, 0), f"size is 24: toy has {ROWS} rows"),
-        ((0, 0, 0), "size is 0: a whole number of at least 1"),
-        ((-1, 2, 0), "step is -1: a whole number of at least 0"),
-        ((0, 2, -1), "seed is -1: a whole number of at least 0"),
-        ((0, 2.0, 0), "size is 2.0: a whole number of at least 1"),
-        ((0, 4, 0, 2, 2), "process_index is 2: one below process_count, 2"),
-        ((0, 4, 0, 0, 5), "size is 4: at least one row for each of 5 processes"),
+        ((0, ROWS + 1, 0), f"size must be at most the {ROWS} examples of toy, got {ROWS + 1}"),
+        ((0, 0, 0), "size must be an integer >= 1, got 0"),
+        ((-1, 2, 0), "step must be an integer >= 0, got -1"),
+        ((0, 2, -1), "seed must be an integer >= 0, got -1"),
+        ((0, 2.0, 0), "size must be an integer >= 1, got 2.0"),
+        ((0, 4, 0, 2, 2), "process_index must be below process_count=2, got 2"),
+        ((0, 4, 0, 0, 5), "size must be at least process_count=5, got 4"),
     ],
 )
 def test_wrong_questions_are_refused_by_name(source, arguments, message):
     with pytest.raises(DataError, match=message):
         source.batch_at(*arguments)
-    with pytest.raises(DataError, match="size is 0"):
+    with pytest.raises(DataError, match="size must be an integer >= 1, got 0"):
         source.batches(0)
 
 
@@ -236,19 +236,19 @@ def test_wrong_records_are_refused_by_name():
             return {"image": x, "kind": key}
 
     def bad(**fields):
-        return RecordSource(Bad(5, False), fields, name="disk", classes=3)
+        return RecordSource(Bad(5, False), fields, name="disk", num_classes=3)
 
-    with pytest.raises(DataError, match=r"disk has features \['image', 'kind'\]: 'picture' is not among them"):
+    with pytest.raises(DataError, match=r"disk: records must have a feature 'picture', got features \['image', 'kind'\]"):
         bad(x="picture")
-    with pytest.raises(DataError, match=r"disk has arrays \['label'\]: an array 'x' is needed"):
+    with pytest.raises(DataError, match=r"disk must have an array 'x', got \['label'\]"):
         bad(label="kind")
     source = bad(x="image", label="kind")
-    with pytest.raises(DataError, match="array 'x' is NaN or infinite in float32 first in row 2"):
+    with pytest.raises(DataError, match="array 'x' must be finite in float32, got NaN or infinity in example 2"):
         source.take(np.array([1, 2]))
     for rows in ([0, 3], [3], [4]):
-        with pytest.raises(DataError, match="disk: feature 'image' differs in shape"):
+        with pytest.raises(DataError, match="disk: feature 'image' must have the same shape"):
             source.take(np.array(rows))
-    with pytest.raises(DataError, match="disk has no rows"):
+    with pytest.raises(DataError, match="disk must have at least one example, got none"):
         RecordSource([], {"x": "image"}, name="disk")
 
 
@@ -308,11 +308,11 @@ def test_zipped_arrays_are_nested_and_zips_nest():
 
 
 def test_wrong_zips_are_refused_by_name():
-    with pytest.raises(DataError, match="at least one source, got none"):
+    with pytest.raises(DataError, match="must not be empty"):
         Zipped({})
     with pytest.raises(DataError, match=r"an entry for each of \['a', 'b'\], got \['a'\]"):
         Zipped({"a": labelled(), "b": labelled()}).batch_at(0, {"a": 2}, 0)
-    with pytest.raises(DataError, match="size is 12: toy has 11 rows"):
+    with pytest.raises(DataError, match="size must be at most the 11 examples of toy, got 12"):
         Zipped({"a": labelled(), "b": labelled(11)}).batch_at(0, 12, 0)
 
 
@@ -334,7 +334,7 @@ def test_carving_leaves_what_is_whole_and_refuses_what_is_too_small():
     a, b, c = labelled(), labelled(2), labelled(1)
     assert carve(a, b, c) == (a, b, c)
     assert tuple(map(len, carve(labelled(3)))) == (1, 1, 1)
-    with pytest.raises(DataError, match="toy has 2 rows: 3 are needed to split it"):
+    with pytest.raises(DataError, match="toy must have at least 3 examples to be split, got 2"):
         carve(labelled(2))
 
 
@@ -357,14 +357,14 @@ def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
     x = np.arange(ROWS, dtype=np.float32)
     column = np.shape(label)[1] == 1
     known = None if column and classes is None else 3
-    resident = ArraySource({"x": x, "label": label}, classes=classes)
+    resident = ArraySource({"x": x, "label": label}, num_classes=classes)
     records = [{"a": x[i], "b": label[i]} for i in range(ROWS)]
-    streamed = RecordSource(records, {"x": "a", "label": "b"}, classes=classes)
+    streamed = RecordSource(records, {"x": "a", "label": "b"}, num_classes=classes)
     every = np.arange(ROWS)
     for source in (resident, streamed, streamed.load(), streamed.subset(every), resident.subset(every)):
         rows = source.take(np.arange(ROWS))["label"]
         np.testing.assert_array_equal(rows, LABELS)
-        assert rows.dtype == np.int32 and source.classes == known
+        assert rows.dtype == np.int32 and source.num_classes == known
     if known:
         np.testing.assert_array_equal(streamed.conditional().head(ROWS)["context"], ONE_HOT)
 
@@ -373,7 +373,7 @@ def test_labels_of_a_column_and_one_hot_ones_become_integers(label, classes):
 def test_boolean_labels_are_two_classes(shape):
     source = ArraySource({"x": np.ones(ROWS), "label": (LABELS == 1).reshape(shape)})
     np.testing.assert_array_equal(source.arrays["label"], LABELS == 1)
-    assert source.classes == 2 and source.arrays["label"].dtype == np.int32
+    assert source.num_classes == 2 and source.arrays["label"].dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -383,15 +383,15 @@ def test_boolean_labels_are_two_classes(shape):
         (0 * ONE_HOT, None, "context"),
         (0.9 * ONE_HOT + 0.1 / 3, None, "context"),
         (2 * ONE_HOT - 1, None, "context"),
-        (ONE_HOT, 4, r"one-hot rows \[rows, 4\]"),
-        (ONE_HOT[:, None], None, "one integer a row"),
+        (ONE_HOT, 4, r"one-hot \[N, 4\]"),
+        (ONE_HOT[:, None], None, "one integer per example"),
         (LABELS.astype(float), 3, r"\.astype\(int\)"),
         (LABELS[:, None].astype(float), 3, r"\.astype\(int\)"),
     ],
 )
 def test_other_labels_are_refused_with_the_remedy(label, classes, remedy):
     with pytest.raises(DataError, match=f"mine: array 'label' .*{remedy}"):
-        ArraySource({"x": np.ones(ROWS), "label": label}, classes=classes, name="mine")
+        ArraySource({"x": np.ones(ROWS), "label": label}, num_classes=classes, name="mine")
 
 
 SEEDED = {
@@ -404,6 +404,6 @@ SEEDED = {
 @pytest.mark.parametrize("draw", SEEDED)
 def test_seeds_are_of_32_bits(draw, seed):
     """2^32 in epoch 0 was seed 0 in epoch 1."""
-    with pytest.raises(DataError, match="seed is"):
+    with pytest.raises(DataError, match="seed must be"):
         SEEDED[draw](seed)
     SEEDED[draw](2**32 - 1)

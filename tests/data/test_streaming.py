@@ -30,7 +30,7 @@ class Rows:
 
 
 def recorded(**how):
-    return RecordSource(Rows(**how), {"x": "x", "label": "label"}, classes=3)
+    return RecordSource(Rows(**how), {"x": "x", "label": "label"}, num_classes=3)
 
 
 def same(a, b):

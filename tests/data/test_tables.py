@@ -72,7 +72,7 @@ def test_words_are_categories_too_and_there_may_be_none():
 
 def test_tables_that_do_not_fit_are_refused():
     x, categories = records(10)
-    with pytest.raises(DataError, match=r"numbers of shape \(10, 4\) and categories of shape \(9, 2\)"):
+    with pytest.raises(DataError, match=r"got shapes \(10, 4\) and \(9, 2\)"):
         Columns.of(x, categories[:9])
-    with pytest.raises(DataError, match="3 numeric and 0 categorical columns: 4 and 2"):
+    with pytest.raises(DataError, match="4 numeric and 2 categorical columns, got 3 and 0"):
         Columns.of(x, categories)(x[:, :3])

@@ -57,10 +57,10 @@ def test_line_breaks_are_one_character_and_windows_any_length(tmp_path):
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        ("short", "book.txt", "book.txt has 5 characters: three windows of 64 are needed to split it"),
-        ("a" * 500, "book.txt", "book.txt has nothing but 'a': two different characters are needed"),
-        (b"\xff\xfe" * 500, "book.txt", "book.txt cannot be read as text in UTF-8"),
-        (gzip.compress(b"ab" * 500, mtime=0)[:-9], "cut.txt", "cut.txt cannot be read as text in UTF-8"),
+        ("short", "book.txt", "book.txt must have at least 192 characters to be split, got 5"),
+        ("a" * 500, "book.txt", "book.txt must have two different characters, got only 'a'"),
+        (b"\xff\xfe" * 500, "book.txt", "book.txt cannot be read as UTF-8 text"),
+        (gzip.compress(b"ab" * 500, mtime=0)[:-9], "cut.txt", "cut.txt cannot be read as UTF-8 text"),
     ],
     ids=["short", "one character", "no text", "compressed"],
 )
@@ -76,7 +76,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name} cannot be read"):
             source(tmp_path / name)
-    with pytest.raises(DataError, match="none.txt does not exist: the path of a .txt or .txt.gz file is needed"):
+    with pytest.raises(DataError, match="none.txt must be the path of a .txt or .txt.gz file, got a file that does not exist"):
         source("none.txt", data_dir=tmp_path)
-    with pytest.raises(DataError, match=r"paths that end in .npy, .npz, .txt or .txt.gz"):
+    with pytest.raises(DataError, match=r"the path of a .npy, .npz, .txt or .txt.gz file"):
         source("book.text")

@@ -82,7 +82,7 @@ def test_own_tensors_are_read(prepared, monkeypatch, limit):
     for part, batch, x in zip(splits, rows, seen, strict=True):
         np.testing.assert_array_equal(batch["x"], np.repeat(x[:, None], 3, 1))
         np.testing.assert_array_equal(batch["label"], x % 4)
-        assert (part.levels, part.classes, part.event_shape) == (None, 4, (3,))
+        assert (part.levels, part.num_classes, part.event_shape) == (None, 4, (3,))
         assert batch["x"].dtype == np.float32 and batch["label"].dtype == np.int32
     assert splits.train.conditional().head(2)["context"].shape == (2, 4)
     assert splits.valid.name == "tfds:points (valid)"
@@ -108,7 +108,7 @@ def test_a_prepared_mnist_is_opened_by_its_name(prepared):
     splits = source("tfds:mnist", data_dir=prepared)
     assert [len(part) for part in splits] == [45, 5, 10]
     for part in splits:
-        assert (part.levels, part.classes, part.event_shape, part.resident) == (256, 10, (28, 28, 1), True)
+        assert (part.levels, part.num_classes, part.event_shape, part.resident) == (256, 10, (28, 28, 1), True)
         assert part.arrays["x"].dtype == np.uint8
     x, label = (np.concatenate([part.arrays[key] for part in splits]) for key in ("x", "label"))
     number = x[:, 0, 0, 0]
@@ -130,7 +130,7 @@ def test_official_sets_have_features_that_are_understood(name, shape):
         splits = source(f"tfds:{name}")
     assert [len(part) for part in splits] == [18, 2, 20]
     for part in splits:
-        assert (part.event_shape, part.levels, part.classes) == (shape, 256, 10)
+        assert (part.event_shape, part.levels, part.num_classes) == (shape, 256, 10)
         assert set(part.arrays) == {"x", "label"} and part.arrays["x"].dtype == np.uint8
 
 
@@ -173,14 +173,14 @@ def test_tfrecords_say_what_to_run(as_tfrecord):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("mnits", "tfds:mnits is unknown: .*did you mean 'mnist'"),
+        ("mnits", "tfds:mnits is unknown to TensorFlow Datasets .*did you mean 'mnist'"),
         ("mn ist", "tfds:mn ist cannot be opened: .*mn ist"),
         ("mnist/none", "tfds:mnist/none cannot be opened: .*BuilderConfig none not found"),
         ("mnist:9.9.9", "tfds:mnist:9.9.9 cannot be opened: .*only: 3.0.1"),
-        ("", "tfds: is not a name"),
-        ("huggingface:mnist", "tfds:huggingface:mnist is not a name"),
-        ("only_test", r"tfds:only_test has splits \['test'\]: a split 'train' is needed"),
-        ("text", r"tfds:text has features \['text'\]: one image, or one tensor, is needed"),
+        ("", "must be named tfds:dataset, .* got tfds:$"),
+        ("huggingface:mnist", "must be named tfds:dataset, .* got tfds:huggingface:mnist$"),
+        ("only_test", r"tfds:only_test must have a split 'train', got \['test'\]"),
+        ("text", r"tfds:text must have one image or one tensor, got features \['text'\]"),
     ],
 )
 def test_wrong_names_and_sets_are_refused(prepared, name, message):
@@ -219,7 +219,7 @@ def test_preparing_writes_array_record_where_source_looks(with_tensorflow, monke
 
 def test_preparing_leaves_other_formats_alone(with_tensorflow, capsys, as_tfrecord):
     assert prepare.main(["mnist", "--data-dir", str(as_tfrecord)]) == 2
-    assert "as tfrecord: another --data-dir is needed" in capsys.readouterr().err
+    assert "as tfrecord: choose another --data-dir" in capsys.readouterr().err
 
 
 def test_preparing_an_unknown_set_names_near_ones(with_tensorflow, capsys, tmp_path):

@@ -10,12 +10,12 @@ from jaxgen.training import evaluate
 
 def numbered(rows, offset=0):
     x = np.arange(offset, offset + rows, dtype=np.uint8)[:, None]
-    return ArraySource({"x": x, "label": np.arange(rows) % 2}, levels=256, classes=2)
+    return ArraySource({"x": x, "label": np.arange(rows) % 2}, levels=256, num_classes=2)
 
 
 def test_what_a_source_answers_a_zip_answers_by_part():
     zipped = Zipped({"a": numbered(9), "b": numbered(5, 100)})
-    assert zipped.levels == {"a": 256, "b": 256} and zipped.classes == {"a": 2, "b": 2}
+    assert zipped.levels == {"a": 256, "b": 256} and zipped.num_classes == {"a": 2, "b": 2}
     few = zipped.subset({"b": [3, 1]})
     assert len(few) == 2 and few.head(9)["b"]["x"][:, 0].tolist() == [103, 101] and len(few.head(9)["a"]["x"]) == 9
     hot = zipped.conditional().head(3)

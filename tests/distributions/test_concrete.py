@@ -71,7 +71,7 @@ def test_half_precision_logits_give_single_precision_draws():
 
 
 def test_a_temperature_that_is_not_positive_is_refused():
-    with pytest.raises(ValueError, match="must be positive, this one is 0"):
+    with pytest.raises(ValueError, match="must be positive, got 0"):
         gumbel_softmax(jnp.array(LOGITS), KEY, 0)
-    with pytest.raises(ValueError, match="must be positive, this one is -1.0"):
+    with pytest.raises(ValueError, match="must be positive, got -1.0"):
         concrete_log_density(jnp.log(softmax(LOGITS)), jnp.array(LOGITS), -1.0)

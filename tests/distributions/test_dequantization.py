@@ -29,5 +29,5 @@ def test_quantize_clips():
 
 
 def test_levels_fit_in_a_byte():
-    with pytest.raises(ValueError, match="between 2 and 256 levels, got 512"):
+    with pytest.raises(ValueError, match="must be between 2 and 256, got 512"):
         UniformDequantization(512)

@@ -196,17 +196,17 @@ def test_half_precision_parameters_give_single_precision_results(likelihood):
 @pytest.mark.parametrize("likelihood", ALL)
 def test_another_number_of_parameters_is_refused(likelihood):
     hash(likelihood)
-    with pytest.raises(ValueError, match="parameters of shape"):
+    with pytest.raises(ValueError, match="`params` of .* must have shape"):
         likelihood.log_prob(jnp.zeros((4, 3, likelihood.num_params + 1)), jnp.zeros((4, 3)))
-    with pytest.raises(ValueError, match="parameters of shape"):
+    with pytest.raises(ValueError, match="`params` of .* must have shape"):
         likelihood.log_prob(jnp.zeros((1, 3, likelihood.num_params)), jnp.zeros((4, 3)))
 
 
 def test_what_is_no_distribution_is_refused():
     for kind in (DiscretizedLogistic, Categorical, DiscretizedLogisticMixture):
-        with pytest.raises(ValueError, match=f"{kind.__name__} needs at least two levels.* not 1"):
+        with pytest.raises(ValueError, match=f"`levels`.* of {kind.__name__} must be at least 2.* got 1"):
             kind(1)
-    with pytest.raises(ValueError, match="one component, not 5 and 0"):
+    with pytest.raises(ValueError, match="at least 2 and 1, got 5 and 0"):
         DiscretizedLogisticMixture(5, 0)
-    with pytest.raises(ValueError, match="positive floor"):
+    with pytest.raises(ValueError, match="`floor` of OptimalGaussian must be positive"):
         OptimalGaussian(0.0)

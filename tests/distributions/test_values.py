@@ -8,7 +8,7 @@ import pytest
 from jaxgen import losses
 from jaxgen.bijectors import Affine
 from jaxgen.distributions import (
-    Bernoulli, Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Petals, UniformDequantization,
+    Bernoulli, Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, RadialMixture, UniformDequantization,
 )
 from jaxgen.models.flows.variational_dequantization import VariationalDequantization
 from jaxgen.models.scaling import from_data
@@ -69,7 +69,7 @@ def test_codes_labels_and_images_outside_of_their_range_are_refused():
     with pytest.raises(ValueError, match="`codes` must be integers from 0 to 2, got -1"):
         losses.update_averages(jnp.ones(3), jnp.ones((3, 2)), jnp.ones((2, 2)), jnp.asarray([0, -1]))
     with pytest.raises(ValueError, match="`label` must be integers from 0 to 9, got 10"):
-        Petals().sample(KEY, 2, jnp.asarray([0, 10]))
+        RadialMixture().sample(KEY, 2, jnp.asarray([0, 10]))
     for dequantization in (UniformDequantization(100), VariationalDequantization(Affine(), 100)):
         with pytest.raises(ValueError, match="`x` must be integers from 0 to 99, got 200"):
             dequantization.dequantize(KEY, jnp.asarray([[3, 200]], jnp.uint8))

@@ -37,5 +37,5 @@ def test_it_is_the_weights_that_are_clipped_and_not_the_moves():
 def test_what_it_needs():
     with pytest.raises(ValueError, match="must be positive, got 0"):
         clip_weights(0.0)
-    with pytest.raises(ValueError, match="needs the parameters"):
+    with pytest.raises(ValueError, match="`params` of .* must be the parameters, got None"):
         clip_weights(0.1).update(jnp.ones(1), optax.EmptyState())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgen import losses
-from jaxgen.exponential import bounded_exp, bounded_expm1
+from jaxgen.numerics import bounded_exp, bounded_expm1
 from jaxgen.losses import F_DIVERGENCES
 
 MEAN = jnp.array([[0.3, -1.0], [2.0, 0.5], [-0.7, 0.1]])

@@ -6,8 +6,9 @@ from jax.test_util import check_grads
 from scipy import integrate, stats
 from scipy.special import wrightomega
 
+from jaxgen.losses import F_DIVERGENCES, f_gan_critic, f_gan_generator
 from jaxgen.losses.adversarial import minimax_generator, non_saturating_discriminator, non_saturating_generator
-from jaxgen.losses.f_divergences import F_DIVERGENCES, f_gan_critic, f_gan_generator, log_lambert_w_of_exp
+from jaxgen.numerics import log_lambert_w_of_exp
 
 P, Q = stats.norm(0, 1), stats.norm(0.5, 1.2)
 X = np.linspace(-13, 13, 1301)

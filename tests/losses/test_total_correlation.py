@@ -192,7 +192,7 @@ def test_gradients_are_those_of_finite_differences(estimate):
 
 def test_what_does_not_fit_is_refused():
     for estimate in ESTIMATORS:
-        with pytest.raises(ValueError, match="data set of 3 rows cannot hold a batch of 4"):
+        with pytest.raises(ValueError, match="`dataset_size` must be at least the batch size 4, got 3"):
             estimate(jnp.zeros((4, 4, 2)), 3)
-    with pytest.raises(ValueError, match="at least two rows"):
+    with pytest.raises(ValueError, match="at least two examples, got one"):
         minibatch_stratified(jnp.zeros((1, 1, 2)), 10)

@@ -78,5 +78,5 @@ def test_the_curve_goes_through_the_points_of_scikit_learn(ties):
 
 def test_integers_in_place_of_booleans_are_refused():
     # ~1 is -2: it would count without an error
-    with pytest.raises(TypeError, match="anomalous must be booleans"):
+    with pytest.raises(TypeError, match="`anomalous` must be booleans"):
         roc_auc(jnp.zeros(2), jnp.array([0, 1]))

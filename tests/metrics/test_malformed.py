@@ -40,7 +40,7 @@ ARGUMENTS = {
     metrics.data_bandwidth: {"x": "N ..."},
     metrics.density_coverage: {"real": "N ...", "fake": "M ..."},
     metrics.distance_ratio: {"real": "N ...", "fake": "M ..."},
-    metrics.feature_figures: {
+    metrics.feature_metrics: {
         "real_features": "N D",
         "fake_features": "M D",
         "real_logits": LOGITS + "N K",
@@ -57,7 +57,7 @@ ARGUMENTS = {
     metrics.inception_score: {"logits": LOGITS + "N K"},
     metrics.kernel_distance: {"real": "N ...", "fake": "M ...", "key": KEY, "subsets": 2, "size": 4},
     metrics.measure: {"real": "N D", "fake": "M D", "extractor": Identity(), "key": KEY},
-    metrics.mixture_figures: {"real": "N D", "fake": "M D", "centers": "K D", "std": 1.0},
+    metrics.mixture_metrics: {"real": "N D", "fake": "M D", "centers": "K D", "std": 1.0},
     metrics.mmd_squared: {"x": "N ...", "y": "M ..."},
     metrics.mode_coverage: {"samples": "N D", "centers": "K D", "std": 1.0},
     metrics.mode_score: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
@@ -68,19 +68,19 @@ ARGUMENTS = {
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},
     metrics.precision_recall_of_manifolds: {"real": "N ...", "fake": "M ..."},
     metrics.psnr: {"x": "N ...", "reference": "N ...", "peak": 1.0},
-    metrics.reverse_kl_of_modes: {"samples": "N D", "centers": "K D", "shares": "K"},
+    metrics.reverse_kl_of_modes: {"samples": "N D", "centers": "K D", "probabilities": "K"},
     metrics.roc_auc: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.roc_curve: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.sample_distances: {"real": "N ...", "fake": "M ..."},
     metrics.self_bleu: {"samples": TOKENS + "N L", "n": 2},
     metrics.sliced_wasserstein: {"x": "N ...", "y": "M ...", "key": KEY, "projections": 2},
-    metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "classes": 3},
+    metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "num_classes": 3},
     metrics.total_correlation: {"mean": "N L", "log_variance": "N L", "key": KEY},
     metrics.wasserstein_1d: {"x": "N", "y": "M"},
     metrics.wasserstein_exact: {"x": "N ...", "y": "N ..."},
 }
 ON_THE_HOST = {
-    metrics.bleu, metrics.feature_figures, metrics.frechet_distance, metrics.frechet_distance_of_moments,
+    metrics.bleu, metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments,
     metrics.measure, metrics.n_gram_jensen_shannon, metrics.self_bleu, metrics.wasserstein_exact,
 }  # fmt: skip
 # The fewest rows, where one is not enough.
@@ -91,8 +91,8 @@ ROWS = {
     (metrics.density_coverage, "real"): 6,
     (metrics.distance_ratio, "real"): 2,
     (metrics.distance_ratio, "fake"): 2,
-    (metrics.feature_figures, "real_features"): 6,
-    (metrics.feature_figures, "fake_features"): 4,
+    (metrics.feature_metrics, "real_features"): 6,
+    (metrics.feature_metrics, "fake_features"): 4,
     (metrics.frechet_distance, "real"): 2,
     (metrics.frechet_distance, "fake"): 2,
     (metrics.kernel_distance, "real"): 4,
@@ -110,7 +110,7 @@ NUMBERS = [(f, name) for f, name in ARRAYS if not ARGUMENTS[f][name].startswith(
 
 def test_every_metric_is_tried():
     functions = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
-    assert functions == {function.__name__ for function in ARGUMENTS} == set(metrics.__all__) - {"Measured"}
+    assert functions == {function.__name__ for function in ARGUMENTS} == set(metrics.__all__) - {"SampleMetrics"}
 
 
 def well_formed(function):
@@ -144,7 +144,7 @@ def refused_naming(function, given, *names):
     return said
 
 
-@pytest.mark.parametrize("function", [f for f in ARGUMENTS if f not in {metrics.feature_figures, metrics.measure}])
+@pytest.mark.parametrize("function", [f for f in ARGUMENTS if f not in {metrics.feature_metrics, metrics.measure}])
 def test_well_formed_arguments_are_taken(function):
     called(function, well_formed(function))
 
@@ -186,7 +186,7 @@ def test_what_is_no_array_of_numbers_is_named(where, kind):
         "none": None,
         "a key": KEY,
     }[kind]
-    if value is None and name in ("reference", "shares"):
+    if value is None and name in ("reference", "probabilities"):
         return
     refused_naming(function, {**well_formed(function), name: value}, name)
 
@@ -242,8 +242,8 @@ def test_logits_of_impossible_classes_are_taken():
 @pytest.mark.parametrize("labels", [[[0, 1, 3]], [[0, -1, 2]], [[0.0, 1.0, 2.0]], [[0, 1]], [[0, 1, 2, 0]]])
 def test_labels_that_are_no_three_classes_are_named(labels):
     """-1 was the last class, and 3 none at all."""
-    refused(lambda: metrics.stacked_modes(np.array(labels), classes=3), "labels")
-    refused(lambda: metrics.stacked_modes(np.array([[0, 1, 2]]), np.array(labels), classes=3), "reference")
+    refused(lambda: metrics.stacked_modes(np.array(labels), num_classes=3), "labels")
+    refused(lambda: metrics.stacked_modes(np.array([[0, 1, 2]]), np.array(labels), num_classes=3), "reference")
 
 
 OPTIONS = {
@@ -263,7 +263,7 @@ OPTIONS = {
     ("subsets", 1): lambda v: metrics.kernel_distance(np.ones((9, 2)), np.ones((9, 2)), KEY, v, 2),
     ("projections", 1): lambda v: metrics.sliced_wasserstein(np.ones((9, 2)), np.ones((9, 2)), KEY, v),
     ("splits", 1): lambda v: metrics.inception_score(np.ones((9, 2)), v),
-    ("classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), classes=v),
+    ("num_classes", 1): lambda v: metrics.stacked_modes(np.zeros((9, 3), int), num_classes=v),
 }
 
 
@@ -277,7 +277,7 @@ def test_options_out_of_range_are_named(where, data):
 
 @pytest.mark.parametrize("anomalous", [np.array([0, 1, 1]), np.array([0.0, 1.0, 1.0])])
 def test_anomalies_are_booleans_and_the_remedy_is_named(anomalous):
-    refused(lambda: metrics.roc_auc(np.ones(3), anomalous), "anomalous == 1")
+    refused(lambda: metrics.roc_auc(np.ones(3), anomalous), "labels == 1")
     assert float(metrics.roc_auc([0.0, 1.0, 2.0], [False, True, True])) == 1
 
 

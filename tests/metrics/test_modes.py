@@ -11,7 +11,7 @@ from jaxgen.metrics.modes import mode_coverage, reverse_kl_of_modes, stacked_mod
 CENTERS = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0), (10.0, 10.0))
 coverage = jax.jit(functools.partial(mode_coverage, centers=CENTERS, std=1.0), static_argnames="fair")
 divergence = jax.jit(reverse_kl_of_modes, static_argnums=1)
-stacked = jax.jit(stacked_modes, static_argnames="classes")
+stacked = jax.jit(stacked_modes, static_argnames="num_classes")
 
 
 def test_samples_are_counted_at_their_nearest_mode():
@@ -83,4 +83,4 @@ def test_stacked_digits_are_counted_by_their_combination():
     expected = rel_entr(shares, np.array([3, 1, 1]) / 8).sum()
     assert float(stacked(labels, reference)["reverse_kl"]) == pytest.approx(expected, rel=1e-5)
     assert stacked(reference, labels)["reverse_kl"] == np.inf
-    assert stacked(np.array([[0, 1, 2], [2, 1, 0]]), classes=3)["modes"] == 2
+    assert stacked(np.array([[0, 1, 2], [2, 1, 0]]), num_classes=3)["modes"] == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgen import metrics
-from jaxgen.metrics import Measured, feature_figures, measure, report
+from jaxgen.metrics import feature_metrics, measure, report
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ REAL_LOGITS, FAKE_LOGITS = RNG.normal(size=(40, 3)), 3 * RNG.normal(size=(30, 3)
 def figures():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return feature_figures(REAL, FAKE, REAL_LOGITS, FAKE_LOGITS, KEY)
+        return feature_metrics(REAL, FAKE, REAL_LOGITS, FAKE_LOGITS, KEY)
 
 
 @jax.jit
@@ -68,9 +68,9 @@ def test_fewer_rows_than_features_are_warned_of(monkeypatch):
     wide = np.float32(RNG.normal(size=(40, 31)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        feature_figures(wide[:, :30], wide[:30, :30], REAL_LOGITS, FAKE_LOGITS, KEY)
-    with pytest.warns(UserWarning, match="30 samples of 31 features") as caught:
-        feature_figures(wide, wide[:30], REAL_LOGITS, FAKE_LOGITS, KEY)
+        feature_metrics(wide[:, :30], wide[:30, :30], REAL_LOGITS, FAKE_LOGITS, KEY)
+    with pytest.warns(UserWarning, match="30 samples are too few for the covariance of 31 features") as caught:
+        feature_metrics(wide, wide[:30], REAL_LOGITS, FAKE_LOGITS, KEY)
     assert caught[0].filename == __file__
 
 
@@ -89,9 +89,10 @@ class Linear:
 def test_a_measurement_says_what_it_is_of(figures):
     real, fake = np.concatenate([REAL, REAL_LOGITS], 1), np.concatenate([FAKE, FAKE_LOGITS], 1)
     measured = measure(real, fake, Linear(), KEY, split="valid")
-    assert measured == Measured(measured.figures, 40, 30, "linear sha256:0", "valid")
-    assert measured.figures == pytest.approx(figures, rel=1e-4)
-    assert json.loads(json.dumps(dataclasses.asdict(measured)))["figures"] == measured.figures
+    assert (measured.num_real, measured.num_fake) == (40, 30)
+    assert (measured.extractor, measured.split) == ("linear sha256:0", "valid")
+    assert measured.metrics == pytest.approx(figures, rel=1e-4)
+    assert json.loads(json.dumps(dataclasses.asdict(measured)))["metrics"] == measured.metrics
     with pytest.raises(dataclasses.FrozenInstanceError):
         measured.split = "test"
 
@@ -99,7 +100,7 @@ def test_a_measurement_says_what_it_is_of(figures):
 def test_figures_on_a_schedule_are_those_of_their_functions_in_compiled_code():
     rng = np.random.default_rng(5)
     real, fake = (jnp.asarray(rng.normal(m, 1, (n, 3)), jnp.float32) for m, n in ((0, 40), (0.7, 30)))
-    found = jax.jit(report.quick_figures)(real, fake, jax.random.key(0))
+    found = jax.jit(report.quick_metrics)(real, fake, jax.random.key(0))
     kernel = metrics.kernel_distance(real, fake, jax.random.key(0), size=15)[0]
     others = {**metrics.precision_recall_of_manifolds(real, fake), **metrics.density_coverage(real, fake)}
     assert set(found) == {"kernel_distance", *others}

@@ -216,9 +216,9 @@ def test_attention_stands_at_its_resolution_and_starts_as_nothing():
     variables["params"]["SelfAttention_0"]["gain"] = np.float32(0)
     np.testing.assert_allclose(score(variables, x), expected, rtol=1e-5)
     for network, given in ((CRITIC, x), (GENERATOR, x[:, 0, :7, 0])):
-        with pytest.raises(ValueError, match="attention=5: their heights are"):
+        with pytest.raises(ValueError, match="`attention` must be the height .* got 5"):
             jax.eval_shape(dataclasses.replace(network, attention=5).init, KEY, given)
-    with pytest.raises(ValueError, match="leaves no latents"):
+    with pytest.raises(ValueError, match="`condition` must be below"):
         jax.eval_shape(GENERATOR.init, KEY, x[:, 0, :3, 0])
 
 

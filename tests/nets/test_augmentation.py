@@ -32,7 +32,7 @@ def test_of_no_strength_it_is_the_identity_and_of_some_it_differs_by_row(some, n
         assert len(np.unique(np.asarray(y).reshape(40, -1), axis=0)) > 10
         assert np.abs(some(same, jax.random.key(5), 0) - y).max() > 1e-3
     if not isinstance(some, InstanceNoise):
-        with pytest.raises(ValueError, match="want images"):
+        with pytest.raises(ValueError, match="must be images"):
             some(x[0], KEY, 0)
 
 

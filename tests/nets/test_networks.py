@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.nets.context import concatenate_context
-from jaxgen.nets.convolutional import ConvNet, GatedConvNet
+from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic, mean_pool
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder, halvings
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
@@ -129,7 +129,7 @@ def test_context_is_appended_where_it_belongs():
     np.testing.assert_array_equal(concatenate_context(jnp.zeros((2, 1)), vector), [[0, 1, 2], [0, 3, 4]])
     assert concatenate_context(x, None) is x
     for wrong in (jnp.zeros((3, 2)), jnp.zeros((2, 5, 4, 1))):
-        with pytest.raises(ValueError, match="does not fit|must have one row or 2"):
+        with pytest.raises(ValueError, match="`context` must be|must have one row or 2"):
             concatenate_context(x, wrong)
 
 

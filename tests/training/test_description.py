@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.gans import dense_wgan_gp, residual_wgan_gp
 from jaxgen.models.vaes import conv_vae, dense_vae
-from jaxgen.metrics.modes import mixture_figures
+from jaxgen.metrics.modes import mixture_metrics
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.training.description import build, describe
 
@@ -19,7 +19,7 @@ MODELS = {
     "dense vae": dense_vae((4, 4, 1), latent_dim=3, widths=(8,), activation=jax.nn.silu, levels=17),
     "conv vae": conv_vae((8, 8, 3), latent_dim=4, width=8, likelihood=Gaussian(), levels=256),
     "dense gan": dataclasses.replace(
-        dense_wgan_gp(), metrics=functools.partial(mixture_figures, centers=((0.0, 1.0),), std=0.1)
+        dense_wgan_gp(), metrics=functools.partial(mixture_metrics, centers=((0.0, 1.0),), std=0.1)
     ),
     "conv gan": residual_wgan_gp((8, 8, 1), width=8),
     "image flow": real_nvp_image((8, 8, 1), 17, depth=1, width=8),

@@ -31,7 +31,7 @@ from jaxgen.bijectors import (
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
 from jaxgen.models.flows.variational_dequantization import VariationalDequantization
-from jaxgen.nets.convolutional import GatedConvNet
+from jaxgen.nets.conv_net import GatedConvNet
 
 
 def flow_plus_plus(

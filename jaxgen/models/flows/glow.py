@@ -33,7 +33,7 @@ from jaxgen.bijectors import (
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
-from jaxgen.nets.convolutional import ConvNet
+from jaxgen.nets.conv_net import ConvNet
 
 
 def glow(

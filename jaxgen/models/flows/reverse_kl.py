@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
-from jaxgen.distributions.targets import Target
+from jaxgen.distributions.unnormalized import UnnormalizedDensity
 from jaxgen.models.flows.flow import Flow
 
 
@@ -42,7 +42,7 @@ class ReverseKL:
     """
 
     flow: Flow
-    target: Target
+    target: UnnormalizedDensity
     path_derivative: bool = True
 
     @property

@@ -9,7 +9,7 @@ import dataclasses
 from typing import ClassVar, Protocol
 
 from jaxgen.contracts import Array
-from jaxgen.losses import adversarial, energies, f_divergences
+from jaxgen.losses import Divergence, adversarial, energies
 from jaxgen.models.gans.terms import PLAYS
 
 
@@ -132,14 +132,14 @@ class FDivergence:
 
     accumulates: ClassVar = PLAYS
 
-    divergence: f_divergences.Divergence
+    divergence: Divergence
     alternative: bool = False
 
     def critic(self, real: Array, fake: Array) -> Array:
-        return f_divergences.f_gan_critic(real, fake, self.divergence)
+        return adversarial.f_gan_critic(real, fake, self.divergence)
 
     def generator(self, fake: Array) -> Array:
-        return f_divergences.f_gan_generator(fake, self.divergence, self.alternative)
+        return adversarial.f_gan_generator(fake, self.divergence, self.alternative)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from jaxgen.models.forward import without_statistics
 from jaxgen.models.vaes.priors import Prior, UniformCodes
 from jaxgen.nets.heads import LOG_VARIANCE_BOUND, GaussianFeaturesHead, GaussianHead
 from jaxgen.nets.implicit import MixingHead, NoiseBasis, mix, mixed_moments
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 
 class Posterior:
@@ -155,7 +155,7 @@ class QuantizedPosterior(Posterior):
         return DiagonalNormal(z, jnp.full_like(z, -LOG_VARIANCE_BOUND))
 
     def reparameterize(self, variables: Variables, q: Quantized, noise: Array) -> tuple[Array, Array]:
-        return self.moments(q).mean, full_rows(q.codes)
+        return self.moments(q).mean, full_batch(q.codes)
 
     def penalty(self, variables: Variables, q: Quantized, key: Key) -> LossOutput:
         return self.codebook.loss(variables[PLAYER], q, key)

@@ -15,7 +15,7 @@ from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.models.codebook import PLAYER, Codebook
 from jaxgen.models.forward import without_statistics
 from jaxgen.nets.heads import GaussianHead, Headed
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 
 class Prior:
@@ -106,7 +106,7 @@ class UniformCodes(Prior):
 
     def log_prob(self, variables: Variables, z: Array, context: Array | None) -> Array:
         groups = z.shape[-1] // self.codebook.code_dim
-        return full_rows(z, -groups * math.log(self.codebook.num_codes))
+        return full_batch(z, -groups * math.log(self.codebook.num_codes))
 
     def sample(self, variables: Variables, key: Key, shape: tuple[int, int], context: Array | None) -> Array:
         groups = shape[-1] // self.codebook.code_dim

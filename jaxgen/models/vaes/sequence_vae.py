@@ -20,7 +20,7 @@ from jaxgen.contracts import Array, Key, Variables
 from jaxgen.distributions.likelihoods import Categorical
 from jaxgen.models.vaes.vae import VAE
 from jaxgen.nets.recurrent import Autoregressive, mark
-from jaxgen.sharding import full_rows, rows_as, vary_as
+from jaxgen.sharding import full_batch, shard_like, vary_like
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +88,10 @@ class SequenceVAE(VAE):
             x = self._best(params) if key is None else self.likelihood.sample(params, key)
             return (carry, values(x)), x
 
-        before = jnp.zeros_like(values(full_rows(z, 0, (coordinates,))))
-        start = rows_as(self._decoder.apply(variables, size, method="start"), z), before
+        before = jnp.zeros_like(values(full_batch(z, 0, (coordinates,))))
+        start = shard_like(self._decoder.apply(variables, size, method="start"), z), before
         keys = None if key is None else jax.random.split(key, places)
-        x = lax.scan(place, vary_as(start, z, keys, variables), keys, length=places)[1]
+        x = lax.scan(place, vary_like(start, z, keys, variables), keys, length=places)[1]
         return jnp.moveaxis(x, 0, 1).reshape(size, *self.event_shape)
 
     def _best(self, params: Array) -> Array:

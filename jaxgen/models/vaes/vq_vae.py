@@ -33,7 +33,7 @@ from jaxgen.models.vaes.observation import check_levels, data_units, observe
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.heads import EventHead, Headed
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
-from jaxgen.sharding import full_rows
+from jaxgen.sharding import full_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +222,7 @@ class VQVAE:
 
     def _log_uniform(self, codes: Array) -> Array:
         """log p(codes) for uniform codes, [B]."""
-        return full_rows(codes, -math.log(self.codebook.num_codes) * math.prod(codes.shape[1:]), dtype=jnp.float32)
+        return full_batch(codes, -math.log(self.codebook.num_codes) * math.prod(codes.shape[1:]), dtype=jnp.float32)
 
     def _log_prior(
         self, variables: Variables, codes: Array, context: Array | None, key: Key | None = None

@@ -21,7 +21,6 @@ BATCH = {"x": jnp.zeros((400, 2))}
 class Gaussian:
     """exp(3) times a normal density of mean (1, -1) and standard deviations (1, 2)."""
 
-    features = 2
     log_normalizer = 3.0
 
     def log_density(self, x):

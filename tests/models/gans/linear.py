@@ -19,7 +19,7 @@ CONTEXT = np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 0, 1]]
 class Fixed(StandardDistribution):
     """A prior that always draws the same rows, all of them different."""
 
-    def _draw(self, key, shape):
+    def _sample(self, key, shape):
         return 2 * jnp.sin(1.0 + jnp.arange(math.prod(shape))).reshape(shape)
 
 

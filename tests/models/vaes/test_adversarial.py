@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.contracts import Clock, Model
-from jaxgen.distributions import Petals
+from jaxgen.distributions import RadialMixture
 from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.models.vaes import AAE, AAVAE, ALI, AVB, ContextPrior, ImplicitPosterior, ImportanceWeighted
 from jaxgen.nets import MLP, ConvDecoder, ConvEncoder, Joint
@@ -22,11 +22,11 @@ HIDDEN = MLP((5,), nn.tanh)
 SMALL = {
     "AAE": AAE(HIDDEN, HIDDEN, HIDDEN, (2,), latent_dim=3, likelihood=Gaussian(std=0.5)),
     "AAE of greys, Gaussian encoder": AAE(
-        HIDDEN, HIDDEN, HIDDEN, (3, 3, 1), latent_dim=2, levels=9, stochastic=True, prior=Petals(3)
+        HIDDEN, HIDDEN, HIDDEN, (3, 3, 1), latent_dim=2, levels=9, stochastic=True, prior=RadialMixture(3)
     ),
     "AAE of levels": AAE(HIDDEN, HIDDEN, HIDDEN, (4,), latent_dim=2, likelihood=DiscretizedLogistic(9), levels=9),
     "AAE of classes": AAE(
-        HIDDEN, HIDDEN, HIDDEN, (2,), latent_dim=2, likelihood=Gaussian(), prior=Petals(4), num_classes=4
+        HIDDEN, HIDDEN, HIDDEN, (2,), latent_dim=2, likelihood=Gaussian(), prior=RadialMixture(4), num_classes=4
     ),
     "ALI": ALI(HIDDEN, HIDDEN, Joint(HIDDEN), (3, 3, 1), latent_dim=2, levels=9, stochastic=True),
     "BiGAN of images": ALI(
@@ -108,11 +108,12 @@ def softplus(a):
 
 def test_the_prior_is_the_real_side_of_an_adversarial_autoencoder():
     # codes of no spread at all, and a prior that is nowhere near them
-    model = dataclasses.replace(SMALL["AAE"], latent_dim=2, prior=Petals(3, 6.0, 1e-3, 1e-3))
+    model = dataclasses.replace(SMALL["AAE"], latent_dim=2, prior=RadialMixture(3, radius=6.0, along=1e-3, across=1e-3))
     batch = batch_of(model, 2000)
     variables = drawn(model, batch)
     codes = np.asarray(jax.jit(model.encode)(variables, batch["x"]))
-    real = logits_of(model, variables, np.asarray(Petals(3, 6.0, 0.0, 0.0).sample(KEY, 3, jnp.arange(3)))).mean()
+    centres = RadialMixture(3, radius=6.0, along=0.0, across=0.0).sample(KEY, 3, jnp.arange(3))
+    real = logits_of(model, variables, np.asarray(centres)).mean()
     fake = logits_of(model, variables, codes)
     value = jax.jit(model.discriminator_loss)(variables, batch, KEY, Clock())
     assert float(value.metrics["real"]) == pytest.approx(real, abs=0.02)
@@ -159,7 +160,7 @@ def test_classes_have_components_of_their_own_and_the_discriminator_sees_which()
 
 
 def test_petals_are_drawn_and_rated_alike():
-    petals = Petals(5, 3.0, 0.8, 0.3)
+    petals = RadialMixture(5, radius=3.0, along=0.8, across=0.3)
     z = petals.sample(KEY, 20_000)
     line = np.linspace(-8, 8, 400)
     mesh = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2).astype(np.float32)

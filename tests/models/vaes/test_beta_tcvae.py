@@ -75,5 +75,5 @@ def test_flows_are_refused(part):
 
 
 def test_a_data_set_smaller_than_its_batch_is_refused():
-    with pytest.raises(ValueError, match="data set of 5 rows cannot hold a batch of 6"):
+    with pytest.raises(ValueError, match="`dataset_size` must be at least the batch size 6, got 5"):
         TotalCorrelation(5)(terms_of(MODEL, batch_for(MODEL)), 0)

@@ -9,7 +9,7 @@ from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import DiscretizedLogistic, Gaussian
 from jaxgen.losses.vector_quantization import averaged_codebook, nearest_codes, update_averages
 from jaxgen.models.vaes import VQVAE, Codebook, residual_vq_vae
-from jaxgen.nets.convolutional import ConvNet
+from jaxgen.nets.conv_net import ConvNet
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.pixel_cnn import PixelCNN
 from jaxgen.training.description import build, describe

@@ -1,4 +1,4 @@
-"""Plain and gated stacks of convolutions, as couplings of image flows use them."""
+"""Plain and gated convolutional networks, the conditioners of image flows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from jaxgen.convolution import Conv
 class ConvNet(nn.Module):
     """[B, H, W, C] to [B, H, W, widths[-1]]: convolutions of stride 1, each followed by the activation.
 
-    The defaults are those of Glow's couplings, 3x3 and then 1x1 (Kingma and Dhariwal 2018, section 4). Without widths
-    it is the identity.
+    The defaults are Glow's (Kingma and Dhariwal 2018, section 4). Without widths it is the identity.
 
     Attributes:
-        widths: channels of each layer.
-        kernel_sizes: of each layer.
+        widths, kernel_sizes: channels and kernel size of each layer.
     """
 
     widths: tuple[int, ...] = (512, 512)
@@ -41,15 +39,15 @@ def concat_elu(x: jax.Array) -> jax.Array:
 class GatedConvNet(nn.Module):
     """[B, H, W, C] to [B, H, W, 2 width]: a convolution, residual blocks `x + a sigmoid(b)`, concatenated ELU.
 
-    A block is concat-ELU, a 3x3 convolution, concat-ELU and a 1x1 convolution to a and b, then a layer norm over the
-    channels. With `heads` a block goes on with self-attention over all positions, gated and normalised the same way,
-    on top of a learned code of each position. Source: the coupling networks of Flow++ (Ho et al. 2019, section 3.3).
+    A block is concat-ELU, a 3x3 convolution, concat-ELU, a 1x1 convolution to a and b, and a layer norm over the
+    channels. With `heads`, self-attention over all positions follows, gated and normalised the same way, with a learned
+    position embedding. Source: the coupling networks of Flow++ (Ho et al. 2019, section 3.3).
 
     Attributes:
         width: channels, divisible by `heads`.
         blocks: residual blocks.
-        heads: of the self-attention; 0 for none.
-        dropout: share of a block's hidden units that drop where a `dropout` stream is given.
+        heads: attention heads; 0: no attention.
+        dropout: rate for a block's hidden units, active with a `dropout` stream.
     """
 
     width: int = 32
@@ -58,8 +56,8 @@ class GatedConvNet(nn.Module):
     dropout: float = 0.0
 
     def _attention(self, x: jax.Array, block: int) -> jax.Array:
-        code = self.param(f"positions_{block}", nn.initializers.normal(0.01), x.shape[1:])
-        positions = (x + code.astype(x.dtype)).reshape(x.shape[0], -1, self.width)
+        embedding = self.param(f"positions_{block}", nn.initializers.normal(0.01), x.shape[1:])
+        positions = (x + embedding.astype(x.dtype)).reshape(x.shape[0], -1, self.width)
         attended = nn.MultiHeadDotProductAttention(self.heads, out_features=2 * self.width)(positions)
         value, gate = jnp.split(attended.reshape(*x.shape[:-1], -1), 2, -1)
         return value * nn.sigmoid(gate)

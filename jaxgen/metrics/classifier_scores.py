@@ -1,6 +1,7 @@
-"""Figures of what a classifier of the data says of samples: logits [N, K], or log-probabilities, which are logits too.
+"""Metrics of samples from a classifier's logits [N, K] (or log-probabilities, which are logits too).
 
-p(y|x) is the softmax of a row, p_g(y) and p_r(y) its means over generated and real rows. Divergences are in nats.
+p(y|x) is the softmax of the logits; p_g(y) and p_r(y) are its means over generated and real examples. Divergences are
+in nats.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from jaxgen.contracts import Array
 
 
 def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
-    """exp(E KL(p(y|x) || p_g(y))), between 1 and K; its mean and standard deviation over equal parts of the rows.
+    """exp(E KL(p(y|x) || p_g(y))), between 1 and K: mean and standard deviation over equal parts of the examples.
 
-    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is that of a part, so that values
-    for different `splits` do not compare: the paper's 50,000 rows have 10. A part of one class scores 1: the rows
-    have to be in random order.
+    Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. p_g(y) is computed per part, so values for
+    different `splits` are not comparable; the paper splits 50,000 examples into 10 parts. Examples must be in random
+    order: a part with a single class scores 1.
 
     Args:
-        logits: [N, K], of generated rows.
-        splits: parts, a divisor of N.
+        logits: [N, K], of generated examples.
+        splits: number of parts, a divisor of N.
 
     Raises:
         ValueError: `splits` is not a divisor of N.
@@ -33,19 +34,19 @@ def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
     (logits,) = _logits(logits=logits)
     counts(splits=splits)
     if len(logits) % splits:
-        raise ValueError(f"splits must be a divisor of the {len(logits)} rows, got {splits}")
+        raise ValueError(f"`splits` must divide the {len(logits)} examples, got {splits}")
     log_p = jax.nn.log_softmax(logits).reshape(splits, -1, logits.shape[1])
     scores = jax.vmap(lambda part: jnp.exp(_kl(part, _mean(part)).mean()))(log_p)
     return scores.mean(), scores.std()
 
 
 def mode_score(real_logits: Array, fake_logits: Array) -> Array:
-    """exp(E KL(p(y|x) || p_r(y)) - KL(p_r(y) || p_g(y))) of the generated rows, a scalar.
+    """exp(E KL(p(y|x) || p_r(y)) - KL(p_r(y) || p_g(y))), with E over generated examples, a scalar.
 
-    The score of Che et al. 2017, "Mode Regularized Generative Adversarial Networks", section 4.1. What Xu et al. 2018,
-    "An empirical study on evaluation metrics of generative adversarial networks", compute under this name is another,
-    exp(E KL(p(y|x) || p_g(y)) - KL(p_g || p_r)): `inception_score` times exp(-`class_histogram_divergence`). With p_r
-    in the first term and KL(p_g || p_r) as the second, as is printed elsewhere, the Inception score alone is left.
+    Che et al. 2017, "Mode Regularized Generative Adversarial Networks", section 4.1. Xu et al. 2018, "An empirical
+    study on evaluation metrics of generative adversarial networks", use the name for exp(E KL(p(y|x) || p_g(y)) -
+    KL(p_g || p_r)), which is `inception_score` times exp(-`class_histogram_divergence`). Another variant, p_r in the
+    first term and KL(p_g || p_r) as the second, equals the Inception score.
 
     Args:
         real_logits, fake_logits: [M, K] and [N, K].
@@ -56,7 +57,7 @@ def mode_score(real_logits: Array, fake_logits: Array) -> Array:
 
 
 def class_histogram_divergence(real_logits: Array, fake_logits: Array) -> Array:
-    """KL(p_g(y) || p_r(y)) in nats, a scalar: whether the generated rows have the real ones' shares of the classes.
+    """KL(p_g(y) || p_r(y)) in nats, a scalar: zero if classes are equally frequent in generated and real examples.
 
     Args:
         real_logits, fake_logits: [M, K] and [N, K].
@@ -66,31 +67,28 @@ def class_histogram_divergence(real_logits: Array, fake_logits: Array) -> Array:
 
 
 def _logits(**logits: Any) -> tuple[Array, ...]:
-    """Up to two sets of logits of the same classes; -inf for an impossible class is allowed."""
+    """Checks up to two sets of logits for the same classes; -inf for an impossible class is allowed."""
     values = arrays(*("N K", "M K")[: len(logits)], **logits)
     check_logits(**dict(zip(logits, values, strict=True)))
     return values
 
 
 def check_logits(**logits: Array) -> None:
-    """Raises for logits that give no probabilities; traced logits are not checked.
-
-    Raises:
-        ValueError: naming the argument.
+    """Raises ValueError unless the softmax is defined; traced logits are not checked.
     """
     check_values(
         lambda value: np.isfinite(value.max(1)),
-        "numbers or -inf, with a finite one in each row, got NaN, inf or a row of -inf",
+        "numbers or -inf, with a finite one per example, got NaN, inf or only -inf",
         **logits,
     )
 
 
 def _mean(log_p: Array) -> Array:
-    """The logarithm of the mean of probabilities over rows, [N, K] to [K]."""
+    """The logarithm of the mean probabilities over examples, [N, K] to [K]."""
     return jax.nn.logsumexp(log_p, 0) - math.log(len(log_p))
 
 
 def _kl(log_p: Array, log_q: Array) -> Array:
-    """KL(p || q) over the last axis; a class of probability zero under p adds nothing."""
+    """KL(p || q) over the last axis; classes with p = 0 add nothing."""
     possible = log_p > -jnp.inf
     return (jnp.exp(log_p) * jnp.where(possible, log_p - jnp.where(possible, log_q, 0), 0)).sum(-1)

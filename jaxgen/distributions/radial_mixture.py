@@ -1,4 +1,4 @@
-"""A mixture of Gaussians of the plane whose components lie around the origin like petals."""
+"""A two-dimensional mixture of Gaussians, elongated along rays from the origin."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from jaxgen.arguments import check_range
 
 
 @dataclasses.dataclass(frozen=True)
-class Petals:
-    """Equally likely Gaussians, each long along its own ray from the origin and narrow across it.
+class RadialMixture:
+    """Equally likely Gaussians centred on a circle, each with its axes along and across its ray from the origin.
 
-    The ten of Makhzani et al. 2015, figure 4, which gives no figures for their shape.
+    Ten components as in Makhzani et al. 2015, "Adversarial Autoencoders", figure 4, which does not state their shape.
 
     Attributes:
-        components: their number.
-        radius: of their centres.
-        along: standard deviation along the ray.
-        across: standard deviation across it.
+        components: number of Gaussians.
+        radius: distance of their centres from the origin.
+        along, across: standard deviations along the ray and across it.
     """
 
     components: int = 10
+    _: dataclasses.KW_ONLY
     radius: float = 3.0
     along: float = 0.8
     across: float = 0.3
@@ -36,10 +36,10 @@ class Petals:
         return ray, jnp.stack([-ray[:, 1], ray[:, 0]], -1)
 
     def sample(self, key: jax.Array, n: int, label: jax.Array | None = None) -> jax.Array:
-        """n points, [n, 2], of the components that `label` [n] names, or of any.
+        """n points, [n, 2], from the components `label` [n], or from random ones.
 
         Raises:
-            ValueError: concrete labels other than 0 ... components - 1; traced ones get the nearest component.
+            ValueError: labels other than 0 ... components - 1. Traced labels are not checked but clipped.
         """
         label_key, along_key, across_key = jax.random.split(key, 3)
         if label is None:
@@ -48,11 +48,11 @@ class Petals:
         check_range("label", label, 0, self.components - 1, whole=True)
         label = jnp.clip(label, 0, self.components - 1)
         ray, normal = (vectors[label] for vectors in self._rays())
-        far = self.radius + self.along * jax.random.normal(along_key, (n, 1))
-        return far * ray + self.across * jax.random.normal(across_key, (n, 1)) * normal
+        distance = self.radius + self.along * jax.random.normal(along_key, (n, 1))
+        return distance * ray + self.across * jax.random.normal(across_key, (n, 1)) * normal
 
     def log_prob(self, z: jax.Array) -> jax.Array:
-        """In nats: z [B, 2] to [B]."""
+        """log p(z) in nats: z [B, 2] to [B]."""
         ray, normal = self._rays()
         squares = ((z @ ray.T - self.radius) / self.along) ** 2 + (z @ normal.T / self.across) ** 2
         constant = math.log(2 * math.pi * self.along * self.across * self.components)

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from jaxgen.data import source
-from jaxgen.distributions import Banana, Funnel, Ring
+from jaxgen.distributions import Banana, Funnel, GaussianRing
 
-TARGETS = {"banana": Banana(), "funnel": Funnel(), "ring": Ring()}
+TARGETS = {"banana": Banana(), "funnel": Funnel(), "ring": GaussianRing()}
 
 
 @pytest.mark.parametrize("name", TARGETS)

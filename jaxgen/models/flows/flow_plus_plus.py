@@ -23,7 +23,7 @@ from jaxgen.bijectors import (
     Coupling,
     Invert,
     InvertibleLinear,
-    LogisticMixtureTransformer,
+    LogisticMixtureCDF,
     Logit,
     Repeat,
     Squeeze,
@@ -64,7 +64,7 @@ def flow_plus_plus(
     def couplings(mask: Any, times: int, blocks: int) -> Bijector:
         def step(flip: bool) -> Chain:
             network = GatedConvNet(width, blocks, heads, dropout)
-            coupling = Coupling(LogisticMixtureTransformer(components), network, mask, flip)
+            coupling = Coupling(LogisticMixtureCDF(components), network, mask, flip)
             return Chain((ActNorm(), InvertibleLinear(), coupling))
 
         return Repeat(Chain((step(False), step(True))), times)

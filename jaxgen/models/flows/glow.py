@@ -21,12 +21,12 @@ from jaxgen.bijectors import (
     Affine,
     Bijector,
     Chain,
+    ConditionalNormal,
     Coupling,
     Invert,
     InvertibleLinear,
-    LearnedPrior,
     Repeat,
-    SigmoidAffineTransformer,
+    SigmoidAffine,
     Squeeze,
     factor_out,
 )
@@ -44,7 +44,7 @@ def glow(
     width: int = 512,
     *,
     permutation: Callable[[], Bijector] = InvertibleLinear,
-    transformer: Any = SigmoidAffineTransformer(),
+    transformer: Any = SigmoidAffine(),
     gradient: str = "store",
 ) -> Flow:
     """A flow over integer images [B, H, W, C], with a context ([B, K] or [B, h, w, K]) or without.
@@ -56,7 +56,7 @@ def glow(
         depth: steps in each scale.
         width: channels of each coupling's two hidden layers.
         permutation: makes what mixes the channels in each step.
-        transformer: what moves a coordinate; `AdditiveTransformer()` for the paper's additive couplings.
+        transformer: what moves a coordinate; `Additive()` for the paper's additive couplings.
         gradient: "store", "rematerialize" or "reverse": what the backward pass keeps of the steps (see `Repeat`).
     """
 
@@ -66,7 +66,7 @@ def glow(
     def scale(remaining: int) -> Bijector:
         step = Chain((ActNorm(), permutation(), Coupling(transformer, ConvNet((width, width)))))
         steps = Repeat(step, depth, gradient)
-        rest = LearnedPrior() if remaining == 1 else factor_out(scale(remaining - 1), ConvNet((), ()))
+        rest = ConditionalNormal() if remaining == 1 else factor_out(scale(remaining - 1), ConvNet((), ()))
         return Chain((Squeeze(), steps, rest, Invert(Squeeze())))
 
     return Flow(Chain((Affine(-0.5), scale(scales))), StandardNormal(tuple(event_shape)), UniformDequantization(levels))

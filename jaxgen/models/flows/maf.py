@@ -24,7 +24,6 @@ from flax import linen as nn
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
     ActNorm,
-    AffineTransformer,
     Bijector,
     Chain,
     Invert,
@@ -33,6 +32,7 @@ from jaxgen.bijectors import (
     Permute,
     Repeat,
     Reshape,
+    TanhAffine,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
@@ -44,7 +44,7 @@ def maf(
     depth: int = 5,
     widths: Sequence[int] = (512, 512),
     *,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
@@ -67,7 +67,7 @@ def iaf(
     depth: int = 5,
     widths: Sequence[int] = (512, 512),
     *,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
@@ -88,7 +88,7 @@ def maf_image(
     widths: Sequence[int] = (1024,),
     *,
     alpha: float = 1e-6,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:

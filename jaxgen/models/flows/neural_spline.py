@@ -18,8 +18,8 @@ from jaxgen.bijectors import (
     Coupling,
     InvertibleLinear,
     MaskedAutoregressive,
+    RationalQuadraticSpline,
     Repeat,
-    SplineTransformer,
 )
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow
@@ -49,7 +49,7 @@ def neural_spline_coupling(
     counts(width=width)
     counts(0, blocks=blocks)
     network = ResidualMLP(width, blocks, dropout)
-    return _vectors(features, Coupling(SplineTransformer(bins, bound), network), depth, norm)
+    return _vectors(features, Coupling(RationalQuadraticSpline(bins, bound), network), depth, norm)
 
 
 def neural_spline_autoregressive(
@@ -70,7 +70,7 @@ def neural_spline_autoregressive(
         norm: makes the normalisation before each step.
     """
     counts(widths=widths)
-    return _vectors(features, MaskedAutoregressive(SplineTransformer(bins, bound), tuple(widths)), depth, norm)
+    return _vectors(features, MaskedAutoregressive(RationalQuadraticSpline(bins, bound), tuple(widths)), depth, norm)
 
 
 def neural_spline_image(
@@ -84,7 +84,7 @@ def neural_spline_image(
     bound: float = 3.0,
 ) -> Flow:
     """RQ-NSF (C) over integer images [B, H, W, C]: Glow's architecture with splines in its couplings (section 5.3)."""
-    return glow(event_shape, levels, scales, depth, width, transformer=SplineTransformer(bins, bound))
+    return glow(event_shape, num_levels=levels, num_scales=scales, depth=depth, width=width, transformer=RationalQuadraticSpline(bins, bound))
 
 
 def _vectors(features: int, spline: Bijector, depth: int, norm: Callable[[], Bijector]) -> Flow:

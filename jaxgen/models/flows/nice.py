@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from jaxgen.arguments import counts, shape
-from jaxgen.bijectors import AdditiveTransformer, Chain, Coupling, Invert, Permute, Reshape, Scale
+from jaxgen.bijectors import Additive, Chain, Coupling, Invert, Permute, Reshape, Scale
 from jaxgen.contracts import Array, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.logistic import Logistic
@@ -53,7 +53,7 @@ def nice(
     if size % 2:
         raise ValueError(f"NICE splits the event in halves: {event_shape} has an odd number of coordinates.")
     halves = Chain((Reshape(event_shape, (size,)), Permute("parity")))
-    layers = [Coupling(AdditiveTransformer(), MLP(tuple(widths)), flip=bool(i % 2)) for i in range(couplings)]
+    layers = [Coupling(Additive(), MLP(tuple(widths)), flip=bool(i % 2)) for i in range(couplings)]
     bijector = Chain((halves, *layers, Invert(halves.copy()), Scale()))
     return Flow(bijector, base(event_shape), None if levels is None else UniformDequantization(levels))
 

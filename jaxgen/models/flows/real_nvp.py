@@ -10,7 +10,7 @@ checkerboard, squeezes 2 x 2 pixels into channels, has couplings over halves of 
 of the channels to the next scale. The half that leaves has a learned conditional prior, `(z - mu(h)) / sigma(h)` with
 h the half that goes on.
 
-The paper's normalisation is `norm=BatchNorm`, its learned bound of s `transformer=LearnedBoundAffineTransformer()`; the
+The paper's normalisation is `norm=BatchNorm`, its learned bound of s `transformer=LearnedTanhAffine()`; the
 defaults, ActNorm and a fixed bound, are steadier.
 """
 
@@ -22,18 +22,18 @@ from typing import Any
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
     ActNorm,
-    AffineTransformer,
     Bijector,
     Chain,
     Checkerboard,
+    ConditionalNormal,
     Coupling,
+    FirstHalf,
     Invert,
-    LearnedPrior,
     Logit,
-    OnHalf,
     Permute,
     Repeat,
     Squeeze,
+    TanhAffine,
     factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
@@ -50,7 +50,7 @@ def real_nvp_vector(
     widths: Sequence[int] = (128, 128),
     *,
     permutation: Callable[[], Bijector] = Permute,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
     """A flow over vectors [B, features], with a context [B, K] or without.
@@ -84,7 +84,7 @@ def real_nvp_image(
     checkerboard: bool = True,
     learned_priors: bool = True,
     permutation: Callable[[], Bijector] | None = None,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
     """A flow over integer images [B, H, W, C], with a context ([B, K] or [B, h, w, K]) or without.
@@ -123,10 +123,10 @@ def real_nvp_image(
         if remaining > 1 or not checkerboard:
             pairs = depth if checkerboard else (1 + (remaining > 1)) * depth
             squeezed = [Squeeze(), couplings(None, pairs), *squeezed, Invert(Squeeze())]
-        top = [LearnedPrior()] if remaining == 1 and learned_priors else []
+        top = [ConditionalNormal()] if remaining == 1 and learned_priors else []
         return Chain((*([couplings(Checkerboard())] if checkerboard else []), *squeezed, *top))
 
     def rest(inner: Bijector) -> Bijector:
-        return factor_out(inner, ConvNet((), ())) if learned_priors else OnHalf(inner)
+        return factor_out(inner, ConvNet((), ())) if learned_priors else FirstHalf(inner)
 
     return Flow(Chain((Logit(alpha), scale(scales))), StandardNormal(event_shape), UniformDequantization(levels))

@@ -67,10 +67,10 @@ class ReverseKL:
         if self.path_derivative:
             log_q = self.flow.log_prob(jax.lax.stop_gradient(variables), x)
         log_weights = self.target.log_density(x) - log_q
-        return LossOutput(-log_weights.mean(), {"effective_share": effective_share(log_weights)})
+        return LossOutput(-log_weights.mean(), {"effective_fraction": effective_fraction(log_weights)})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """By as many draws as the batch has rows, in nats: `free_energy`, `log_normalizer` and `effective_share` by
+        """By as many draws as the batch has rows, in nats: `free_energy`, `log_normalizer` and `effective_fraction` by
         importance weights; where the normalizer is known, `reverse_kl` and how far the estimate is off,
         `log_normalizer_error`; `log_prob` of the batch's rows.
         """
@@ -79,7 +79,7 @@ class ReverseKL:
         figures = {
             "free_energy": -log_weights.mean(),
             "log_normalizer": log_normalizer,
-            "effective_share": effective_share(log_weights),
+            "effective_fraction": effective_fraction(log_weights),
             "log_prob": self.flow.log_prob(variables, batch["x"]).mean(),
         }
         if (known := self.target.log_normalizer) is not None:
@@ -101,7 +101,7 @@ class ReverseKL:
         return self.flow.log_prob(variables, x, key, context)
 
 
-def effective_share(log_weights: Array) -> Array:
+def effective_fraction(log_weights: Array) -> Array:
     """`(sum w)^2 / (n sum w^2)` of log-weights [n]: 1 where all are equal, 1/n where one has all the weight."""
     total, squares = jax.nn.logsumexp(log_weights), jax.nn.logsumexp(2 * log_weights)
     return jnp.exp(2 * total - squares) / log_weights.size

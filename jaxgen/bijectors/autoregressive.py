@@ -1,4 +1,4 @@
-"""Autoregressive bijectors: a network computes the parameters of each coordinate's map from the previous coordinates."""
+"""Autoregressive bijectors: a network computes the parameters of each coordinate's map from the previous ones."""
 
 from __future__ import annotations
 

@@ -74,7 +74,9 @@ class InvertibleLinear(Bijector):
         """The permutation of W's rows, L, U with its diagonal, and log|s|."""
         # all four factors come from the same key
         key = self.make_rng("params") if self.is_initializing() else jax.random.key(0)
-        lu, raw = (self.param(name, lambda _, name=name: self._rotation(key, size)[name]) for name in ("lu", "raw_log_scale"))
+        lu, raw = (
+            self.param(name, lambda _, name=name: self._rotation(key, size)[name]) for name in ("lu", "raw_log_scale")
+        )
         permutation, sign = (
             self.variable("constants", name, lambda name=name: self._rotation(key, size)[name]).value
             for name in ("permutation", "sign")

@@ -137,7 +137,7 @@ class SigmoidAffine:
 
 @dataclasses.dataclass(frozen=True)
 class LearnedTanhAffine(_ExponentialAffine):
-    """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`, |s| bounded by exp(g); initially the identity with g = 0.
+    """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`, so that |s| < exp(g); initially the identity, g = 0.
 
     The parameters are (a, t, g). With `SharedHead` g is one free parameter per channel, as the learned scale of the
     tanh in RealNVP (Dinh et al. 2017, section 4.1); with any other head the network computes it too.

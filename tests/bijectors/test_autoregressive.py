@@ -201,9 +201,9 @@ def test_fresh_hidden_units_are_of_unit_variance_however_few_inputs_they_have():
 class Reveal:
     """Puts out its parameters: the first one as value, the second as log-derivative."""
 
-    n: ClassVar[int] = 2
+    num_params: ClassVar[int] = 2
 
-    def start(self):
+    def initial_params(self):
         return (1.0, -2.0)
 
     def forward(self, x, parameters):
@@ -260,7 +260,7 @@ def test_names_what_does_not_fit():
         affine(order=(0, 1, 2)).init(key, x)
     with pytest.raises(ValueError, match="4 indices, got sideways"):
         affine(order="sideways").init(key, x)
-    with pytest.raises(ValueError, match="at least one unit"):
+    with pytest.raises(ValueError, match="`widths` must be at least 1"):
         affine((3, 0)).init(key, x)
     with pytest.raises(ValueError, match=r"one row or 3, got shape \(2, 5\)"):
         affine().init(key, x, jnp.zeros((2, 5)))

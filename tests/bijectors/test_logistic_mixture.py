@@ -42,7 +42,8 @@ def test_a_fresh_one_has_components_of_scale_one_spread_evenly():
     transformer = LogisticMixtureCDF()
     assert transformer.num_params == len(transformer.initial_params()) == 14
     x = np.linspace(-4, 4, 9)
-    z, _ = transformer.forward(jnp.asarray(x, jnp.float32), jnp.broadcast_to(jnp.asarray(transformer.initial_params()), (9, 14)))
+    parameters = jnp.broadcast_to(jnp.asarray(transformer.initial_params()), (9, 14))
+    z, _ = transformer.forward(jnp.asarray(x, jnp.float32), parameters)
     cdf = special.expit(x[:, None] - np.asarray([-1.5, -0.5, 0.5, 1.5])).mean(-1)
     np.testing.assert_allclose(z, special.logit(cdf), rtol=1e-5, atol=1e-6)
 
@@ -115,10 +116,10 @@ def test_half_precision_parameters_give_float32_results(direction):
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"components": 0}, "at least one component, got 0"),
-    ({"min_scale": 0.0}, "min_scale between 0 and 1, got 0.0"),
-    ({"min_scale": 1.0}, "min_scale between 0 and 1, got 1.0"),
-    ({"bound": 0.0}, "positive bound, got 0.0"),
+    ({"components": 0}, "`components` must be at least 1, got 0"),
+    ({"min_scale": 0.0}, r"`min_scale` must be in \(0, 1\), got 0.0"),
+    ({"min_scale": 1.0}, r"`min_scale` must be in \(0, 1\), got 1.0"),
+    ({"bound": 0.0}, "`bound` must be positive, got 0.0"),
 ])
 def test_refuses_impossible_fields(fields, message):
     with pytest.raises(ValueError, match=message):

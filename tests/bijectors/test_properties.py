@@ -134,7 +134,9 @@ CASES = {
     "learned bound of images, dense network": Case(learned_bound(dense()), (2, 2, 3)),
     "spline coupling": Case(Coupling(RationalQuadraticSpline(4), dense()), (5,), scale=1.0),
     "spline coupling of one bin": Case(Coupling(RationalQuadraticSpline(1), dense(), flip=True), (5,)),
-    "spline coupling of two bins, context": Case(Coupling(RationalQuadraticSpline(2), dense(), Alternate()), (4,), (2,)),
+    "spline coupling of two bins, context": Case(
+        Coupling(RationalQuadraticSpline(2), dense(), Alternate()), (4,), (2,)
+    ),
     "spline coupling of images": Case(Coupling(RationalQuadraticSpline(3, 1.5), conv(), Checkerboard()), (2, 3, 2)),
     "spline coupling of images, dense network": Case(Coupling(RationalQuadraticSpline(3), dense()), (2, 2, 3)),
     "mixture coupling": Case(Coupling(LogisticMixtureCDF(3), dense()), (5,), scale=1.0),

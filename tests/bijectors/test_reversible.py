@@ -32,7 +32,7 @@ def coupling(flip=False):
 
 
 def image_coupling(mask=None, flip=False):
-    return Coupling(TanhAffine(), nn.Sequential((Conv(4), nn.tanh)), mask, flip)
+    return Coupling(TanhAffine(), nn.Sequential((Conv(4), nn.tanh)), mask, flip=flip)
 
 
 def vector_step():

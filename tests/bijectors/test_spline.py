@@ -44,7 +44,7 @@ def pieces(transformer, raw):
     return sizes(raw[:bins]), sizes(raw[bins:2 * bins]), np.concatenate([[1.0], slopes, [1.0]])
 
 
-@pytest.mark.parametrize("transformer", [RationalQuadraticSpline(), RationalQuadraticSpline(5, 1.5, 0.05, 0.2)])
+@pytest.mark.parametrize("transformer", [RationalQuadraticSpline(), RationalQuadraticSpline(5, 1.5, min_width=0.05, min_slope=0.2)])
 def test_is_the_spline_of_the_paper_between_softmax_widths_and_softplus_slopes(transformer):
     parameters = random_parameters(transformer)
     x = jnp.linspace(-1.2 * transformer.bound, 1.2 * transformer.bound, ROWS)[:, None] + jnp.zeros(CHANNELS)
@@ -211,11 +211,11 @@ def test_networks_may_compute_in_half_precision():
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"bins": 0}, "at least one bin, got bins=0"),
+    ({"bins": 0}, "`bins` must be at least 1, got 0"),
     ({"bins": 10, "min_width": 0.1}, "got 0.1 for 10 bins"),
     ({"min_width": 0.0}, "got 0.0 for 8 bins"),
-    ({"bound": 0.0}, "positive bound"),
-    ({"min_slope": 1.0}, "min_slope between 0 and 1"),
+    ({"bound": 0.0}, "`bound` must be positive"),
+    ({"min_slope": 1.0}, r"`min_slope` must be in \(0, 1\)"),
 ])
 def test_refuses_impossible_fields(fields, message):
     with pytest.raises(ValueError, match=message):

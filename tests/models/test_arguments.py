@@ -83,7 +83,9 @@ def test_a_flow_is_exported_with_a_symbolic_batch_and_with_a_fixed_one(name):
 
 IMAGE = (4, 4, 1)
 EXPORTED = {
-    "image flow": (lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), ("log_prob", "encode")),
+    "image flow": (
+        lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), ("log_prob", "encode")
+    ),
     "glow": (lambda: glow(IMAGE, num_levels=4, num_scales=1, depth=1, width=3), ("log_prob",)),
     "VAE": (lambda: dense_vae(IMAGE, latent_dim=2, widths=(3,), levels=4), ("log_prob", "encode", "reconstruct")),
     "convolutional VAE": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), ("log_prob", "reconstruct")),
@@ -155,7 +157,9 @@ CONDITIONAL = {
     "MAF": FLOWS["MAF"],
     "vae": lambda: dense_vae((2,), latent_dim=2, widths=(3,)),
     "vae with a conditional prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=ContextPrior(MLP((3,)))),
-    "vae with a flow prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, depth=1, widths=(3,)).bijector)),
+    "vae with a flow prior": lambda: VAE(
+        MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, depth=1, widths=(3,)).bijector)
+    ),
     "aae": lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), latent_dim=2),
     "sequence vae": lambda: recurrent_vae((2, 1), latent_dim=2, width=3),
     "concatenation": gan,

@@ -59,7 +59,9 @@ def test_arguments_out_of_range_are_named(where, count, shape):
 
 MODELS = {
     "flow": (lambda: real_nvp_vector(2, depth=1, widths=(3,)), (2,), np.float32),
-    "image flow": (lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), IMAGE, np.uint8),
+    "image flow": (
+        lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), IMAGE, np.uint8
+    ),
     "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), (2,), np.float32),
     "image vae": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), IMAGE, np.uint8),
     "gan": (lambda: gan((2,)), (2,), np.float32),

@@ -173,13 +173,13 @@ def test_the_loss_trains_statistics_and_drops_and_the_rest_does_neither():
 @pytest.mark.parametrize("times", [None, 2])
 def test_the_loss_moves_spectral_vectors_by_one_power_iteration(times):
     coupling = Coupling(TanhAffine(), SpectralDense(4))
-    flow = Flow(Repeat(coupling, times) if times else coupling, StandardNormal((5,)))
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 5)), jnp.float32)
+    flow = Flow(Repeat(coupling, times) if times else coupling, StandardNormal((6,)))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     statistics = flow.loss(variables, {"x": x}, KEY, Clock()).statistics
     assert set(statistics) == {"flow"} and set(statistics["flow"]) == {"spectral"}
     (u,), (moved,) = (jax.tree.leaves(tree["flow"]["spectral"]) for tree in (variables, statistics))
-    (kernel,) = (leaf for leaf in jax.tree.leaves(variables["flow"]["params"]) if leaf.shape[-2:] == (2, 4))
+    (kernel,) = (leaf for leaf in jax.tree.leaves(variables["flow"]["params"]) if leaf.shape[-2:] == (3, 4))
     left = np.einsum("...kd,...d->...k", kernel, u)
     right = np.einsum("...kd,...k->...d", kernel, left)
     np.testing.assert_allclose(moved, right / np.linalg.norm(right, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5)
@@ -191,5 +191,5 @@ def test_errors_come_before_any_mathematics(images):
         images.log_prob({}, jnp.zeros((2, 4, 4, 3)), KEY)
     with pytest.raises(ValueError, match=r"\(4, 4, 1\), got shape \(2, 16\)"):
         images.decode({}, jnp.zeros((2, 16)))
-    with pytest.raises(ValueError, match="key for the noise"):
+    with pytest.raises(ValueError, match="`key` must be given"):
         images.log_prob({"flow": {}}, jnp.zeros((2, 4, 4, 1), jnp.uint8))

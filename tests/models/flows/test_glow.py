@@ -63,7 +63,8 @@ def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
 @pytest.mark.slow
 def test_reversing_gives_the_gradient_of_storing():
     x = integers((4, 4, 4, 1), 17)
-    flows = [glow((4, 4, 1), num_levels=17, num_scales=1, depth=3, width=4, gradient=gradient) for gradient in ("store", "reverse")]
+    sizes = {"num_levels": 17, "num_scales": 1, "depth": 3, "width": 4}
+    flows = [glow((4, 4, 1), **sizes, gradient=gradient) for gradient in ("store", "reverse")]
     variables = random_variables(flows[0].bijector, 1, jnp.asarray(x, jnp.float32), scale=0.1)
 
     def gradient(flow):

@@ -50,6 +50,6 @@ def test_images_come_back_and_context_matters():
 
 
 def test_refuses_what_has_no_halves():
-    with pytest.raises(ValueError, match=r"\(3, 3, 1\) has an odd number"):
+    with pytest.raises(ValueError, match=r"even number of coordinates, got \(3, 3, 1\)"):
         nice((3, 3, 1))
     assert isinstance(nice((2, 2, 1)), Flow)

@@ -43,7 +43,7 @@ def test_deeper_scales_see_half_of_the_channels():
 
 def test_names_images_that_cannot_be_halved():
     flow = real_nvp_image((6, 6, 1), num_scales=3)
-    with pytest.raises(ValueError, match=r"divisible by 2, got \(2, 3, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"divisible by 2, got shape \(2, 3, 3, 2\)"):
         jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 6, 6, 1), jnp.uint8)})
 
 

@@ -71,7 +71,7 @@ class Repeat(Bijector):
     data-dependent initialisation sees the previous repetition's output. The step keeps the event's shape.
 
     Attributes:
-        gradient: what the backward pass keeps. "store": all activations. "rematerialize": the inputs of each
+        gradient: the memory of the backward pass. "store": all activations. "rematerialize": the inputs of each
             repetition; the rest is computed again. "reverse": the last output only; inputs are rebuilt by inverting,
             bijector by bijector: memory does not grow with depth, and time hardly where the inverse has a closed form.
             It loses precision with depth and with scales far from 1 (`reconstruction_error` measures it), and drops

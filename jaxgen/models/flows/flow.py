@@ -160,7 +160,7 @@ class Flow:
         return math.prod(self.base.event_shape)
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
-        """The bijector's inputs [B, *event], and what dequantization adds to their log-density, [B]."""
+        """The bijector's inputs [B, *event], and the term that dequantization adds to log p, [B]."""
         x = events("x", x, self.base.event_shape)
         if self.dequantization is None:
             x = at_least_float32(x)

@@ -15,16 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxgen.bijectors import (
-    ActNorm,
-    Bijector,
-    Chain,
-    Checkerboard,
-    Coupling,
-    Invert,
-    InvertibleLinear,
-    LogisticMixtureCDF,
-    Logit,
-    Repeat,
+    ActNorm, Bijector, Chain, Checkerboard, Coupling, Invert, InvertibleLinear, LogisticMixtureCDF, Logit, Repeat,
     Squeeze,
 )
 from jaxgen.distributions.normal import StandardNormal

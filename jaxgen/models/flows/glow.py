@@ -17,18 +17,8 @@ from typing import Any
 
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
-    ActNorm,
-    Affine,
-    Bijector,
-    Chain,
-    ConditionalNormal,
-    Coupling,
-    Invert,
-    InvertibleLinear,
-    Repeat,
-    SigmoidAffine,
-    Squeeze,
-    factor_out,
+    ActNorm, Affine, Bijector, Chain, ConditionalNormal, Coupling, Invert, InvertibleLinear, Repeat, SigmoidAffine,
+    Squeeze, factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
@@ -63,7 +53,7 @@ def glow(
         ValueError: a count below 1.
     """
     shape(event_shape)
-    counts(num_scales=num_scales, depth=depth, width=width)
+    counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
 
     def scale(remaining: int) -> Bijector:
         step = Chain((ActNorm(), permutation(), Coupling(transformer, ConvNet((width, width)))))

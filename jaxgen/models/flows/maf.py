@@ -23,16 +23,7 @@ from flax import linen as nn
 
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
-    ActNorm,
-    Bijector,
-    Chain,
-    Invert,
-    Logit,
-    MaskedAutoregressive,
-    Permute,
-    Repeat,
-    Reshape,
-    TanhAffine,
+    ActNorm, Bijector, Chain, Invert, Logit, MaskedAutoregressive, Permute, Repeat, Reshape, TanhAffine,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
@@ -105,7 +96,7 @@ def maf_image(
         ValueError: a count below 1.
     """
     shape(event_shape)
-    counts(depth=depth, widths=widths)
+    counts(num_levels=num_levels, depth=depth, widths=widths)
     event_shape = tuple(event_shape)
     flat = Reshape(event_shape, (math.prod(event_shape),))
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)

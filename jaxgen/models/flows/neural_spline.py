@@ -12,14 +12,7 @@ from collections.abc import Callable
 
 from jaxgen.arguments import counts
 from jaxgen.bijectors import (
-    ActNorm,
-    Bijector,
-    Chain,
-    Coupling,
-    InvertibleLinear,
-    MaskedAutoregressive,
-    RationalQuadraticSpline,
-    Repeat,
+    ActNorm, Bijector, Chain, Coupling, InvertibleLinear, MaskedAutoregressive, RationalQuadraticSpline, Repeat,
 )
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.flows.flow import Flow

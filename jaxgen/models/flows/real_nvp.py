@@ -20,20 +20,8 @@ from typing import Any
 
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
-    ActNorm,
-    Bijector,
-    Chain,
-    Checkerboard,
-    ConditionalNormal,
-    Coupling,
-    FirstHalf,
-    Invert,
-    Logit,
-    Permute,
-    Repeat,
-    Squeeze,
-    TanhAffine,
-    factor_out,
+    ActNorm, Bijector, Chain, Checkerboard, ConditionalNormal, Coupling, FirstHalf, Invert, Logit, Permute, Repeat,
+    Squeeze, TanhAffine, factor_out,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
@@ -111,7 +99,7 @@ def real_nvp_image(
         ValueError: a count below 1 (for `blocks`, below 0).
     """
     shape(event_shape)
-    counts(num_scales=num_scales, depth=depth, width=width)
+    counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
     counts(0, blocks=blocks)
 
     def coupling(mask: Any, flip: bool) -> tuple[Bijector, ...]:

@@ -1,9 +1,9 @@
 """Neural spline flows (Durkan, Bekasov, Murray and Papamakarios 2019, arXiv:1906.04032).
 
 Each coordinate is mapped, from data to latents, by a monotone rational-quadratic spline on [-bound, bound] (outside,
-the identity) whose knots and slopes a network computes from the other half (coupling, "RQ-NSF (C)") or from the previous
-coordinates (autoregressive, "RQ-NSF (AR)"). A learned linear map in PLU form mixes the coordinates before each spline
-(section 4.1).
+the identity) whose knots and slopes a network computes from the other half (coupling, "RQ-NSF (C)") or from the
+previous coordinates (autoregressive, "RQ-NSF (AR)"). A learned linear map in PLU form mixes the coordinates before each
+spline (section 4.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normalisation whose constants come from the first batch and are learned from then on."""
+"""Normalisation with data-dependent initialisation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class ActNorm(Bijector):
     """`z = (x + shift) exp(log_scale)` for each channel of the last axis (Kingma and Dhariwal 2018, section 3.1).
 
     `init` sets both parameters so that the output of the direction that it runs has mean 0 and standard deviation 1 in
-    each channel of its batch; inside `Repeat` each repetition sees the output of the one before. Constant channels and
-    batches of few examples, whose standard deviations say little, are scaled by that of the batch (`channel_moments`).
+    each channel of its batch; inside `Repeat` each repetition is initialised on the previous one's output. Constant
+    channels, and batches of few examples, are scaled by the standard deviation of the batch (`channel_moments`).
     """
 
     @nn.compact

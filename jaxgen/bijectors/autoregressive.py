@@ -1,7 +1,8 @@
-"""Autoregressive bijectors: each coordinate moves by a map whose parameters a network computes from those before it."""
+"""Autoregressive bijectors: a network computes the parameters of each coordinate's map from the previous ones."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -21,20 +22,20 @@ from jaxgen.precision import at_least_float32
 from jaxgen.sharding import vary_like
 
 Layers = Sequence[tuple[Array, Array]]
-"""Of each layer, the head's last: kernel [before, after], zero where nothing is connected, and bias [after]."""
+"""For each layer, the head last: kernel [inputs, outputs], zero where units are not connected, and bias [outputs]."""
 
-# The two directions sum the same products in different order: in fewer bits they would not be inverse to each other.
+# The two directions sum the same products in different order: at a lower precision they would not be inverse.
 _matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
-def network(layers: Layers, activation: Callable, x: Array, context: Array | None, n: int) -> Array:
-    """One pass of a masked network: x [B, D] and context [B, K] to the n parameters of each coordinate, [B, D, n]."""
+def network(layers: Layers, activation: Callable, x: Array, context: Array | None, num_params: int) -> Array:
+    """One pass of a masked network: x [B, D] and context [B, K] to the coordinates' parameters [B, D, num_params]."""
     h = x if context is None else jnp.concatenate([context, x], -1)
     for kernel, bias in layers[:-1]:
         h = activation(_matmul(h, kernel) + bias)
     kernel, bias = layers[-1]
     p = _matmul(h, kernel) + bias
-    return jnp.moveaxis(p.reshape(p.shape[0], n, -1), 1, -1)
+    return jnp.moveaxis(p.reshape(p.shape[0], num_params, -1), 1, -1)
 
 
 def solve(
@@ -45,46 +46,46 @@ def solve(
     z: Array,
     context: Array | None = None,
 ) -> ValueAndLogDet:
-    """Finds x with `z = T(x; network(x, context))`: z [B, D], context [B, K] to x and log|dx_i/dz_i|, both [B, D].
+    """Solves `z = T(x; network(x, context))` for x: z [B, D], context [B, K] to x and log|dx_i/dz_i|, both [B, D].
 
-    Coordinate by coordinate, yet every hidden unit is computed once, when the inputs that it may see are known
-    (`_sweep`): all D steps together do the arithmetic of about one pass of the network.
+    It goes coordinate by coordinate, but computes every hidden unit once, when its inputs are known (`_sweep`): all D
+    steps together do the arithmetic of about one pass of the network.
 
-    Derivatives are those of the equation at its solution: one pass of the network there gives the slopes of all units,
-    and what remains is a triangular system, which a second sweep solves. No step's hidden units are kept.
+    Derivatives are those of the implicit function: one pass of the network at the solution gives the slopes of all
+    units, and a second sweep solves the remaining triangular system. Hidden units of the steps are not stored.
 
     Args:
-        degrees: those of the layers' masks, from `made.degrees`: those of hidden layers are sorted.
+        degrees: the degrees of all layers from `made.degrees`, sorted in hidden layers.
     """
-    n, features, given = transformer.n, z.shape[1], 0 if context is None else context.shape[1]
-    turns = [_windows(d, np.arange(features)) for d in degrees[1:-1]]
+    n, features, context_features = transformer.num_params, z.shape[1], 0 if context is None else context.shape[1]
+    windows = [_windows(d, np.arange(features)) for d in degrees[1:-1]]
 
     def transformed(layers, x, context):
         return transformer.forward(x, network(layers, activation, x, context, n))
 
     def kernels(layers):
-        """Without the context's rows, and the head's columns coordinate by coordinate."""
+        """Kernels without the inputs from the context; the head's outputs are sorted by coordinate."""
         first, *rest = (kernel for kernel, _ in layers)
-        *hidden, head = first[given:], *rest
+        *hidden, head = first[context_features:], *rest
         return *hidden, jnp.swapaxes(head.reshape(-1, n, features), 1, 2).reshape(-1, features * n)
 
     @jax.custom_jvp
     def solution(layers, z, context):
         offsets = [bias[:, None] for _, bias in layers]
         if context is not None:
-            offsets[0] = offsets[0] + _matmul(context, layers[0][0][:given]).T
+            offsets[0] = offsets[0] + _matmul(context, layers[0][0][:context_features]).T
         *offsets, last = offsets
 
         def unit(sums, offset):
             return activation(sums + offset)
 
-        def coordinate(sums, now):
-            z_i, offset = now
+        def coordinate(sums, slices):
+            z_i, offset = slices
             x_i, log_derivative = transformer.inverse(z_i, (sums + offset).T)
             return x_i[None], log_derivative
 
         xs = (z.T, jnp.swapaxes(last.reshape(n, features, -1), 0, 1))
-        x, log_derivative = _sweep(kernels(layers), turns, unit, offsets, coordinate, xs)
+        x, log_derivative = _sweep(kernels(layers), windows, unit, offsets, coordinate, xs)
         return x.T, log_derivative.T
 
     @solution.defjvp
@@ -100,25 +101,26 @@ def solve(
         by_x, by_p = jax.vjp(lambda *xp: transformer.forward(*xp)[0], x, parameters)[1](jnp.ones_like(x))
         by_x, by_p = by_x.T, jnp.moveaxis(by_p, 0, -1)
 
-        # dz = by_x dx + by_p dp, where dp is the linear network of dx: a lower triangular system, and its transpose
+        # dz = by_x dx + by_p dp, with dp the linearised network's output at dx: a lower triangular system
         def forwards(_, right):
-            def coordinate(p_dot, now):
-                right, by_x, by_p = now
+            def coordinate(p_dot, slices):
+                right, by_x, by_p = slices
                 return ((right - (by_p * p_dot).sum(0)) / by_x)[None], None
 
             xs = (right.T, by_x, by_p)
-            return _sweep(kernels(layers), turns, jnp.multiply, slopes, coordinate, xs)[0].T
+            return _sweep(kernels(layers), windows, jnp.multiply, slopes, coordinate, xs)[0].T
 
         def backwards(_, right):
-            def coordinate(sums, now):
-                right, by_x, by_p = now
+            def coordinate(sums, slices):
+                right, by_x, by_p = slices
                 solved = (right - sums[0]) / by_x
                 return by_p * solved, solved
 
             transposed = [kernel.T for kernel in reversed(kernels(layers))]
-            turns_back = [_windows(d, np.arange(1, features + 1)) for d in degrees[-2:0:-1]]
+            reversed_windows = [_windows(d, np.arange(1, features + 1)) for d in degrees[-2:0:-1]]
             xs = (right.T, by_x, by_p)
-            return _sweep(transposed, turns_back, jnp.multiply, slopes[::-1], coordinate, xs, reverse=True)[1].T
+            sweep = _sweep(transposed, reversed_windows, jnp.multiply, slopes[::-1], coordinate, xs, reverse=True)
+            return sweep[1].T
 
         def by_all(x_dot, layers_dot, context_dot):
             return jax.jvp(transformed, (layers, x, context), (layers_dot, x_dot, context_dot))[1]
@@ -143,30 +145,30 @@ def _sweep(
     xs: tuple[Array, ...],
     reverse: bool = False,
 ) -> tuple[Array, Any]:
-    """Runs a masked network whose inputs come from its own outputs, each unit when what it sees is known.
+    """Runs a masked network whose inputs depend on its own outputs, computing each unit when its inputs are known.
 
-    At coordinate i the units of its window are computed layer by layer, `unit(sums, terms)`, both [units, B or 1], then
-    from the sums of its outputs, [n, B], its inputs [m, B]: `coordinate(sums, xs at i) -> (inputs, anything)`.
+    At coordinate i it computes the units of its window layer by layer, `unit(sums, terms)`, both [units, B or 1], then
+    from the sums of its outputs [n, B] its inputs [m, B]: `coordinate(sums, xs at i) -> (inputs, other outputs)`.
 
     Args:
-        kernels: [before, after] of each layer, the head's last; the first one's rows and the last one's columns are
+        kernels: [inputs, outputs] of each layer, the head last; the first one's inputs and the last one's outputs are
             sorted by coordinate.
-        windows: for each hidden layer the units to compute at each coordinate, consecutive, [D, size].
-        terms: of each hidden layer, [units, B or 1].
+        windows: for each hidden layer the consecutive units to compute at each coordinate, [D, size].
+        terms: for each hidden layer, [units, B or 1].
         xs: arrays [D, ..., B or 1], the first one [D, B].
-        reverse: from the last coordinate to the first.
+        reverse: runs from the last coordinate to the first.
 
     Returns:
-        The inputs [D m, B], and what else `coordinate` gave, stacked by coordinate.
+        The inputs [D m, B], and the other outputs of `coordinate`, stacked by coordinate.
     """
     *kernels, head = (kernel.T for kernel in kernels)
-    features, rows = xs[0].shape
+    features, batch_size = xs[0].shape
     hidden = [(w[:, 0], k[w], t[w]) for w, k, t in zip(windows, kernels, terms, strict=True)]
 
-    # Units go first and rows last, so that what a step computes is contiguous. What reads a unit before its turn, when
-    # it is zero or computed from part of its inputs, has no connection to it.
-    def step(values, now):
-        i, hidden, head, xs = now
+    # The units' axis is first and the batch's last, so that each step's results are contiguous. A unit is read before
+    # all its inputs are known only through connections of weight zero.
+    def step(values, slices):
+        i, hidden, head, xs = slices
         values = list(values)
         for index, (first, kernel, term) in enumerate(hidden):
             h = unit(_matmul(kernel, values[index]), term)
@@ -176,15 +178,15 @@ def _sweep(
         return values, other
 
     empty = jnp.zeros_like(xs[0][:1], head.dtype)
-    values = [jnp.broadcast_to(empty, (kernel.shape[1], rows)) for kernel in (*kernels, head)]
-    now = (np.arange(features), hidden, head.reshape(features, -1, head.shape[1]), xs)
-    values, other = lax.scan(step, vary_like(values, now), now, reverse=reverse)
+    values = [jnp.broadcast_to(empty, (kernel.shape[1], batch_size)) for kernel in (*kernels, head)]
+    slices = (np.arange(features), hidden, head.reshape(features, -1, head.shape[1]), xs)
+    values, other = lax.scan(step, vary_like(values, slices), slices, reverse=reverse)
     return values[0], other
 
 
-def _windows(degrees: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Consecutive units [len(wanted), size] that for each wanted degree are all of that degree, and neighbours."""
-    first, last = np.searchsorted(degrees, wanted), np.searchsorted(degrees, wanted, "right")
+def _windows(degrees: np.ndarray, selected: np.ndarray) -> np.ndarray:
+    """For each selected degree the consecutive units of that degree, padded by neighbours, [len(selected), size]."""
+    first, last = np.searchsorted(degrees, selected), np.searchsorted(degrees, selected, "right")
     size = max(1, *(last - first))
     return np.minimum(first, len(degrees) - size)[:, None] + np.arange(size)
 
@@ -192,37 +194,39 @@ def _windows(degrees: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 class MaskedAutoregressive(Bijector):
     """`z_i = T(x_i; p(x_1, ..., x_{i-1}, context))`, with the parameters p from a masked network, a MADE.
 
-    `forward` is fast, one pass of the network; `inverse` takes as many steps as there are coordinates, each of which
-    computes its part of the network (`solve`), and so do the gradients of `inverse`. `Invert` of this is the inverse
-    autoregressive flow, where it is the other way round.
+    `forward` (data to latents) is fast, one pass of the network; `inverse` and its gradients take one step per
+    coordinate, each of which computes a part of the network (`solve`). `Invert(MaskedAutoregressive(...))` is the
+    inverse autoregressive flow, with the costs exchanged.
 
-    Events of any shape are flattened, and contexts too. Fresh, it is the transformer's starting map.
+    Events and contexts of any shape are flattened. At initialisation it is the transformer's initial map.
 
     Sources: Papamakarios et al. 2017 (arXiv:1705.07057), Kingma et al. 2016 (arXiv:1606.04934).
 
     Attributes:
-        transformer: an elementwise map: `AdditiveTransformer()`, `AffineTransformer()`, ... (`transformers.py`).
-        widths: units of each hidden layer; a coordinate sees all those before it where they are at least as many as
-            the event's coordinates.
+        transformer: an elementwise map: `Additive()`, `TanhAffine()`, ... (`transformers.py`).
+        widths: units of each hidden layer; with at least as many as the event has coordinates, a coordinate depends on
+            all previous ones.
         activation: an elementwise function, after each hidden layer.
-        order: which coordinate comes first, second, ...: as they are, in "reverse", a tuple of indices, or "random":
-            drawn at `init` and kept in the collection `constants`, so that under `Repeat` each repetition has its own.
+        order: of the coordinates: "sequential", "reverse", a tuple of indices, or "random": drawn at `init` and kept in
+            the collection `constants`, with one per repetition under `Repeat`.
 
     Raises:
-        ValueError: a tuple that is no permutation of the event's coordinates, a width below 1, or a context of another
-            batch.
+        ValueError: a tuple that is not a permutation of the event's coordinates, a width below 1, or a context of
+            another batch size.
     """
 
     transformer: Any
     widths: tuple[int, ...] = (128, 128)
     activation: Callable = nn.relu
-    order: Literal["sequential", "reverse", "random"] | tuple[int, ...] = "sequential"
+    order: Literal["sequential", "reverse", "random"] | tuple[int, ...] = dataclasses.field(
+        default="sequential", kw_only=True
+    )
 
     def _layers(self, degrees: Sequence[np.ndarray], dtype: jnp.dtype) -> Layers:
-        start, last = self.transformer.start(), len(degrees) - 2
+        initial_params, last = self.transformer.initial_params(), len(degrees) - 2
 
         def kernel_init(mask):
-            # A unit has as many inputs as its mask leaves, not as the layer before has.
+            # the fan-in of a unit is the number of its unmasked inputs
             std = 1 / np.sqrt(np.maximum(mask.sum(0), 1))
             return lambda key: std.astype(np.float32) * jax.random.normal(key, mask.shape, jnp.float32)
 
@@ -232,9 +236,10 @@ class MaskedAutoregressive(Bijector):
                 kernel = self.param(f"kernel_{index}", kernel_init(mask))
                 bias = self.param(f"bias_{index}", nn.initializers.zeros, mask.shape[1:], jnp.float32)
             else:
-                mask = np.tile(mask, len(start))
+                mask = np.tile(mask, len(initial_params))
+                biases = np.repeat(np.asarray(initial_params, np.float32), degrees[-1].size)
                 kernel = self.param("head_kernel", nn.initializers.zeros, mask.shape, jnp.float32)
-                bias = self.param("head_bias", lambda _: jnp.repeat(jnp.asarray(start, jnp.float32), degrees[-1].size))
+                bias = self.param("head_bias", lambda _: jnp.asarray(biases))
             layers.append((jnp.where(mask, kernel, 0).astype(dtype), bias.astype(dtype)))
         return layers
 
@@ -251,7 +256,7 @@ class MaskedAutoregressive(Bijector):
         if inverse:
             y, log_derivative = solve(layers, degrees, self.activation, self.transformer, x, context)
         else:
-            parameters = network(layers, self.activation, x, context, self.transformer.n)
+            parameters = network(layers, self.activation, x, context, self.transformer.num_params)
             y, log_derivative = self.transformer.forward(x, parameters)
         if order is not None:
             y = order.inverse(y)

@@ -17,20 +17,20 @@ from jaxgen.precision import at_least_float32
 class BatchNorm(Bijector):
     """`z = (x - mean) / sqrt(var + epsilon) * exp(log_gamma) + beta` for each channel of the last axis.
 
-    Where `batch_stats` is mutable (training), `forward` takes mean and variance from its batch, gradients flow through
-    them, and the running ones move towards them; otherwise it takes the running ones. `inverse` always takes the
-    running ones and leaves them as they are: in training it does not undo `forward`.
+    In training (`batch_stats` is mutable) `forward` normalises by the batch's mean and variance, through which
+    gradients flow, and updates the running statistics; otherwise it normalises by the running statistics. `inverse`
+    always uses the running statistics and never updates them: in training it does not undo `forward`.
 
     `init` sets the running statistics so that the output of the direction that it runs has mean 0 and variance 1 in
-    each channel of its batch; inside `Repeat` each repetition sees the output of the one before. A channel that is
-    constant in a batch has the variance of the batch, also in training; `init` takes it for few examples too
+    each channel of its batch; inside `Repeat` each repetition is initialised on the previous one's output. The variance
+    of a constant channel is that of the whole batch, in training too; in `init` also for few examples
     (`channel_moments`).
 
     Sources: Dinh et al. 2017, section 3.7 and appendix E; Papamakarios et al. 2017, appendix B.
 
     Attributes:
-        momentum: what a running statistic keeps of itself in a step; the batch gives the rest.
-        epsilon: keeps the scale of a channel finite whose variance is small.
+        momentum: the decay of the running statistics.
+        epsilon: added to the variance.
     """
 
     momentum: float = 0.9

@@ -1,4 +1,4 @@
-"""What a bijector is: an invertible map of events that knows the logarithm of its Jacobian's determinant."""
+"""The base class of bijectors: invertible maps of events with the log-determinants of their Jacobians."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def event_axes(x: Array) -> tuple[int, ...]:
 
 
 def sum_over_event(x: Array) -> Array:
-    """[B, *event] to [B], at least in float32."""
+    """[B, *event] to [B], at least float32."""
     return at_least_float32(x).sum(event_axes(x))
 
 
@@ -34,20 +34,22 @@ def zero_log_det(x: Array) -> Array:
 
 
 def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAndLogDet]:
-    """A direction that says what does not fit, before or in place of the layers within."""
-    name, signature = list(inspect.signature(direction).parameters)[1], inspect.signature(direction)
+    """Adds the checks of arguments and variables to a direction."""
+    signature = inspect.signature(direction)
+    name = list(signature.parameters)[1]
 
     @functools.wraps(direction)
     def checked(*args: Any, **keywords: Any) -> ValueAndLogDet:
-        given = signature.bind(*args, **keywords).arguments
-        x, kind = rows(name, given[name]), type(given["self"]).__name__
-        context = context_rows(given.get("context"), x)
+        arguments = signature.bind(*args, **keywords).arguments
+        bijector, x = arguments["self"], rows(name, arguments[name])
+        context = context_rows(arguments.get("context"), x)
         try:
-            return direction(given["self"], x, context)
+            return direction(bijector, x, context)
         except OTHER_VARIABLES as error:
-            told = "no context" if context is None else f"context of shape {context.shape}"
+            shapes = f"{x.shape} and " + ("no context" if context is None else f"context of shape {context.shape}")
             raise ValueError(
-                f"{kind} has variables of another event or context than {name} of shape {x.shape} and {told}"
+                f"`{name}` and `context` must have the shapes that {type(bijector).__name__} was initialised with, "
+                f"got {name} of shape {shapes}"
             ) from error
 
     return checked
@@ -56,23 +58,26 @@ def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAnd
 class Bijector(nn.Module):
     """An invertible map from [B, *event] to an array of the same total size, and back.
 
-    `forward` runs from data to latent, `log p(x) = log p_base(forward(x)) + log_det(x)`. A subclass gives the two
-    primitives; XLA drops whatever of their results is not used. Every bijector takes an optional conditioning array
-    `context` (shape [B, K], or [B, h, w, K] for images; one row serves the whole batch) and either uses it or passes
-    it on.
+    `forward` runs from data to latents, as in zuko (in distrax, TFP and flowjax from latents to data):
 
-    Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; arithmetic on coordinates
-    is at least in float32. `init` may run either direction.
+        log p(x) = log p_base(forward(x)) + log_det(x).
 
-    Where a coordinate of the input lies outside of a direction's domain, the log-determinant is -inf, the value that of
-    the nearest edge and the gradient zero: a density is -inf outside of its support, and integrates to one if the base
-    has no mass outside of the bijector's image. The edges of a domain belong to it, and so do points beyond the edges
-    of an interval by rounding (4 machine epsilons); they have the finite value and log-determinant of the nearest
-    point, one epsilon inside.
+    A subclass defines `forward_and_log_det` and `inverse_and_log_det`; XLA removes unused results. Every bijector takes
+    an optional conditioning array `context` ([B, K], or [B, h, w, K] for images; or with a first axis of 1, for the
+    whole batch) and either uses it or passes it on.
+
+    Log-determinants have shape [B], in float64 for float64 inputs and in float32 otherwise; coordinates are computed at
+    least in float32. `init` may run either direction.
+
+    If a coordinate of the input lies outside a direction's domain, the log-determinant is -inf, the value is that of
+    the nearest edge and the gradient is zero: a log-density is -inf outside its support, and the density integrates to
+    one if the base has no mass outside the bijector's image. A domain includes its edges, and points beyond them by
+    rounding (4 machine epsilons); these get the finite value and log-determinant of the nearest point one epsilon
+    inside.
 
     Raises:
-        ValueError: no rows, a context of other rows, or variables that are of another event or context.
-        TypeError: no real numbers.
+        ValueError: an empty batch, a context of another batch size, or variables for another event or context shape.
+        TypeError: complex or non-numeric input.
     """
 
     def __init_subclass__(cls, **keywords: Any):
@@ -111,7 +116,7 @@ class Bijector(nn.Module):
     def differentiate_at(self, direction: str, x: Array, y: Array, context: Array | None = None) -> ValueAndLogDet:
         """`direction` ("forward" or "inverse") at x, where its value y is known and x has just been rebuilt from y.
 
-        What is differentiated when inputs are not stored (see `Repeat`). A subclass whose network sees the same numbers
-        in x and in y reads them from y where the compiler would not find out: the network then runs once, not twice.
+        `Repeat` differentiates it when inputs are not stored. A subclass whose network reads the same numbers in x and
+        y takes them from y if the compiler cannot detect it: the network then runs once instead of twice.
         """
         return getattr(self, f"{direction}_and_log_det")(x, context)

@@ -20,9 +20,9 @@ _OPPOSITE = {"forward": "inverse", "inverse": "forward"}
 
 
 class Chain(Bijector):
-    """Applies its bijectors in order; the inverse undoes them from the last to the first.
+    """Applies its bijectors in order, and inverts them from the last to the first.
 
-    As everywhere in Flax, one instance that stands in two places has one set of variables: make a new one for each.
+    As everywhere in Flax, an instance used twice shares its variables: make a new one for each place.
     """
 
     bijectors: tuple[Bijector, ...]
@@ -43,7 +43,7 @@ class Chain(Bijector):
 
 
 class Invert(Bijector):
-    """Swaps the directions of a bijector; the fast one becomes the slow one."""
+    """Swaps the directions of a bijector, with their costs."""
 
     bijector: Bijector
 
@@ -55,32 +55,31 @@ class Invert(Bijector):
 
 
 def _in_order(bijector: Bijector, direction: str) -> list[tuple[Bijector, str]]:
-    """The bijectors that nested chains come to, as a direction meets them, each with the direction it is met in."""
+    """The bijectors of nested chains in the order in which a direction runs them, each with its own direction."""
     if type(bijector) is Chain:
         parts = bijector.bijectors if direction == "forward" else reversed(bijector.bijectors)
-        return [met for part in parts for met in _in_order(part, direction)]
+        return [entry for part in parts for entry in _in_order(part, direction)]
     if type(bijector) is Invert:
         return _in_order(bijector.bijector, _OPPOSITE[direction])
     return [(bijector, direction)]
 
 
 class Repeat(Bijector):
-    """Applies a step `times` times, each time with variables of its own, stacked on their first axis.
+    """Applies a step `times` times, with variables of its own each time, stacked on their first axis.
 
-    The loop is a `scan`: it is compiled once, whatever the number of repetitions. Each repetition has its own draw of
-    every random number, and data-dependent initialisation sees what the repetitions before it put out. The step keeps
-    the event's shape.
+    The loop is a `scan`, compiled once for any number of repetitions. Each repetition has its own random numbers, and
+    data-dependent initialisation sees the previous repetition's output. The step keeps the event's shape.
 
     Attributes:
-        gradient: what the backward pass has of the repetitions. "store" keeps what every one of them computed.
-            "rematerialize" keeps their inputs and computes the rest again. "reverse" keeps the last output alone and
-            rebuilds inputs by inverting, bijector by bijector: depth costs no memory, and little time where the inverse
-            has a closed form. It loses precision with depth and with scales that are far from 1
-            (`reconstruction_error` tells), and drops what the step sows.
+        gradient: the memory of the backward pass. "store": all activations. "rematerialize": the inputs of each
+            repetition; the rest is computed again. "reverse": the last output only; inputs are rebuilt by inverting,
+            bijector by bijector: memory does not grow with depth, and time hardly where the inverse has a closed form.
+            It loses precision with depth and with scales far from 1 (`reconstruction_error` measures it), and drops
+            sown values.
 
     Raises:
-        ValueError: another `gradient`; or "reverse" with batch statistics in the step, or with a step that draws random
-            numbers (dropout).
+        ValueError: another `gradient`; or "reverse" for a step with collections that training updates (batch
+            statistics, spectral norms) or with random numbers (dropout).
     """
 
     step: Bijector
@@ -95,7 +94,7 @@ class Repeat(Bijector):
 
         if self.gradient == "rematerialize":
             body = nn.remat(body, prevent_cse=False)
-        # True stands for every collection and for every random stream.
+        # True stands for all collections and all random streams
         scan = nn.scan(
             body, variable_axes={True: 0}, split_rngs={True: True}, in_axes=nn.broadcast, length=self.times,
             reverse=direction == "inverse",
@@ -110,20 +109,20 @@ class Repeat(Bijector):
             first = jax.tree.map(lambda a: a[0], variables)
             return step.apply(first, x, context, method=f"{direction}_and_log_det", rngs=keys)
 
-        # The maps below are given no keys, and a network without one does not drop.
+        # the maps below get no keys, and a network without a key does not drop
         keys = {name: self.make_rng(name) for name in self.scope.rngs}
         if keys and depends_on_keys(once, keys):
-            raise ValueError('Repeat(gradient="reverse") needs a step without random numbers, got one with dropout.')
+            raise ValueError('Repeat(gradient="reverse") requires a step without random numbers, got one with dropout')
 
         def part(index, back, variables, x, context, y=None):
-            def met(step):
-                bijector, way = _in_order(step, direction)[index]
+            def run(step):
+                bijector, own = _in_order(step, direction)[index]
                 if y is not None:
-                    return bijector.differentiate_at(way, x, y, context)
-                return getattr(bijector, f"{_OPPOSITE[way] if back else way}_and_log_det")(x, context)
+                    return bijector.differentiate_at(own, x, y, context)
+                return getattr(bijector, f"{_OPPOSITE[own] if back else own}_and_log_det")(x, context)
 
-            # through the step, where bijectors that share variables find them
-            return step.apply(variables, method=met)
+            # through the step, so that bijectors that share variables find them
+            return step.apply(variables, method=run)
 
         maps = [
             (functools.partial(part, i, False), functools.partial(part, i, True))
@@ -133,11 +132,14 @@ class Repeat(Bijector):
 
     def _both(self, direction: str, x: Array, context: Array | None) -> ValueAndLogDet:
         if self.gradient not in get_args(Gradient):
-            raise ValueError(f"Repeat's gradient is one of {get_args(Gradient)}, not {self.gradient!r}.")
+            raise ValueError(f"`gradient` must be one of {get_args(Gradient)}, got {self.gradient!r}")
         stored = self.gradient != "reverse" or self.is_initializing()
         result = (self._scan if stored else self._reversing)(direction, at_least_float32(x), context)
-        if self.gradient == "reverse" and jax.tree.leaves(self.step.variables.get("batch_stats", {})):
-            raise ValueError('Repeat(gradient="reverse") needs a step without batch statistics, got one that has them.')
+        updated = [name for name in ("batch_stats", "spectral") if jax.tree.leaves(self.step.variables.get(name, {}))]
+        if self.gradient == "reverse" and updated:
+            raise ValueError(
+                f'Repeat(gradient="reverse") requires a step without collections that training updates, got {updated}'
+            )
         return result
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
@@ -148,7 +150,7 @@ class Repeat(Bijector):
 
 
 def reverses(bijector: Any) -> bool:
-    """Whether a `Repeat` with `gradient="reverse"` stands anywhere in a bijector."""
+    """Whether a bijector contains a `Repeat` with `gradient="reverse"`."""
     if isinstance(bijector, tuple):
         return any(reverses(part) for part in bijector)
     if not isinstance(bijector, nn.Module):
@@ -158,11 +160,8 @@ def reverses(bijector: Any) -> bool:
     return any(reverses(getattr(bijector, f.name)) for f in dataclasses.fields(bijector) if f.name != "parent")
 
 
-class OnHalf(Bijector):
-    """Applies a bijector to the first half of the last axis (C // 2 features), and leaves the rest as it is.
-
-    The bijector keeps the shape of that half.
-    """
+class FirstHalf(Bijector):
+    """Applies a bijector, which keeps shapes, to the first half of the last axis (C // 2 features) only."""
 
     bijector: Bijector
 

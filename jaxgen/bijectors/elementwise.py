@@ -1,7 +1,7 @@
 """Fixed monotone functions of single coordinates.
 
-Each clips its argument before the mathematics, so that values and gradients stay finite on the edges of its domain,
-outside of it, and far out on the line. Outside of the domain the log-derivative is then -inf (`Bijector`).
+Each clips its argument before computing, so that values and gradients are finite at the edges of its domain, outside
+it, and for large arguments. Outside the domain the log-derivative is -inf (`Bijector`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Elementwise(Bijector):
-    """A bijector that acts on each coordinate alone: a subclass gives values and log-derivatives, both of x's shape.
+    """A bijector that acts on each coordinate alone: a subclass defines values and log-derivatives, shaped as x.
 
-    Outside of its domain a direction gives the log-derivative -inf, and a finite value.
+    Outside its domain a direction returns a finite value and the log-derivative -inf.
     """
 
     def _forward(self, x: Array) -> ValueAndLogDet:
@@ -42,7 +42,7 @@ class Elementwise(Bijector):
 
 
 def _clip(y: Array, low: float, high: float) -> tuple[Array, Array]:
-    """y on [low + eps, high - eps], and where it lies outside of [low, high] by more than rounding, 4 eps."""
+    """y clipped to [low + eps, high - eps], and where it is outside [low, high] by more than rounding, 4 eps."""
     eps = jnp.finfo(y.dtype).eps
     return jnp.clip(y, low + eps, high - eps), (y < low - 4 * eps) | (y > high + 4 * eps)
 
@@ -58,13 +58,13 @@ def _sigmoid(x: Array) -> ValueAndLogDet:
 
 
 class Affine(Elementwise):
-    """`z = shift + scale * x` with constants: a change of units. (What is learned is `ActNorm` or a coupling.)
+    """`z = shift + scale * x` with constants. (`ActNorm`, `Scale` and couplings are learned.)
 
     Attributes:
         shift, scale: numbers, or (nested) tuples that broadcast to the event's shape.
 
     Raises:
-        ValueError: a scale is zero, or of another shape.
+        ValueError: a scale that is zero, or a shape that does not broadcast.
     """
 
     shift: Any = 0.0
@@ -74,9 +74,12 @@ class Affine(Elementwise):
         try:
             shift, scale = (np.broadcast_to(np.asarray(c, np.float64), x.shape[1:]) for c in (self.shift, self.scale))
         except ValueError:
-            raise ValueError(f"Affine's shift and scale do not broadcast to an event of shape {x.shape[1:]}.") from None
+            shapes = f"{np.shape(self.shift)} and {np.shape(self.scale)}"
+            raise ValueError(
+                f"`shift` and `scale` must broadcast to an event of shape {x.shape[1:]}, got shapes {shapes}"
+            ) from None
         if not np.all(scale):
-            raise ValueError(f"Affine needs scales other than zero, got {self.scale}.")
+            raise ValueError(f"`scale` must not be zero, got {self.scale}")
         log_scale = np.log(np.abs(scale))
         return tuple(jnp.asarray(c, x.dtype) for c in (shift, scale, log_scale))
 
@@ -90,17 +93,20 @@ class Affine(Elementwise):
 
 
 class Logit(Elementwise):
-    """From (0, 1) to the line: `z = logit(alpha + (1 - 2 alpha) x)` (Dinh et al. 2017, section 4.1).
+    """From (0, 1) to the real line: `z = logit(alpha + (1 - 2 alpha) x)` (Dinh et al. 2017, section 4.1).
 
-    With `alpha` > 0 the edges 0 and 1 map to finite points, and the domain reaches a little beyond them, from
+    With `alpha` > 0 the edges 0 and 1 map to finite points, and the domain extends beyond them, from
     -alpha / (1 - 2 alpha) to (1 - alpha) / (1 - 2 alpha).
+
+    Raises:
+        ValueError: `alpha` outside [0, 0.5).
     """
 
     alpha: float = 0.0
 
     def __post_init__(self):
         if not (isinstance(self.alpha, (int, float)) and 0 <= self.alpha < 0.5):
-            raise ValueError(f"Logit needs an alpha of at least 0 and below 0.5, got {self.alpha}.")
+            raise ValueError(f"`alpha` must be in [0, 0.5), got {self.alpha}")
         super().__post_init__()
 
     def _forward(self, x: Array) -> ValueAndLogDet:
@@ -113,7 +119,7 @@ class Logit(Elementwise):
 
 
 class Sigmoid(Elementwise):
-    """From the line to (0, 1): `z = 1 / (1 + exp(-x))`."""
+    """From the real line to (0, 1): `z = 1 / (1 + exp(-x))`."""
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         return _sigmoid(x)
@@ -123,11 +129,11 @@ class Sigmoid(Elementwise):
 
 
 class Probit(Elementwise):
-    """From (0, 1) to the line by the normal quantile function, so that uniform becomes standard normal."""
+    """From (0, 1) to the real line by the normal quantile function: uniform becomes standard normal."""
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         x, outside = _clip(x, 0, 1)
-        # example by example: its constants are not sharded as x where axes are explicit
+        # vmap: the constants of ndtri are not sharded as x where axes are explicit
         z = jax.vmap(ndtri)(x)
         return z, jnp.where(outside, -jnp.inf, 0.5 * z**2 + _HALF_LOG_2PI)
 
@@ -136,7 +142,7 @@ class Probit(Elementwise):
 
 
 class Softplus(Elementwise):
-    """From the line to the positive half-line: `z = log(1 + exp(x))`."""
+    """From the real line to (0, inf): `z = log(1 + exp(x))`."""
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         return jax.nn.softplus(x), jax.nn.log_sigmoid(x)
@@ -149,7 +155,7 @@ class Softplus(Elementwise):
 
 
 class Tanh(Elementwise):
-    """From the line to (-1, 1)."""
+    """From the real line to (-1, 1): `z = tanh(x)`."""
 
     def _forward(self, x: Array) -> ValueAndLogDet:
         # log(1 - tanh(x)^2) without cancellation
@@ -162,17 +168,17 @@ class Tanh(Elementwise):
 
 
 class LeakyReLU(Elementwise):
-    """`z = x` for positive x, `slope * x` for negative.
+    """`z = x` for positive x, `z = slope * x` for negative.
 
     Raises:
-        ValueError: the slope is not positive.
+        ValueError: a slope that is not positive.
     """
 
     slope: float = 0.01
 
     def _log_derivative(self, x: Array) -> Array:
         if self.slope <= 0:
-            raise ValueError(f"LeakyReLU is invertible for positive slopes only, got {self.slope}.")
+            raise ValueError(f"`slope` must be positive, got {self.slope}")
         return jnp.where(x < 0, math.log(self.slope), 0.0).astype(x.dtype)
 
     def _forward(self, x: Array) -> ValueAndLogDet:

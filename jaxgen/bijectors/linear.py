@@ -14,11 +14,11 @@ from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, zero_log_
 from jaxgen.precision import at_least_float32
 
 _BLOCK = 24
-"""BLAS solves triangular systems up to this size on one thread; larger ones cost more to share than to solve."""
+"""The largest triangular system that BLAS solves on one thread; for larger ones threads cost more than the solution."""
 
 
 def inverse_of_lower(matrix: Array) -> Array:
-    """The inverse of a lower triangular matrix [n, n], by halves down to blocks that are solved."""
+    """The inverse of a lower triangular matrix [n, n], by recursive halving down to blocks of size `_BLOCK`."""
     size = matrix.shape[0]
     if size <= _BLOCK:
         return solve_triangular(matrix, jnp.eye(size, dtype=matrix.dtype), lower=True)
@@ -31,17 +31,17 @@ def inverse_of_lower(matrix: Array) -> Array:
 class InvertibleLinear(Bijector):
     """`z = x W` along the last axis, the same at every position (Kingma and Dhariwal 2018, section 3.2).
 
-    On [B, H, W, C] it is Glow's invertible 1x1 convolution, `log_det = H W log|det W|`. W starts as a random rotation
-    of its own in each repetition of a `Repeat`, so that the log-determinant is 0 at first.
+    On [B, H, W, C] it is Glow's invertible 1x1 convolution, `log_det = H W log|det W|`. W starts as a random rotation,
+    a different one in each repetition of a `Repeat`, with log-determinant 0.
 
     Attributes:
-        kind: "plu" holds W as `P L (U + diag(s))`, P a permutation and the signs of s fixed at `init`, L unit lower and
-            U strictly upper triangular, log|s| learned: its log-determinant is a sum and its inverse two triangular
-            solves. "matrix" holds W itself, at O(C^3) for the log-determinant.
-        min_scale: |s| stays above it, so that W has an inverse however training goes ("plu" only).
+        kind: "plu" parametrises W as `P L (U + diag(s))`, P a permutation and the signs of s fixed at `init`, L unit
+            lower and U strictly upper triangular, log|s| learned: its log-determinant is a sum and its inverse two
+            triangular solves. "matrix" parametrises W itself, at O(C^3) for the log-determinant.
+        min_scale: lower bound of |s|, so that W stays invertible ("plu" only).
 
     Raises:
-        ValueError: another `kind`, or a floor that is not between 0 and 1.
+        ValueError: another `kind`, or a `min_scale` outside (0, 1).
     """
 
     kind: Literal["plu", "matrix"] = "plu"
@@ -49,16 +49,16 @@ class InvertibleLinear(Bijector):
 
     @property
     def _depth(self) -> float:
-        """How far the floor lies below log 1."""
+        """-log(min_scale)."""
         return -math.log(self.min_scale)
 
     @property
     def _offset(self) -> float:
-        """Where softplus reaches log 1 above the floor."""
+        """The argument at which softplus is -log(min_scale)."""
         return math.log(math.expm1(self._depth))
 
-    def _start(self, key: Array, size: int) -> dict[str, Array]:
-        """The factors of a random rotation."""
+    def _rotation(self, key: Array, size: int) -> dict[str, Array]:
+        """The PLU factors of a random rotation."""
         lu, _, permutation = jax.lax.linalg.lu(nn.initializers.orthogonal()(key, (size, size)))
         diagonal = jnp.diagonal(lu)
         above = jnp.maximum(jnp.log(jnp.abs(diagonal)) + self._depth, 1e-3)
@@ -72,15 +72,17 @@ class InvertibleLinear(Bijector):
 
     def _factors(self, size: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
         """The permutation of W's rows, L, U with its diagonal, and log|s|."""
-        # all four come from the same draw
+        # all four factors come from the same key
         key = self.make_rng("params") if self.is_initializing() else jax.random.key(0)
-        lu, raw = (self.param(name, lambda _, name=name: self._start(key, size)[name]) for name in ("lu", "raw_log_scale"))
+        lu, raw = (
+            self.param(name, lambda _, name=name: self._rotation(key, size)[name]) for name in ("lu", "raw_log_scale")
+        )
         permutation, sign = (
-            self.variable("constants", name, lambda name=name: self._start(key, size)[name]).value
+            self.variable("constants", name, lambda name=name: self._rotation(key, size)[name]).value
             for name in ("permutation", "sign")
         )
         lu, sign = lu.astype(dtype), jnp.where(sign < 0, -1, 1).astype(dtype)
-        # a floor that softplus approaches, so that gradients never vanish; zero is a scale of 1
+        # softplus approaches the lower bound without vanishing gradients; a raw value of 0 is a scale of 1
         log_scale = jax.nn.softplus(raw.astype(dtype) + self._offset) - self._depth
         upper = jnp.triu(lu, 1) + jnp.diag(sign * jnp.exp(log_scale))
         return permutation, jnp.tril(lu, -1) + jnp.eye(size, dtype=dtype), upper, log_scale
@@ -90,7 +92,7 @@ class InvertibleLinear(Bijector):
         x = at_least_float32(x)
         size = x.shape[-1]
         if not 0 < self.min_scale < 1:
-            raise ValueError(f"InvertibleLinear needs a min_scale between 0 and 1, got {self.min_scale}.")
+            raise ValueError(f"`min_scale` must be in (0, 1), got {self.min_scale}")
         if self.kind == "plu":
             permutation, lower, upper, log_scale = self._factors(size, x.dtype)
             log_abs_det = log_scale.sum()
@@ -105,9 +107,9 @@ class InvertibleLinear(Bijector):
             log_abs_det = jnp.linalg.slogdet(matrix)[1]
             matrix = jnp.linalg.inv(matrix) if inverse else matrix
         else:
-            raise ValueError(f"InvertibleLinear's kind is 'plu' or 'matrix', not {self.kind!r}.")
+            raise ValueError(f"`kind` must be 'plu' or 'matrix', got {self.kind!r}")
         log_det = zero_log_det(x) + math.prod(x.shape[1:-1]) * log_abs_det
-        # coordinates in full precision, where an accelerator would round its products
+        # full precision for coordinates, where accelerators would round products
         return jnp.matmul(x, matrix, precision="highest"), -log_det if inverse else log_det
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:

@@ -1,4 +1,4 @@
-"""The elementwise map of Flow++: the distribution function of a mixture of logistics, taken back to the line."""
+"""The transformer of Flow++: the logit of the distribution function of a mixture of logistics."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from jaxgen.bijectors.transformers import split_parameters
 
 
 @dataclasses.dataclass(frozen=True)
-class LogisticMixtureTransformer:
+class LogisticMixtureCDF:
     """`z = logit(F(x)) exp(s) + b` with `F(x) = sum_i pi_i sigmoid((x - mu_i) / sigma_i)`.
 
     The parameters are `components` logits of the weights pi, as many means mu, as many raw log-scales of sigma (each
-    bounded by a tanh), then the raw log-scale s (likewise) and b. Fresh, the components have equal weights and scale 1,
-    and their means are spread over [-2, 2]: equal ones would get equal gradients and stay equal.
+    bounded by a tanh), then the raw log-scale s (likewise) and b. The initial components have equal weights and scale
+    1, and means spread over [-2, 2]: equal ones would get equal gradients and stay equal.
 
-    `forward` is in closed form. `inverse` bisects to float precision; its gradients, of any order, are those of the
+    `forward` has a closed form. `inverse` bisects to float precision; its gradients, of any order, are those of the
     implicit function.
 
     Source: Ho et al. 2019, "Flow++", arXiv:1902.00275, section 3.2.
 
     Attributes:
         components: number of logistics.
-        min_scale: the smallest sigma; the largest is its reciprocal.
-        bound: the largest |s|.
+        min_scale: lower bound of sigma; its reciprocal is the upper bound.
+        bound: of |s|.
 
     Raises:
-        ValueError: no components, a smallest scale outside (0, 1), or a bound that is not positive.
+        ValueError: `components` below 1, `min_scale` outside (0, 1), or `bound` not positive.
     """
 
     components: int = 4
@@ -43,17 +43,17 @@ class LogisticMixtureTransformer:
     def __post_init__(self):
         freeze_fields(self)
         if self.components < 1:
-            raise ValueError(f"LogisticMixtureTransformer needs at least one component, got {self.components}.")
+            raise ValueError(f"`components` must be at least 1, got {self.components}")
         if not 0 < self.min_scale < 1:
-            raise ValueError(f"LogisticMixtureTransformer needs min_scale between 0 and 1, got {self.min_scale}.")
+            raise ValueError(f"`min_scale` must be in (0, 1), got {self.min_scale}")
         if self.bound <= 0:
-            raise ValueError(f"LogisticMixtureTransformer needs a positive bound, got {self.bound}.")
+            raise ValueError(f"`bound` must be positive, got {self.bound}")
 
     @property
-    def n(self) -> int:
+    def num_params(self) -> int:
         return 3 * self.components + 2
 
-    def start(self) -> tuple[float, ...]:
+    def initial_params(self) -> tuple[float, ...]:
         k = self.components
         means = tuple(4 * (i + 0.5) / k - 2 for i in range(k))
         return (0.0,) * k + means + (0.0,) * (k + 2)
@@ -104,13 +104,13 @@ def _solve(y: Array, mixture: tuple[Array, Array, Array], axis: int) -> Array:
             is_low = f(middle) < 0
             return jnp.where(is_low, middle, low), jnp.where(is_low, high, middle)
 
-        # 16 halvings for brackets that are wide beside the root, the others for its digits
+        # 16 halvings for brackets much wider than the root, the others for its digits
         times = jnp.finfo(y.dtype).nmant + 16
         low, high = lax.fori_loop(0, times, halve, (reach.min(axis), reach.max(axis)))
         return low + (high - low) / 2
 
     def divide(slope, cotangent):
-        # far between narrow components F is flat: the floor keeps gradients finite there
+        # far from narrow components F is flat: the lower bound keeps gradients finite
         return cotangent / jnp.maximum(slope(jnp.ones_like(y)), jnp.finfo(y.dtype).eps)
 
     return lax.custom_root(lambda x: logit(x) - y, y, bisect, divide)

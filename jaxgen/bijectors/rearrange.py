@@ -1,4 +1,4 @@
-"""Rearrangements of an event: they preserve volume."""
+"""Volume-preserving rearrangements of events."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Permute(Bijector):
 
     Attributes:
         order: a tuple of indices, "reverse", "parity" (the even indices before the odd ones), or "random": drawn at
-            `init` and kept in the collection `constants`, so that under `Repeat` each repetition has its own.
+            `init` and kept in the collection `constants`, with one per repetition under `Repeat`.
 
     Raises:
-        ValueError: a tuple that is no permutation of the last axis, or a drawn order of another one.
+        ValueError: a tuple that is not a permutation of the last axis, or a random order of another length.
     """
 
     order: Literal["random", "reverse", "parity"] | tuple[int, ...] = "random"
@@ -34,12 +34,12 @@ class Permute(Bijector):
         if self.order == "random":
             drawn = self.variable("constants", "permutation", lambda: self._draw(size)).value
             if drawn.shape != (size,):
-                raise ValueError(f"Permute drew an order of {len(drawn)} indices, the last axis has {size} here.")
+                raise ValueError(f"Permute was initialised with {len(drawn)} features on the last axis, got {size}")
             return drawn
         named = {"reverse": (*range(size)[::-1],), "parity": (*range(0, size, 2), *range(1, size, 2))}
         order = named.get(self.order, self.order)
         if not isinstance(order, tuple) or sorted(order) != list(range(size)):
-            raise ValueError(f"Permute needs a permutation of the last axis's {size} indices, got {order}.")
+            raise ValueError(f"`order` must be a permutation of the last axis's {size} indices, got {order}")
         return jnp.asarray(np.asarray(order, np.int32))
 
     @nn.compact
@@ -57,10 +57,10 @@ class Permute(Bijector):
 
 
 class Squeeze(Bijector):
-    """Folds neighbourhoods of `factor` x `factor` pixels into channels: [B, H, W, C] to [B, H/f, W/f, C f^2].
+    """Moves blocks of `factor` x `factor` pixels into channels: [B, H, W, C] to [B, H/f, W/f, C f^2].
 
     Raises:
-        ValueError: height and width, or on the way back the channels, do not divide.
+        ValueError: H or W not divisible by f, or for the inverse C by f^2.
 
     Source: Dinh et al. 2017, section 3.6.
     """
@@ -69,29 +69,29 @@ class Squeeze(Bijector):
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         if x.ndim != 4 or x.shape[1] % self.factor or x.shape[2] % self.factor:
-            raise ValueError(f"Squeeze needs [B, H, W, C] with H and W divisible by {self.factor}, got {x.shape}.")
+            raise ValueError(f"`x` must be [B, H, W, C] with H and W divisible by {self.factor}, got shape {x.shape}")
         return space_to_depth(x, self.factor), zero_log_det(x)
 
     def inverse_and_log_det(self, z: Array, context: Array | None = None) -> ValueAndLogDet:
         if z.ndim != 4 or z.shape[3] % self.factor**2:
-            raise ValueError(f"Un-squeezing needs [B, H, W, C] with C divisible by {self.factor**2}, got {z.shape}.")
+            raise ValueError(f"`z` must be [B, H, W, C] with C divisible by {self.factor**2}, got shape {z.shape}")
         return depth_to_space(z, self.factor), zero_log_det(z)
 
 
 class Reshape(Bijector):
-    """Reshapes an event of shape `event_shape` to `to`; the first axis of both is the batch's and stays.
+    """Reshapes events from `event_shape` to `to`.
 
     Raises:
-        ValueError: another event, or another size.
+        ValueError: events of another shape, or shapes of different sizes.
     """
 
     event_shape: tuple[int, ...]
     to: tuple[int, ...]
 
-    def _both(self, x: Array, here: tuple[int, ...], there: tuple[int, ...]) -> ValueAndLogDet:
-        if x.shape[1:] != tuple(here) or math.prod(here) != math.prod(there):
-            raise ValueError(f"Reshape takes events of shape {here} to {there}, of the same size; got {x.shape[1:]}.")
-        return x.reshape(x.shape[0], -1).reshape(x.shape[0], *there), zero_log_det(x)
+    def _both(self, x: Array, old: tuple[int, ...], new: tuple[int, ...]) -> ValueAndLogDet:
+        if x.shape[1:] != tuple(old) or math.prod(old) != math.prod(new):
+            raise ValueError(f"Reshape from {old} to {new} requires equal sizes and such events, got {x.shape[1:]}")
+        return x.reshape(x.shape[0], -1).reshape(x.shape[0], *new), zero_log_det(x)
 
     def forward_and_log_det(self, x: Array, context: Array | None = None) -> ValueAndLogDet:
         return self._both(x, self.event_shape, self.to)

@@ -1,6 +1,6 @@
 """Depth without memory: a loop of invertible maps whose backward pass rebuilds its inputs from its output.
 
-Source of the idea: Gomez et al. 2017, "The reversible residual network" (arXiv:1707.04585).
+Source: Gomez et al. 2017, "The reversible residual network" (arXiv:1707.04585).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from jaxgen.sharding import vary_like
 Map = Callable[..., ValueAndLogDet]
 """A pure function `(variables, x, context) -> (y, log_det)`; y has the shape and dtype of x.
 
-Where y is known it is given as `y`, and the function is differentiated at once.
+In the backward pass it gets the known y as keyword `y`.
 """
 
 
 def _floating(tree: Any) -> Any:
-    """The tree with None for what has no gradient: permutations and other integers."""
+    """The tree with None in place of integer leaves, which have no gradient."""
     return jax.tree.map(lambda a: a if jnp.issubdtype(a.dtype, jnp.floating) else None, tree)
 
 
 def _fill(floating: Any, tree: Any) -> Any:
-    """The tree with its floating leaves replaced."""
+    """The tree with its floating leaves replaced by those of `floating`."""
     return jax.tree.map(lambda f, a: a if f is None else f, floating, tree, is_leaf=lambda leaf: leaf is None)
 
 
@@ -41,20 +41,20 @@ def _add(a: Any, b: Any) -> Any:
 def reversing_scan(
     maps: Sequence[tuple[Map, Map]], variables: Any, x: Array, context: Array | None, times: int, reverse: bool = False
 ) -> ValueAndLogDet:
-    """Applies the maps in order, `times` times; what its gradient needs to remember does not grow with `times`.
+    """Applies the maps in order, `times` times; the memory of its gradient does not grow with `times`.
 
-    The backward pass walks from map to map: the inverse gives the input x from the output y, then the map is
-    differentiated at x. The network of a coupling sees the same numbers both times, and XLA evaluates it once; a walk
-    in longer strides would evaluate it twice.
+    The backward pass goes from map to map: the inverse computes the input x from the output y, then the map is
+    differentiated at x. A coupling's network gets equal inputs both times, and XLA evaluates it once; with several maps
+    at a time it would run twice.
 
-    Gradients reach x, the context and every floating variable; they are those of the stored loop, but for what
-    round-off the inverses bring. Forward mode differentiates the loop.
+    Gradients with respect to x, the context and all floating variables equal those of the stored loop up to the
+    round-off of the inverses. Forward mode differentiates the loop.
 
     Args:
-        maps: each with its inverse.
+        maps: pairs of a map and its inverse.
         variables: a tree whose leaves have a first axis of `times`.
         x: [B, *event], at least float32.
-        context: handed to every map.
+        context: an argument of every map.
         reverse: the last variables come first.
 
     Returns:
@@ -64,8 +64,8 @@ def reversing_scan(
     def loop(variables, x, context):
         def body(carry, variables):
             x, log_det = carry
-            for there, _ in maps:
-                x, change = there(variables, x, context)
+            for apply, _ in maps:
+                x, change = apply(variables, x, context)
                 log_det += change
             return (x, log_det), None
 
@@ -81,21 +81,21 @@ def reversing_scan(
 
         def body(carry, variables):
             y, y_bar, context_bar = carry
-            given = (variables, context)
+            inputs = (variables, context)
             bar = jax.tree.map(jnp.zeros_like, _floating(variables)), context_bar
-            for there, back in reversed(maps):
-                x, _ = back(variables, y, context)
+            for apply, invert in reversed(maps):
+                x, _ = invert(variables, y, context)
 
-                def local(floating, x, there=there, y=y):
-                    variables, context = _fill(floating, given)
-                    return there(variables, x, context, y=y)
+                def local(floating, x, apply=apply, y=y):
+                    variables, context = _fill(floating, inputs)
+                    return apply(variables, x, context, y=y)
 
-                change, y_bar = jax.vjp(local, _floating(given), x)[1]((y_bar, log_det_bar))
+                change, y_bar = jax.vjp(local, _floating(inputs), x)[1]((y_bar, log_det_bar))
                 bar, y = _add(bar, change), x
             variables_bar, context_bar = bar
             return (y, y_bar, context_bar), variables_bar
 
-        # sums over all repetitions, in full precision
+        # a sum over all repetitions, at least float32
         context_bar = jax.tree.map(lambda a: jnp.zeros_like(at_least_float32(a)), _floating(context))
         (_, x_bar, context_bar), variables_bar = lax.scan(
             body, (y, y_bar, context_bar), variables, times, not reverse
@@ -114,7 +114,7 @@ def reversing_scan(
 
 
 def depends_on_keys(function: Callable[[Any], Any], keys: Any) -> bool:
-    """Whether what `function(keys)` puts out depends on its keys (a tree of random keys); traces it, runs nothing."""
+    """Whether the output of `function(keys)` depends on its keys (a tree of random keys), found by tracing."""
     seen = []
 
     @jax.custom_batching.custom_vmap
@@ -126,7 +126,7 @@ def depends_on_keys(function: Callable[[Any], Any], keys: Any) -> bool:
         seen.append(True)
         return output, varies[0]
 
-    # vmap over keys tells apart the values that vary with them from those that do not
+    # vmap over keys distinguishes the values that vary with them from those that do not
     several = jax.tree.map(lambda key: jnp.stack([key, key]), keys)
     jax.eval_shape(jax.vmap(lambda keys: look(function(keys))), several)
     return bool(seen)
@@ -135,10 +135,10 @@ def depends_on_keys(function: Callable[[Any], Any], keys: Any) -> bool:
 def reconstruction_error(
     bijector: Bijector, variables: Mapping[str, Any], x: Array, context: Array | None = None
 ) -> Array:
-    """The largest |x - inverse(forward(x))| of all coordinates, a scalar in the units of x.
+    """`max |x - inverse(forward(x))|` over all coordinates, a scalar in the units of x.
 
-    What rebuilding inputs loses to round-off; NaN or infinite where it fails. It costs two passes: a few rows will do.
-    Nothing is differentiated through it.
+    The round-off error of rebuilt inputs; NaN or infinite where rebuilding fails. It costs two passes of x [B, *event],
+    for which a few examples suffice. Gradients are stopped.
     """
     variables, x, context = lax.stop_gradient((variables, at_least_float32(x), context))
     z = bijector.apply(variables, x, context, method="forward")

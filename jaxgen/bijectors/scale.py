@@ -12,8 +12,8 @@ from jaxgen.precision import at_least_float32
 class Scale(Bijector):
     """`z = x exp(s)` with s a parameter of each coordinate of the event (NICE, Dinh et al. 2015, section 3.3).
 
-    As a flow's last layer before a base of unit scale it is that base with a learned scale `sigma = exp(-s)`: large s
-    are dimensions of little variation. Fresh, it is the identity.
+    As a flow's last layer it gives the base a learned scale `sigma = exp(-s)`: dimensions with large s vary little. At
+    initialisation it is the identity.
     """
 
     @nn.compact

@@ -18,7 +18,7 @@ from jaxgen.bijectors.transformers import split_parameters
 def rational_quadratic_spline(
     x: Array, widths: Array, heights: Array, slopes: Array, bound: float, inverse: bool = False
 ) -> tuple[Array, Array]:
-    """A monotone map of [-bound, bound] onto itself, a quotient of quadratics in each bin; the identity outside.
+    """A monotone map of [-bound, bound] to itself, a quotient of quadratics in each bin; the identity outside.
 
     With t = (x - x_k) / w_k in bin k, s = h_k / w_k and slopes d_k, d_{k+1} at its knots,
 
@@ -31,7 +31,7 @@ def rational_quadratic_spline(
         inverse: maps z to x.
 
     Returns:
-        The value and the logarithm of the derivative of the direction asked for, [...].
+        The value and the logarithm of the derivative of the chosen direction, [...].
 
     Source: Durkan et al. 2019, section 3.1 and appendix A.
     """
@@ -55,13 +55,13 @@ def rational_quadratic_spline(
 
 
 def _inside(x: Array, bound: float) -> tuple[Array, Array]:
-    """Where x is in range, and x with 0 elsewhere, so that gradients of the branch not taken are finite."""
+    """Where x is in range, and x with 0 outside it, so that gradients of the branch not taken are finite."""
     inside = jnp.abs(x) < bound
     return inside, jnp.where(inside, x, 0)
 
 
 def _masks(x: Array, sizes: Array, bound: float, axis: int) -> tuple[Array, Array]:
-    """1 for the bins that end at or before x, and 1 for the bin that x is in; of the shape of `sizes`."""
+    """1 for the bins that end at or before x, and 1 for the bin that contains x; both shaped as `sizes`."""
     bins = sizes.shape[axis]
     knots = [jnp.full_like(lax.slice_in_dim(sizes, 0, 1, axis=axis), -jnp.inf)]
     edge = -bound
@@ -74,7 +74,7 @@ def _masks(x: Array, sizes: Array, bound: float, axis: int) -> tuple[Array, Arra
     return before, lax.slice_in_dim(passed, 0, bins, axis=axis) - before
 
 
-# in the backward pass of a loop, computing this again is faster than storing and loading it
+# in the backward pass of a loop, recomputing is faster than storing and loading
 @functools.partial(jax.checkpoint, static_argnums=(7,))
 def _in_bin(
     x: Array, left: Array, width: Array, bottom: Array, height: Array, slope: Array, next_slope: Array, inverse: bool
@@ -85,11 +85,11 @@ def _in_bin(
     if inverse:
         r = (x - bottom) / height
         a, b, c = s - slope + r * bend, slope - r * bend, -s * r
-        # the root that does not cancel; the discriminant is positive but for rounding
+        # the root without cancellation; the discriminant is positive up to rounding
         t = 2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, jnp.finfo(x.dtype).tiny)))
     else:
         t = (x - left) / width
-    # rounding may leave the bin by a little; the gradient does not see the clipping, on which knots would lie
+    # clips rounding errors; the gradient ignores the clipping, at whose ends the knots lie
     t = t + lax.stop_gradient(jnp.clip(t, 0, 1) - t)
     rest = t * (1 - t)
     denominator = s + bend * rest
@@ -101,24 +101,24 @@ def _in_bin(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _shares(logits: Array, masks: tuple[Array, ...], axis: int) -> tuple[Array, ...]:
-    """What each mask holds of softmax(logits); masks have no gradient.
+def _fractions(logits: Array, masks: tuple[Array, ...], axis: int) -> tuple[Array, ...]:
+    """The fraction of softmax(logits) in each mask; masks have no gradient.
 
-    Written out, the derivative ends in a division, after which XLA keeps what the bins share; else it computes it
-    again for each bin.
+    The explicit derivative ends in a division, after which XLA keeps the bins' common terms; otherwise it would
+    recompute them for each bin.
     """
     weights, total = _weights(logits, axis)
     return tuple((weights * mask).sum(axis) / total for mask in masks)
 
 
-@_shares.defjvp
-def _shares_jvp(axis, primals, tangents):
+@_fractions.defjvp
+def _fractions_jvp(axis, primals, tangents):
     logits, masks = primals
     weights, total = _weights(logits, axis)
-    shares = _shares(logits, masks, axis)
-    return shares, tuple(
-        (weights * (mask - jnp.expand_dims(share, axis)) * tangents[0]).sum(axis) / total
-        for mask, share in zip(masks, shares, strict=True)
+    fractions = _fractions(logits, masks, axis)
+    return fractions, tuple(
+        (weights * (mask - jnp.expand_dims(fraction, axis)) * tangents[0]).sum(axis) / total
+        for mask, fraction in zip(masks, fractions, strict=True)
     )
 
 
@@ -129,46 +129,44 @@ def _weights(logits: Array, axis: int) -> tuple[Array, Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class SplineTransformer:
-    """`rational_quadratic_spline` with widths and heights from softmax, slopes from softplus; fresh, the identity.
+class RationalQuadraticSpline:
+    """`rational_quadratic_spline` with widths and heights from softmax, slopes from softplus; initially the identity.
 
-    The parameters are the logits of `bins` widths and of `bins` heights, then `bins - 1` slopes at the inner knots.
+    The parameters are the logits of `bins` widths and of `bins` heights, then `bins - 1` raw slopes at the inner knots.
 
     Attributes:
         bins: number of bins.
-        bound: the spline is on [-bound, bound], and the identity outside.
-        min_width: the smallest width and height of a bin, as a part of the range.
-        min_slope: the smallest slope at a knot.
+        bound: the spline acts on [-bound, bound].
+        min_width: lower bound of a bin's width and height, as a fraction of the range.
+        min_slope: lower bound of the slope at a knot.
 
     Raises:
-        ValueError: no bins, no range, bins that cannot all be of the smallest width, or a smallest slope outside
+        ValueError: `bins` below 1, `bound` not positive, `min_width` outside (0, 1 / bins), or `min_slope` outside
             (0, 1).
     """
 
     bins: int = 8
     bound: float = 3.0
-    min_width: float = 1e-3
-    min_slope: float = 1e-3
+    min_width: float = dataclasses.field(default=1e-3, kw_only=True)
+    min_slope: float = dataclasses.field(default=1e-3, kw_only=True)
 
     def __post_init__(self):
         freeze_fields(self)
         if self.bins < 1:
-            raise ValueError(f"SplineTransformer needs at least one bin, got bins={self.bins}.")
+            raise ValueError(f"`bins` must be at least 1, got {self.bins}")
         if self.bound <= 0:
-            raise ValueError(f"SplineTransformer needs a positive bound, got {self.bound}.")
+            raise ValueError(f"`bound` must be positive, got {self.bound}")
         if not 0 < self.min_width * self.bins < 1:
-            raise ValueError(
-                f"SplineTransformer needs min_width between 0 and 1 / bins, got {self.min_width} for {self.bins} bins."
-            )
+            raise ValueError(f"`min_width` must be in (0, 1 / bins), got {self.min_width} for {self.bins} bins")
         if not 0 < self.min_slope < 1:
-            raise ValueError(f"SplineTransformer needs min_slope between 0 and 1, got {self.min_slope}.")
+            raise ValueError(f"`min_slope` must be in (0, 1), got {self.min_slope}")
 
     @property
-    def n(self) -> int:
+    def num_params(self) -> int:
         return 3 * self.bins - 1
 
-    def start(self) -> tuple[float, ...]:
-        return (0.0,) * self.n
+    def initial_params(self) -> tuple[float, ...]:
+        return (0.0,) * self.num_params
 
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
         return self._both(x, parameters, False)
@@ -177,7 +175,7 @@ class SplineTransformer:
         return self._both(z, parameters, True)
 
     def _both(self, x: Array, parameters: Array, inverse: bool) -> tuple[Array, Array]:
-        """`rational_quadratic_spline` of raw parameters; of a coordinate's slopes only two need a softplus."""
+        """`rational_quadratic_spline` of raw parameters, with softplus applied to the two slopes of x's bin only."""
         bins, span = self.bins, 2 * self.bound
         (widths, heights, slopes), axis = split_parameters(parameters.astype(x.dtype), (bins, bins, bins - 1))
         inside, inner = _inside(x, self.bound)
@@ -188,12 +186,12 @@ class SplineTransformer:
         index = before.sum(axis)
 
         def start_and_size(logits):
-            start, size = _shares(logits, (before, here), axis)
+            start, size = _fractions(logits, (before, here), axis)
             free = span * (1 - bins * self.min_width)
             return free * start + span * self.min_width * index - self.bound, free * size + span * self.min_width
 
         def slope(raw, is_end):
-            # softplus shifted such that 0 gives slope 1
+            # softplus, shifted so that 0 gives slope 1
             soft = self.min_slope + jnp.logaddexp(raw + math.log(math.expm1(1 - self.min_slope)), 0)
             return jnp.where(is_end, 1, soft)
 

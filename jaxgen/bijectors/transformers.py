@@ -1,11 +1,4 @@
-"""Elementwise monotone maps whose parameters a network computes: what a coupling fills its structure with.
-
-A transformer is a hashable description with
-- `n`: parameters of one coordinate,
-- `start()`: the n values at which a fresh network holds them (the biases of the head, whose kernel starts at zero),
-- `forward(x, parameters)` and `inverse(z, parameters)`: x [...] and parameters [..., n] to (value, log-derivative),
-  both [...].
-"""
+"""Transformers: elementwise monotone maps of couplings and autoregressive bijectors, with parameters from a network."""
 
 from __future__ import annotations
 
@@ -21,34 +14,44 @@ from jaxgen.bijectors.bijector import Array
 
 
 class Transformer(Protocol):
-    """What a structure asks of its transformer."""
+    """An elementwise monotone map; hashable.
 
-    n: int
+    Attributes:
+        num_params: number of parameters of one coordinate.
+    """
 
-    def start(self) -> tuple[float, ...]: ...
+    num_params: int
 
-    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]: ...
+    def initial_params(self) -> tuple[float, ...]:
+        """The `num_params` biases of a newly initialised head, whose kernel is zero."""
+        ...
 
-    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]: ...
+    def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
+        """x [...] and parameters [..., num_params] to (z, log|dz/dx|), both [...]."""
+        ...
+
+    def inverse(self, z: Array, parameters: Array) -> tuple[Array, Array]:
+        """z [...] and parameters [..., num_params] to (x, log|dx/dz|), both [...]."""
+        ...
 
 
 def split_parameters(parameters: Array, sizes: tuple[int, ...]) -> tuple[list[Array], int]:
-    """Groups of the given sizes of parameters [..., C, n], and the axis on which each group [..., size, C] lies.
+    """Splits parameters [..., C, num_params] into groups [..., size, C], and returns them with the axis of the sizes.
 
-    Heads put parameters out in this order, so nothing is moved, and loops over C vectorise where those over a few
-    bins or components do not.
+    Heads compute parameters in this order, so that nothing is moved, and loops over C vectorise, unlike those over a
+    few bins or components.
     """
     axis = max(parameters.ndim - 2, 0)
     return jnp.split(jnp.moveaxis(parameters, -1, axis), list(itertools.accumulate(sizes[:-1])), axis), axis
 
 
 @dataclasses.dataclass(frozen=True)
-class AdditiveTransformer:
-    """`z = x + t` (NICE, Dinh et al. 2015): preserves volume; a fresh one is the identity."""
+class Additive:
+    """`z = x + t` (NICE, Dinh et al. 2015), volume-preserving; initially the identity."""
 
-    n: ClassVar[int] = 1
+    num_params: ClassVar[int] = 1
 
-    def start(self) -> tuple[float, ...]:
+    def initial_params(self) -> tuple[float, ...]:
         return (0.0,)
 
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
@@ -59,7 +62,7 @@ class AdditiveTransformer:
 
 
 class _ExponentialAffine:
-    """`z = (x + t) exp(s)`: a subclass says how the parameters (a, t, ...) make s."""
+    """`z = (x + t) exp(s)`; a subclass computes s from the parameters (a, t, ...)."""
 
     def __post_init__(self):
         freeze_fields(self)
@@ -77,50 +80,50 @@ class _ExponentialAffine:
 
 
 @dataclasses.dataclass(frozen=True)
-class AffineTransformer(_ExponentialAffine):
-    """`z = (x + t) exp(s)` with `s = bound * tanh(a / bound)` (RealNVP, Dinh et al. 2017); fresh, the identity.
+class TanhAffine(_ExponentialAffine):
+    """`z = (x + t) exp(s)` with `s = bound * tanh(a / bound)` (RealNVP, Dinh et al. 2017); initially the identity.
 
     Attributes:
-        bound: the largest log-scale of one coordinate, upwards and downwards.
+        bound: of |s|.
     """
 
     bound: float = 2.0
-    n: ClassVar[int] = 2
+    num_params: ClassVar[int] = 2
 
     def _log_scale(self, parameters: Array) -> Array:
         return self.bound * jnp.tanh(parameters[..., 0] / self.bound)
 
-    def start(self) -> tuple[float, ...]:
+    def initial_params(self) -> tuple[float, ...]:
         return (0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class SigmoidAffineTransformer:
+class SigmoidAffine:
     """`z = (x + t) scale` with `scale = floor + (1 - floor) sigmoid(a)` (Kingma and Dhariwal 2018, their code).
 
-    The scale stays below 1. Fresh, `a` is `shift` and `t` is 0: every coordinate is scaled by about sigmoid(shift).
+    The scale is below 1. Initially every coordinate is scaled by about sigmoid(shift), and t is 0.
 
     Attributes:
-        shift: where `a` starts.
-        floor: the smallest scale, which keeps the inverse bounded.
+        shift: initial value of a.
+        floor: lower bound of the scale, which bounds the inverse.
 
     Raises:
-        ValueError: the floor is not between 0 and 1.
+        ValueError: `floor` outside (0, 1).
     """
 
     shift: float = 2.0
     floor: float = 1e-3
-    n: ClassVar[int] = 2
+    num_params: ClassVar[int] = 2
 
     def __post_init__(self):
         freeze_fields(self)
         if not 0 < self.floor < 1:
-            raise ValueError(f"SigmoidAffineTransformer needs a floor between 0 and 1, got {self.floor}.")
+            raise ValueError(f"`floor` must be in (0, 1), got {self.floor}")
 
     def _scale(self, parameters: Array) -> Array:
         return self.floor + (1 - self.floor) * jax.nn.sigmoid(parameters[..., 0])
 
-    def start(self) -> tuple[float, ...]:
+    def initial_params(self) -> tuple[float, ...]:
         return (self.shift, 0.0)
 
     def forward(self, x: Array, parameters: Array) -> tuple[Array, Array]:
@@ -133,22 +136,22 @@ class SigmoidAffineTransformer:
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedBoundAffineTransformer(_ExponentialAffine):
-    """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`; fresh, the identity with g = 0, a bound of 1.
+class LearnedTanhAffine(_ExponentialAffine):
+    """`z = (x + t) exp(s)` with `s = exp(g) tanh(a / exp(g))`, so that |s| < exp(g); initially the identity, g = 0.
 
-    The parameters are (a, t, g). With `SharedHead` g is one free parameter for each channel, as the learned scale of
-    the tanh in RealNVP (Dinh et al. 2017, section 4.1); with any other head the network computes it too.
+    The parameters are (a, t, g). With `SharedHead` g is one free parameter per channel, as the learned scale of the
+    tanh in RealNVP (Dinh et al. 2017, section 4.1); with any other head the network computes it too.
 
     Attributes:
-        limit: g counts as clipped to [-limit, limit], so that no scale leaves exp(-exp(limit)) to exp(exp(limit)).
+        limit: g is clipped to [-limit, limit], and scales are between exp(-exp(limit)) and exp(exp(limit)).
     """
 
     limit: float = 2.0
-    n: ClassVar[int] = 3
+    num_params: ClassVar[int] = 3
 
     def _log_scale(self, parameters: Array) -> Array:
         bound = jnp.exp(jnp.clip(parameters[..., 2], -self.limit, self.limit))
         return bound * jnp.tanh(parameters[..., 0] / bound)
 
-    def start(self) -> tuple[float, ...]:
+    def initial_params(self) -> tuple[float, ...]:
         return (0.0, 0.0, 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import AdditiveTransformer, AffineTransformer, Invert, MaskedAutoregressive, Repeat, made
+from jaxgen.bijectors import Additive, Invert, MaskedAutoregressive, Repeat, TanhAffine, made
 from jaxgen.bijectors.autoregressive import network, solve
 from tests.bijectors.tools import quick, random_variables
 
@@ -39,7 +39,7 @@ def data(*shape):
 
 
 def affine(widths=(8, 8), **fields):
-    return MaskedAutoregressive(AffineTransformer(), widths, nn.tanh, **fields)
+    return MaskedAutoregressive(TanhAffine(), widths, nn.tanh, **fields)
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
@@ -79,7 +79,7 @@ def by_passes(bijector, variables, z, context):
     layers = layers_of(variables, made.degrees(features, bijector.widths, width))
     x = log_derivative = jnp.zeros_like(z)
     for _ in range(features):
-        parameters = network(layers, bijector.activation, x, context, bijector.transformer.n)
+        parameters = network(layers, bijector.activation, x, context, bijector.transformer.num_params)
         x, log_derivative = bijector.transformer.inverse(z, parameters)
     return x, log_derivative.sum(-1)
 
@@ -97,7 +97,7 @@ def test_the_inverse_is_exact(features, widths, context):
 
 
 def test_the_inverse_is_exact_in_single_precision():
-    bijector, x = MaskedAutoregressive(AffineTransformer(), (64, 64)), jnp.asarray(data(32, 20), jnp.float32)
+    bijector, x = MaskedAutoregressive(TanhAffine(), (64, 64)), jnp.asarray(data(32, 20), jnp.float32)
     variables = random_variables(bijector, 0, x, scale=0.1)
     z, log_det = bijector.apply(variables, x)
     back, there = quick(functools.partial(bijector.apply, method="inverse_and_log_det"))(variables, z)
@@ -176,7 +176,7 @@ def test_the_inverse_does_the_arithmetic_of_one_pass():
     assert count("forward") < count("inverse") < 1.1 * count("forward")
 
 
-@pytest.mark.parametrize("transformer", [AdditiveTransformer(), AffineTransformer()])
+@pytest.mark.parametrize("transformer", [Additive(), TanhAffine()])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_a_fresh_one_is_the_identity(transformer, direction):
     x = jnp.asarray(data(4, 3), jnp.float32)
@@ -189,7 +189,7 @@ def test_a_fresh_one_is_the_identity(transformer, direction):
 
 def test_fresh_hidden_units_are_of_unit_variance_however_few_inputs_they_have():
     x = data(20_000, 6)
-    bijector = MaskedAutoregressive(AffineTransformer(), (300,))
+    bijector = MaskedAutoregressive(TanhAffine(), (300,))
     kernel = bijector.init(jax.random.key(0), x)["params"]["kernel_0"]
     degrees = made.degrees(6, (300,))[1]
     units = np.asarray(x) @ np.where(made.masks(made.degrees(6, (300,)))[0], kernel, 0)
@@ -201,9 +201,9 @@ def test_fresh_hidden_units_are_of_unit_variance_however_few_inputs_they_have():
 class Reveal:
     """Puts out its parameters: the first one as value, the second as log-derivative."""
 
-    n: ClassVar[int] = 2
+    num_params: ClassVar[int] = 2
 
-    def start(self):
+    def initial_params(self):
         return (1.0, -2.0)
 
     def forward(self, x, parameters):
@@ -249,8 +249,8 @@ def test_solves_for_rows_apart():
     variables = random_variables(bijector, 0, z)
     degrees = made.degrees(6, (16,))
     layers = layers_of(variables, degrees)
-    x, _ = solve(layers, degrees, nn.tanh, AffineTransformer(), z, None)
-    bad, _ = solve(layers, degrees, nn.tanh, AffineTransformer(), z.at[1].set(jnp.nan), None)
+    x, _ = solve(layers, degrees, nn.tanh, TanhAffine(), z, None)
+    bad, _ = solve(layers, degrees, nn.tanh, TanhAffine(), z.at[1].set(jnp.nan), None)
     np.testing.assert_allclose(bad[::2], x[::2], rtol=1e-6)
 
 
@@ -260,7 +260,7 @@ def test_names_what_does_not_fit():
         affine(order=(0, 1, 2)).init(key, x)
     with pytest.raises(ValueError, match="4 indices, got sideways"):
         affine(order="sideways").init(key, x)
-    with pytest.raises(ValueError, match="at least one unit"):
+    with pytest.raises(ValueError, match="`widths` must be at least 1"):
         affine((3, 0)).init(key, x)
     with pytest.raises(ValueError, match=r"one row or 3, got shape \(2, 5\)"):
         affine().init(key, x, jnp.zeros((2, 5)))

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import (
-    ActNorm, Affine, AffineTransformer, Bijector, Chain, Coupling, Invert, OnHalf, Permute, Repeat, Tanh,
+    ActNorm, Affine, Bijector, Chain, Coupling, FirstHalf, Invert, Permute, Repeat, Tanh, TanhAffine,
 )
 from jaxgen.bijectors.bijector import zero_log_det
 from jaxgen.nets.mlp import MLP
@@ -15,7 +15,7 @@ from tests.bijectors.tools import quick, random_variables
 
 
 def step():
-    return Chain((ActNorm(), Permute(), Coupling(AffineTransformer(), MLP((4,)))))
+    return Chain((ActNorm(), Permute(), Coupling(TanhAffine(), MLP((4,)))))
 
 
 def data(event=(4,), rows=8):
@@ -59,7 +59,7 @@ def test_chain_applies_in_order_and_invert_swaps():
 
 def test_on_half_leaves_the_second_half():
     x = data((5,))
-    z = OnHalf(Affine(1.0)).apply({}, x, method="forward")
+    z = FirstHalf(Affine(1.0)).apply({}, x, method="forward")
     np.testing.assert_array_equal(z, x + jnp.asarray([1, 1, 0, 0, 0]))
 
 
@@ -83,7 +83,7 @@ class Averaging(nn.Module):
 
 
 def test_repeat_stacks_statistics():
-    x, repeat = data(), Repeat(Chain((Coupling(AffineTransformer(), Averaging()), Permute("reverse"))), 3)
+    x, repeat = data(), Repeat(Chain((Coupling(TanhAffine(), Averaging()), Permute("reverse"))), 3)
     variables = random_variables(repeat, 0, x)
     _, state = repeat.apply(variables, x, mutable=["batch_stats"])
     means = jax.tree.leaves(state)[0]

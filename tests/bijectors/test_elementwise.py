@@ -64,7 +64,7 @@ def test_probit_turns_uniform_into_normal():
 
 def test_refuses_what_cannot_be_inverted():
     x = jnp.ones((2, 2))
-    with pytest.raises(ValueError, match="other than zero"):
+    with pytest.raises(ValueError, match="`scale` must not be zero"):
         Affine(0.0, (1.0, 0.0)).apply({}, x)
-    with pytest.raises(ValueError, match="positive slopes"):
+    with pytest.raises(ValueError, match="`slope` must be positive"):
         LeakyReLU(-0.1).apply({}, x)

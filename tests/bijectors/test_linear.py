@@ -57,9 +57,9 @@ def test_stays_invertible_where_a_scale_dies():
 
 
 def test_names_what_it_takes():
-    with pytest.raises(ValueError, match="between 0 and 1, got 1.0"):
+    with pytest.raises(ValueError, match=r"in \(0, 1\), got 1.0"):
         InvertibleLinear(min_scale=1.0).init(KEY, jnp.zeros((1, 2)))
-    with pytest.raises(ValueError, match="'plu' or 'matrix', not 'qr'"):
+    with pytest.raises(ValueError, match="'plu' or 'matrix', got 'qr'"):
         InvertibleLinear("qr").init(KEY, jnp.zeros((1, 2)))
 
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy import special
 
-from jaxgen.bijectors import LogisticMixtureTransformer
+from jaxgen.bijectors import LogisticMixtureCDF
 from tests.bijectors.tools import check_derivatives, quick
 
 ROWS, CHANNELS = 40, 3
 
 
 def random_parameters(transformer, scale=1.0, seed=0, dtype=np.float32):
-    noise = np.random.default_rng(seed).normal(size=(ROWS, CHANNELS, transformer.n))
-    return jnp.asarray(np.asarray(transformer.start()) + scale * noise, dtype)
+    noise = np.random.default_rng(seed).normal(size=(ROWS, CHANNELS, transformer.num_params))
+    return jnp.asarray(np.asarray(transformer.initial_params()) + scale * noise, dtype)
 
 
 def points(scale=3.0, dtype=np.float32):
@@ -20,7 +20,7 @@ def points(scale=3.0, dtype=np.float32):
 
 
 @pytest.mark.parametrize("transformer", [
-    LogisticMixtureTransformer(), LogisticMixtureTransformer(1), LogisticMixtureTransformer(3, 0.2, 0.5),
+    LogisticMixtureCDF(), LogisticMixtureCDF(1), LogisticMixtureCDF(3, 0.2, 0.5),
 ])
 def test_is_the_logit_of_the_mixtures_distribution_function_scaled_and_shifted(transformer):
     k, limit = transformer.components, -np.log(transformer.min_scale)
@@ -39,10 +39,11 @@ def test_is_the_logit_of_the_mixtures_distribution_function_scaled_and_shifted(t
 
 
 def test_a_fresh_one_has_components_of_scale_one_spread_evenly():
-    transformer = LogisticMixtureTransformer()
-    assert transformer.n == len(transformer.start()) == 14
+    transformer = LogisticMixtureCDF()
+    assert transformer.num_params == len(transformer.initial_params()) == 14
     x = np.linspace(-4, 4, 9)
-    z, _ = transformer.forward(jnp.asarray(x, jnp.float32), jnp.broadcast_to(jnp.asarray(transformer.start()), (9, 14)))
+    parameters = jnp.broadcast_to(jnp.asarray(transformer.initial_params()), (9, 14))
+    z, _ = transformer.forward(jnp.asarray(x, jnp.float32), parameters)
     cdf = special.expit(x[:, None] - np.asarray([-1.5, -0.5, 0.5, 1.5])).mean(-1)
     np.testing.assert_allclose(z, special.logit(cdf), rtol=1e-5, atol=1e-6)
 
@@ -50,7 +51,7 @@ def test_a_fresh_one_has_components_of_scale_one_spread_evenly():
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 4e-15)])
 @pytest.mark.parametrize("components", [1, 4])
 def test_inverts_to_float_precision(dtype, tolerance, components):
-    transformer = LogisticMixtureTransformer(components)
+    transformer = LogisticMixtureCDF(components)
     with jax.enable_x64(dtype is np.float64):
         x, parameters = points(dtype=dtype), random_parameters(transformer, dtype=dtype)
         z, log_derivative = jax.jit(transformer.forward)(x, parameters)
@@ -63,9 +64,9 @@ def test_inverts_to_float_precision(dtype, tolerance, components):
 
 
 def test_inverts_from_brackets_that_are_wide_beside_the_root():
-    transformer = LogisticMixtureTransformer(2)
+    transformer = LogisticMixtureCDF(2)
     # equal weights at -1000 and 0, of scales 100 and 0.01: F reaches 0.75 near 0
-    parameters = jnp.zeros((1, transformer.n)).at[0, 2].set(-1000.0).at[0, 4:6].set(jnp.asarray([6.0, -6.0]))
+    parameters = jnp.zeros((1, transformer.num_params)).at[0, 2].set(-1000.0).at[0, 4:6].set(jnp.asarray([6.0, -6.0]))
     x = jnp.asarray([0.01])
     z, _ = transformer.forward(x, parameters)
     np.testing.assert_allclose(transformer.inverse(z, parameters)[0], x, rtol=0, atol=1e-6)
@@ -73,14 +74,14 @@ def test_inverts_from_brackets_that_are_wide_beside_the_root():
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_first_and_second_derivatives_are_those_of_differences(direction):
-    transformer = LogisticMixtureTransformer(2)
+    transformer = LogisticMixtureCDF(2)
     with jax.enable_x64(True):
         point = jnp.append(0.3, random_parameters(transformer, dtype=np.float64)[0, 0])
         check_derivatives(lambda p: jnp.stack(getattr(transformer, direction)(p[0], p[1:])), point)
 
 
 def test_gradients_of_the_inverse_are_the_same_by_row_and_in_a_batch():
-    transformer = LogisticMixtureTransformer(2)
+    transformer = LogisticMixtureCDF(2)
     z, parameters = points()[:4], random_parameters(transformer)[:4]
     gradient = jax.grad(lambda z, parameters: sum(a.sum() for a in transformer.inverse(z, parameters)), (0, 1))
     together, by_row = quick(gradient)(z, parameters), quick(jax.vmap(gradient))(z, parameters)
@@ -90,7 +91,7 @@ def test_gradients_of_the_inverse_are_the_same_by_row_and_in_a_batch():
 @pytest.mark.parametrize("scale", [1.0, 10.0, 1e3])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_float32_values_and_gradients_are_finite_far_out(direction, scale):
-    transformer = LogisticMixtureTransformer()
+    transformer = LogisticMixtureCDF()
     parameters = random_parameters(transformer, scale)
 
     @quick
@@ -106,7 +107,7 @@ def test_float32_values_and_gradients_are_finite_far_out(direction, scale):
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_half_precision_parameters_give_float32_results(direction):
-    transformer = LogisticMixtureTransformer()
+    transformer = LogisticMixtureCDF()
     rounded, x = random_parameters(transformer).astype(jnp.bfloat16), points()
     results = (getattr(transformer, direction)(x, p) for p in (rounded, rounded.astype(jnp.float32)))
     for half, single in zip(*results, strict=True):
@@ -115,11 +116,11 @@ def test_half_precision_parameters_give_float32_results(direction):
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"components": 0}, "at least one component, got 0"),
-    ({"min_scale": 0.0}, "min_scale between 0 and 1, got 0.0"),
-    ({"min_scale": 1.0}, "min_scale between 0 and 1, got 1.0"),
-    ({"bound": 0.0}, "positive bound, got 0.0"),
+    ({"components": 0}, "`components` must be at least 1, got 0"),
+    ({"min_scale": 0.0}, r"`min_scale` must be in \(0, 1\), got 0.0"),
+    ({"min_scale": 1.0}, r"`min_scale` must be in \(0, 1\), got 1.0"),
+    ({"bound": 0.0}, "`bound` must be positive, got 0.0"),
 ])
 def test_refuses_impossible_fields(fields, message):
     with pytest.raises(ValueError, match=message):
-        LogisticMixtureTransformer(**fields)
+        LogisticMixtureCDF(**fields)

@@ -109,6 +109,6 @@ def test_degrees_in_blocks_give_masks_in_blocks():
 
 @pytest.mark.parametrize("widths", [(4, 0), (-1,)])
 def test_refuses_empty_layers(widths):
-    with pytest.raises(ValueError, match="at least one unit") as error:
+    with pytest.raises(ValueError, match="`widths` must be at least 1") as error:
         made.degrees(3, widths)
     assert str(widths) in str(error.value)

@@ -15,10 +15,10 @@ from flax import linen as nn
 
 import jaxgen.bijectors
 from jaxgen.bijectors import (
-    ActNorm, AdditiveTransformer, Affine, AffineTransformer, Alternate, BatchNorm, Bijector, Chain, Checkerboard,
-    Coupling, Elementwise, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedBoundAffineTransformer, LearnedPrior,
-    LogisticMixtureTransformer, Logit, MaskedAutoregressive, OnHalf, Permute, Probit, Repeat, Reshape, Scale,
-    SharedHead, Sigmoid, SigmoidAffineTransformer, Softplus, SplineTransformer, Squeeze, Tanh, factor_out,
+    ActNorm, Additive, Affine, Alternate, BatchNorm, Bijector, Chain, Checkerboard, ConditionalNormal, Coupling,
+    Elementwise, FirstHalf, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedTanhAffine, LogisticMixtureCDF, Logit,
+    MaskedAutoregressive, Permute, Probit, RationalQuadraticSpline, Repeat, Reshape, Scale, SharedHead, Sigmoid,
+    SigmoidAffine, Softplus, Squeeze, Tanh, TanhAffine, factor_out,
 )
 from jaxgen.convolution import Conv
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
@@ -49,15 +49,15 @@ def conv():
 
 
 def affine(conditioner, **fields):
-    return Coupling(AffineTransformer(), conditioner, **fields)
+    return Coupling(TanhAffine(), conditioner, **fields)
 
 
 def learned_bound(conditioner, **fields):
-    return Coupling(LearnedBoundAffineTransformer(), conditioner, head=SharedHead, **fields)
+    return Coupling(LearnedTanhAffine(), conditioner, head=SharedHead, **fields)
 
 
 def masked(widths=(7, 6), **fields):
-    return MaskedAutoregressive(AffineTransformer(), widths, nn.tanh, **fields)
+    return MaskedAutoregressive(TanhAffine(), widths, nn.tanh, **fields)
 
 
 def step():
@@ -88,9 +88,9 @@ CASES = {
     "reverse": Case(Permute("reverse"), (5,)),
     "permute by parity": Case(Permute("parity"), (5,)),
     "permute as given": Case(Permute((2, 0, 3, 1)), (4,)),
-    "autoregressive splines": Case(MaskedAutoregressive(SplineTransformer(4, 2.0), (7,)), (4,), (2,)),
+    "autoregressive splines": Case(MaskedAutoregressive(RationalQuadraticSpline(4, 2.0), (7,)), (4,), (2,)),
     "repeat of autoregressive splines": Case(
-        Repeat(Chain((InvertibleLinear(), MaskedAutoregressive(SplineTransformer(3), (5,)))), 2), (3,)
+        Repeat(Chain((InvertibleLinear(), MaskedAutoregressive(RationalQuadraticSpline(3), (5,)))), 2), (3,)
     ),
     "reshape": Case(Reshape((2, 3, 1), (6,)), (2, 3, 1)),
     "linear": Case(InvertibleLinear(), (5,)),
@@ -104,7 +104,7 @@ CASES = {
     "un-squeeze": Case(Invert(Squeeze()), (1, 3, 8)),
     "act norm": Case(ActNorm(), (3,)),
     "act norm of images": Case(ActNorm(), (3, 2, 3)),
-    "additive coupling": Case(Coupling(AdditiveTransformer(), dense()), (5,)),
+    "additive coupling": Case(Coupling(Additive(), dense()), (5,)),
     "affine coupling": Case(affine(dense()), (5,)),
     "affine coupling, flipped": Case(affine(dense(), flip=True), (5,)),
     "affine coupling, context": Case(affine(dense()), (5,), (2,)),
@@ -121,26 +121,28 @@ CASES = {
     "checkerboard, spatial context": Case(affine(conv(), mask=Checkerboard()), (4, 2, 1), (4, 2, 2)),
     "checkerboard, coarse context": Case(affine(conv(), mask=Checkerboard()), (4, 2, 1), (2, 2, 1)),
     "mask as given": Case(affine(dense(), mask=(True, False, False, True, False)), (5,)),
-    "mask as given, rows": Case(Coupling(AdditiveTransformer(), conv(), mask=(((True,),), ((False,),))), (2, 3, 2)),
-    "sigmoid affine coupling": Case(Coupling(SigmoidAffineTransformer(), dense()), (5,)),
+    "mask as given, rows": Case(Coupling(Additive(), conv(), mask=(((True,),), ((False,),))), (2, 3, 2)),
+    "sigmoid affine coupling": Case(Coupling(SigmoidAffine(), dense()), (5,)),
     "sigmoid affine coupling of images, context": Case(
-        Coupling(SigmoidAffineTransformer(), conv(), mask=Checkerboard()), (2, 3, 2), (2,)
+        Coupling(SigmoidAffine(), conv(), mask=Checkerboard()), (2, 3, 2), (2,)
     ),
     "learned bound": Case(learned_bound(dense()), (5,)),
     "learned bound by the network, context": Case(
-        Coupling(LearnedBoundAffineTransformer(), dense(), flip=True), (5,), (2,)
+        Coupling(LearnedTanhAffine(), dense(), flip=True), (5,), (2,)
     ),
     "learned bound of images": Case(learned_bound(conv(), mask=Checkerboard()), (2, 3, 2)),
     "learned bound of images, dense network": Case(learned_bound(dense()), (2, 2, 3)),
-    "spline coupling": Case(Coupling(SplineTransformer(4), dense()), (5,), scale=1.0),
-    "spline coupling of one bin": Case(Coupling(SplineTransformer(1), dense(), flip=True), (5,)),
-    "spline coupling of two bins, context": Case(Coupling(SplineTransformer(2), dense(), Alternate()), (4,), (2,)),
-    "spline coupling of images": Case(Coupling(SplineTransformer(3, 1.5), conv(), Checkerboard()), (2, 3, 2)),
-    "spline coupling of images, dense network": Case(Coupling(SplineTransformer(3), dense()), (2, 2, 3)),
-    "mixture coupling": Case(Coupling(LogisticMixtureTransformer(3), dense()), (5,), scale=1.0),
-    "mixture coupling, context": Case(Coupling(LogisticMixtureTransformer(2), dense(), Alternate()), (4,), (2,)),
+    "spline coupling": Case(Coupling(RationalQuadraticSpline(4), dense()), (5,), scale=1.0),
+    "spline coupling of one bin": Case(Coupling(RationalQuadraticSpline(1), dense(), flip=True), (5,)),
+    "spline coupling of two bins, context": Case(
+        Coupling(RationalQuadraticSpline(2), dense(), Alternate()), (4,), (2,)
+    ),
+    "spline coupling of images": Case(Coupling(RationalQuadraticSpline(3, 1.5), conv(), Checkerboard()), (2, 3, 2)),
+    "spline coupling of images, dense network": Case(Coupling(RationalQuadraticSpline(3), dense()), (2, 2, 3)),
+    "mixture coupling": Case(Coupling(LogisticMixtureCDF(3), dense()), (5,), scale=1.0),
+    "mixture coupling, context": Case(Coupling(LogisticMixtureCDF(2), dense(), Alternate()), (4,), (2,)),
     "mixture coupling of images": Case(
-        Coupling(LogisticMixtureTransformer(2), conv(), Checkerboard()), (2, 3, 2), (2,)
+        Coupling(LogisticMixtureCDF(2), conv(), Checkerboard()), (2, 3, 2), (2,)
     ),
     "batch norm": Case(BatchNorm(), (3,)),
     "batch norm of images": Case(BatchNorm(), (3, 2, 3)),
@@ -148,7 +150,7 @@ CASES = {
     "autoregressive": Case(masked(), (5,)),
     "autoregressive, one coordinate": Case(masked(), (1,)),
     "autoregressive, one coordinate, context": Case(masked(), (1,), (2,)),
-    "autoregressive, two coordinates": Case(MaskedAutoregressive(AdditiveTransformer(), (4,)), (2,)),
+    "autoregressive, two coordinates": Case(MaskedAutoregressive(Additive(), (4,)), (2,)),
     "autoregressive, fewer units than coordinates": Case(masked((2, 3)), (6,), (2,)),
     "autoregressive, no hidden layer, context": Case(masked(()), (3,), (2,)),
     "autoregressive in reverse": Case(masked(order="reverse"), (4,)),
@@ -157,13 +159,13 @@ CASES = {
     "inverse autoregressive": Case(Invert(masked()), (4,), (1,)),
     "repeat of autoregressive": Case(Repeat(Chain((ActNorm(), masked(order="random"))), 2), (3,), (2,)),
     "repeat of inverse autoregressive": Case(Repeat(Chain((Invert(masked()), Permute("reverse"))), 2), (3,)),
-    "learned prior": Case(LearnedPrior(), (2, 2, 3)),
-    "learned prior, positions": Case(LearnedPrior(per_position=True), (2, 2, 3)),
-    "learned prior, context": Case(LearnedPrior(), (2, 2, 3), (4,)),
-    "learned prior, positions, context": Case(LearnedPrior(per_position=True), (5,), (4,)),
-    "learned prior, spatial context": Case(LearnedPrior(), (4, 2, 2), (2, 2, 3)),
+    "learned prior": Case(ConditionalNormal(), (2, 2, 3)),
+    "learned prior, positions": Case(ConditionalNormal(per_position=True), (2, 2, 3)),
+    "learned prior, context": Case(ConditionalNormal(), (2, 2, 3), (4,)),
+    "learned prior, positions, context": Case(ConditionalNormal(per_position=True), (5,), (4,)),
+    "learned prior, spatial context": Case(ConditionalNormal(), (4, 2, 2), (2, 2, 3)),
     "factor out": Case(factor_out(affine(conv()), conv()), (2, 2, 5), (2,)),
-    "on half": Case(OnHalf(affine(dense())), (7,)),
+    "on half": Case(FirstHalf(affine(dense())), (7,)),
     "chain": Case(Chain((step(), Softplus(), Invert(Softplus()), Affine(0.0, 2.0))), (4,)),
     "repeat, context": Case(Repeat(step(), 3), (4,), (2,)),
     "repeat of repeat": Case(Repeat(Chain((Repeat(step(), 2), Permute("reverse"))), 2), (4,)),

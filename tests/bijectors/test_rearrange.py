@@ -46,9 +46,9 @@ def test_squeeze_gathers_neighbours():
 
 
 def test_squeeze_names_sizes_that_do_not_divide():
-    with pytest.raises(ValueError, match=r"divisible by 2, got \(1, 3, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"divisible by 2, got shape \(1, 3, 4, 1\)"):
         Squeeze().apply({}, jnp.zeros((1, 3, 4, 1)))
-    with pytest.raises(ValueError, match=r"divisible by 9, got \(1, 3, 3, 8\)"):
+    with pytest.raises(ValueError, match=r"divisible by 9, got shape \(1, 3, 3, 8\)"):
         Squeeze(3).apply({}, jnp.zeros((1, 3, 3, 8)), method="inverse")
 
 
@@ -58,7 +58,7 @@ def test_parity_puts_the_even_indices_first():
 
 
 def test_reshape_names_both_shapes():
-    with pytest.raises(ValueError, match=r"\(2, 3\) to \(6,\), of the same size; got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"from \(2, 3\) to \(6,\) requires equal sizes .* got \(3, 2\)"):
         Reshape((2, 3), (6,)).apply({}, jnp.zeros((1, 3, 2)))
-    with pytest.raises(ValueError, match="of the same size"):
+    with pytest.raises(ValueError, match="requires equal sizes"):
         Reshape((2, 3), (5,)).apply({}, jnp.zeros((1, 2, 3)))

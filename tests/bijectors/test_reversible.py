@@ -10,8 +10,8 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import (
-    ActNorm, Affine, AffineTransformer, Bijector, Chain, Checkerboard, Coupling, Elementwise, Invert,
-    InvertibleLinear, OnHalf, Permute, Repeat, Squeeze, factor_out, reconstruction_error, reverses,
+    ActNorm, Affine, Bijector, Chain, Checkerboard, Coupling, Elementwise, FirstHalf, Invert, InvertibleLinear, Permute,
+    Repeat, Squeeze, TanhAffine, factor_out, reconstruction_error, reverses,
 )
 from jaxgen.contracts import Clock
 from jaxgen.convolution import Conv
@@ -20,6 +20,7 @@ from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow
 from jaxgen.nets.conv_net import ConvNet
 from jaxgen.nets.mlp import MLP
+from jaxgen.nets.spectral import SpectralDense
 from jaxgen.training import init_state, make_train_step, many_steps
 from tests.bijectors.tools import quick, random_variables, randomise
 
@@ -27,11 +28,11 @@ both_directions = pytest.mark.parametrize("direction", ["forward_and_log_det", "
 
 
 def coupling(flip=False):
-    return Coupling(AffineTransformer(), MLP((5,), nn.tanh), flip=flip)
+    return Coupling(TanhAffine(), MLP((5,), nn.tanh), flip=flip)
 
 
 def image_coupling(mask=None, flip=False):
-    return Coupling(AffineTransformer(), nn.Sequential((Conv(4), nn.tanh)), mask, flip)
+    return Coupling(TanhAffine(), nn.Sequential((Conv(4), nn.tanh)), mask, flip=flip)
 
 
 def vector_step():
@@ -49,7 +50,7 @@ def image_step():
 def shared_step():
     """One network in two couplings, one coupling in two places."""
     network, twice = MLP((5,), nn.tanh), coupling()
-    first, second = (Coupling(AffineTransformer(), network, flip=flip) for flip in (False, True))
+    first, second = (Coupling(TanhAffine(), network, flip=flip) for flip in (False, True))
     return Chain((first, second, twice, Permute("reverse"), twice))
 
 
@@ -312,7 +313,7 @@ def test_gradient_in_float32_at_depth_64_after_two_thousand_steps():
     """Measured: 5e-5 of the gradient's norm."""
 
     def flow(way):
-        step = Chain((ActNorm(), Permute(), Coupling(AffineTransformer(), ConvNet((8, 8)))))
+        step = Chain((ActNorm(), Permute(), Coupling(TanhAffine(), ConvNet((8, 8)))))
         bijector = Chain((Affine(-0.5), Squeeze(), Repeat(step, 64, way), Invert(Squeeze())))
         return Flow(bijector, StandardNormal((8, 8, 1)), UniformDequantization(17))
 
@@ -346,7 +347,7 @@ def memory(gradient, times, step, x):
 
 
 def test_depth_costs_no_memory():
-    step = Chain((ActNorm(), Permute(), Coupling(AffineTransformer(), MLP((32,)))))
+    step = Chain((ActNorm(), Permute(), Coupling(TanhAffine(), MLP((32,)))))
     x = jax.ShapeDtypeStruct((256, 6), jnp.float32)
     used = {(way, times): memory(way, times, step, x) for way in ("store", "reverse") for times in (4, 32)}
     assert used["reverse", 32] <= 1.1 * used["reverse", 4]
@@ -394,7 +395,7 @@ class Noisy(Bijector):
 
 
 def step_of(network):
-    return Chain((ActNorm(), Coupling(AffineTransformer(), network)))
+    return Chain((ActNorm(), Coupling(TanhAffine(), network)))
 
 
 @pytest.mark.parametrize(
@@ -432,12 +433,13 @@ def test_keys_that_are_not_drawn_from_are_not_refused(step, key):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_statistics_are_refused():
-    x, step = jnp.ones((2, 4)), step_of(Counting())
+@pytest.mark.parametrize(("network", "collection"), [(Counting(), "batch_stats"), (SpectralDense(4), "spectral")])
+def test_collections_that_training_updates_are_refused(network, collection):
+    x, step = jnp.ones((2, 4)), step_of(network)
     variables = random_variables(Repeat(step, 2), 0, x)
     repeat = Repeat(step, 2, "reverse")
     for call in (functools.partial(repeat.init, jax.random.key(0)), functools.partial(repeat.apply, variables)):
-        with pytest.raises(ValueError, match="without batch statistics"):
+        with pytest.raises(ValueError, match=f"without collections that training updates, got .*{collection}"):
             call(x)
 
 
@@ -448,7 +450,7 @@ def test_an_unknown_gradient_is_refused():
 
 def test_reverses_finds_a_reversing_repeat_anywhere():
     assert not reverses(within(vector_step(), "store")) and not reverses(within(vector_step(), "rematerialize"))
-    for bijector in (within(vector_step(), "reverse"), Invert(OnHalf(Repeat(Repeat(Affine(), 2, "reverse"), 2)))):
+    for bijector in (within(vector_step(), "reverse"), Invert(FirstHalf(Repeat(Repeat(Affine(), 2, "reverse"), 2)))):
         assert reverses(bijector)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import Alternate, Coupling, SplineTransformer, rational_quadratic_spline
+from jaxgen.bijectors import Alternate, Coupling, RationalQuadraticSpline, rational_quadratic_spline
 from tests.bijectors.tools import check_derivatives, quick, random_variables
 
 ROWS, CHANNELS = 50, 3
@@ -28,7 +28,7 @@ def reference(x, widths, heights, slopes, bound):
 
 def random_parameters(transformer, scale=1.0, dtype=np.float32):
     rng = np.random.default_rng(0)
-    return jnp.asarray(scale * rng.normal(size=(ROWS, CHANNELS, transformer.n)), dtype)
+    return jnp.asarray(scale * rng.normal(size=(ROWS, CHANNELS, transformer.num_params)), dtype)
 
 
 def pieces(transformer, raw):
@@ -44,7 +44,7 @@ def pieces(transformer, raw):
     return sizes(raw[:bins]), sizes(raw[bins:2 * bins]), np.concatenate([[1.0], slopes, [1.0]])
 
 
-@pytest.mark.parametrize("transformer", [SplineTransformer(), SplineTransformer(5, 1.5, 0.05, 0.2)])
+@pytest.mark.parametrize("transformer", [RationalQuadraticSpline(), RationalQuadraticSpline(5, 1.5, min_width=0.05, min_slope=0.2)])
 def test_is_the_spline_of_the_paper_between_softmax_widths_and_softplus_slopes(transformer):
     parameters = random_parameters(transformer)
     x = jnp.linspace(-1.2 * transformer.bound, 1.2 * transformer.bound, ROWS)[:, None] + jnp.zeros(CHANNELS)
@@ -72,7 +72,7 @@ def test_two_bins_in_closed_form(inverse):
 
 @pytest.mark.parametrize("inverse", [False, True])
 def test_the_function_and_the_transformer_agree_in_values_and_gradients(inverse):
-    transformer = SplineTransformer(4, 2.0)
+    transformer = RationalQuadraticSpline(4, 2.0)
     parameters = random_parameters(transformer)
     x = jnp.asarray(np.random.default_rng(1).uniform(-2.3, 2.3, (ROWS, CHANNELS)), jnp.float32)
 
@@ -95,8 +95,8 @@ def test_the_function_and_the_transformer_agree_in_values_and_gradients(inverse)
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_first_and_second_derivatives_are_those_of_differences(direction):
-    transformer = SplineTransformer(3)
-    point = np.random.default_rng(2).normal(size=1 + transformer.n)
+    transformer = RationalQuadraticSpline(3)
+    point = np.random.default_rng(2).normal(size=1 + transformer.num_params)
     with jax.enable_x64(True):
         check_derivatives(lambda p: jnp.stack(getattr(transformer, direction)(p[0], p[1:])), jnp.asarray(point))
 
@@ -104,10 +104,10 @@ def test_first_and_second_derivatives_are_those_of_differences(direction):
 @pytest.mark.parametrize("bins", [1, 2, 8])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_zero_parameters_give_the_identity_at_and_across_the_boundary(bins, direction):
-    transformer = SplineTransformer(bins, 2.0)
-    assert transformer.n == 3 * bins - 1 and transformer.start() == (0.0,) * transformer.n
+    transformer = RationalQuadraticSpline(bins, 2.0)
+    assert transformer.num_params == 3 * bins - 1 and transformer.initial_params() == (0.0,) * transformer.num_params
     x = jnp.concatenate([jnp.linspace(-3, 3, 61), jnp.asarray([-2, 2]) * (1 - 1e-6)])
-    parameters = jnp.zeros((len(x), transformer.n))
+    parameters = jnp.zeros((len(x), transformer.num_params))
     value, log_derivative = getattr(transformer, direction)(x, parameters)
     np.testing.assert_allclose(value, x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(log_derivative, 0, rtol=0, atol=1e-6)
@@ -116,7 +116,7 @@ def test_zero_parameters_give_the_identity_at_and_across_the_boundary(bins, dire
 
 
 def test_one_bin_is_the_identity_whatever_the_parameters():
-    transformer = SplineTransformer(1)
+    transformer = RationalQuadraticSpline(1)
     x = jnp.linspace(-4.0, 4.0, ROWS)[:, None] + jnp.zeros(CHANNELS)
     z, log_derivative = transformer.forward(x, random_parameters(transformer))
     np.testing.assert_allclose(z, x, rtol=0, atol=1e-6)
@@ -124,7 +124,7 @@ def test_one_bin_is_the_identity_whatever_the_parameters():
 
 
 def test_joins_the_identity_smoothly_and_leaves_it_alone_outside():
-    transformer = SplineTransformer()
+    transformer = RationalQuadraticSpline()
     parameters = random_parameters(transformer)
     for direction in ("forward", "inverse"):
         apply = getattr(transformer, direction)
@@ -139,7 +139,7 @@ def test_joins_the_identity_smoothly_and_leaves_it_alone_outside():
 
 
 def test_is_monotone_and_its_log_derivative_is_that_of_its_slope():
-    transformer = SplineTransformer()
+    transformer = RationalQuadraticSpline()
     with jax.enable_x64(True):
         parameters = random_parameters(transformer, 2.0, np.float64)[0, 0]
         x = jnp.linspace(-3.5, 3.5, 2001)
@@ -152,12 +152,12 @@ def test_is_monotone_and_its_log_derivative_is_that_of_its_slope():
 @pytest.mark.parametrize("scale", [1.0, 50.0, 1e3])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_float32_values_and_gradients_are_finite_at_knots_edges_and_far_out(direction, scale):
-    transformer = SplineTransformer()
+    transformer = RationalQuadraticSpline()
     parameters = random_parameters(transformer, scale)
     edges = [-1e3, -3.0, -2.9999998, -1e-30, 0.0, 2.9999998, 3.0, 3.0000002, 1e3]
     points = [np.full((ROWS, CHANNELS), edge) for edge in edges]
     if scale == 1.0:
-        sizes = [pieces(transformer, p)[direction == "inverse"] for p in parameters.reshape(-1, transformer.n)]
+        sizes = [pieces(transformer, p)[direction == "inverse"] for p in parameters.reshape(-1, transformer.num_params)]
         points += list((np.cumsum(sizes, 1) - 3.0).T.reshape(8, ROWS, CHANNELS))
 
     @quick
@@ -173,7 +173,7 @@ def test_float32_values_and_gradients_are_finite_at_knots_edges_and_far_out(dire
 
 @pytest.mark.parametrize(("scale", "atol"), [(0.3, 1e-5), (1.0, 1e-3)])
 def test_round_trips_in_float32(scale, atol):
-    transformer = SplineTransformer()
+    transformer = RationalQuadraticSpline()
     parameters = random_parameters(transformer, scale)
     x = jnp.asarray(np.random.default_rng(1).uniform(-3.2, 3.2, (20, ROWS, CHANNELS)), jnp.float32)
     forward, inverse = (jax.jit(jax.vmap(f, (0, None))) for f in (transformer.forward, transformer.inverse))
@@ -189,7 +189,7 @@ def test_round_trips_in_float32(scale, atol):
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_half_precision_parameters_give_float32_results_near_the_others(direction):
-    transformer = SplineTransformer()
+    transformer = RationalQuadraticSpline()
     parameters = random_parameters(transformer, 0.5)
     x = jnp.asarray(np.random.default_rng(1).uniform(-3.5, 3.5, (ROWS, CHANNELS)), jnp.float32)
     apply, rounded = getattr(transformer, direction), parameters.astype(jnp.bfloat16)
@@ -203,7 +203,7 @@ def test_half_precision_parameters_give_float32_results_near_the_others(directio
 def test_networks_may_compute_in_half_precision():
     x = jnp.asarray(np.random.default_rng(1).normal(size=(ROWS, 4)), jnp.float32)
     network = nn.Sequential((nn.Dense(8, dtype=jnp.bfloat16), nn.relu))
-    half = Coupling(SplineTransformer(), network, Alternate())
+    half = Coupling(RationalQuadraticSpline(), network, Alternate())
     variables = random_variables(half, 0, x)
     z, log_det = half.apply(variables, x)
     assert z.dtype == log_det.dtype == jnp.float32 and np.abs(z - x).max() > 0.1
@@ -211,12 +211,12 @@ def test_networks_may_compute_in_half_precision():
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"bins": 0}, "at least one bin, got bins=0"),
+    ({"bins": 0}, "`bins` must be at least 1, got 0"),
     ({"bins": 10, "min_width": 0.1}, "got 0.1 for 10 bins"),
     ({"min_width": 0.0}, "got 0.0 for 8 bins"),
-    ({"bound": 0.0}, "positive bound"),
-    ({"min_slope": 1.0}, "min_slope between 0 and 1"),
+    ({"bound": 0.0}, "`bound` must be positive"),
+    ({"min_slope": 1.0}, r"`min_slope` must be in \(0, 1\)"),
 ])
 def test_refuses_impossible_fields(fields, message):
     with pytest.raises(ValueError, match=message):
-        SplineTransformer(**fields)
+        RationalQuadraticSpline(**fields)

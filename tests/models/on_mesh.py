@@ -34,7 +34,7 @@ ROWS, KEY = 8, jax.random.key(0)
 MESH = jax.make_mesh((4,), ("batch",))
 
 
-def coupling(transformer=b.AffineTransformer(), **fields):
+def coupling(transformer=b.TanhAffine(), **fields):
     return b.Coupling(transformer, MLP((4,)), **fields)
 
 
@@ -60,29 +60,29 @@ BIJECTORS = {
     "Reshape": (b.Chain((b.Reshape(IMAGE, (2, 16)), b.Reshape((2, 16), IMAGE))), IMAGE),
     "Coupling": (coupling(), VECTOR),
     "Coupling, mask": (coupling(mask=b.Alternate()), VECTOR),
-    "Coupling, shared": (coupling(b.LearnedBoundAffineTransformer(), head=b.SharedHead), VECTOR),
-    "Coupling, image": (b.Coupling(b.SigmoidAffineTransformer(), nn.Dense(4), b.Checkerboard()), IMAGE),
-    "Coupling, spline": (coupling(b.SplineTransformer()), VECTOR),
-    "Coupling, mixture": (coupling(b.LogisticMixtureTransformer()), VECTOR),
-    "MaskedAutoregressive": (b.MaskedAutoregressive(b.AffineTransformer(), (8,), order="random"), VECTOR),
-    "MaskedAutoregressive, spline": (b.MaskedAutoregressive(b.SplineTransformer(), (8,)), VECTOR),
-    "MaskedAutoregressive, mixture": (b.MaskedAutoregressive(b.LogisticMixtureTransformer(), (8,)), VECTOR),
+    "Coupling, shared": (coupling(b.LearnedTanhAffine(), head=b.SharedHead), VECTOR),
+    "Coupling, image": (b.Coupling(b.SigmoidAffine(), nn.Dense(4), b.Checkerboard()), IMAGE),
+    "Coupling, spline": (coupling(b.RationalQuadraticSpline()), VECTOR),
+    "Coupling, mixture": (coupling(b.LogisticMixtureCDF()), VECTOR),
+    "MaskedAutoregressive": (b.MaskedAutoregressive(b.TanhAffine(), (8,), order="random"), VECTOR),
+    "MaskedAutoregressive, spline": (b.MaskedAutoregressive(b.RationalQuadraticSpline(), (8,)), VECTOR),
+    "MaskedAutoregressive, mixture": (b.MaskedAutoregressive(b.LogisticMixtureCDF(), (8,)), VECTOR),
     "Repeat": (b.Repeat(layers(), 2), VECTOR),
     "Repeat, rematerialize": (b.Repeat(layers(), 2, "rematerialize"), VECTOR),
     "Repeat, reverse": (b.Repeat(layers(), 2, "reverse"), VECTOR),
-    "LearnedPrior": (b.LearnedPrior(True), IMAGE),
+    "ConditionalNormal": (b.ConditionalNormal(True), IMAGE),
     "factor_out": (b.factor_out(b.ActNorm(), MLP((4,))), VECTOR),
 }
 FLOWS = {
-    "real_nvp_vector": real_nvp_vector(2, 1, (3,)),
-    "real_nvp_image": real_nvp_image(PIXELS, 4, 1, 1, 3, 0),
-    "glow": glow(PIXELS, 4, 2, 1, 3),
-    "nice": nice((2,), None, 2, (3,)),
-    "maf": maf(3, 2, (4,)),
-    "iaf": iaf(3, 2, (4,)),
-    "maf_image": maf_image(PIXELS, 4, 1, (3,)),
-    "neural_spline_coupling": neural_spline_coupling(2, 1, 3),
-    "neural_spline_autoregressive": neural_spline_autoregressive(2, 1, (3,)),
+    "real_nvp_vector": real_nvp_vector(2, depth=1, widths=(3,)),
+    "real_nvp_image": real_nvp_image(PIXELS, num_levels=4, num_scales=1, depth=1, width=3, blocks=0),
+    "glow": glow(PIXELS, num_levels=4, num_scales=2, depth=1, width=3),
+    "nice": nice((2,), num_levels=None, couplings=2, widths=(3,)),
+    "maf": maf(3, depth=2, widths=(4,)),
+    "iaf": iaf(3, depth=2, widths=(4,)),
+    "maf_image": maf_image(PIXELS, num_levels=4, depth=1, widths=(3,)),
+    "neural_spline_coupling": neural_spline_coupling(2, depth=1, width=3),
+    "neural_spline_autoregressive": neural_spline_autoregressive(2, depth=1, widths=(3,)),
 }
 BIJECTORS |= {name: (flow.bijector, flow.base.event_shape) for name, flow in FLOWS.items()}
 CONVOLUTIONAL = ("Coupling, image", "real_nvp_image", "glow")
@@ -209,7 +209,7 @@ def models():
 def numbers():
     """What is computed on four devices is what one device computes."""
     rng = np.random.default_rng(0)
-    bijector = b.Repeat(b.Chain((coupling(), b.MaskedAutoregressive(b.LogisticMixtureTransformer(2), (4,)))), 2)
+    bijector = b.Repeat(b.Chain((coupling(), b.MaskedAutoregressive(b.LogisticMixtureCDF(2), (4,)))), 2)
     x, context = rng.normal(size=(ROWS, 3)).astype(np.float32), rng.normal(size=(ROWS, 2)).astype(np.float32)
     variables = random_variables(bijector, 0, x, context)
 

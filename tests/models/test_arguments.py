@@ -9,7 +9,7 @@ from jax import export
 
 from jaxgen.contracts import Clock
 from jaxgen.bijectors import Affine, Chain, Coupling, MaskedAutoregressive, Permute, Repeat, Reshape
-from jaxgen.bijectors.transformers import AffineTransformer, SigmoidAffineTransformer
+from jaxgen.bijectors.transformers import SigmoidAffine, TanhAffine
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.models.classifier import Classifier
 from jaxgen.models.flows.flow import Flow
@@ -49,10 +49,10 @@ def gan(**fields):
 
 
 FLOWS = {
-    "real NVP": lambda: real_nvp_vector(2, 1, (3,)),
-    "MAF": lambda: maf(2, 2, (3,)),
-    "IAF": lambda: iaf(2, 1, (3,)),
-    "spline": lambda: neural_spline_coupling(2, 1, 3),
+    "real NVP": lambda: real_nvp_vector(2, depth=1, widths=(3,)),
+    "MAF": lambda: maf(2, depth=2, widths=(3,)),
+    "IAF": lambda: iaf(2, depth=1, widths=(3,)),
+    "spline": lambda: neural_spline_coupling(2, depth=1, width=3),
 }
 
 
@@ -83,8 +83,10 @@ def test_a_flow_is_exported_with_a_symbolic_batch_and_with_a_fixed_one(name):
 
 IMAGE = (4, 4, 1)
 EXPORTED = {
-    "image flow": (lambda: real_nvp_image(IMAGE, 4, 1, 1, 3, 0), ("log_prob", "encode")),
-    "glow": (lambda: glow(IMAGE, 4, 1, 1, 3), ("log_prob",)),
+    "image flow": (
+        lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), ("log_prob", "encode")
+    ),
+    "glow": (lambda: glow(IMAGE, num_levels=4, num_scales=1, depth=1, width=3), ("log_prob",)),
     "VAE": (lambda: dense_vae(IMAGE, latent_dim=2, widths=(3,), levels=4), ("log_prob", "encode", "reconstruct")),
     "convolutional VAE": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), ("log_prob", "reconstruct")),
     "VQ-VAE": (lambda: residual_vq_vae(
@@ -121,7 +123,7 @@ def test_latents_are_decoded_with_a_symbolic_batch_and_samples_with_a_fixed_numb
 
 # what is called of a trained model, with the names of its arguments
 CALLS = {
-    "flow": (lambda: real_nvp_vector(2, 1, (3,)), {"log_prob": "x", "encode": "x", "decode": "z"}),
+    "flow": (lambda: real_nvp_vector(2, depth=1, widths=(3,)), {"log_prob": "x", "encode": "x", "decode": "z"}),
     "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), {"encode": "x", "decode": "z", "reconstruct": "x"}),
     "gan": (gan, {"score": "x", "decode": "z"}),
 }
@@ -155,7 +157,9 @@ CONDITIONAL = {
     "MAF": FLOWS["MAF"],
     "vae": lambda: dense_vae((2,), latent_dim=2, widths=(3,)),
     "vae with a conditional prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=ContextPrior(MLP((3,)))),
-    "vae with a flow prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, 1, (3,)).bijector)),
+    "vae with a flow prior": lambda: VAE(
+        MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, depth=1, widths=(3,)).bijector)
+    ),
     "aae": lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), (2,), latent_dim=2),
     "sequence vae": lambda: recurrent_vae((2, 1), latent_dim=2, width=3),
     "concatenation": gan,
@@ -209,12 +213,12 @@ ARRAYS = {
     "Reshape": (lambda kind: Reshape(kind([2]), kind([2, 1])), Reshape((2,), (2, 1))),
     "Chain": (lambda kind: Chain([Permute(kind([1, 0]))]), Chain((Permute((1, 0)),))),
     "mask": (
-        lambda kind: Coupling(AffineTransformer(kind(2.0)), MLP((3,)), kind([True, False])),
-        Coupling(AffineTransformer(2.0), MLP((3,)), (True, False)),
+        lambda kind: Coupling(TanhAffine(kind(2.0)), MLP((3,)), kind([True, False])),
+        Coupling(TanhAffine(2.0), MLP((3,)), (True, False)),
     ),
     "order": (
-        lambda kind: MaskedAutoregressive(SigmoidAffineTransformer(kind(1.0)), kind([3]), order=kind([1, 0])),
-        MaskedAutoregressive(SigmoidAffineTransformer(1.0), (3,), order=(1, 0)),
+        lambda kind: MaskedAutoregressive(SigmoidAffine(kind(1.0)), kind([3]), order=kind([1, 0])),
+        MaskedAutoregressive(SigmoidAffine(1.0), (3,), order=(1, 0)),
     ),
 }  # fmt: skip
 
@@ -286,7 +290,7 @@ def test_flows_are_mapped_over_single_rows(name):
 
 
 def test_a_bijector_takes_one_row_of_context_for_all():
-    bijector = Repeat(Coupling(AffineTransformer(), MLP((3,))), 2, "reverse")
+    bijector = Repeat(Coupling(TanhAffine(), MLP((3,))), 2, "reverse")
     variables = {"flow": bijector.init(KEY, X, CONTEXT)}
     variables = randomise(variables["flow"], 0)
     once, repeated = (bijector.apply(variables, X, np.repeat(CONTEXT[:1], n, 0)) for n in (1, 8))

@@ -33,11 +33,11 @@ def gan(event_shape, width=3, **fields):
 # What makes each model, and of its arguments the counts and the shapes.
 BUILDERS = {
     real_nvp_vector: {"features": 2, "depth": 1, "widths": (3,)},
-    real_nvp_image: {"event_shape": IMAGE, "levels": 4, "scales": 1, "depth": 1, "width": 3},
-    glow: {"event_shape": IMAGE, "levels": 4, "scales": 1, "depth": 1, "width": 3},
+    real_nvp_image: {"event_shape": IMAGE, "num_levels": 4, "num_scales": 1, "depth": 1, "width": 3},
+    glow: {"event_shape": IMAGE, "num_levels": 4, "num_scales": 1, "depth": 1, "width": 3},
     maf: {"features": 2, "depth": 1, "widths": (3,)},
     iaf: {"features": 2, "depth": 1, "widths": (3,)},
-    maf_image: {"event_shape": IMAGE, "levels": 4, "depth": 1, "widths": (3,)},
+    maf_image: {"event_shape": IMAGE, "num_levels": 4, "depth": 1, "widths": (3,)},
     nice: {"event_shape": (2,), "couplings": 1, "widths": (3,)},
     neural_spline_coupling: {"features": 2, "depth": 1, "width": 3},
     neural_spline_autoregressive: {"features": 2, "depth": 1, "widths": (3,)},
@@ -58,8 +58,10 @@ def test_arguments_out_of_range_are_named(where, count, shape):
 
 
 MODELS = {
-    "flow": (lambda: real_nvp_vector(2, 1, (3,)), (2,), np.float32),
-    "image flow": (lambda: real_nvp_image(IMAGE, 4, 1, 1, 3, 0), IMAGE, np.uint8),
+    "flow": (lambda: real_nvp_vector(2, depth=1, widths=(3,)), (2,), np.float32),
+    "image flow": (
+        lambda: real_nvp_image(IMAGE, num_levels=4, num_scales=1, depth=1, width=3, blocks=0), IMAGE, np.uint8
+    ),
     "vae": (lambda: dense_vae((2,), latent_dim=2, widths=(3,)), (2,), np.float32),
     "image vae": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), IMAGE, np.uint8),
     "gan": (lambda: gan((2,)), (2,), np.float32),

@@ -68,9 +68,9 @@ def work(model, rows):
 if __name__ == "__main__":
     assert jax.device_count() == 8
     integers, reals = ArraySource(images(96, 0), levels=17), ArraySource(points(96, 0))
-    vector = real_nvp_vector(2, 1, (8,))
+    vector = real_nvp_vector(2, depth=1, widths=(8,))
     games = {
-        "flow": lambda: distance(real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), integers),
+        "flow": lambda: distance(real_nvp_image((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4), integers),
         "vae": lambda: distance(dense_vae((4, 4, 1), latent_dim=3, widths=(8,), levels=17), integers),
         "gan": lambda: distance(replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), reals),
         "gan with batch statistics": lambda: distance(Duel(), reals),

@@ -52,7 +52,7 @@ def game(kind: str):
     levels, make = (17, images) if kind in ("flow", "vae") else (None, points)
     data = Splits(*(Deadly(make(rows, seed), levels=levels) for seed, rows in enumerate((96, 32, 32))))
     if kind == "flow":
-        return real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4), data, None
+        return real_nvp_image((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4), data, None
     if kind == "vae":
         return dense_vae((4, 4, 1), latent_dim=3, widths=(8,), levels=17), data, None
     if kind == "gan":

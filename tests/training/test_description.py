@@ -22,8 +22,8 @@ MODELS = {
         dense_wgan_gp(), metrics=functools.partial(mixture_metrics, centers=((0.0, 1.0),), std=0.1)
     ),
     "conv gan": residual_wgan_gp((8, 8, 1), width=8),
-    "image flow": real_nvp_image((8, 8, 1), 17, depth=1, width=8),
-    "vector flow": real_nvp_vector(3, 2, (8,)),
+    "image flow": real_nvp_image((8, 8, 1), num_levels=17, depth=1, width=8),
+    "vector flow": real_nvp_vector(3, depth=2, widths=(8,)),
 }
 
 

@@ -15,7 +15,7 @@ from jaxgen.training.description import build, describe
 from jaxgen.training.folder import RunFolder
 from tests.malformed import examples, outcome, refused
 
-FLOW = real_nvp_vector(2, 1, (3,))
+FLOW = real_nvp_vector(2, depth=1, widths=(3,))
 WHOLE = {"model": describe(FLOW), "row": {"x": [[2], "float32"]}}
 MLP = "jaxgen.nets.mlp.MLP"
 
@@ -270,7 +270,7 @@ def test_other_arguments_are_named(folder):
     refused(lambda: jaxgen.load(folder, which="latest"), "`which` must be", "got 'latest'")
     for model in (3, "flow", real_nvp_vector, type(FLOW)):
         refused(lambda model=model: jaxgen.load(folder, model=model), "model")
-    refused(lambda: jaxgen.load(folder, model=real_nvp_vector(3, 1, (3,))), "(3,)")
+    refused(lambda: jaxgen.load(folder, model=real_nvp_vector(3, depth=1, widths=(3,))), "(3,)")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\0", "[" * 10**5, "3"])

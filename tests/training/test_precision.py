@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Coupling, InvertibleLinear, Repeat
+from jaxgen.bijectors import ActNorm, Chain, Coupling, InvertibleLinear, Repeat, TanhAffine
 from jaxgen.data import ArraySource
 from jaxgen.distributions import StandardNormal
 from jaxgen.models.flows.flow import Flow
@@ -26,7 +26,7 @@ from tests.models.parameters import drawn
 from tests.training.runs import images, points
 
 KEY = jax.random.key(1)
-FLOW = real_nvp_image((4, 4, 1), 17, scales=1, depth=1, width=4)
+FLOW = real_nvp_image((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4)
 VAE = dense_vae((4, 4, 1), latent_dim=3, widths=(16,), levels=17)
 GAN = replace(dense_wgan_gp((2,), width=16, depth=2), critic_steps=1)
 
@@ -69,7 +69,7 @@ def test_what_is_no_network_is_exact():
     with networks_in(jnp.bfloat16):
         again = steps.apply(variables, x, method="forward_and_log_det")
     assert all((a == b).all() for a, b in zip(plain, again, strict=True))
-    model = maf(3, 2, (8,))
+    model = maf(3, depth=2, widths=(8,))
     rows = np.random.default_rng(1).normal(size=(8, 3)).astype(np.float32)
     variables = drawn(model, {"x": rows})
     with networks_in(jnp.bfloat16):
@@ -101,7 +101,7 @@ def test_last_layers_are_float32():
     h = PixelCNN(5, 4, blocks=1)
     codes = jnp.zeros((1, 3, 3), jnp.int32)
     assert precision_of(h.apply, h.init(KEY, codes), codes)[-1] == ("float32", "float32")
-    flow = Flow(Coupling(AffineTransformer(), MLP((4,))), base=StandardNormal((2,)))
+    flow = Flow(Coupling(TanhAffine(), MLP((4,))), base=StandardNormal((2,)))
     x = jnp.ones((2, 2))
     seen = precision_of(flow.log_prob, flow.init(KEY, {"x": x}), x, KEY)
     assert seen == [("bfloat16", "bfloat16"), ("float32", "float32")]
@@ -131,7 +131,7 @@ def test_the_backward_pass_rebuilds_what_the_forward_pass_saw():
     x = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
 
     def gradient(way):
-        flow = Repeat(Coupling(AffineTransformer(), MLP((8,))), 3, gradient=way)
+        flow = Repeat(Coupling(TanhAffine(), MLP((8,))), 3, gradient=way)
         variables = drawn(Flow(flow, base=StandardNormal((4,))), {"x": x})["flow"]
 
         def loss(variables):

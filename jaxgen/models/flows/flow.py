@@ -1,4 +1,4 @@
-"""A normalizing flow: a bijector and the density of its latents."""
+"""A normalizing flow: a bijector and a base density."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ from jaxgen.precision import at_least_float32
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """`log p(x) = log p_base(f(x)) + log|det df/dx|`, a model of one player, "flow", trained by maximum likelihood.
+    """`log p(x) = log p_base(f(x)) + log|det df/dx|`, a model with one player, "flow", trained by maximum likelihood.
 
-    Data are [B, *base.event_shape]: floats, or integers where there is a dequantization. Log-probabilities are in nats
-    and in data units: with dequantization they are lower bounds of the integers' log-probability, and need a key for
-    the noise. A learned dequantization is a second player, "dequantizer", which moves with the flow.
+    Data are [B, *base.event_shape]: floats, or with a dequantization integers. Log-probabilities are in nats and in
+    data units: with dequantization they are lower bounds of the integers' log-probabilities, and require a key for the
+    noise. A learned dequantization is a second player, "dequantizer", trained with the flow.
 
     Attributes:
-        bijector: f, from data to latents of the same shape (a multi-scale flow un-squeezes in the end).
-        base: the density of the latents, `StandardNormal`, `Logistic` or `Uniform`; without mass outside of the bijector's
-            image, where it would be lost.
-        dequantization: how integers become points of [0, 1), which is what the bijector then sees; None for
-            continuous data.
+        bijector: f, whose `forward` runs from data to latents of the same shape.
+        base: the density of the latents, `StandardNormal`, `Logistic` or `Uniform`; its mass outside the bijector's
+            image would be lost.
+        dequantization: from integers to points of [0, 1), the bijector's inputs; None for continuous data.
     """
 
     bijector: Bijector
@@ -47,9 +46,9 @@ class Flow:
         return ("bits_per_dim" if self.dequantization else "negative_log_likelihood", "min")
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """The variables {"flow": collections}; ActNorm is set by `batch["x"]` (with `batch["context"]`, if any).
+        """The variables {"flow": collections}, with a learned dequantization also "dequantizer".
 
-        With a learned dequantization, {"dequantizer": collections, "flow": collections}.
+        Data-dependent parameters are computed from `batch["x"]` [B, *event] and `batch["context"]`, if any.
         """
         noise_key, key = jax.random.split(key)
         variables = {}
@@ -57,25 +56,25 @@ class Flow:
             dequantizer_key, key = jax.random.split(key)
             variables["dequantizer"] = self.dequantization.init(dequantizer_key, jnp.asarray(batch["x"]))
         y, _ = self._continuous(variables, batch["x"], noise_key)
-        # one compilation instead of hundreds of small ones
+        # one compilation in place of hundreds of small ones
         return {**variables, "flow": jax.jit(self.bijector.init)(key, y, batch.get("context"))}
 
     def plays(self) -> Mapping[str, Play]:
-        """One play: maximum likelihood by Adam, its gradients clipped to norm 50 (a likelihood sums over the event)."""
+        """One play: maximum likelihood by Adam, gradients clipped to norm 50 (log-likelihoods sum over the event)."""
         players = ("dequantizer", "flow") if self._learns_noise else ("flow",)
         optimizer = optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3))
         return {"flow": Play(players, self.loss, optimizer, accumulates=True)}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """The negative log-likelihood in nats; in training mode (`jaxgen.models.forward.forward`).
+        """The negative log-likelihood in nats, in training mode (`jaxgen.models.forward.forward`).
 
-        A flow that rebuilds its inputs for the gradient reports what that loses, `reconstruction_error` of two rows.
+        A flow that rebuilds its inputs for the gradient also reports the `reconstruction_error` of two examples.
         """
         noise_key, flow_key = jax.random.split(key)
         y, data_log_det = self._continuous(variables, batch["x"], noise_key)
         (z, log_det), statistics = forward(self.bijector, variables["flow"], y, batch.get("context"), key=flow_key)
         log_prob = self.base.log_prob(z) + log_det + data_log_det
-        metrics = {**self._figures(log_prob), "log_det": log_det.mean()}
+        metrics = {**self._metrics(log_prob), "log_det": log_det.mean()}
         if reverses(self.bijector):
             few, context = y[:2], batch.get("context")
             metrics["reconstruction_error"] = reconstruction_error(
@@ -84,9 +83,9 @@ class Flow:
         return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": statistics} if statistics else {})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`log_prob` in nats, and `bits_per_dim` of integers or `negative_log_likelihood` (nats) of continuous data."""
+        """Evaluation metrics: `log_prob` in nats; `bits_per_dim` for integers, else `negative_log_likelihood`."""
         log_prob = self.log_prob(variables, batch["x"], key, batch.get("context"))
-        return {**self._figures(log_prob), "log_prob": log_prob.mean()}
+        return {**self._metrics(log_prob), "log_prob": log_prob.mean()}
 
     def log_prob(
         self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None, samples: int = 1
@@ -94,11 +93,11 @@ class Flow:
         """log p(x | context), [B].
 
         With dequantization it is the importance-weighted bound `log 1/K sum_k p(y_k) / q(y_k | x)` over K = `samples`
-        draws of the noise, one after another: tighter the more there are. Outside of the support (`Bijector`) it is
-        -inf, with gradient zero.
+        samples of the noise, computed one after another. Outside the support (`Bijector`) it is -inf, with gradient
+        zero.
 
         Raises:
-            ValueError: x has another event shape, or it is to be dequantized and there is no key.
+            ValueError: x of another event shape or, with dequantization, floats or no key.
         """
 
         def one(key: Key | None) -> Array:
@@ -113,24 +112,26 @@ class Flow:
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, temperature: float = 1.0
     ) -> Array:
-        """n samples in data units, one for each row of `context`, or all for its only row.
+        """n samples in data units, [n, *event].
 
-        `temperature` scales the latents' standard deviation.
+        Args:
+            context: [n, ...], or [1, ...] for all samples.
+            temperature: scales the latents.
         """
         return self.decode(variables, temperature * self.base.sample(key, n), context)
 
     def sample_and_log_prob(
         self, variables: Variables, key: Key, n: int, context: Array | None = None
     ) -> tuple[Array, Array]:
-        """n samples and their log-probabilities [n], from one pass of the inverse.
+        """n samples [n, *event] and their log-probabilities [n], from one pass of the inverse.
 
-        With dequantization the noise that `log_prob` would draw is the fraction that rounding takes off the sample.
+        With dequantization the noise is the fraction that rounding removes from the sample.
 
         Raises:
-            ValueError: the dequantization is learned: its density of that noise is not at hand.
+            ValueError: a learned dequantization, whose density of that noise is not computed.
         """
         if self._learns_noise:
-            raise ValueError("A flow whose dequantization is learned has `sample` and `log_prob`, not both in one pass.")
+            raise ValueError("sample_and_log_prob requires a fixed dequantization, got a learned one")
         z = self.base.sample(key, n)
         (y, log_det), _ = forward(self.bijector, variables["flow"], z, context, method="inverse_and_log_det")
         log_prob = self.base.log_prob(z) - log_det
@@ -140,12 +141,12 @@ class Flow:
         return quantize(y, levels), log_prob - self._dims * math.log(levels)
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """Data to latents [B, *event]; raises as `log_prob` does."""
+        """Data to latents, both [B, *event]; raises as `log_prob`."""
         y, _ = self._continuous(variables, x, key)
         return forward(self.bijector, variables["flow"], y, context, method="forward")[0]
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
-        """Latents [B, *event] to data."""
+        """Latents to data, both [B, *event]."""
         z = events("z", z, self.base.event_shape)
         y, _ = forward(self.bijector, variables["flow"], z, context, method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
@@ -159,18 +160,18 @@ class Flow:
         return math.prod(self.base.event_shape)
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
-        """What the bijector sees of the data, and the log-determinant of getting there."""
+        """The bijector's inputs [B, *event], and the term that dequantization adds to log p, [B]."""
         x = events("x", x, self.base.event_shape)
         if self.dequantization is None:
             x = at_least_float32(x)
             return x, zero_log_det(x)
         if key is None:
-            raise ValueError("This flow dequantizes its data: pass a key for the noise.")
+            raise ValueError("`key` must be given: this flow dequantizes its data with random noise")
         if jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"This flow is over integers, which it dequantizes, got {x.dtype}.")
+            raise ValueError(f"`x` must be integers, which this flow dequantizes, got {x.dtype}")
         return self.dequantization.dequantize(key, x, variables.get("dequantizer"))
 
-    def _figures(self, log_prob: Array) -> dict[str, Array]:
+    def _metrics(self, log_prob: Array) -> dict[str, Array]:
         if self.dequantization is None:
             return {"negative_log_likelihood": negative_log_likelihood(log_prob)}
         return {"bits_per_dim": bits_per_dim(log_prob, self._dims).mean()}

@@ -1,13 +1,13 @@
 """Masked autoregressive flow (Papamakarios, Pavlakou and Murray 2017, arXiv:1705.07057) and its inverse (Kingma et al.
 2016, "Improving Variational Inference with Inverse Autoregressive Flow", arXiv:1606.04934).
 
-Each coordinate moves by what a masked network computes from those before it,
+A masked network computes the parameters of each coordinate from the previous ones,
 
     z_i = (x_i + t(x_1, ..., x_{i-1})) exp(s(x_1, ..., x_{i-1})),    log|det dz/dx| = sum_i s(x_1, ..., x_{i-1}),
 
-layer after layer, with the order of the coordinates reversed in between. This direction takes one pass of each network:
-MAF is fast to evaluate, and samples coordinate by coordinate. IAF has the same layers the other way round, its networks
-read latents: fast to sample, and to evaluate what it has sampled, slower at data.
+in each layer, with the coordinates reversed between layers. `forward`, from data to latents, takes one pass of each
+network: MAF is fast to evaluate, and samples coordinate by coordinate. IAF has inverted layers, whose networks read
+latents: it is fast to sample and to evaluate its own samples, and slower to evaluate data.
 
 Departures from the papers: a normalisation before each layer (ActNorm, or `norm=BatchNorm` as MAF has between its
 layers) and a bound of s.
@@ -23,16 +23,7 @@ from flax import linen as nn
 
 from jaxgen.arguments import counts, shape
 from jaxgen.bijectors import (
-    ActNorm,
-    AffineTransformer,
-    Bijector,
-    Chain,
-    Invert,
-    Logit,
-    MaskedAutoregressive,
-    Permute,
-    Repeat,
-    Reshape,
+    ActNorm, Bijector, Chain, Invert, Logit, MaskedAutoregressive, Permute, Repeat, Reshape, TanhAffine,
 )
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.normal import StandardNormal
@@ -41,21 +32,24 @@ from jaxgen.models.flows.flow import Flow
 
 def maf(
     features: int,
+    *,
     depth: int = 5,
     widths: Sequence[int] = (512, 512),
-    *,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
-    """A flow over vectors [B, features], with a context [B, K] or without; fast to evaluate, slower to sample.
+    """A flow over vectors [B, features], with an optional context [B, K]; fast to evaluate, slower to sample.
 
     Args:
-        depth: autoregressive layers.
-        widths: hidden layers of each layer's masked network.
-        transformer: what moves a coordinate.
-        activation: of the hidden layers, an elementwise function.
-        norm: makes the normalisation before each layer: `ActNorm` or `BatchNorm`.
+        depth: number of autoregressive layers.
+        widths: units of the hidden layers of each masked network.
+        transformer: the elementwise map of the layers.
+        activation: an elementwise function, after each hidden layer.
+        norm: the class of the normalisation before each layer, `ActNorm` or `BatchNorm`.
+
+    Raises:
+        ValueError: a count below 1.
     """
     counts(features=features, depth=depth, widths=widths)
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)
@@ -64,17 +58,16 @@ def maf(
 
 def iaf(
     features: int,
+    *,
     depth: int = 5,
     widths: Sequence[int] = (512, 512),
-    *,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
-    """A flow over vectors [B, features], with a context [B, K] or without; fast to sample, slower to evaluate.
+    """A flow over vectors [B, features], with an optional context [B, K]; fast to sample, slower to evaluate.
 
-    Args:
-        depth, widths, transformer, activation, norm: as of `maf`.
+    Arguments and errors are those of `maf`.
     """
     counts(features=features, depth=depth, widths=widths)
     layer = Invert(MaskedAutoregressive(transformer, tuple(widths), activation))
@@ -83,30 +76,32 @@ def iaf(
 
 def maf_image(
     event_shape: Sequence[int],
-    levels: int = 256,
+    *,
+    num_levels: int = 256,
     depth: int = 5,
     widths: Sequence[int] = (1024,),
-    *,
     alpha: float = 1e-6,
-    transformer: Any = AffineTransformer(),
+    transformer: Any = TanhAffine(),
     activation: Callable = nn.relu,
     norm: Callable[[], Bijector] = ActNorm,
 ) -> Flow:
-    """A MAF over the logits of integer images [B, H, W, C] as vectors, with a context or without (paper, section 4.3).
+    """A MAF over the logits of flattened integer images [B, H, W, C] (paper, section 4.3), with an optional context.
 
     Args:
-        event_shape: of the data.
-        levels: number of grey levels.
-        alpha: the logit is of alpha + (1 - 2 alpha) x: 1e-6 for MNIST, 0.05 for CIFAR-10.
-        depth, widths, transformer, activation, norm: as of `maf`.
+        num_levels: number of grey levels.
+        alpha: the logit's argument is alpha + (1 - 2 alpha) x: 1e-6 for MNIST, 0.05 for CIFAR-10.
+        depth, widths, transformer, activation, norm: as in `maf`.
+
+    Raises:
+        ValueError: a count below 1.
     """
     shape(event_shape)
-    counts(depth=depth, widths=widths)
+    counts(num_levels=num_levels, depth=depth, widths=widths)
     event_shape = tuple(event_shape)
     flat = Reshape(event_shape, (math.prod(event_shape),))
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)
     bijector = Chain((Logit(alpha), flat, layers, Invert(flat.copy())))
-    return Flow(bijector, StandardNormal(event_shape), UniformDequantization(levels))
+    return Flow(bijector, StandardNormal(event_shape), UniformDequantization(num_levels))
 
 
 def _stack(layer: Bijector, depth: int, norm: Callable[[], Bijector]) -> Bijector:

@@ -1,11 +1,11 @@
 """NICE (Dinh, Krueger and Bengio 2015, "Non-linear Independent Components Estimation", arXiv:1410.8516).
 
-The event is split in its even and odd coordinates, which take turns in moving by what a network makes of the others,
+Additive couplings, here from data to latents, transform the even and the odd coordinates alternately,
 
     z_odd = x_odd,    z_even = x_even + m(x_odd),    log|det dz/dx| = 0,
 
-and a last layer scales each coordinate, `z <- exp(s) z`, `log|det| = sum s`: a standard base after it is a base of
-scales `sigma = exp(-s)`, whose spectrum tells how many dimensions the data vary in (section 5.2).
+and a last layer scales each coordinate, `z <- exp(s) z`, `log|det| = sum s`: it gives the standard base the scales
+`sigma = exp(-s)`, whose spectrum shows the number of dimensions in which the data vary (section 5.2).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from jaxgen.arguments import counts, shape
-from jaxgen.bijectors import AdditiveTransformer, Chain, Coupling, Invert, Permute, Reshape, Scale
+from jaxgen.bijectors import Additive, Chain, Coupling, Invert, Permute, Reshape, Scale
 from jaxgen.contracts import Array, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
 from jaxgen.distributions.logistic import Logistic
@@ -27,38 +27,37 @@ from jaxgen.nets.mlp import MLP
 
 def nice(
     event_shape: Sequence[int],
-    levels: int | None = 256,
+    *,
+    num_levels: int | None = 256,
     couplings: int = 4,
     widths: Sequence[int] = (1000,) * 5,
-    *,
     base: type[StandardDistribution] = Logistic,
 ) -> Flow:
-    """A flow over events of any shape with an even number of coordinates, with a context [B, K] or without.
+    """A flow over events of any shape with an even number of coordinates, with an optional context [B, K].
 
-    The defaults are the paper's for MNIST: 19,158,352 parameters. Data are integers scaled to [0, 1), or real numbers.
+    The defaults are the paper's for MNIST: 19,158,352 parameters.
 
     Args:
-        event_shape: of the data.
-        levels: number of grey levels; None for continuous data.
-        couplings: additive couplings, in turns over both halves.
-        widths: hidden layers of each coupling's network.
-        base: the density of the latents, `Logistic` or `StandardNormal`.
+        num_levels: number of grey levels of integer data; None for continuous data.
+        couplings: number of additive couplings, over alternating halves.
+        widths: units of the hidden layers of each coupling's network.
+        base: the class of the latents' density, `Logistic` or `StandardNormal`.
 
     Raises:
-        ValueError: an odd number of coordinates.
+        ValueError: an odd number of coordinates, or a count below 1.
     """
     shape(event_shape)
     counts(couplings=couplings, widths=widths)
     event_shape, size = tuple(event_shape), math.prod(event_shape)
     if size % 2:
-        raise ValueError(f"NICE splits the event in halves: {event_shape} has an odd number of coordinates.")
+        raise ValueError(f"`event_shape` must have an even number of coordinates, got {event_shape}")
     halves = Chain((Reshape(event_shape, (size,)), Permute("parity")))
-    layers = [Coupling(AdditiveTransformer(), MLP(tuple(widths)), flip=bool(i % 2)) for i in range(couplings)]
+    layers = [Coupling(Additive(), MLP(tuple(widths)), flip=bool(i % 2)) for i in range(couplings)]
     bijector = Chain((halves, *layers, Invert(halves.copy()), Scale()))
-    return Flow(bijector, base(event_shape), None if levels is None else UniformDequantization(levels))
+    return Flow(bijector, base(event_shape), None if num_levels is None else UniformDequantization(num_levels))
 
 
 def sigmas(variables: Variables) -> Array:
-    """The prior's learned scales `exp(-s)`, of the event's shape: the scale layer read as a base of its own widths."""
+    """The learned scales `exp(-s)` of the base, [*event]."""
     (scale,) = (layer for layer in variables["flow"]["params"].values() if "log_scale" in layer)
     return jnp.exp(-scale["log_scale"])

@@ -1,10 +1,10 @@
 """Variational dequantization (Ho et al. 2019, "Flow++", arXiv:1902.00275, section 3.1).
 
-The noise that spreads an integer over its bin comes from a conditional flow q(u | x) instead of a uniform density,
+The noise added to integers comes from a conditional flow q(u | x) in place of a uniform density,
 
     log P(x) >= E_{u ~ q(.|x)} [ log p((x + u) / levels) - log q(u | x) ] - dims log(levels),
 
-so that p need not be flat within bins. The flow runs over the logits of u, from a standard logistic density: fresh, q
+so that p need not be constant within bins. The flow is over the logits of u, with a standard logistic base: initially q
 is uniform.
 """
 
@@ -27,11 +27,11 @@ from jaxgen.distributions.logistic import Logistic
 
 @dataclasses.dataclass(frozen=True)
 class VariationalDequantization:
-    """Integers 0 ... levels - 1 as points of [0, 1], by noise that a flow draws for each event.
+    """Integers 0 ... levels - 1 as points of [0, 1], by noise sampled from a conditional flow.
 
     Attributes:
-        bijector: from the noise's logits to logistic latents, of the event's shape; its context is the event, scaled
-            to [-1, 1].
+        bijector: `forward` runs from the noise's logits to logistic latents, both [B, *event]; its context is the
+            integer event, scaled to [-1, 1].
         levels: number of values of a coordinate, at most 256.
     """
 
@@ -43,7 +43,7 @@ class VariationalDequantization:
         require_levels(self)
 
     def init(self, key: Key, x: Array) -> Mapping[str, Any]:
-        """The variables of the noise's flow, by a batch of integers [B, *event]."""
+        """The variables of the noise's flow, initialised on integers x [B, *event]."""
         key, noise_key = jax.random.split(key)
         noise = Logistic(x.shape[1:]).sample(noise_key, x.shape[0])
         init = jax.jit(lambda key, z, context: self.bijector.init(key, z, context, method="inverse_and_log_det"))
@@ -52,10 +52,10 @@ class VariationalDequantization:
     def dequantize(self, key: Key, x: Array, variables: Mapping[str, Any] | None = None) -> tuple[Array, Array]:
         """Integers x [B, *event] to (y = (x + u) / levels, -log q(u | x) - dims log(levels) [B]).
 
-        Integers outside of the levels go outside of [0, 1] where they are traced.
+        Traced integers are not checked.
 
         Raises:
-            ValueError: concrete values other than 0 ... levels - 1.
+            ValueError: concrete values outside 0 ... levels - 1.
         """
         check_range("x", x, 0, self.levels - 1, whole=True)
         base = Logistic(x.shape[1:])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import Affine, AffineTransformer, Chain, Coupling, LearnedPrior, Logit
+from jaxgen.bijectors import Affine, Chain, ConditionalNormal, Coupling, Logit, Repeat, TanhAffine
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow, real_nvp_vector
+from jaxgen.nets.spectral import SpectralDense
 from tests.bijectors.tools import random_variables
 
 KEY = jax.random.key(0)
@@ -25,7 +26,8 @@ def vectors():
 def test_is_a_model_and_a_value():
     flow, _ = vectors()
     assert isinstance(flow, Model)
-    assert flow == real_nvp_vector(2, depth=2, widths=(8,)) and hash(flow) == hash(real_nvp_vector(2, 2, (8,)))
+    same = real_nvp_vector(2, depth=2, widths=(8,))
+    assert flow == same and hash(flow) == hash(same)
     assert flow != real_nvp_vector(2, depth=3, widths=(8,))
 
 
@@ -125,7 +127,7 @@ def test_continuous_data_are_judged_in_nats():
 
 
 def test_the_play_learns():
-    flow = Flow(LearnedPrior(), StandardNormal((2,)))
+    flow = Flow(ConditionalNormal(), StandardNormal((2,)))
     x = jnp.asarray([2.0, -1.0]) + 0.5 * jax.random.normal(KEY, (256, 2))
     variables, (name, play) = flow.init(KEY, {"x": x}), next(iter(flow.plays().items()))
     assert name == "flow" and play.players == ("flow",)
@@ -156,7 +158,7 @@ class Training(nn.Module):
 
 
 def test_the_loss_trains_statistics_and_drops_and_the_rest_does_neither():
-    flow = Flow(Coupling(AffineTransformer(), Training()), StandardNormal((2,)))
+    flow = Flow(Coupling(TanhAffine(), Training()), StandardNormal((2,)))
     x = jnp.asarray(np.random.default_rng(0).normal(2.0, size=(8, 2)), jnp.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     keys = jax.random.split(KEY)
@@ -168,10 +170,26 @@ def test_the_loss_trains_statistics_and_drops_and_the_rest_does_neither():
     assert a == b
 
 
+@pytest.mark.parametrize("times", [None, 2])
+def test_the_loss_moves_spectral_vectors_by_one_power_iteration(times):
+    coupling = Coupling(TanhAffine(), SpectralDense(4))
+    flow = Flow(Repeat(coupling, times) if times else coupling, StandardNormal((6,)))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)
+    variables = {"flow": random_variables(flow.bijector, 0, x)}
+    statistics = flow.loss(variables, {"x": x}, KEY, Clock()).statistics
+    assert set(statistics) == {"flow"} and set(statistics["flow"]) == {"spectral"}
+    (u,), (moved,) = (jax.tree.leaves(tree["flow"]["spectral"]) for tree in (variables, statistics))
+    (kernel,) = (leaf for leaf in jax.tree.leaves(variables["flow"]["params"]) if leaf.shape[-2:] == (3, 4))
+    left = np.einsum("...kd,...d->...k", kernel, u)
+    right = np.einsum("...kd,...k->...d", kernel, left)
+    np.testing.assert_allclose(moved, right / np.linalg.norm(right, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5)
+    assert np.abs(moved - u).max() > 1e-2
+
+
 def test_errors_come_before_any_mathematics(images):
     with pytest.raises(ValueError, match=r"\(4, 4, 1\), got shape \(2, 4, 4, 3\)"):
         images.log_prob({}, jnp.zeros((2, 4, 4, 3)), KEY)
     with pytest.raises(ValueError, match=r"\(4, 4, 1\), got shape \(2, 16\)"):
         images.decode({}, jnp.zeros((2, 16)))
-    with pytest.raises(ValueError, match="key for the noise"):
+    with pytest.raises(ValueError, match="`key` must be given"):
         images.log_prob({"flow": {}}, jnp.zeros((2, 4, 4, 1), jnp.uint8))

@@ -8,11 +8,15 @@ from jaxgen.models.flows import flow_plus_plus
 from tests.bijectors.tools import quick, random_variables
 
 KEY = jax.random.key(0)
+SMALL = {
+    "event_shape": (4, 4, 1), "num_levels": 17, "width": 4, "blocks": 1, "components": 2, "pairs": (1, 1, 1),
+    "noise_pairs": 1, "noise_blocks": 1,
+}  # fmt: skip
 
 
 @pytest.mark.slow
 def test_images_come_back_and_both_players_learn():
-    flow = flow_plus_plus((4, 4, 1), 17, 4, 1, 2, pairs=(1, 1, 1), noise_pairs=1, noise_blocks=1, heads=2, dropout=0.0)
+    flow = flow_plus_plus(**SMALL, heads=2, dropout=0.0)
     x = np.random.default_rng(0).integers(0, 17, (3, 4, 4, 1), np.uint8)
     blank = jnp.zeros(x.shape)
     variables = {
@@ -34,7 +38,7 @@ def test_images_come_back_and_both_players_learn():
 
 
 def test_dropout_is_of_training_alone():
-    flow = flow_plus_plus((4, 4, 1), 17, 4, 1, 2, pairs=(1, 1, 1), noise_pairs=1, noise_blocks=1, heads=0, dropout=0.5)
+    flow = flow_plus_plus(**SMALL, heads=0, dropout=0.5)
     x = jnp.zeros((2, 4, 4, 1), jnp.uint8)
     variables = {
         "dequantizer": random_variables(flow.dequantization.bijector, 0, x, jnp.zeros(x.shape), scale=0.1),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.bijectors import AdditiveTransformer, InvertibleLinear, Permute
+from jaxgen.bijectors import Additive, InvertibleLinear, Permute
 from jaxgen.contracts import Clock
 from jaxgen.models.flows import glow
 from tests.bijectors.tools import quick, random_variables
@@ -15,9 +15,9 @@ def integers(shape, levels):
     return np.random.default_rng(0).integers(0, levels, shape, np.uint8)
 
 
-@pytest.mark.parametrize("fields", [{}, {"permutation": Permute}, {"transformer": AdditiveTransformer()}])
+@pytest.mark.parametrize("fields", [{}, {"permutation": Permute}, {"transformer": Additive()}])
 def test_images_go_to_latents_and_come_back_exactly(fields):
-    flow = glow((4, 4, 1), levels=17, scales=2, depth=2, width=4, **fields)
+    flow = glow((4, 4, 1), num_levels=17, num_scales=2, depth=2, width=4, **fields)
     x, context = integers((6, 4, 4, 1), 17), jnp.ones((6, 2))
     variables = {"flow": random_variables(flow.bijector, 1, jnp.asarray(x, jnp.float32), context, scale=0.1)}
     z = quick(flow.encode)(variables, x, KEY, context)
@@ -30,7 +30,7 @@ def leaves(variables, last):
 
 
 def test_the_architecture_is_the_papers():
-    flow = glow((32, 32, 3), scales=3, depth=32, width=512)
+    flow = glow((32, 32, 3), num_scales=3, depth=32, width=512)
     variables = jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 32, 32, 3), jnp.uint8)})["flow"]
     # squeezed to 16x16x12, of which 6 leave; 8x8x24, of which 12 leave; 4x4x48
     assert sorted(leaf.shape for leaf in leaves(variables, "lu")) == [(32, 12, 12), (32, 24, 24), (32, 48, 48)]
@@ -48,7 +48,7 @@ def test_the_architecture_is_the_papers():
 
 
 def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
-    flow = glow((4, 4, 1), levels=17, scales=1, depth=1, width=4)
+    flow = glow((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4)
     x = integers((64, 4, 4, 1), 17)
     variables = flow.init(KEY, {"x": x})
     z = flow.encode(variables, x, KEY)
@@ -63,7 +63,8 @@ def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
 @pytest.mark.slow
 def test_reversing_gives_the_gradient_of_storing():
     x = integers((4, 4, 4, 1), 17)
-    flows = [glow((4, 4, 1), 17, 1, 3, 4, gradient=gradient) for gradient in ("store", "reverse")]
+    sizes = {"num_levels": 17, "num_scales": 1, "depth": 3, "width": 4}
+    flows = [glow((4, 4, 1), **sizes, gradient=gradient) for gradient in ("store", "reverse")]
     variables = random_variables(flows[0].bijector, 1, jnp.asarray(x, jnp.float32), scale=0.1)
 
     def gradient(flow):
@@ -81,6 +82,6 @@ def test_reversing_gives_the_gradient_of_storing():
 
 @pytest.mark.parametrize(("permutation", "kept"), [(InvertibleLinear, "lu"), (Permute, "permutation")])
 def test_the_mixing_is_the_one_asked_for(permutation, kept):
-    flow = glow((4, 4, 1), 17, 1, 2, 4, permutation=permutation)
+    flow = glow((4, 4, 1), num_levels=17, num_scales=1, depth=2, width=4, permutation=permutation)
     variables = jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 4, 4, 1), jnp.uint8)})
     assert len(leaves(variables, kept)) == 1 and len(leaves(variables, "lu")) == (kept == "lu")

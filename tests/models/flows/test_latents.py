@@ -168,7 +168,7 @@ def test_transport_takes_a_context_for_each_flow():
 
 
 def test_paths_without_two_fitting_ends_are_refused(curved):
-    with pytest.raises(ValueError, match=r"at least 2 steps, got \(3, 2\), \(3, 2\), 1"):
+    with pytest.raises(ValueError, match=r"at least 2, .* got 1, \(3, 2\), \(3, 2\)"):
         latents.interpolate(curved, unit(3), unit(3), 1)
-    with pytest.raises(ValueError, match=r"one shape .* got \(3, 2\), \(2, 2\), 4"):
+    with pytest.raises(ValueError, match=r"one shape, got 4, \(3, 2\), \(2, 2\)"):
         latents.interpolate(curved, unit(3), unit(2), 4)

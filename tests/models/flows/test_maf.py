@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.bijectors import AdditiveTransformer, BatchNorm
+from jaxgen.bijectors import Additive, BatchNorm
 from jaxgen.contracts import Clock
 from jaxgen.models.flows import iaf, maf, maf_image
 from tests.bijectors.tools import quick, random_variables
@@ -74,15 +74,15 @@ def test_a_fresh_flow_standardises_its_data(make):
 
 
 def test_the_parts_are_those_asked_for():
-    flow = maf(3, depth=2, widths=(8,), transformer=AdditiveTransformer(), activation=nn.tanh, norm=BatchNorm)
+    flow = maf(3, depth=2, widths=(8,), transformer=Additive(), activation=nn.tanh, norm=BatchNorm)
     layer = flow.bijector.step.bijectors[1]
-    assert (layer.transformer, layer.widths, layer.activation) == (AdditiveTransformer(), (8,), nn.tanh)
-    assert flow == maf(3, 2, [8], transformer=AdditiveTransformer(), activation=nn.tanh, norm=BatchNorm)
-    assert flow != iaf(3, 2, [8], transformer=AdditiveTransformer(), activation=nn.tanh, norm=BatchNorm)
+    assert (layer.transformer, layer.widths, layer.activation) == (Additive(), (8,), nn.tanh)
+    assert flow == maf(3, depth=2, widths=[8], transformer=Additive(), activation=nn.tanh, norm=BatchNorm)
+    assert flow != iaf(3, depth=2, widths=[8], transformer=Additive(), activation=nn.tanh, norm=BatchNorm)
 
 
 def test_images_go_to_latents_and_come_back_exactly():
-    flow = maf_image((4, 3, 2), levels=17, depth=2, widths=(30,))
+    flow = maf_image((4, 3, 2), num_levels=17, depth=2, widths=(30,))
     x, context = np.random.default_rng(0).integers(0, 17, (6, 4, 3, 2), np.uint8), jnp.ones((6, 2))
     variables = variables_of(flow, jnp.asarray(x / 17, jnp.float32), context, scale=0.1)
     z = quick(flow.encode)(variables, x, KEY, context)

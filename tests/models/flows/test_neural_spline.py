@@ -35,7 +35,7 @@ def test_a_step_normalises_mixes_and_bends(make):
 
 
 def test_images_come_back_exactly():
-    flow = neural_spline_image((4, 4, 1), levels=17, scales=1, depth=2, width=4, bins=3)
+    flow = neural_spline_image((4, 4, 1), num_levels=17, num_scales=1, depth=2, width=4, bins=3)
     x = np.random.default_rng(0).integers(0, 17, (6, 4, 4, 1), np.uint8)
     variables = {"flow": random_variables(flow.bijector, 1, jnp.asarray(x, jnp.float32), scale=0.1)}
     z = quick(flow.encode)(variables, x, KEY)

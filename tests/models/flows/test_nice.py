@@ -20,7 +20,7 @@ def test_the_papers_architecture_has_its_number_of_parameters():
 
 @pytest.mark.parametrize(("base", "density"), [(Logistic, stats.logistic), (StandardNormal, stats.norm)])
 def test_a_scale_layer_is_a_prior_with_learned_scales(base, density):
-    flow = nice((6,), None, couplings=2, widths=(5,), base=base)
+    flow = nice((6,), num_levels=None, couplings=2, widths=(5,), base=base)
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     sigma = np.asarray(sigmas(variables), np.float64)
@@ -31,7 +31,7 @@ def test_a_scale_layer_is_a_prior_with_learned_scales(base, density):
 
 
 def test_odd_and_even_coordinates_take_turns():
-    flow = nice((6,), None, couplings=1, widths=(5,))
+    flow = nice((6,), num_levels=None, couplings=1, widths=(5,))
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
     h = flow.encode(variables, x) * sigmas(variables)
@@ -40,7 +40,7 @@ def test_odd_and_even_coordinates_take_turns():
 
 
 def test_images_come_back_and_context_matters():
-    flow = nice((2, 4, 1), 17, couplings=3, widths=(8,))
+    flow = nice((2, 4, 1), num_levels=17, couplings=3, widths=(8,))
     x = np.random.default_rng(0).integers(0, 17, (5, 2, 4, 1), np.uint8)
     context = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
     variables = {"flow": random_variables(flow.bijector, 0, jnp.zeros(x.shape), context)}
@@ -50,6 +50,6 @@ def test_images_come_back_and_context_matters():
 
 
 def test_refuses_what_has_no_halves():
-    with pytest.raises(ValueError, match=r"\(3, 3, 1\) has an odd number"):
+    with pytest.raises(ValueError, match=r"even number of coordinates, got \(3, 3, 1\)"):
         nice((3, 3, 1))
     assert isinstance(nice((2, 2, 1)), Flow)

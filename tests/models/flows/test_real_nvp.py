@@ -16,7 +16,7 @@ def integers(shape, levels):
 
 
 def test_images_go_to_latents_and_come_back_exactly():
-    flow = real_nvp_image((4, 8, 2), levels=17, depth=1, width=4)
+    flow = real_nvp_image((4, 8, 2), num_levels=17, depth=1, width=4)
     x, context = integers((6, 4, 8, 2), 17), jnp.ones((6, 2))
     variables = {"flow": random_variables(flow.bijector, 1, jnp.asarray(x, jnp.float32), context, scale=0.1)}
     z = quick(flow.encode)(variables, x, KEY, context)
@@ -34,7 +34,7 @@ def test_images_without_context():
 
 
 def test_deeper_scales_see_half_of_the_channels():
-    flow = real_nvp_image((8, 8, 1), scales=3, depth=1, width=4)
+    flow = real_nvp_image((8, 8, 1), num_scales=3, depth=1, width=4)
     variables = jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 8, 8, 1), jnp.uint8)})
     shifts = {leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables) if path[-1].key == "shift"}
     # 8x8x1; squeezed 4x4x4, of which 4x4x2 go on; squeezed 2x2x8, of which 2x2x4 go on
@@ -42,8 +42,8 @@ def test_deeper_scales_see_half_of_the_channels():
 
 
 def test_names_images_that_cannot_be_halved():
-    flow = real_nvp_image((6, 6, 1), scales=3)
-    with pytest.raises(ValueError, match=r"divisible by 2, got \(2, 3, 3, 2\)"):
+    flow = real_nvp_image((6, 6, 1), num_scales=3)
+    with pytest.raises(ValueError, match=r"divisible by 2, got shape \(2, 3, 3, 2\)"):
         jax.eval_shape(flow.init, KEY, {"x": jnp.zeros((2, 6, 6, 1), jnp.uint8)})
 
 
@@ -85,7 +85,7 @@ def test_masks_over_channels_alone_and_as_many_couplings():
 
 @pytest.mark.parametrize("fields", [{"norm": BatchNorm}, {"permutation": InvertibleLinear}, {"checkerboard": False}])
 def test_variants_come_back_exactly(fields):
-    flow = real_nvp_image((4, 4, 1), levels=17, depth=1, width=4, blocks=0, **fields)
+    flow = real_nvp_image((4, 4, 1), num_levels=17, depth=1, width=4, blocks=0, **fields)
     x = integers((6, 4, 4, 1), 17)
     variables = {"flow": random_variables(flow.bijector, 1, jnp.asarray(x, jnp.float32), scale=0.1)}
     np.testing.assert_array_equal(quick(flow.decode)(variables, quick(flow.encode)(variables, x, KEY)), x)

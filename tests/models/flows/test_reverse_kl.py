@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.bijectors import LearnedPrior
+from jaxgen.bijectors import ConditionalNormal
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import StandardNormal
 from jaxgen.models.flows import Flow, ReverseKL, real_nvp_vector
-from jaxgen.models.flows.reverse_kl import effective_share
+from jaxgen.models.flows.reverse_kl import effective_fraction
 from tests.bijectors.tools import random_variables
 
 KEY = jax.random.key(0)
@@ -30,8 +30,8 @@ class Gaussian:
 
 @pytest.fixture
 def solved():
-    """A flow that is the target: z = (x - mu) / sigma, `LearnedPrior` holding log-scale and shift."""
-    model = ReverseKL(Flow(LearnedPrior(per_position=True), StandardNormal((2,))), Gaussian())
+    """A flow that is the target: z = (x - mu) / sigma, `ConditionalNormal` holding log-scale and shift."""
+    model = ReverseKL(Flow(ConditionalNormal(per_position=True), StandardNormal((2,))), Gaussian())
     # log-scale = 2 tanh(a / 2)
     a = 2 * np.arctanh(-np.log([1.0, 2.0]) / 2)
     return model, {"flow": {"params": {"prior": jnp.asarray(np.stack([a, [-1.0, 1.0]], -1), jnp.float32)}}}
@@ -51,7 +51,7 @@ def test_figures_at_the_solution(solved):
     figures = model.evaluate(variables, {"x": x}, KEY)
     np.testing.assert_allclose(figures["free_energy"], -3.0, atol=1e-5)
     np.testing.assert_allclose(figures["log_normalizer"], 3.0, atol=1e-5)
-    np.testing.assert_allclose(figures["effective_share"], 1.0, atol=1e-5)
+    np.testing.assert_allclose(figures["effective_fraction"], 1.0, atol=1e-5)
     np.testing.assert_allclose([figures["reverse_kl"], figures["log_normalizer_error"]], 0.0, atol=1e-5)
     np.testing.assert_allclose(figures["log_prob"], np.mean(Gaussian().log_density(x) - 3.0), rtol=1e-5)
 
@@ -68,7 +68,7 @@ def test_the_path_derivative_vanishes_draw_by_draw_at_the_solution_and_the_full_
 
 def test_both_gradients_have_the_expectation_of_finite_differences():
     """Of a Gaussian q(x) = N(m, s^2) the free energy is known: log Z - KL in closed form."""
-    flow = Flow(LearnedPrior(per_position=True), StandardNormal((2,)))
+    flow = Flow(ConditionalNormal(per_position=True), StandardNormal((2,)))
     raw = np.asarray([[0.3, -0.5], [-0.2, 0.4]])
 
     def free_energy(raw):
@@ -94,7 +94,7 @@ def test_the_bound_and_the_estimate_lie_below_the_normalizer_for_any_flow():
     variables = {"flow": random_variables(flow.bijector, 0, BATCH["x"])}
     figures = model.evaluate(variables, BATCH, KEY)
     assert -figures["free_energy"] < figures["log_normalizer"] and -figures["free_energy"] < 3.0
-    assert 1 / 400 < figures["effective_share"] < 0.9
+    assert 1 / 400 < figures["effective_fraction"] < 0.9
     # log q in the weights is the flow's own
     x = model.sample(variables, KEY, 400)
     expected = Gaussian().log_density(x) - model.log_prob(variables, x)
@@ -102,8 +102,8 @@ def test_the_bound_and_the_estimate_lie_below_the_normalizer_for_any_flow():
 
 
 def test_effective_share_counts_equal_weights():
-    np.testing.assert_allclose(effective_share(jnp.full(10, 700.0)), 1.0, rtol=1e-4)
-    np.testing.assert_allclose(effective_share(jnp.asarray([500.0, 500.0, 0.0, 0.0])), 0.5, rtol=1e-4)
+    np.testing.assert_allclose(effective_fraction(jnp.full(10, 700.0)), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(effective_fraction(jnp.asarray([500.0, 500.0, 0.0, 0.0])), 0.5, rtol=1e-4)
 
 
 def test_starts_in_the_direction_of_sampling():

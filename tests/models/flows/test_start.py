@@ -11,10 +11,10 @@ from jaxgen.models.flows import iaf, maf, neural_spline_coupling
 from tests.bijectors.tools import quick
 
 FLOWS = {
-    "maf": maf(3, 5, (8,)),
-    "maf with batch norm": maf(3, 5, (8,), norm=BatchNorm),
-    "iaf": iaf(3, 5, (8,)),
-    "spline": neural_spline_coupling(3, 5, 8, 1),
+    "maf": maf(3, depth=5, widths=(8,)),
+    "maf with batch norm": maf(3, depth=5, widths=(8,), norm=BatchNorm),
+    "iaf": iaf(3, depth=5, widths=(8,)),
+    "spline": neural_spline_coupling(3, depth=5, width=8, blocks=1),
 }
 each = pytest.mark.parametrize("name", FLOWS)
 

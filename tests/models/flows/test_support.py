@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxgen.bijectors import (
-    AdditiveTransformer, Affine, Chain, Coupling, Invert, Logit, Probit, Repeat, Scale, Sigmoid, Softplus,
-    SplineTransformer, Tanh,
+    Additive, Affine, Chain, Coupling, Invert, Logit, Probit, RationalQuadraticSpline, Repeat, Scale, Sigmoid, Softplus,
+    Tanh,
 )
 from jaxgen.distributions import Logistic, StandardNormal, Uniform
 from jaxgen.models.flows import Flow
@@ -91,7 +91,7 @@ def test_far_out_where_tanh_rounds_to_one_its_flow_to_a_uniform_base_keeps_its_d
     np.testing.assert_allclose(flow.log_prob({"flow": {}}, x.astype(np.float32)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("transformer", [AdditiveTransformer(), SplineTransformer(4)])
+@pytest.mark.parametrize("transformer", [Additive(), RationalQuadraticSpline(4)])
 def test_one_coordinate_outside_is_enough_with_a_coupling_behind(transformer):
     flow = Flow(Chain((Probit(), Coupling(transformer, MLP((5,))))), StandardNormal((2,)))
     variables = {"flow": random_variables(flow.bijector, 0, jnp.zeros((1, 2)))}

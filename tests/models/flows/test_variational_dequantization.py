@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.bijectors import AffineTransformer, Chain, Coupling, LearnedPrior, Logit, Scale
+from jaxgen.bijectors import Chain, ConditionalNormal, Coupling, Logit, Scale, TanhAffine
 from jaxgen.contracts import Clock
 from jaxgen.distributions import StandardNormal, UniformDequantization
 from jaxgen.models.flows import Flow, VariationalDequantization
@@ -18,8 +18,9 @@ KEY = jax.random.key(0)
 @functools.cache
 def integers():
     """A flow over pairs of five levels whose noise depends on the pair, all of its variables random."""
-    noise = Chain((Coupling(AffineTransformer(), MLP((6,))), Coupling(AffineTransformer(), MLP((6,)), flip=True)))
-    flow = Flow(Chain((Logit(0.05), LearnedPrior(per_position=True))), StandardNormal((2,)), VariationalDequantization(noise, 5))
+    noise = Chain((Coupling(TanhAffine(), MLP((6,))), Coupling(TanhAffine(), MLP((6,)), flip=True)))
+    bijector = Chain((Logit(0.05), ConditionalNormal(per_position=True)))
+    flow = Flow(bijector, StandardNormal((2,)), VariationalDequantization(noise, 5))
     shapes = jnp.zeros((3, 2)), jnp.zeros((3, 2))
     variables = {"flow": random_variables(flow.bijector, 0, shapes[0])}
     variables = {**variables, "dequantizer": random_variables(noise, 1, *shapes, scale=0.8)}
@@ -87,5 +88,5 @@ def test_names_levels_and_what_it_cannot_do():
     with pytest.raises(ValueError, match="between 2 and 256 levels, got 300"):
         VariationalDequantization(Scale(), 300)
     flow, variables = integers()
-    with pytest.raises(ValueError, match="not both in one pass"):
+    with pytest.raises(ValueError, match="requires a fixed dequantization"):
         flow.sample_and_log_prob(variables, KEY, 3)

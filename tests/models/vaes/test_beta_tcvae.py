@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from jaxgen.bijectors import AffineTransformer, Invert, LearnedPrior, MaskedAutoregressive
+from jaxgen.bijectors import ConditionalNormal, Invert, MaskedAutoregressive, TanhAffine
 from jaxgen.contracts import Clock
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.vaes import ELBO, ContextPrior, FlowPosterior, FlowPrior, StandardPrior, TotalCorrelation, dense_vae
@@ -66,8 +66,8 @@ def test_all_gradients_flow_and_the_model_is_written_down():
 
 @pytest.mark.parametrize("part", ["posterior", "prior"])
 def test_flows_are_refused(part):
-    flow = FlowPosterior(Invert(MaskedAutoregressive(AffineTransformer(), (8,))))
-    flow = flow if part == "posterior" else FlowPrior(LearnedPrior())
+    flow = FlowPosterior(Invert(MaskedAutoregressive(TanhAffine(), (8,))))
+    flow = flow if part == "posterior" else FlowPrior(ConditionalNormal())
     model = dataclasses.replace(MODEL, objective=TotalCorrelation(50), **{part: flow})
     batch = {"x": jnp.zeros((6, 4))}
     with pytest.raises(ValueError, match="must be diagonal normals"):

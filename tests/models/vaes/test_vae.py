@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from scipy import stats
 
-from jaxgen.bijectors import ActNorm, AffineTransformer, Chain, Invert, LearnedPrior, MaskedAutoregressive
+from jaxgen.bijectors import ActNorm, Chain, ConditionalNormal, Invert, MaskedAutoregressive, TanhAffine
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import Bernoulli, DiscretizedLogistic, Gaussian
 from jaxgen.losses.elbo import kl_between_normals, warm_up
@@ -95,7 +95,7 @@ def widened(variables):
     return wide
 
 
-@pytest.mark.parametrize("prior", [ContextPrior(MLP(())), FlowPrior(LearnedPrior())], ids=["network", "flow"])
+@pytest.mark.parametrize("prior", [ContextPrior(MLP(())), FlowPrior(ConditionalNormal())], ids=["network", "flow"])
 def test_a_learned_prior_rates_what_it_draws(prior):
     case, m, v = LinearGaussian(), PRIOR_MEAN, PRIOR_VARIANCE
     if isinstance(prior, FlowPrior):
@@ -125,7 +125,7 @@ def test_a_learned_prior_rates_what_it_draws(prior):
 def test_a_posterior_flow_keeps_the_estimate_of_log_p():
     # any posterior gives log p(x) with enough draws; a wrong log-determinant or context would not
     case = LinearGaussian()
-    made = MaskedAutoregressive(AffineTransformer(), (8,))
+    made = MaskedAutoregressive(TanhAffine(), (8,))
     model = dataclasses.replace(case.model, posterior=FlowPosterior(Chain((Invert(made), ActNorm()))))
     x = np.float32(case.marginal.rvs(100, random_state=0))
     variables = drawn(model, {"x": x})

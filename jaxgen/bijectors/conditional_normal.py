@@ -1,4 +1,4 @@
-"""Learned priors, written as bijectors to a standard normal."""
+"""Learned normal distributions as bijectors to a standard normal."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.bijectors.bijector import Array, Bijector, ValueAndLogDet, sum_over_event
-from jaxgen.bijectors.compose import Chain, OnHalf
+from jaxgen.bijectors.compose import Chain, FirstHalf
 from jaxgen.bijectors.coupling import Coupling, ZeroHead, fit_context, head_parameters
-from jaxgen.bijectors.transformers import AffineTransformer
+from jaxgen.bijectors.transformers import TanhAffine
 from jaxgen.precision import at_least_float32
 
 
-class LearnedPrior(Bijector):
-    """`z = (x - mu) / sigma`: with a standard normal base, a normal prior of x whose moments are learned.
+class ConditionalNormal(Bijector):
+    """`z = (x - mu) / sigma`: with a standard normal base, x is normal with learned moments, given the context if any.
 
-    Without context mu and sigma are parameters; with one, a layer that starts at zero computes them from it: a prior
-    for each class. Fresh, it is the identity.
+    Without context mu and sigma are parameters; with one, a layer that starts at zero computes them, for example a
+    prior for each class. At initialisation it is the identity.
 
     Attributes:
-        per_position: whether every position has its own mu and sigma, or all share one for each channel. (A context
-            that is an image gives every position its own.)
-        bound: the largest |log sigma|.
+        per_position: every position has its own mu and sigma; otherwise every channel has. (With an image as context
+            every position has its own.)
+        bound: of |log sigma|.
     """
 
     per_position: bool = False
@@ -29,10 +29,10 @@ class LearnedPrior(Bijector):
 
     @nn.compact
     def _both(self, x: Array, context: Array | None, direction: str) -> ValueAndLogDet:
-        x, transformer = at_least_float32(x), AffineTransformer(self.bound)
+        x, transformer = at_least_float32(x), TanhAffine(self.bound)
         shape = x.shape[1:] if self.per_position else (1,) * (x.ndim - 2) + x.shape[-1:]
         if context is None:
-            parameters = self.param("prior", nn.initializers.zeros, (*shape, transformer.n))
+            parameters = self.param("prior", nn.initializers.zeros, (*shape, transformer.num_params))
         elif context.ndim == 2:
             parameters = head_parameters(ZeroHead, transformer, context, (x.shape[0], *shape))
         else:
@@ -49,10 +49,10 @@ class LearnedPrior(Bijector):
 
 
 def factor_out(rest: Bijector, conditioner: nn.Module) -> Chain:
-    """Half of the channels leave the flow, `rest` goes on with the first half h = x1.
+    """Factors out the second half of the channels; `rest` acts on the first half h.
 
-    `z2 = (x2 - mu(h)) / sigma(h)` is the learned conditional prior of the half that leaves, written as an affine
-    coupling: with a standard normal base, log p(x2 | h) is that of a normal with the moments that `conditioner`
-    computes (Dinh et al. 2017, section 3.6; Kingma and Dhariwal 2018). Latents keep the shape of the input.
+    `z2 = (x2 - mu(h)) / sigma(h)` is the learned conditional prior of the half factored out, as an affine coupling:
+    with a standard normal base, p(x2 | h) is normal with the moments that `conditioner` computes (Dinh et al. 2017,
+    section 3.6; Kingma and Dhariwal 2018). Latents have the shape of the input.
     """
-    return Chain((Coupling(AffineTransformer(), conditioner), OnHalf(rest)))
+    return Chain((Coupling(TanhAffine(), conditioner), FirstHalf(rest)))

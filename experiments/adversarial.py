@@ -18,8 +18,8 @@ from experiments.config import Config, Experiment
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, toys
-from jaxgen.metrics import measure, mixture_figures, sample_distances
-from jaxgen.metrics.report import quick_figures
+from jaxgen.metrics import measure, mixture_metrics, sample_distances
+from jaxgen.metrics.report import quick_metrics
 from jaxgen.models.gans import GAN, residual_networks
 from jaxgen.nets import (
     MLP,
@@ -39,10 +39,10 @@ from jaxgen.training.ranges import Count, Fraction, NonNegative
 COLUMNS = 10
 """Images in a row of a plot."""
 MIXTURES = {
-    "eight_gaussians": partial(mixture_figures, centers=toys.GAUSSIANS_8_CENTERS, std=toys.GAUSSIANS_8_STD),
-    "twenty_five_gaussians": partial(mixture_figures, centers=toys.GAUSSIANS_25_CENTERS, std=toys.GAUSSIANS_25_STD),
-    "gaussian_ring": partial(mixture_figures, centers=toys.GAUSSIAN_RING_CENTERS, std=toys.GAUSSIAN_RING_STD),
-    "gaussian_grid": partial(mixture_figures, centers=toys.GAUSSIAN_GRID_CENTERS, std=toys.GAUSSIAN_GRID_STD),
+    "eight_gaussians": partial(mixture_metrics, centers=toys.GAUSSIANS_8_CENTERS, std=toys.GAUSSIANS_8_STD),
+    "twenty_five_gaussians": partial(mixture_metrics, centers=toys.GAUSSIANS_25_CENTERS, std=toys.GAUSSIANS_25_STD),
+    "gaussian_ring": partial(mixture_metrics, centers=toys.GAUSSIAN_RING_CENTERS, std=toys.GAUSSIAN_RING_STD),
+    "gaussian_grid": partial(mixture_metrics, centers=toys.GAUSSIAN_GRID_CENTERS, std=toys.GAUSSIAN_GRID_STD),
 }
 """Metrics of samples of a known mixture, by the name of the data."""
 Optimizers = Mapping[str, optax.GradientTransformation]
@@ -142,8 +142,8 @@ def experiment(
         more: other fields of the `Experiment`; `plots` and `final_metrics` are added to those here.
     """
     plots, more_metrics = dict(more.pop("plots", {})), more.pop("final_metrics", None)
-    if config.conditional and splits.train.classes is not None and plotting.drawable(splits.test.head(1)["x"]):
-        plots["classes"] = partial(plot_classes, splits.train.classes)
+    if config.conditional and splits.train.num_classes is not None and plotting.drawable(splits.test.head(1)["x"]):
+        plots["classes"] = partial(plot_classes, splits.train.num_classes)
     more = {"optimizers": adam_optimizers(config) if optimizers is None else optimizers, "draws": 1, **more}
     if config.extractor is None:
         return Experiment(model, plots=plots, final_metrics=more_metrics, **more)
@@ -151,7 +151,7 @@ def experiment(
 
     def validation_metrics(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         fake = model.sample(variables, key, len(batch["x"]), batch.get("context"))
-        return quick_figures(extractor.features_of(batch["x"]), extractor.features_of(fake), key)
+        return quick_metrics(extractor.features_of(batch["x"]), extractor.features_of(fake), key)
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         head = splits.test.head(config.measured)
@@ -161,7 +161,7 @@ def experiment(
         if jax.process_index() == 0:
             text = json.dumps(dataclasses.asdict(measured), indent=1) + "\n"
             (config.out / "measured.json").write_text(text, encoding="utf-8")
-        metrics = dict(measured.figures)
+        metrics = dict(measured.metrics)
         if context is not None and "label" in head:
             recognised = extractor.logits(fake).argmax(-1)
             metrics["class accuracy of samples"] = float((recognised == head["label"]).mean())

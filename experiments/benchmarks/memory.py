@@ -68,7 +68,7 @@ def main(config: Memory) -> list[Measured]:
     compiled = {}
     for depth in config.depths:
         models = {
-            way: glow(config.event_shape, scales=config.scales, depth=depth, width=config.width, gradient=way)
+            way: glow(config.event_shape, num_scales=config.scales, depth=depth, width=config.width, gradient=way)
             for way in get_args(Gradient)
         }
         variables = models["store"].init(key, batch)["flow"]

@@ -100,12 +100,12 @@ def jaxgen(row: Row) -> Built:
     if row.structure == "glow":
         from jaxgen.models.flows.glow import glow
 
-        model = glow(row.event_shape, scales=row.scales, depth=row.layers, width=row.width)
+        model = glow(row.event_shape, num_scales=row.scales, depth=row.layers, width=row.width)
     else:
         if row.transformer == "affine":
-            transformer = bijectors.AffineTransformer()
+            transformer = bijectors.TanhAffine()
         else:
-            transformer = bijectors.SplineTransformer(bins=row.bins, bound=BOUND)
+            transformer = bijectors.RationalQuadraticSpline(bins=row.bins, bound=BOUND)
         widths = (row.width, row.width)
         if row.structure == "coupling":
             layer = bijectors.Coupling(transformer, MLP(widths))

@@ -35,7 +35,7 @@ from jaxgen.training.run import Run
 from jaxgen.training.signals import Signals
 
 ROWS = {
-    "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), 17, scales=1), 128),
+    "flow on digits": ("digits", lambda: real_nvp_image((8, 8, 1), num_levels=17, num_scales=1), 128),
     "gan of the plane": ("twenty_five_gaussians", lambda: dense_wgan_gp((2,), width=16), 128),
 }
 

@@ -61,7 +61,7 @@ class Game(NamedTuple):
 def games() -> dict[str, Game]:
     gan = replace(residual_wgan_gp((32, 32, 3)), critic_steps=1)
     return {
-        "Glow, CIFAR-10": Game(glow((32, 32, 3), scales=3, depth=32, width=512), (32, 32, 3), 64),
+        "Glow, CIFAR-10": Game(glow((32, 32, 3), num_scales=3, depth=32, width=512), (32, 32, 3), 64),
         "WGAN-GP, CIFAR-10": Game(gan, (32, 32, 3), 64),
     }
 

@@ -111,7 +111,7 @@ def main(config: Soak) -> Soaked:
     shutil.rmtree(config.out / "run", ignore_errors=True)
     jax.monitoring.register_event_duration_secs_listener(note)
     try:
-        fit(real_nvp_vector(2, config.layers, (config.width,)), Splits(train, data.valid, None), settings,
+        fit(real_nvp_vector(2, depth=config.layers, widths=(config.width,)), Splits(train, data.valid, None), settings,
             out=config.out / "run", progress=False)  # fmt: skip
     finally:
         jax.monitoring.unregister_event_duration_listener(note)

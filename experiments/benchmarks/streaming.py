@@ -88,7 +88,8 @@ def _read(stream: Stream, config: Streaming) -> dict[str, float]:
 
 
 def _training(config: Streaming, data: Source) -> Callable[[Stream], dict[str, float]]:
-    model = glow((config.size, config.size, 3), 256, config.scales, config.depth, config.width)
+    event_shape = (config.size, config.size, 3)
+    model = glow(event_shape, num_scales=config.scales, depth=config.depth, width=config.width)
     plays = model.plays()
     step = jax.jit(make_train_step(plays), donate_argnums=0)
     state: Any = jax.jit(lambda: init_state(model, plays, jax.random.key(0), data.head(64)))()

@@ -16,7 +16,7 @@ from experiments.likelihood import LikelihoodConfig, experiment, image_shape
 from experiments.config import Experiment, Published
 from experiments.run import main
 from jaxgen.bijectors import (
-    Bijector, Chain, Checkerboard, Coupling, Halves, Invert, LearnedBoundAffineTransformer, Logit, OnHalf, Repeat, SharedHead,
+    Bijector, Chain, Checkerboard, Coupling, FirstHalf, Halves, Invert, LearnedTanhAffine, Logit, Repeat, SharedHead,
     Squeeze,
 )
 from jaxgen.contracts import Array, Batch, Key, Variables
@@ -47,7 +47,7 @@ def couplings(width: int, mask: Any, pairs: int) -> Repeat:
     """Pairs of couplings that take turns; each log-scale is `exp(g) tanh(a / exp(g))`, g learned for each channel."""
 
     def coupling(flip: bool) -> Coupling:
-        return Coupling(LearnedBoundAffineTransformer(), GatedConvNet(width), mask, flip, SharedHead)
+        return Coupling(LearnedTanhAffine(), GatedConvNet(width), mask, flip=flip, head=SharedHead)
 
     return Repeat(Chain((coupling(False), coupling(True))), pairs)
 
@@ -59,7 +59,7 @@ def simple() -> Bijector:
 def multiscale() -> Bijector:
     """Half of the channels leave after the second scale, under a standard normal prior."""
     inner = Chain((Squeeze(), couplings(64, Halves(), 2), Invert(Squeeze())))
-    outer = Chain((Squeeze(), couplings(48, Halves(), 1), OnHalf(inner), Invert(Squeeze())))
+    outer = Chain((Squeeze(), couplings(48, Halves(), 1), FirstHalf(inner), Invert(Squeeze())))
     return Chain((couplings(32, Checkerboard(), 1), outer))
 
 

@@ -41,7 +41,7 @@ class FlowPlusPlusConfig(LikelihoodConfig):
 def build(config: FlowPlusPlusConfig, data: Splits) -> Experiment:
     event_shape, levels = image_shape(config, data)
     model = flow_plus_plus(
-        event_shape, levels, config.width, config.blocks, config.components,
+        event_shape, num_levels=levels, width=config.width, blocks=config.blocks, components=config.components,
         heads=config.heads, dropout=config.dropout, alpha=config.alpha,
     )
     if config.dequantization == "uniform":

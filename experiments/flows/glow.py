@@ -16,13 +16,13 @@ from experiments.flows.real_nvp import PERMUTATIONS
 from experiments.likelihood import LikelihoodConfig, experiment, image_shape
 from experiments.config import Experiment, Published
 from experiments.run import main
-from jaxgen.bijectors import AdditiveTransformer, SigmoidAffineTransformer
+from jaxgen.bijectors import Additive, SigmoidAffine
 from jaxgen.data import Splits
 from jaxgen.models.flows.glow import glow
 from jaxgen.training.ranges import Count
 
 PUBLISHED = {"tfds:cifar10": Published("bits_per_dim", 3.35, "Kingma and Dhariwal 2018, table 2")}
-COUPLINGS = {"affine": SigmoidAffineTransformer, "additive": AdditiveTransformer}
+COUPLINGS = {"affine": SigmoidAffine, "additive": Additive}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,9 @@ class GlowConfig(LikelihoodConfig):
 
 
 def build(config: GlowConfig, data: Splits) -> Experiment:
+    event_shape, levels = image_shape(config, data)
     model = glow(
-        *image_shape(config, data), config.scales, config.depth, config.width,
+        event_shape, num_levels=levels, num_scales=config.scales, depth=config.depth, width=config.width,
         permutation=PERMUTATIONS[config.permutation], transformer=COUPLINGS[config.coupling](),
         gradient=config.gradient,
     )

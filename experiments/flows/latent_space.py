@@ -46,7 +46,7 @@ class LatentSpaceConfig(real_nvp.RealNVPConfig):
 
 def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
     _, levels = image_shape(config, data)
-    train, test, classes = data.train.head(CLASSIFIER_EXAMPLES), data.test.head(config.edits), data.train.classes
+    train, test, classes = data.train.head(CLASSIFIER_EXAMPLES), data.test.head(config.edits), data.train.num_classes
     if "label" not in train or classes is None or set(train["label"].tolist()) != set(range(classes)):
         raise ValueError(f"`data` must have labelled training images of each class, got {config.data!r}")
     key = jax.random.key(config.seed)

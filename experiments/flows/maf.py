@@ -61,8 +61,9 @@ def build(config: MAFConfig, data: Splits) -> Experiment:
     event_shape, widths = data.train.event_shape, (config.width,) * config.hidden_layers
     parts = {"activation": ACTIVATIONS[config.activation], "norm": NORMS[config.norm]}
     if len(event_shape) == 1 and data.train.levels is None:
-        return experiment(config, data, maf(*event_shape, config.depth, widths, **parts))
-    model = maf_image(*image_shape(config, data), config.depth, widths, alpha=config.alpha, **parts)
+        return experiment(config, data, maf(*event_shape, depth=config.depth, widths=widths, **parts))
+    shape, levels = image_shape(config, data)
+    model = maf_image(shape, num_levels=levels, depth=config.depth, widths=widths, alpha=config.alpha, **parts)
     return experiment(config, data, model)
 
 

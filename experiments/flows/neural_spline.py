@@ -53,13 +53,17 @@ def build(config: NeuralSplineConfig, data: Splits) -> Experiment:
     if len(event_shape) == 1 and data.train.levels is None:
         if config.structure == "coupling":
             model = neural_spline_coupling(
-                *event_shape, config.depth, config.width, config.blocks, dropout=config.dropout, **spline
+                *event_shape, depth=config.depth, width=config.width, blocks=config.blocks, dropout=config.dropout,
+                **spline,
             )
         else:
             widths = (config.width,) * config.blocks
-            model = neural_spline_autoregressive(*event_shape, config.depth, widths, **spline)
+            model = neural_spline_autoregressive(*event_shape, depth=config.depth, widths=widths, **spline)
     else:
-        model = neural_spline_image(*image_shape(config, data), config.scales, config.depth, config.width, **spline)
+        event_shape, levels = image_shape(config, data)
+        model = neural_spline_image(
+            event_shape, num_levels=levels, num_scales=config.scales, depth=config.depth, width=config.width, **spline
+        )
     return experiment(config, data, model)
 
 

@@ -43,7 +43,10 @@ class NICEConfig(LikelihoodConfig):
 
 def build(config: NICEConfig, data: Splits) -> Experiment:
     widths = (config.width,) * config.hidden_layers
-    model = nice(data.train.event_shape, data.train.levels, config.couplings, widths, base=PRIORS[config.prior])
+    model = nice(
+        data.train.event_shape, num_levels=data.train.levels, couplings=config.couplings, widths=widths,
+        base=PRIORS[config.prior],
+    )
     return experiment(config, data, model, plots={"spectrum": spectrum})
 
 

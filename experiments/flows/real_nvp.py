@@ -61,10 +61,12 @@ def build(config: RealNVPConfig, data: Splits) -> Experiment:
     event_shape, norm = data.train.event_shape, NORMS[config.norm]
     mixing = {} if config.permutation is None else {"permutation": PERMUTATIONS[config.permutation]}
     if len(event_shape) == 1 and data.train.levels is None:
-        model = real_nvp_vector(*event_shape, config.depth, (config.width,) * 2, norm=norm, **mixing)
+        model = real_nvp_vector(*event_shape, depth=config.depth, widths=(config.width,) * 2, norm=norm, **mixing)
         return experiment(config, data, model)
+    event_shape, levels = image_shape(config, data)
     model = real_nvp_image(
-        *image_shape(config, data), config.scales, config.depth, config.width, config.blocks, alpha=config.alpha,
+        event_shape, num_levels=levels, num_scales=config.scales, depth=config.depth, width=config.width,
+        blocks=config.blocks, alpha=config.alpha,
         checkerboard=config.checkerboard, learned_priors=config.learned_priors, norm=norm, **mixing,
     )
     return experiment(config, data, model)

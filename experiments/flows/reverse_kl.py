@@ -4,8 +4,8 @@ Result with the defaults, half a minute on two cores: the log-normalizer is off 
 
 An inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934) is fitted to the unnormalised density of `--data
 banana`, `funnel` or `ring` without a look at draws from it; those only rate the result (`log_prob`). Importance weights
-then estimate the constant: `log_normalizer_error` is how far off its logarithm is, `effective_share` the share of draws
-that count.
+then estimate the constant: `log_normalizer_error` is how far off its logarithm is, `effective_fraction` the fraction of
+samples that count.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from experiments.likelihood import LikelihoodConfig, optimizer
 from experiments.config import Experiment
 from experiments.run import main
 from jaxgen.data import Splits
-from jaxgen.distributions import Banana, Funnel, Ring
+from jaxgen.distributions import Banana, Funnel, GaussianRing
 from jaxgen.models.flows import ReverseKL, iaf, real_nvp_vector
 from jaxgen.training.ranges import Count, NonNegative
 
-TARGETS = {"banana": Banana, "funnel": Funnel, "ring": Ring}
+TARGETS = {"banana": Banana, "funnel": Funnel, "ring": GaussianRing}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def build(config: ReverseKLConfig, data: Splits) -> Experiment:
     if config.data not in TARGETS:
         raise ValueError(f"`data` must be one of {', '.join(TARGETS)}, got {config.data!r}")
     make = iaf if config.structure == "iaf" else real_nvp_vector
-    flow = make(2, config.depth, (config.width,) * 2)
+    flow = make(2, depth=config.depth, widths=(config.width,) * 2)
     model = ReverseKL(flow, TARGETS[config.data](), config.path_derivative)
     return Experiment(model, optimizers=dict.fromkeys(model.plays(), optimizer(config)))
 

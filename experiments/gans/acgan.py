@@ -29,11 +29,11 @@ def build(config: ACGANConfig, data: Splits) -> Experiment:
     """Raises:
     ValueError: data without classes, or `conditional` False.
     """
-    if not config.conditional or data.train.classes is None:
+    if not config.conditional or data.train.num_classes is None:
         raise ValueError(
             f"ACGAN needs labels and conditional=True, got data={config.data!r}, conditional={config.conditional}"
         )
-    term = ClassLoss(data.train.classes, config.class_weight)
+    term = ClassLoss(data.train.num_classes, config.class_weight)
     model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
     return experiment(config, data, model)
 

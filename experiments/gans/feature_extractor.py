@@ -37,13 +37,13 @@ class FeatureExtractorConfig(Config):
 
 def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
     train = data.train
-    if len(train.event_shape) != 3 or train.classes is None:
+    if len(train.event_shape) != 3 or train.num_classes is None:
         raise ValueError(
             f"`data` must hold labelled images [H, W, C], got {config.data!r} with examples of shape {train.event_shape} "
-            f"and classes={train.classes}"
+            f"and num_classes={train.num_classes}"
         )
     network = ConvFeatures(config.widths, config.features, config.dropout)
-    model = Classifier(network, train.event_shape, num_classes=train.classes, levels=train.levels)
+    model = Classifier(network, train.event_shape, num_classes=train.num_classes, levels=train.levels)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
     def sealed(trained: TrainedModel) -> dict[str, float]:

@@ -62,7 +62,7 @@ def build(config: InfoGANConfig, data: Splits) -> Experiment:
     model = GAN(*networks(config, data), **fields(config, data), terms=(term,))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        if not data.train.classes:
+        if not data.train.num_classes:
             return {}
         found = [recognised(term, trained, split) for split in (data.valid, data.test)]
         return {"category error": category_error(*found[0], *found[1], config.values)}

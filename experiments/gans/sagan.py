@@ -37,7 +37,7 @@ def build(config: SAGANConfig, data: Splits) -> Experiment:
     widths, attention = tuple(config.width << i for i in range(doublings)), shape[0] // 2
     generator = SpectralResNetGenerator(
         halved(shape, doublings), (*widths[::-1], config.width),
-        attention if doublings > 1 else None, data.train.classes if config.conditional else 0,
+        attention if doublings > 1 else None, data.train.num_classes if config.conditional else 0,
     )  # fmt: skip
     critic = SpectralResNetCritic(widths, attention=attention)
     model = GAN(

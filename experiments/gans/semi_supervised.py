@@ -58,7 +58,7 @@ def build(config: SemiSupervisedConfig, data: Splits) -> Experiment:
     generator = MLP((config.width,) * 2, nn.softplus, norm=BatchNorm)
     model = SemiSupervisedGAN(
         generator, NoisyMLP(config.widths, first=0.6), **fields(config, data), prior=Uniform((config.latents,)),
-        num_classes=data.train.classes,
+        num_classes=data.train.num_classes,
     )  # fmt: skip
     model = replace(model, monitor=("accuracy", "max"))
     baselines = classifiers(train.sources["labelled"], data.test)

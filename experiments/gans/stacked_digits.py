@@ -52,7 +52,7 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     """
     if config.extractor is None:
         raise ValueError("`extractor` must be a run of experiments.gans.feature_extractor on single digits, got None")
-    if data.train.classes is None or data.train.event_shape[-1:] != (1,):
+    if data.train.num_classes is None or data.train.event_shape[-1:] != (1,):
         raise ValueError(f"`data` must hold labelled images [H, W, 1] to stack, got {config.data!r}")
     extractor = load_extractor(config.extractor)
     counts = (config.rows, config.rows // 10, config.rows // 10)
@@ -66,7 +66,7 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         keys = jax.random.split(jax.random.key(config.seed), -(-config.counted // CALL))
         seen = np.concatenate([digits(extractor, np.asarray(trained.sample(key, CALL))) for key in keys])
-        return {name: float(v) for name, v in stacked_modes(seen[: config.counted], classes=data.train.classes).items()}
+        return {name: float(v) for name, v in stacked_modes(seen[: config.counted], num_classes=data.train.num_classes).items()}
 
     optimizers = adam_optimizers(replace(config, b1=0.0), b2=0.9) if penalised else None
     return experiment(

@@ -117,7 +117,7 @@ def ceiling(config: GANStudy) -> Mapping[str, float]:
     """The metrics of training examples in place of samples."""
     splits = source(config.data)
     real, fake = (split.head(config.measured)["x"] for split in (splits.test, splits.train))
-    return dict(measure(real, fake, load_extractor(config.extractor), jax.random.key(config.seed)).figures)
+    return dict(measure(real, fake, load_extractor(config.extractor), jax.random.key(config.seed)).metrics)
 
 
 def lines(results: Mapping[str, Mapping[str, Any]], games: Mapping[str, Row]) -> Iterator[Sequence[str]]:

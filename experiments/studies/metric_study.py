@@ -34,7 +34,7 @@ from jaxgen import plotting
 from jaxgen.data import source
 from jaxgen.metrics import (
     data_bandwidth,
-    feature_figures,
+    feature_metrics,
     frechet_distance,
     mmd_squared,
     one_nearest_neighbour,
@@ -138,7 +138,7 @@ def draw(
 
 def metrics_of(pool: Pool, real: np.ndarray, fake: np.ndarray, key: jax.Array) -> dict[str, float]:
     """Every metric, by `space/metric`."""
-    of_features = feature_figures(
+    of_features = feature_metrics(
         pool.features[real], pool.features[fake], pool.logits[real], pool.logits[fake], key
     )
     found = {("classes/" if name in OF_CLASSES else "features/") + name: of_features[name] for name in WORSE}
@@ -189,7 +189,7 @@ def study(config: MetricStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings; data without labels or grey levels, or too few.
     """
     splits = source(config.data)
-    if splits.train.classes is None or splits.train.levels is None:
+    if splits.train.num_classes is None or splits.train.levels is None:
         raise ValueError(f"`data` must have labels and grey levels, got {config.data!r}")
     parts = [split.head(config.examples) for split in (splits.test, splits.valid, splits.train)]
     x, label = (np.concatenate([part[name] for part in parts])[: config.examples] for name in ("x", "label"))

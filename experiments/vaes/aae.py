@@ -17,7 +17,7 @@ from experiments.autoencoding import NetworksConfig, autoencoder, experiment
 from experiments.config import Experiment
 from experiments.run import main
 from jaxgen.data import Splits
-from jaxgen.distributions import Petals
+from jaxgen.distributions import RadialMixture
 from jaxgen.models.vaes import AAE
 from jaxgen.nets import MLP
 from jaxgen.training.ranges import Count, NonNegative
@@ -45,7 +45,7 @@ def build(config: AAEConfig, data: Splits) -> Experiment:
     """Raises:
     ValueError: petals with other than two latents; labels without petals or without classes.
     """
-    vae, classes = autoencoder(config, data, nn.relu), data.train.classes
+    vae, classes = autoencoder(config, data, nn.relu), data.train.num_classes
     if config.prior == "petals" and config.latents != 2:
         raise ValueError(f"`latents` must be 2 with prior='petals', got {config.latents}")
     if config.labels and (config.prior != "petals" or classes is None):
@@ -55,7 +55,7 @@ def build(config: AAEConfig, data: Splits) -> Experiment:
     model = AAE(
         vae.encoder, vae.decoder, MLP((config.width,) * 2), vae.event_shape, latent_dim=config.latents,
         likelihood=vae.likelihood, levels=vae.levels, stochastic=config.stochastic,
-        prior=Petals(classes or 10) if config.prior == "petals" else None,
+        prior=RadialMixture(classes or 10) if config.prior == "petals" else None,
         num_classes=classes if config.labels else 0,
     )  # fmt: skip
     optimizers = dict.fromkeys(model.plays(), optax.adam(config.adversary_rate, b1=0.5))

@@ -122,11 +122,11 @@ def build(config: AnomalyConfig, data: Splits) -> Experiment:
 def _held_out(config: AnomalyConfig, data: Splits) -> int:
     if config.conditional:
         raise ValueError("`conditional` must be False: the label is what the model must find")
-    if data.train.classes is None:
+    if data.train.num_classes is None:
         raise ValueError(f"`data` must have labels of a known number of classes, got {config.data!r}")
-    held_out = data.train.classes - 1 if config.held_out is None else config.held_out
-    if not 0 <= held_out < data.train.classes:
-        raise ValueError(f"`held_out` must be below the {data.train.classes} classes of data={config.data!r}, got {held_out}")
+    held_out = data.train.num_classes - 1 if config.held_out is None else config.held_out
+    if not 0 <= held_out < data.train.num_classes:
+        raise ValueError(f"`held_out` must be below the {data.train.num_classes} classes of data={config.data!r}, got {held_out}")
     return held_out
 
 
@@ -142,7 +142,7 @@ def _one_scale(config: AnomalyConfig, data: Splits, held_out: int) -> Splits:
 
     def scaled(split: Source, table: Mapping[str, np.ndarray]) -> Source:
         rows = {"x": columns(table["x"], table["categories"]), "label": table["label"]}
-        return ArraySource(rows, name=split.name, classes=split.classes)
+        return ArraySource(rows, name=split.name, num_classes=split.num_classes)
 
     return Splits(*(scaled(split, table) for split, table in zip(data, tables, strict=True)))
 

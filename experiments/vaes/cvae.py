@@ -48,9 +48,9 @@ def ink(rows: Arrays) -> np.ndarray:
 
 def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
     """The splits with a context of the configured attributes."""
-    if "label" in config.attributes and data.train.classes is None:
+    if "label" in config.attributes and data.train.num_classes is None:
         raise ValueError(f"`attributes` needs labels of a known number of classes, got data={config.data!r}")
-    classes = {name: data.train.classes if name == "label" else None for name in config.attributes}
+    classes = {name: data.train.num_classes if name == "label" else None for name in config.attributes}
     some = ink(data.train.head(INK_EXAMPLES))
     scale = some.std() if np.ptp(some) else 1.0
 
@@ -90,7 +90,7 @@ def plot_classes(trained: TrainedModel, data: Splits, first: int, key: Key) -> A
         first: the column of the context that holds the first class.
     """
     rows, width = {}, data.train.head(1)["context"].shape[1]
-    for label in range(data.train.classes):
+    for label in range(data.train.num_classes):
         context = jnp.zeros((COLUMNS, width)).at[:, first + label].set(1)
         rows[str(label)] = np.asarray(trained.decode(trained.sample_prior(key, COLUMNS, context), context))
     return plotting.rows(rows, "the same noise for every class")

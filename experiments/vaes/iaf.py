@@ -16,7 +16,7 @@ from flax import linen as nn
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.config import Experiment
 from experiments.run import main
-from jaxgen.bijectors import Bijector, Chain, Invert, MaskedAutoregressive, Permute, Repeat, SigmoidAffineTransformer
+from jaxgen.bijectors import Bijector, Chain, Invert, MaskedAutoregressive, Permute, Repeat, SigmoidAffine
 from jaxgen.data import Splits
 from jaxgen.models.vaes import FlowPosterior
 from jaxgen.training.ranges import Count, Natural
@@ -33,7 +33,7 @@ class IAFConfig(AutoencoderConfig):
 
 def inverse_autoregressive(depth: int, width: int) -> Bijector:
     """From z to the encoder's normal draw, as posteriors run; drawing is the fast direction."""
-    layer = Invert(MaskedAutoregressive(SigmoidAffineTransformer(), (width,), nn.elu))
+    layer = Invert(MaskedAutoregressive(SigmoidAffine(), (width,), nn.elu))
     return Repeat(Chain((layer, Permute("reverse"))), depth)
 
 

@@ -51,7 +51,7 @@ def build(config: M2Config, data: Splits) -> Experiment:
     train = semi_supervised(data.train, config.labels, config.seed)
     classifier = vae.encoder if config.network != "dense" else MLP((config.width,) * 2, nn.softplus)
     model = M2(
-        vae, classifier, num_classes=data.train.classes, labelled_fraction=config.labels / len(data.train),
+        vae, classifier, num_classes=data.train.num_classes, labelled_fraction=config.labels / len(data.train),
         alpha=config.alpha,
     )  # fmt: skip
 

@@ -22,11 +22,12 @@ from jaxgen.bijectors.transformers import (
 )
 
 __all__ = [
-    "ActNorm", "Additive", "Affine", "Alternate", "BatchNorm", "Bijector", "Chain", "Checkerboard", "ConditionalNormal",
-    "Coupling", "Elementwise", "FirstHalf", "Halves", "Invert", "InvertibleLinear", "LeakyReLU", "LearnedTanhAffine",
-    "LogisticMixtureCDF", "Logit", "MaskedAutoregressive", "Permute", "Probit", "RationalQuadraticSpline", "Repeat",
-    "Reshape", "Scale", "SharedHead", "Sigmoid", "SigmoidAffine", "Softplus", "Squeeze", "Tanh", "TanhAffine",
-    "Transformer", "ZeroHead", "event_axes", "factor_out", "rational_quadratic_spline", "reconstruction_error",
-    "reverses", "split_parameters", "sum_over_event", "zero_log_det",
+    "ActNorm", "Additive", "Affine", "Alternate", "BatchNorm", "Bijector", "Chain", "Checkerboard",
+    "ConditionalNormal", "Coupling", "Elementwise", "FirstHalf", "Halves", "Invert", "InvertibleLinear",
+    "LeakyReLU", "LearnedTanhAffine", "LogisticMixtureCDF", "Logit", "MaskedAutoregressive", "Permute", "Probit",
+    "RationalQuadraticSpline", "Repeat", "Reshape", "Scale", "SharedHead", "Sigmoid", "SigmoidAffine", "Softplus",
+    "Squeeze", "Tanh", "TanhAffine", "Transformer", "ZeroHead", "event_axes", "factor_out",
+    "rational_quadratic_spline", "reconstruction_error", "reverses", "split_parameters", "sum_over_event",
+    "zero_log_det",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -8,7 +8,7 @@ from jaxgen.data.labels import semi_supervised
 def test_labels_are_left_to_as_many_rows_of_each_class_and_no_row_is_in_both():
     train = source("digits").train
     rows = np.arange(len(train), dtype=np.float32)[:, None]
-    marked = ArraySource({"x": rows, "label": train.arrays["label"]}, classes=10)
+    marked = ArraySource({"x": rows, "label": train.arrays["label"]}, num_classes=10)
     parts = {seed: semi_supervised(marked, 30, seed).sources for seed in (0, 1)}
     for sources in parts.values():
         labelled, others = (sources[name].arrays for name in ("labelled", "unlabelled"))

@@ -38,7 +38,7 @@ def test_the_most_likely_category_is_read_off_in_batches():
     context = np.zeros((10, 4), np.float32)
     context[5, 3] = 2
     columns = {"x": np.float32(categories)[:, None], "label": labels, "context": context}
-    seen, label = recognised(term, trained, ArraySource(columns, classes=3), batch_size=3)
+    seen, label = recognised(term, trained, ArraySource(columns, num_classes=3), batch_size=3)
     np.testing.assert_array_equal(seen, np.where(np.arange(10) == 5, 3, categories))
     np.testing.assert_array_equal(label, labels)
 
@@ -62,12 +62,12 @@ def test_optimizers_are_the_papers(build, config, generator, critic):
 
 def test_rows_become_their_own_context_on_the_networks_scale():
     x = np.arange(18, dtype=np.uint8).reshape(3, 3, 2, 1) % 9
-    split = with_examples(ArraySource({"x": x, "label": np.arange(3)}, levels=9, classes=3, name="few"))
+    split = with_examples(ArraySource({"x": x, "label": np.arange(3)}, levels=9, num_classes=3, name="few"))
     taken = split.take(np.array([2, 0]))
     np.testing.assert_allclose(taken["context"], x[[2, 0]].reshape(2, 6) / 4 - 1, rtol=1e-6)
     np.testing.assert_array_equal(taken["x"], x[[2, 0]])
     np.testing.assert_array_equal(taken["label"], [2, 0])
-    assert (split.levels, split.classes, split.name) == (9, 3, "few")
+    assert (split.levels, split.num_classes, split.name) == (9, 3, "few")
     real = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
     np.testing.assert_array_equal(with_examples(ArraySource({"x": real})).head(4)["context"], real)
 

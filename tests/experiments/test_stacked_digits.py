@@ -11,7 +11,7 @@ from tests.experiments.test_experiments import RUNS, TINY, run
 
 def test_three_images_of_the_split_are_the_colours_of_one():
     x = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones((1, 2, 2, 1), np.uint8)
-    rows = stacked(ArraySource({"x": x, "label": np.arange(5)}, levels=256, classes=5), 2000, 0)
+    rows = stacked(ArraySource({"x": x, "label": np.arange(5)}, levels=256, num_classes=5), 2000, 0)
     colours = rows.arrays["x"][:, 0, 0]
     assert rows.event_shape == (2, 2, 3) and (rows.arrays["x"] == colours[:, None, None]).all()
     # each colour is drawn by itself: all 125 combinations of five images occur, equally often
@@ -54,10 +54,10 @@ def test_from_a_classifier_to_figures_of_features_and_counted_modes(tmp_path, mo
         "--out", str(plain), monkeypatch=monkeypatch,
     )  # fmt: skip
     measured = json.loads((plain / "measured.json").read_text())
-    assert (measured["real_samples"], measured["fake_samples"], measured["split"]) == (100, 100, "test")
+    assert (measured["num_real"], measured["num_fake"], measured["split"]) == (100, 100, "test")
     assert measured["extractor"].startswith("judge sha256:")
     figures = json.loads((plain / "result.json").read_text())["test"]
-    assert figures["frechet_distance"] == measured["figures"]["frechet_distance"] > 0
+    assert figures["frechet_distance"] == measured["metrics"]["frechet_distance"] > 0
     assert 0 <= figures["class accuracy of samples"] <= 1
     lines = [json.loads(line) for line in (plain / "metrics.jsonl").read_text().splitlines()]
     assert any("valid/kernel_distance" in line and "raw/recall" in line for line in lines)

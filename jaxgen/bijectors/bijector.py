@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxgen.arguments import OTHER_VARIABLES, context_rows, freeze_fields, rows
+from jaxgen.arguments import OTHER_VARIABLES, as_batch, broadcast_context, freeze_fields
 from jaxgen.precision import at_least_float32, float32_or_wider
 from jaxgen.sharding import full_batch
 
@@ -41,8 +41,8 @@ def _checked(direction: Callable[..., ValueAndLogDet]) -> Callable[..., ValueAnd
     @functools.wraps(direction)
     def checked(*args: Any, **keywords: Any) -> ValueAndLogDet:
         arguments = signature.bind(*args, **keywords).arguments
-        bijector, x = arguments["self"], rows(name, arguments[name])
-        context = context_rows(arguments.get("context"), x)
+        bijector, x = arguments["self"], as_batch(name, arguments[name])
+        context = broadcast_context(arguments.get("context"), x)
         try:
             return direction(bijector, x, context)
         except OTHER_VARIABLES as error:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_range, counts
+from jaxgen.arguments import check_counts, check_range
 from jaxgen.sharding import full_batch
 
 # distance of the noise from the edges of its bin, so that float32 rounding cannot move it into the next one
@@ -62,7 +62,7 @@ class UniformDequantization:
 
 def require_levels(dequantization: Dequantization) -> None:
     """Raises unless `levels` is an integer from 2 to 256."""
-    counts(2, levels=dequantization.levels)
+    check_counts(2, levels=dequantization.levels)
     if dequantization.levels > 256:
         name = type(dequantization).__name__
         raise ValueError(f"`levels` of {name} must be between 2 and 256, got {dequantization.levels}")

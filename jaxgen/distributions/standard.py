@@ -6,7 +6,7 @@ import dataclasses
 
 import jax
 
-from jaxgen.arguments import counts, freeze_fields
+from jaxgen.arguments import check_counts, freeze_fields
 from jaxgen.precision import at_least_float32
 
 
@@ -46,5 +46,5 @@ class StandardDistribution:
         Raises:
             ValueError: n is not an integer >= 1.
         """
-        counts(n=n)
+        check_counts(n=n)
         return self._sample(key, (n, *self.event_shape))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax
 
-from jaxgen.arguments import arrays, number
+from jaxgen.arguments import as_arrays, check_number
 from jaxgen.contracts import Array
 from jaxgen.losses.f_divergences import Divergence
 
@@ -24,22 +24,22 @@ def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1
             reinforce the generator's errors (Salimans et al. 2016, "Improved Techniques for Training GANs", section
             3.4).
     """
-    number("real_label", real_label, 0, 1)
-    real, fake = arrays("*", real=real, fake=fake)
+    check_number("real_label", real_label, 0, 1)
+    real, fake = as_arrays("*", real=real, fake=fake)
     on_real = real_label * jax.nn.softplus(-real) + (1 - real_label) * jax.nn.softplus(real)
     return on_real.mean() + jax.nn.softplus(fake).mean()
 
 
 def non_saturating_generator(fake: Array) -> Array:
     """-E log D(G(z)), with a gradient while the discriminator wins (Goodfellow et al. 2014, section 3)."""
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return jax.nn.softplus(-fake).mean()
 
 
 def minimax_generator(fake: Array) -> Array:
     """E log(1 - D(G(z))), whose gradient vanishes while the discriminator wins (Goodfellow et al. 2014, equation 1).
     """
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return -jax.nn.softplus(fake).mean()
 
 
@@ -52,13 +52,13 @@ def least_squares_critic(real: Array, fake: Array, a: float = 0.0, b: float = 1.
     Args:
         a, b: targets of generated and real examples.
     """
-    real, fake = arrays("*", real=real, fake=fake)
+    real, fake = as_arrays("*", real=real, fake=fake)
     return 0.5 * ((real - b) ** 2).mean() + 0.5 * ((fake - a) ** 2).mean()
 
 
 def least_squares_generator(fake: Array, c: float = 1.0) -> Array:
     """1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, equation 2)."""
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return 0.5 * ((fake - c) ** 2).mean()
 
 
@@ -67,13 +67,13 @@ def hinge_critic(real: Array, fake: Array) -> Array:
 
     Lim & Ye 2017, "Geometric GAN"; Zhang et al. 2019, "Self-Attention Generative Adversarial Networks", equation 4.
     """
-    real, fake = arrays("*", real=real, fake=fake)
+    real, fake = as_arrays("*", real=real, fake=fake)
     return jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean()
 
 
 def hinge_generator(fake: Array) -> Array:
     """-E D(G(z)) (Zhang et al. 2019, equation 4)."""
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return -fake.mean()
 
 
@@ -82,13 +82,13 @@ def wasserstein_critic(real: Array, fake: Array) -> Array:
 
     Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
     """
-    real, fake = arrays("*", real=real, fake=fake)
+    real, fake = as_arrays("*", real=real, fake=fake)
     return fake.mean() - real.mean()
 
 
 def wasserstein_generator(fake: Array) -> Array:
     """-E f(G(z)) (Arjovsky et al. 2017, equation 4)."""
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return -fake.mean()
 
 
@@ -105,7 +105,7 @@ def importance_weights(logits: Array) -> Array:
     Returns:
         The shape of `logits`.
     """
-    (logits,) = arrays("B *", logits=logits)
+    (logits,) = as_arrays("B *", logits=logits)
     return jax.nn.softmax(jax.lax.stop_gradient(logits), axis=0)
 
 
@@ -114,7 +114,7 @@ def importance_weighted_generator(fake: Array) -> Array:
 
     Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss is unchanged.
     """
-    (fake,) = arrays("B", fake=fake)
+    (fake,) = as_arrays("B", fake=fake)
     return (importance_weights(fake) * jax.nn.softplus(-fake)).sum()
 
 
@@ -123,7 +123,7 @@ def boundary_seeking_generator(fake: Array) -> Array:
 
     It moves samples to the discriminator's decision boundary (Hjelm et al. 2018, as in their code).
     """
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     return (fake**2).mean()
 
 
@@ -136,7 +136,7 @@ def weighted_log_likelihood(logits: Array, log_probs: Array) -> Array:
         logits: [M, B], the discriminator's at M samples x_m ~ g(x|z) per z.
         log_probs: [M, B], log g(x_m|z) in nats.
     """
-    logits, log_probs = arrays("M B", logits=logits, log_probs=log_probs)
+    logits, log_probs = as_arrays("M B", logits=logits, log_probs=log_probs)
     return -(importance_weights(logits) * log_probs).sum(0).mean()
 
 
@@ -148,7 +148,7 @@ def f_gan_critic(real: Array, fake: Array, divergence: Divergence) -> Array:
     Args:
         real, fake: the critic's outputs v on real and generated examples, any real numbers.
     """
-    real, fake = arrays("*", real=real, fake=fake)
+    real, fake = as_arrays("*", real=real, fake=fake)
     return divergence.conjugate_of_activation(fake).mean() - divergence.activation(real).mean()
 
 
@@ -160,7 +160,7 @@ def f_gan_generator(fake: Array, divergence: Divergence, alternative: bool = Fal
         alternative: -E_q g_f(v) instead, which does not saturate while the critic wins; for `OriginalGAN` it is
             `non_saturating_generator` (section 3.2).
     """
-    (fake,) = arrays("*", fake=fake)
+    (fake,) = as_arrays("*", fake=fake)
     if alternative:
         return -divergence.activation(fake).mean()
     return -divergence.conjugate_of_activation(fake).mean()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.arguments import arrays, check_range, integers
+from jaxgen.arguments import as_arrays, as_integers, check_range
 from jaxgen.contracts import Array
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
@@ -27,8 +27,8 @@ def class_loss(logits: Array, labels: Array) -> Array:
     Raises:
         ValueError: other shapes, or concrete labels other than 0..K-1.
     """
-    (logits,) = arrays("B K", logits=logits)
-    labels = integers("B", {"B": logits.shape[0]}, labels=labels)
+    (logits,) = as_arrays("B K", logits=logits)
+    labels = as_integers("B", {"B": logits.shape[0]}, labels=labels)
     return -_log_probability(logits, "labels", labels).mean()
 
 
@@ -45,8 +45,8 @@ def categorical_information(logits: Array, codes: Array) -> Array:
     Raises:
         ValueError: other shapes, or concrete codes other than 0..K-1.
     """
-    (logits,) = arrays("B *", logits=logits)
-    codes = integers("...", {"...": logits.shape[:-1]}, codes=codes)
+    (logits,) = as_arrays("B *", logits=logits)
+    codes = as_integers("...", {"...": logits.shape[:-1]}, codes=codes)
     log_q = _log_probability(logits, "codes", codes)
     return (log_q + math.log(logits.shape[-1])).sum(tuple(range(1, codes.ndim))).mean()
 
@@ -67,7 +67,7 @@ def normal_information(mean: Array, log_variance: Array, codes: Array, entropy: 
         codes: [B, D], the generator's input.
         entropy: of the codes, per dimension; log 2 for the paper's uniform codes on [-1, 1].
     """
-    mean, log_variance, codes = arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
+    mean, log_variance, codes = as_arrays("B D", mean=mean, log_variance=log_variance, codes=codes)
     return DiagonalNormal(mean, log_variance).log_prob(codes).mean() + entropy * codes.shape[1]
 
 
@@ -79,7 +79,7 @@ def feature_matching(real_features: Array, fake_features: Array) -> Array:
     Args:
         real_features, fake_features: [B, ...], outputs f of a layer of the critic; the batches may differ in size.
     """
-    real_features, fake_features = arrays("B ...", "R ...", real_features=real_features, fake_features=fake_features)
+    real_features, fake_features = as_arrays("B ...", "R ...", real_features=real_features, fake_features=fake_features)
     return ((real_features.mean(0) - fake_features.mean(0)) ** 2).sum()
 
 
@@ -93,7 +93,7 @@ def bottleneck(kl: Array, beta: Array, information: float) -> Array:
         beta: a scalar from `next_dual`; no gradient flows into it.
         information: I_c, in nats.
     """
-    (kl,) = arrays("B", kl=kl)
+    (kl,) = as_arrays("B", kl=kl)
     return jax.lax.stop_gradient(beta) * (kl.mean() - information)
 
 
@@ -103,5 +103,5 @@ def next_dual(beta: Array, kl: Array, information: float, rate: float) -> Array:
     Args:
         kl, information: as in `bottleneck`.
     """
-    (kl,) = arrays("B", kl=kl)
+    (kl,) = as_arrays("B", kl=kl)
     return jax.lax.stop_gradient(jnp.maximum(0.0, beta + rate * (kl.mean() - information)))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from jaxgen.arguments import arrays, number
+from jaxgen.arguments import as_arrays, check_number
 from jaxgen.contracts import Array
 from jaxgen.numerics import bounded_expm1
 
@@ -24,7 +24,7 @@ def kl_between_full_normals(mean: Array, factor: Array, other_mean: Array, other
     Returns:
         [B].
     """
-    mean, factor, other_mean, other_factor = arrays(
+    mean, factor, other_mean, other_factor = as_arrays(
         "B D", "B D D", "B D", "B D D", mean=mean, factor=factor, other_mean=other_mean, other_factor=other_factor
     )
     factor, other_factor = jnp.tril(factor), jnp.tril(other_factor)
@@ -47,7 +47,7 @@ def kl_between_categoricals(logits: Array, other_logits: Array) -> Array:
     Returns:
         [B].
     """
-    logits, other_logits = arrays("B ...", logits=logits, other_logits=other_logits)
+    logits, other_logits = as_arrays("B ...", logits=logits, other_logits=other_logits)
     log_p, other_log_p = jax.nn.log_softmax(logits), jax.nn.log_softmax(other_logits)
     p = jnp.exp(log_p)
     # masked before the product: 0 times infinity and its gradient are NaN
@@ -68,7 +68,7 @@ def kl_by_samples(log_q: Array, log_p: Array, nonnegative: bool = False) -> Arra
     Returns:
         [B].
     """
-    log_q, log_p = arrays("K B", log_q=log_q, log_p=log_p)
+    log_q, log_p = as_arrays("K B", log_q=log_q, log_p=log_p)
     difference = log_q - log_p
     return (bounded_expm1(-difference) + difference if nonnegative else difference).mean(0)
 
@@ -82,6 +82,6 @@ def capacity(kl: Array, target: float | Array, weight: float = 1000.0) -> Array:
         kl: [B], in nats.
         target: C, in nats; `warm_up(step, steps, C_max)` is the paper's.
     """
-    number("weight", weight, 0)
-    (kl,) = arrays("B", kl=kl)
+    check_number("weight", weight, 0)
+    (kl,) = as_arrays("B", kl=kl)
     return weight * jnp.abs(kl.mean() - target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, number
+from jaxgen.arguments import as_arrays, check_number
 from jaxgen.contracts import Array
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
@@ -24,7 +24,7 @@ def elbo(log_likelihood: Array, kl: Array, kl_weight: float | Array = 1.0) -> Ar
     Returns:
         [B].
     """
-    log_likelihood, kl = arrays("B", log_likelihood=log_likelihood, kl=kl)
+    log_likelihood, kl = as_arrays("B", log_likelihood=log_likelihood, kl=kl)
     return log_likelihood - kl_weight * kl
 
 
@@ -44,7 +44,7 @@ def importance_weighted_bound(log_weights: Array) -> Array:
     Returns:
         [B].
     """
-    (log_weights,) = arrays("K B", log_weights=log_weights)
+    (log_weights,) = as_arrays("K B", log_weights=log_weights)
     return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(log_weights.shape[0])
 
 
@@ -57,7 +57,7 @@ def mean_log_weight(log_weights: Array) -> Array:
     Returns:
         [B].
     """
-    (log_weights,) = arrays("K B", log_weights=log_weights)
+    (log_weights,) = as_arrays("K B", log_weights=log_weights)
     return log_weights.mean(0)
 
 
@@ -79,7 +79,7 @@ def doubly_reparameterized_bound(log_weights: Array, path_log_weights: Array) ->
     Returns:
         [B].
     """
-    log_weights, path_log_weights = arrays("K B", log_weights=log_weights, path_log_weights=path_log_weights)
+    log_weights, path_log_weights = as_arrays("K B", log_weights=log_weights, path_log_weights=path_log_weights)
     u = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
     # samples with weight zero add nothing: -inf minus -inf would be NaN
     possible = u > 0
@@ -125,10 +125,10 @@ def kl_per_dimension(
 
     `bounded_exp` of log-variances keeps the terms and their gradients finite.
     """
-    mean, log_variance = arrays("B ...", mean=mean, log_variance=log_variance)
-    others = arrays("*", other_mean=other_mean, other_log_variance=other_log_variance)
+    mean, log_variance = as_arrays("B ...", mean=mean, log_variance=log_variance)
+    others = as_arrays("*", other_mean=other_mean, other_log_variance=other_log_variance)
     other_mean, other_log_variance = (other if other.ndim else jnp.full_like(mean, other) for other in others)
-    mean, log_variance, other_mean, other_log_variance = arrays(
+    mean, log_variance, other_mean, other_log_variance = as_arrays(
         "B ...", mean=mean, log_variance=log_variance, other_mean=other_mean, other_log_variance=other_log_variance
     )
     return DiagonalNormal(mean, log_variance).kl_per_dimension(DiagonalNormal(other_mean, other_log_variance))
@@ -143,7 +143,7 @@ def free_bits(kl_per_dimension: Array, threshold: float) -> Array:
     Args:
         kl_per_dimension: [B, L], in nats.
     """
-    (kl_per_dimension,) = arrays("B L", kl_per_dimension=kl_per_dimension)
+    (kl_per_dimension,) = as_arrays("B L", kl_per_dimension=kl_per_dimension)
     return jnp.maximum(kl_per_dimension.mean(0), threshold).sum()
 
 
@@ -152,7 +152,7 @@ def warm_up(step: Array, steps: int, weight: float = 1.0) -> Array:
 
     Use it as `kl_weight=functools.partial(warm_up, steps=10_000)`. Bowman et al. 2016; Sonderby et al. 2016.
     """
-    number("steps", steps, 1)
+    check_number("steps", steps, 1)
     return weight * jnp.minimum(step / steps, 1.0)
 
 
@@ -161,6 +161,6 @@ def cyclical(step: Array, steps: int, weight: float = 1.0, rising: float = 0.5) 
 
     Fu et al. 2019, "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", equation 6.
     """
-    number("steps", steps, 1)
-    number("rising", rising, 0, 1, above=True)
+    check_number("steps", steps, 1)
+    check_number("rising", rising, 0, 1, above=True)
     return weight * jnp.minimum((step % steps) / (rising * steps), 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays
+from jaxgen.arguments import as_arrays
 from jaxgen.contracts import Array
 
 
@@ -18,7 +18,7 @@ def energy_critic(real: Array, fake: Array, margin: float) -> Array:
 
     Zhao et al. 2017, "Energy-based Generative Adversarial Networks", section 2.1.
     """
-    real, fake = arrays("B", "R", real=real, fake=fake)
+    real, fake = as_arrays("B", "R", real=real, fake=fake)
     return real.mean() + jax.nn.relu(margin - fake).mean()
 
 
@@ -27,7 +27,7 @@ def energy_generator(fake: Array) -> Array:
 
     The gradient flows through both G(z) in `|D(G(z)) - G(z)|`, also as the target of the reconstruction.
     """
-    (fake,) = arrays("B", fake=fake)
+    (fake,) = as_arrays("B", fake=fake)
     return fake.mean()
 
 
@@ -42,7 +42,7 @@ def pulling_away(features: Array) -> Array:
     Raises:
         ValueError: fewer than two examples.
     """
-    (features,) = arrays("N F", features=features)
+    (features,) = as_arrays("N F", features=features)
     n = len(features)
     if n < 2:
         raise ValueError(f"`features` must have at least two examples, got {n}")
@@ -59,7 +59,7 @@ def equilibrium_critic(real: Array, fake: Array, k: Array) -> Array:
         real, fake: [B], the energies L.
         k: a scalar from `next_equilibrium`, initially zero.
     """
-    real, fake = arrays("B", "R", real=real, fake=fake)
+    real, fake = as_arrays("B", "R", real=real, fake=fake)
     return real.mean() - k * fake.mean()
 
 
@@ -72,7 +72,7 @@ def next_equilibrium(k: Array, real: Array, fake: Array, gamma: float = 0.5, rat
         real, fake: [B], the energies L.
         gamma: lower values give better, less diverse images.
     """
-    real, fake = arrays("B", "R", real=real, fake=fake)
+    real, fake = as_arrays("B", "R", real=real, fake=fake)
     return jax.lax.stop_gradient(jnp.clip(k + rate * (gamma * real.mean() - fake.mean()), 0, 1))
 
 
@@ -84,5 +84,5 @@ def convergence_measure(real: Array, fake: Array, gamma: float = 0.5) -> Array:
     Args:
         real, fake: [B], the energies L.
     """
-    real, fake = arrays("B", "R", real=real, fake=fake)
+    real, fake = as_arrays("B", "R", real=real, fake=fake)
     return real.mean() + jnp.abs(gamma * real.mean() - fake.mean())

@@ -6,7 +6,7 @@ import math
 
 import jax
 
-from jaxgen.arguments import arrays, number
+from jaxgen.arguments import as_arrays, check_number
 
 
 def negative_log_likelihood(log_prob: jax.Array) -> jax.Array:
@@ -15,7 +15,7 @@ def negative_log_likelihood(log_prob: jax.Array) -> jax.Array:
     Args:
         log_prob: [B], in nats, summed over each event.
     """
-    (log_prob,) = arrays("B", log_prob=log_prob)
+    (log_prob,) = as_arrays("B", log_prob=log_prob)
     return -log_prob.mean()
 
 
@@ -33,7 +33,7 @@ def bits_per_dim(log_prob: jax.Array, dims: int, levels: int = 1) -> jax.Array:
 
     Source: Theis et al. 2016, "A note on the evaluation of generative models".
     """
-    number("dims", dims, 1)
-    number("levels", levels, 1)
-    (log_prob,) = arrays("*", log_prob=log_prob)
+    check_number("dims", dims, 1)
+    check_number("levels", levels, 1)
+    (log_prob,) = as_arrays("*", log_prob=log_prob)
     return (-log_prob / dims + math.log(levels)) / math.log(2)

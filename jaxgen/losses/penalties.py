@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, number
+from jaxgen.arguments import as_arrays, check_number
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
 from jaxgen.precision import at_least_float32
@@ -18,7 +18,7 @@ Critic = Callable[[Array], Array]
 
 def interpolate(real: Array, fake: Array, key: Key) -> Array:
     """Points e x + (1 - e) x' between paired examples, with one e ~ U[0, 1) per example: [B, ...]."""
-    real, fake = arrays("B ...", real=real, fake=fake)
+    real, fake = as_arrays("B ...", real=real, fake=fake)
     e = jax.random.uniform(key, (real.shape[0],) + (1,) * (real.ndim - 1), real.dtype)
     return e * real + (1 - e) * fake
 
@@ -32,7 +32,7 @@ def dragan_points(real: Array, key: Key, shrink: bool = False) -> Array:
     Args:
         shrink: multiply the noise of each example by another number ~ U[0, 1), as some implementations do.
     """
-    (real,) = arrays("B *", real=real)
+    (real,) = as_arrays("B *", real=real)
     noise_key, scale_key = jax.random.split(key)
     noise = 0.5 * real.std() * jax.random.uniform(noise_key, real.shape, real.dtype)
     if shrink:
@@ -53,7 +53,7 @@ def squared_slopes(critic: Critic, x: Array) -> Array:
             raise TypeError(f"critic(x) must be floats, got {outputs.dtype}")
         return outputs.sum()
 
-    (x,) = arrays("B *", x=x)
+    (x,) = as_arrays("B *", x=x)
     gradient = jax.grad(total)(x)
     return (at_least_float32(gradient) ** 2).sum(tuple(range(1, x.ndim)))
 
@@ -73,8 +73,8 @@ def norm_penalty(norms: Array, target: float = 1.0, weight: float = 10.0, one_si
         one_sided: weight E max(0, norm - target)^2, which does not penalise smaller norms (Gulrajani et al. 2017,
             section 4; Petzka et al. 2018, "On the Regularization of Wasserstein GANs").
     """
-    number("weight", weight, 0)
-    (norms,) = arrays("B", norms=norms)
+    check_number("weight", weight, 0)
+    (norms,) = as_arrays("B", norms=norms)
     excess = norms - target
     return weight * ((jax.nn.relu(excess) if one_sided else excess) ** 2).mean()
 
@@ -108,7 +108,7 @@ def zero_centred_penalty(critic: Critic, x: Array, weight: float = 10.0) -> Arra
     Args:
         critic: [B, ...] to logits [B].
     """
-    number("weight", weight, 0)
+    check_number("weight", weight, 0)
     return weight / 2 * squared_slopes(critic, x).mean()
 
 
@@ -120,8 +120,8 @@ def consistency_penalty(outputs: Array, changed: Array, weight: float = 10.0) ->
     Args:
         outputs, changed: [B, ...], the critic's outputs on examples and on the augmented examples.
     """
-    number("weight", weight, 0)
-    outputs, changed = arrays("B ...", outputs=outputs, changed=changed)
+    check_number("weight", weight, 0)
+    outputs, changed = as_arrays("B ...", outputs=outputs, changed=changed)
     return weight * squared_distance(outputs, changed)
 
 
@@ -133,7 +133,7 @@ def orthonormality(jacobian: Array) -> Array:
     Args:
         jacobian: [B, D, N], derivatives of the D values of a sample with respect to its N latent coordinates.
     """
-    (jacobian,) = arrays("B D N", jacobian=jacobian)
+    (jacobian,) = as_arrays("B D N", jacobian=jacobian)
     gram = jnp.einsum("bdn,bdm->bnm", jacobian, jacobian, precision="highest")
     return ((gram - jnp.eye(gram.shape[-1], dtype=gram.dtype)) ** 2).sum((1, 2)).mean()
 
@@ -147,6 +147,6 @@ def proximal(new: Array, old: Array, weight: float = 1.0) -> Array:
     Args:
         new, old: [B, ...], samples of both from the same latents.
     """
-    number("weight", weight, 0)
-    new, old = arrays("B ...", new=new, old=old)
+    check_number("weight", weight, 0)
+    new, old = as_arrays("B ...", new=new, old=old)
     return weight * squared_distance(new, jax.lax.stop_gradient(old))

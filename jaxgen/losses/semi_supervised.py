@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays
+from jaxgen.arguments import as_arrays
 from jaxgen.contracts import Array
 from jaxgen.losses.auxiliary import class_loss
 
@@ -22,7 +22,7 @@ def marginal_bound(log_classes: Array, bounds: Array) -> Array:
     Returns:
         [B].
     """
-    log_classes, bounds = arrays("B K", log_classes=log_classes, bounds=bounds)
+    log_classes, bounds = as_arrays("B K", log_classes=log_classes, bounds=bounds)
     # masked before the product: 0 times infinity and its gradient are NaN
     possible = log_classes > -jnp.inf
     difference = jnp.where(possible, bounds, 0) - jnp.where(possible, log_classes, 0)
@@ -51,6 +51,6 @@ def k_plus_one_unlabelled(real_logits: Array, fake_logits: Array) -> Array:
     Args:
         real_logits, fake_logits: [B, K], of the classes of data; the batches may differ in size.
     """
-    real_logits, fake_logits = arrays("B K", "R K", real_logits=real_logits, fake_logits=fake_logits)
+    real_logits, fake_logits = as_arrays("B K", "R K", real_logits=real_logits, fake_logits=fake_logits)
     real, fake = jax.nn.logsumexp(real_logits, 1), jax.nn.logsumexp(fake_logits, 1)
     return 0.5 * jax.nn.softplus(-real).mean() + 0.5 * jax.nn.softplus(fake).mean()

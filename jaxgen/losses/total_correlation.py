@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.arguments import arrays
+from jaxgen.arguments import as_arrays
 from jaxgen.contracts import Array
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
@@ -50,7 +50,7 @@ def pairwise_log_density(z: Array, mean: Array, log_variance: Array) -> Array:
     Returns:
         [B, B, L], indexed [i, k, j]. `bounded_exp(-log_variance)` keeps it finite for tiny variances.
     """
-    z, mean, log_variance = arrays("B L", z=z, mean=mean, log_variance=log_variance)
+    z, mean, log_variance = as_arrays("B L", z=z, mean=mean, log_variance=log_variance)
     return DiagonalNormal(mean, log_variance).log_prob_per_dimension(z[:, None])
 
 
@@ -67,7 +67,7 @@ def minibatch_weighted(log_density: Array, dataset_size: int) -> Aggregate:
     Raises:
         ValueError: a data set smaller than the batch.
     """
-    (log_density,) = arrays("B B L", log_density=log_density)
+    (log_density,) = as_arrays("B B L", log_density=log_density)
     batch = _batch(log_density, dataset_size)
     return _aggregate(log_density, np.full((batch, batch), -math.log(dataset_size * batch)))
 
@@ -87,7 +87,7 @@ def minibatch_stratified(log_density: Array, dataset_size: int) -> Aggregate:
     Raises:
         ValueError: a batch of one example; a data set smaller than the batch.
     """
-    (log_density,) = arrays("B B L", log_density=log_density)
+    (log_density,) = as_arrays("B B L", log_density=log_density)
     batch = _batch(log_density, dataset_size)
     if batch < 2:
         raise ValueError("`log_density` must have at least two examples, got one")
@@ -105,7 +105,7 @@ def decompose(log_posterior: Array, aggregate: Aggregate, kl: Array) -> Decompos
         log_posterior: [B], log q(z_i|x_i): the diagonal of `pairwise_log_density`, summed over dimensions.
         kl: [B], KL(q(z|x_i) || p(z)), exact or as log q(z_i|x_i) - log p(z_i).
     """
-    log_posterior, joint, marginals, kl = arrays(
+    log_posterior, joint, marginals, kl = as_arrays(
         "B", "B", "B L", "B", log_posterior=log_posterior, joint=aggregate.joint, marginals=aggregate.marginals, kl=kl
     )
     product = marginals.sum(-1)
@@ -123,7 +123,7 @@ def negative_decomposed_elbo(
     Args:
         log_likelihood: [B], log p(x|z) in nats.
     """
-    log_likelihood, *terms = arrays("B", log_likelihood=log_likelihood, **parts._asdict())
+    log_likelihood, *terms = as_arrays("B", log_likelihood=log_likelihood, **parts._asdict())
     weighted = sum(weight * part for weight, part in zip((alpha, beta, gamma), terms, strict=True))
     return (weighted - log_likelihood).mean()
 

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.arguments import arrays, check_range, integers, number
+from jaxgen.arguments import as_arrays, as_integers, check_number, check_range
 from jaxgen.contracts import Array, Key
 from jaxgen.losses.squared_distance import squared_distance
 
 
 def nearest_codes(z_e: Array, codebook: Array) -> Array:
     """The index of the nearest code of `codebook` [K, D] in Euclidean distance: [..., D] to int32 [...]."""
-    (codebook,), (z_e,) = arrays("K D", codebook=codebook), arrays("*", z_e=z_e)
+    (codebook,), (z_e,) = as_arrays("K D", codebook=codebook), as_arrays("*", z_e=z_e)
     _require_dimension(z_e, codebook.shape[1])
     # relative to the codebook's mean: far from the origin |e|^2 / 2 - z e would lose precision
     middle = codebook.mean(0)
@@ -34,7 +34,7 @@ def codebook_loss(z_e: Array, e: Array) -> Array:
     Args:
         z_e, e: [B, ..., D], the encoder's outputs and their codes.
     """
-    z_e, e = arrays("B ...", z_e=z_e, e=e)
+    z_e, e = as_arrays("B ...", z_e=z_e, e=e)
     return squared_distance(lax.stop_gradient(z_e), e)
 
 
@@ -46,13 +46,13 @@ def commitment_loss(z_e: Array, e: Array) -> Array:
     Args:
         z_e, e: [B, ..., D], the encoder's outputs and their codes.
     """
-    z_e, e = arrays("B ...", z_e=z_e, e=e)
+    z_e, e = as_arrays("B ...", z_e=z_e, e=e)
     return squared_distance(z_e, lax.stop_gradient(e))
 
 
 def straight_through(z_e: Array, e: Array) -> Array:
     """The value of e, exactly, with the gradient of z_e: the decoder's input."""
-    z_e, e = arrays("...", z_e=z_e, e=e)
+    z_e, e = as_arrays("...", z_e=z_e, e=e)
     return lax.stop_gradient(e) + (z_e - lax.stop_gradient(z_e))
 
 
@@ -76,10 +76,10 @@ def update_averages(
     Raises:
         ValueError: other shapes, or concrete codes other than 0..K-1.
     """
-    number("decay", decay, 0, 1)
-    (counts, sums), (z_e,) = arrays("K", "K D", counts=counts, sums=sums), arrays("*", z_e=z_e)
+    check_number("decay", decay, 0, 1)
+    (counts, sums), (z_e,) = as_arrays("K", "K D", counts=counts, sums=sums), as_arrays("*", z_e=z_e)
     _require_dimension(z_e, sums.shape[1])
-    codes = integers("...", {"...": z_e.shape[:-1]}, codes=codes)
+    codes = as_integers("...", {"...": z_e.shape[:-1]}, codes=codes)
     check_range("codes", codes, 0, counts.shape[0] - 1, whole=True)
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1]).astype(sums.dtype)
     member = jax.nn.one_hot(codes.reshape(-1), len(counts), dtype=sums.dtype)
@@ -92,8 +92,8 @@ def averaged_codebook(counts: Array, sums: Array, smoothing: float = 1e-5) -> Ar
 
     The smoothed counts, `N (N_k + s) / (N + K s)` with N the sum of the N_k, are positive.
     """
-    number("smoothing", smoothing, 0)
-    counts, sums = arrays("K", "K D", counts=counts, sums=sums)
+    check_number("smoothing", smoothing, 0)
+    counts, sums = as_arrays("K", "K D", counts=counts, sums=sums)
     total = counts.sum()
     smoothed = total * (counts + smoothing) / (total + len(counts) * smoothing)
     return sums / smoothed[:, None]
@@ -115,7 +115,7 @@ def restart_dead_codes(
     Returns:
         The new counts and sums.
     """
-    (counts, sums), (z_e,) = arrays("K", "K D", counts=counts, sums=sums), arrays("*", z_e=z_e)
+    (counts, sums), (z_e,) = as_arrays("K", "K D", counts=counts, sums=sums), as_arrays("*", z_e=z_e)
     _require_dimension(z_e, sums.shape[1])
     z = lax.stop_gradient(z_e).reshape(-1, z_e.shape[-1])
     least = threshold * counts.mean()
@@ -129,8 +129,8 @@ def k_means(key: Key, points: Array, k: int, iterations: int = 10) -> Array:
 
     Centres without points do not move; with fewer than k points some initial centres coincide.
     """
-    number("k", k, 1)
-    (points,) = arrays("N D", points=points)
+    check_number("k", k, 1)
+    (points,) = as_arrays("N D", points=points)
     start = points[jax.random.choice(key, len(points), (k,), replace=len(points) < k)]
 
     def move(_, centres):
@@ -147,7 +147,7 @@ def perplexity(counts: Array) -> Array:
 
     It is at most the number of counted positions: count over a whole split.
     """
-    (counts,) = arrays("K", counts=counts)
+    (counts,) = as_arrays("K", counts=counts)
     total = counts.sum()
     p = counts / jnp.where(total == 0, 1, total)  # without counts the result is 1
     return jnp.exp(-jax.scipy.special.xlogy(p, p).sum())

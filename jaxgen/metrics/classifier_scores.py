@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.arguments import arrays, check_values, counts
+from jaxgen.arguments import as_arrays, check_counts, check_values
 from jaxgen.contracts import Array
 
 
@@ -32,7 +32,7 @@ def inception_score(logits: Array, splits: int = 1) -> tuple[Array, Array]:
         ValueError: `splits` is not a divisor of N.
     """
     (logits,) = _logits(logits=logits)
-    counts(splits=splits)
+    check_counts(splits=splits)
     if len(logits) % splits:
         raise ValueError(f"`splits` must divide the {len(logits)} examples, got {splits}")
     log_p = jax.nn.log_softmax(logits).reshape(splits, -1, logits.shape[1])
@@ -68,7 +68,7 @@ def class_histogram_divergence(real_logits: Array, fake_logits: Array) -> Array:
 
 def _logits(**logits: Any) -> tuple[Array, ...]:
     """Checks up to two sets of logits for the same classes; -inf for an impossible class is allowed."""
-    values = arrays(*("N K", "M K")[: len(logits)], **logits)
+    values = as_arrays(*("N K", "M K")[: len(logits)], **logits)
     check_logits(**dict(zip(logits, values, strict=True)))
     return values
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.arguments import arrays, check_values, real
+from jaxgen.arguments import as_arrays, as_real, check_values
 from jaxgen.contracts import Array
 
 
@@ -40,7 +40,7 @@ def precision_recall(scores: Array, anomalous: Array, threshold: float | Array) 
     """Precision (0 without detections) and recall, scalars, when scores >= `threshold` are classified as anomalous.
     """
     scores, anomalous = _checked(scores, anomalous)
-    (threshold,) = arrays("", threshold=threshold)
+    (threshold,) = as_arrays("", threshold=threshold)
     positive = scores >= threshold
     detected = (positive & anomalous).sum()
     return detected / jnp.maximum(positive.sum(), 1), detected / anomalous.sum()
@@ -79,10 +79,10 @@ def _checked(scores: Array, anomalous: Array) -> tuple[Array, Array]:
         ValueError: another shape, or NaN; infinite scores are allowed.
         TypeError: `anomalous` is not boolean.
     """
-    anomalous = real("anomalous", anomalous)
+    anomalous = as_real("anomalous", anomalous)
     if anomalous.dtype != bool:
         raise TypeError(f"`anomalous` must be booleans, got {anomalous.dtype}; pass `labels == 1` for labels 0 and 1")
-    scores, _ = arrays("N", scores=scores, anomalous=anomalous)
+    scores, _ = as_arrays("N", scores=scores, anomalous=anomalous)
     check_values(lambda value: ~np.isnan(value), "numbers, got NaN", scores=scores)
     return scores, anomalous
 

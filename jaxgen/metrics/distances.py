@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.arguments import arrays, check_finite, counts, number
+from jaxgen.arguments import as_arrays, check_counts, check_finite, check_number
 from jaxgen.contracts import Array, Key
 from jaxgen.metrics.examples import flatten_examples
 
@@ -22,7 +22,7 @@ CHUNK = 256
 
 def wasserstein_1d(x: Array, y: Array) -> Array:
     """The Wasserstein-1 distance of numbers [N] and [M]: the area between their distribution functions, a scalar."""
-    x, y = arrays("N", "M", x=x, y=y)
+    x, y = as_arrays("N", "M", x=x, y=y)
     check_finite(x=x, y=y)
     values = jnp.sort(jnp.concatenate([x, y]))
     cdf_x = jnp.searchsorted(jnp.sort(x), values[:-1], side="right") / x.shape[0]
@@ -36,7 +36,7 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, projections: int = 50) -> A
     Bonneel et al. 2015, "Sliced and Radon Wasserstein Barycenters of Measures". For two sets of N samples from the same
     distribution it is about the standard deviation over sqrt(N).
     """
-    counts(projections=projections)
+    check_counts(projections=projections)
     x, y = flatten_examples(x=x, y=y)
     directions = jax.random.normal(key, (projections, x.shape[1]), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
@@ -53,8 +53,8 @@ def mmd_squared(x: Array, y: Array, bandwidth: float | Array = 1.0, biased: bool
         biased: False: equation 3, unbiased and possibly negative. True: equation 5, which includes k(a, a):
             nonnegative, with a bias of about (1 - E k) / N + (1 - E k) / M.
     """
-    number("bandwidth", bandwidth, 0, above=True)
-    (bandwidth,) = arrays("", bandwidth=bandwidth)
+    check_number("bandwidth", bandwidth, 0, above=True)
+    (bandwidth,) = as_arrays("", bandwidth=bandwidth)
     x, y = flatten_examples(1 if biased else 2, x=x, y=y)
     # distances by products need N M numbers, not N M D; centring reduces their loss of precision
     center = x.mean(0)
@@ -91,8 +91,8 @@ def kernel_distance(
     Raises:
         ValueError: `size` exceeds a set's number of examples.
     """
-    counts(subsets=subsets)
-    counts(2, size=size)
+    check_counts(subsets=subsets)
+    check_counts(2, size=size)
     real, fake = flatten_examples(2, real=real, fake=fake)
     for name, x in (("real", real), ("fake", fake)):
         if len(x) < size:
@@ -162,7 +162,7 @@ def frechet_distance_of_moments(
         covariance, other_covariance: [D, D].
     """
     moments = dict(mean=mean, covariance=covariance, other_mean=other_mean, other_covariance=other_covariance)
-    checked = arrays("D", "D D", "D", "D D", **moments)
+    checked = as_arrays("D", "D D", "D", "D D", **moments)
     check_finite(**dict(zip(moments, checked, strict=True)))
     mean, covariance, other_mean, other_covariance = (
         np.asarray(a, np.float64) for a in (mean, covariance, other_mean, other_covariance)

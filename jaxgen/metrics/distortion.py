@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, check_finite, number
+from jaxgen.arguments import as_arrays, check_finite, check_number
 from jaxgen.contracts import Array
 
 MAX_DECIBELS = 100.0
@@ -20,8 +20,8 @@ def psnr(x: Array, reference: Array, peak: float) -> Array:
         x, reference: [B, ...], in the same units.
         peak: the greatest value in those units: 255 for 256 grey levels, 1 for images in [0, 1].
     """
-    number("peak", peak, 0, above=True)
-    x, reference = arrays("B ...", x=x, reference=reference)
+    check_number("peak", peak, 0, above=True)
+    x, reference = as_arrays("B ...", x=x, reference=reference)
     check_finite(x=x, reference=reference)
     difference = x.astype(jnp.float32) - reference.astype(jnp.float32)
     squared = jnp.square(difference / peak).reshape(difference.shape[0], -1).mean(1)

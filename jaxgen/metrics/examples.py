@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxgen.arguments import arrays, check_finite, check_rows
+from jaxgen.arguments import as_arrays, check_finite, check_length
 from jaxgen.contracts import Array
 
 
@@ -20,8 +20,8 @@ def flatten_examples(least: int = 1, **samples: Any) -> tuple[Array, ...]:
         ValueError: different event shapes, too few examples, NaN or infinite values (traced values are not checked).
         TypeError: not real numbers.
     """
-    values = arrays(*("N ...", "M ...")[: len(samples)], **samples)
+    values = as_arrays(*("N ...", "M ...")[: len(samples)], **samples)
     checked = dict(zip(samples, values, strict=True))
-    check_rows(least, **checked)
+    check_length(least, **checked)
     check_finite(**checked)
     return tuple(value.reshape(value.shape[0], -1) for value in values)

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, check_finite, check_rows, number
+from jaxgen.arguments import as_arrays, check_finite, check_length, check_number
 from jaxgen.contracts import Array, Key
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 
@@ -20,9 +20,9 @@ def active_units(means: Array, threshold: float = 0.01) -> Array:
     Args:
         means: [N, L], of N examples.
     """
-    number("threshold", threshold, 0)
-    (means,) = arrays("N L", means=means)
-    check_rows(2, means=means)
+    check_number("threshold", threshold, 0)
+    (means,) = as_arrays("N L", means=means)
+    check_length(2, means=means)
     check_finite(means=means)
     return (means.var(0) > threshold).sum()
 
@@ -67,6 +67,6 @@ def total_correlation(mean: Array, log_variance: Array, key: Key) -> Array:
 
 
 def _posteriors(mean: Array, log_variance: Array) -> DiagonalNormal:
-    mean, log_variance = arrays("N L", mean=mean, log_variance=log_variance)
+    mean, log_variance = as_arrays("N L", mean=mean, log_variance=log_variance)
     check_finite(mean=mean, log_variance=log_variance)
     return DiagonalNormal(mean, log_variance)

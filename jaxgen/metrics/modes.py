@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
-from jaxgen.arguments import arrays, check_finite, check_values, counts, integers, number
+from jaxgen.arguments import as_arrays, as_integers, check_counts, check_finite, check_number, check_values
 from jaxgen.contracts import Array
 from jaxgen.metrics.distances import sample_distances
 
@@ -35,9 +35,9 @@ def mode_coverage(
         `high_quality`: fraction of high-quality samples; `modes`: number of modes with at least one; `fair_modes`:
         number of fair modes; `reverse_kl`: `reverse_kl_of_modes` of all samples.
     """
-    number("std", std, 0, above=True)
-    number("radius", radius, 0)
-    number("fair", fair, 0, 1)
+    check_number("std", std, 0, above=True)
+    check_number("radius", radius, 0)
+    check_number("fair", fair, 0, 1)
     samples, centers = _checked(samples, centers)
     squared = _squared_distances(samples, centers)
     high_quality = squared.min(1) <= (radius * std) ** 2
@@ -66,7 +66,7 @@ def reverse_kl_of_modes(
     """
     samples, centers = _checked(samples, centers)
     if probabilities is not None:
-        probabilities, _ = arrays("K", "K D", probabilities=probabilities, centers=centers)
+        probabilities, _ = as_arrays("K", "K D", probabilities=probabilities, centers=centers)
         check_finite(probabilities=probabilities)
     return _reverse_kl(_squared_distances(samples, centers).argmin(1), centers.shape[0], probabilities)
 
@@ -85,12 +85,12 @@ def stacked_modes(labels: Array, reference: Array | None = None, num_classes: in
         `modes`: combinations with at least one sample; `reverse_kl`: KL(samples || reference) in nats, infinite if a
         sample's combination is not in the reference.
     """
-    counts(num_classes=num_classes)
+    check_counts(num_classes=num_classes)
     count = num_classes**3
 
     def index(**labels: Array) -> Array:
         (name,) = labels
-        label = integers("N C", {"C": 3}, **labels).astype(jnp.int32)
+        label = as_integers("N C", {"C": 3}, **labels).astype(jnp.int32)
         check_values(lambda c: (c >= 0) & (c < num_classes), f"integers 0..{num_classes - 1}", **{name: label})
         return (label[:, 0] * num_classes + label[:, 1]) * num_classes + label[:, 2]
 
@@ -100,7 +100,7 @@ def stacked_modes(labels: Array, reference: Array | None = None, num_classes: in
 
 
 def _checked(samples: Array, centers: Any) -> tuple[Array, Array]:
-    samples, centers = arrays("N D", "K D", samples=samples, centers=centers)
+    samples, centers = as_arrays("N D", "K D", samples=samples, centers=centers)
     check_finite(samples=samples, centers=centers)
     return samples, centers.astype(samples.dtype)
 
@@ -123,5 +123,5 @@ def mixture_metrics(
     real: Array, fake: Array, centers: Array | Sequence[Sequence[float]], std: float
 ) -> dict[str, Array]:
     """`mode_coverage` of `fake` and its `sample_distances` from `real`: the metrics of GANs on known mixtures."""
-    arrays("N D", "M D", "K D", real=real, fake=fake, centers=centers)
+    as_arrays("N D", "M D", "K D", real=real, fake=fake, centers=centers)
     return {**sample_distances(real, fake), **mode_coverage(fake, centers, std)}

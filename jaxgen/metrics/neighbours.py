@@ -14,7 +14,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, counts, number
+from jaxgen.arguments import as_arrays, check_counts, check_number
 from jaxgen.contracts import Array
 from jaxgen.metrics.examples import flatten_examples
 
@@ -120,8 +120,8 @@ def birthday_duplicates(samples: Array, threshold: float | Array) -> dict[str, A
     Returns:
         `pairs`; `support`, n (n - 1) / (2 pairs), infinite without pairs.
     """
-    number("threshold", threshold, 0)
-    (threshold,) = arrays("", threshold=threshold)
+    check_number("threshold", threshold, 0)
+    (threshold,) = as_arrays("", threshold=threshold)
     (samples,) = flatten_examples(2, samples=samples)
     n, index = len(samples), jnp.arange(len(samples))
     later = _over_others(lambda i, squared: ((squared <= threshold**2) & (index > i)).sum(), samples)
@@ -147,7 +147,7 @@ def _over_others(function: Callable[[Array, Array], Array], x: Array) -> Array:
 
 
 def _require_neighbours(k: int, **samples: Array) -> None:
-    counts(k=k)
+    check_counts(k=k)
     for name, x in samples.items():
         if len(x) <= k:
             raise ValueError(f"`{name}` must have more than k={k} examples, got {len(x)}")

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import arrays, check_finite, check_rows, check_shapes
+from jaxgen.arguments import as_arrays, check_finite, check_length, check_shapes
 from jaxgen.contracts import Array, Key
 from jaxgen.metrics.classifier_scores import check_logits, class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
@@ -97,13 +97,13 @@ def feature_metrics(
     Warns:
         UserWarning: there are fewer examples than features, so that covariances are singular.
     """
-    real_features, fake_features, real_logits, fake_logits = arrays(
+    real_features, fake_features, real_logits, fake_logits = as_arrays(
         "N F", "M F", "N K", "M K",
         real_features=real_features, fake_features=fake_features, real_logits=real_logits, fake_logits=fake_logits,
     )  # fmt: skip
     # more than the neighbours k of `density_coverage` and `precision_recall_of_manifolds`
-    check_rows(6, real_features=real_features)
-    check_rows(4, fake_features=fake_features)
+    check_length(6, real_features=real_features)
+    check_length(4, fake_features=fake_features)
     check_finite(real_features=real_features, fake_features=fake_features)
     check_logits(real_logits=real_logits, fake_logits=fake_logits)
     n, num_features = min(len(real_features), len(fake_features)), real_features.shape[1]

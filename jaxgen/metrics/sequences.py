@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.arguments import check_rows, counts, number
+from jaxgen.arguments import check_counts, check_length, check_number
 
 Tokens = tuple[int, ...]
 
@@ -26,7 +26,7 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
     Raises:
         ValueError: a set has no sequence of at least n tokens.
     """
-    counts(n=n)
+    check_counts(n=n)
 
     def frequencies(name: str, sequences: Any) -> dict[Tokens, float]:
         grams = Counter(gram for tokens in _tokens(name, sequences) for gram in _grams(tokens, n))
@@ -57,8 +57,8 @@ def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -
     Raises:
         ValueError: no references or no candidates.
     """
-    counts(n=n)
-    number("smoothing", smoothing, 0)
+    check_counts(n=n)
+    check_number("smoothing", smoothing, 0)
     scorer = _References(_tokens("references", references), n)
     return float(np.mean([scorer.score(tokens, smoothing) for tokens in _tokens("candidates", candidates)]))
 
@@ -71,10 +71,10 @@ def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
     Raises:
         ValueError: fewer than two samples.
     """
-    counts(n=n)
-    number("smoothing", smoothing, 0)
+    check_counts(n=n)
+    check_number("smoothing", smoothing, 0)
     samples = _tokens("samples", samples)
-    check_rows(2, samples=samples)
+    check_length(2, samples=samples)
     scorer = _References(samples, n)
     return float(np.mean([scorer.score(tokens, smoothing, leave_out=i) for i, tokens in enumerate(samples)]))
 
@@ -125,7 +125,7 @@ def _tokens(name: str, sequences: Any) -> list[Tokens]:
     if not iterable or isinstance(sequences, (str, Mapping)):
         raise TypeError(f"`{name}` must be sequences of integers, got {type(sequences).__name__}")
     tuples = [_integers(name, tokens) for tokens in sequences]
-    check_rows(1, **{name: tuples})
+    check_length(1, **{name: tuples})
     return tuples
 
 

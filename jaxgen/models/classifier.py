@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.arguments import counts, freeze_fields, shape
+from jaxgen.arguments import check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.forward import forward
@@ -39,10 +39,10 @@ class Classifier:
 
     def __post_init__(self):
         freeze_fields(self)
-        shape(self.event_shape)
-        counts(num_classes=self.num_classes)
+        check_shape(self.event_shape)
+        check_counts(num_classes=self.num_classes)
         if self.levels is not None:
-            counts(2, levels=self.levels)
+            check_counts(2, levels=self.levels)
 
     @property
     def _headed(self) -> nn.Module:

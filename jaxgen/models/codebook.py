@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import counts, number
+from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Collections, Key, LossOutput
 from jaxgen.losses.vector_quantization import (
     averaged_codebook,
@@ -66,10 +66,10 @@ class Codebook:
     restart: float = 0.05
 
     def __post_init__(self):
-        counts(num_codes=self.num_codes, code_dim=self.code_dim)
-        number("commitment", self.commitment, 0)
-        number("decay", self.decay, 0, 1)
-        number("restart", self.restart, 0)
+        check_counts(num_codes=self.num_codes, code_dim=self.code_dim)
+        check_number("commitment", self.commitment, 0)
+        check_number("decay", self.decay, 0, 1)
+        check_number("restart", self.restart, 0)
 
     @property
     def players(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import check_range, events
+from jaxgen.arguments import as_events, check_range
 from jaxgen.contracts import Array
 
 
@@ -15,7 +15,7 @@ def from_data(x: Array, event_shape: tuple[int, ...], levels: int | None, low: f
         ValueError: the event shape differs; integers without `levels`, or floats with them; concrete integers outside
             0..levels-1 (traced ones are not checked).
     """
-    x = events("x", x, event_shape)
+    x = as_events("x", x, event_shape)
     if 0 in x.shape:
         raise ValueError(f"`x` must have at least one example, got shape {x.shape}")
     floating = jnp.issubdtype(x.dtype, jnp.floating)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import context_rows
+from jaxgen.arguments import broadcast_context
 
 
 def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
@@ -23,7 +23,7 @@ def concatenate_context(x: jax.Array, context: jax.Array | None) -> jax.Array:
     """
     if context is None:
         return x
-    context = context_rows(context, x)
+    context = broadcast_context(context, x)
     message = f"`context` must be [B, D] or [B, ..., D] for data of shape {x.shape}, got shape {context.shape}"
     if context.ndim not in (2, x.ndim):
         raise ValueError(message)

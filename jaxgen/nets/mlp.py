@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.nets.initializers import lecun_normal
 
 
@@ -30,7 +30,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        counts(widths=self.widths)
+        check_counts(widths=self.widths)
         x, kernel_init = x.reshape(x.shape[0], -1), self.kernel_init or lecun_normal
         for width in self.widths:
             x = nn.Dense(width, use_bias=self.norm is None, kernel_init=kernel_init)(x)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import context_rows
+from jaxgen.arguments import broadcast_context
 from jaxgen.contracts import Array, Collections, Key
 from jaxgen.convolution import conv_general_dilated
 from jaxgen.sharding import full_batch, vary_like
@@ -168,7 +168,7 @@ def at_positions(context: Array, grid: Array) -> Array:
     Raises:
         ValueError: another shape.
     """
-    context, shape = context_rows(context, grid), grid.shape[:3]
+    context, shape = broadcast_context(context, grid), grid.shape[:3]
     if context.ndim == 2:
         context = context[:, None, None]
     if context.ndim != 4 or any(c not in (1, n) for c, n in zip(context.shape, shape)):

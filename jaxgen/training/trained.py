@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.arguments import real
+from jaxgen.arguments import as_real
 from jaxgen.contracts import Model, Variables
 
 
@@ -91,7 +91,7 @@ def _argument(name: str, value: Any) -> Any:
         return value.item()
     if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
         return tuple(value)
-    return real(name, value) if isinstance(value, (list, tuple, np.ndarray)) else value
+    return as_real(name, value) if isinstance(value, (list, tuple, np.ndarray)) else value
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.arguments import events
+from jaxgen.arguments import as_events
 from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
@@ -147,7 +147,7 @@ class Flow:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents to data, both [B, *event]."""
-        z = events("z", z, self.base.event_shape)
+        z = as_events("z", z, self.base.event_shape)
         y, _ = forward(self.bijector, variables["flow"], z, context, method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
 
@@ -161,7 +161,7 @@ class Flow:
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
         """The bijector's inputs [B, *event], and the term that dequantization adds to log p, [B]."""
-        x = events("x", x, self.base.event_shape)
+        x = as_events("x", x, self.base.event_shape)
         if self.dequantization is None:
             x = at_least_float32(x)
             return x, zero_log_det(x)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jaxgen.arguments import counts, shape
+from jaxgen.arguments import check_counts, check_shape
 from jaxgen.bijectors import (
     ActNorm, Affine, Bijector, Chain, ConditionalNormal, Coupling, Invert, InvertibleLinear, Repeat, SigmoidAffine,
     Squeeze, factor_out,
@@ -52,8 +52,8 @@ def glow(
     Raises:
         ValueError: a count below 1.
     """
-    shape(event_shape)
-    counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
+    check_shape(event_shape)
+    check_counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
 
     def scale(remaining: int) -> Bijector:
         step = Chain((ActNorm(), permutation(), Coupling(transformer, ConvNet((width, width)))))

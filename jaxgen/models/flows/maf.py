@@ -21,7 +21,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxgen.arguments import counts, shape
+from jaxgen.arguments import check_counts, check_shape
 from jaxgen.bijectors import (
     ActNorm, Bijector, Chain, Invert, Logit, MaskedAutoregressive, Permute, Repeat, Reshape, TanhAffine,
 )
@@ -51,7 +51,7 @@ def maf(
     Raises:
         ValueError: a count below 1.
     """
-    counts(features=features, depth=depth, widths=widths)
+    check_counts(features=features, depth=depth, widths=widths)
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)
     return Flow(layers, StandardNormal((features,)))
 
@@ -69,7 +69,7 @@ def iaf(
 
     Arguments and errors are those of `maf`.
     """
-    counts(features=features, depth=depth, widths=widths)
+    check_counts(features=features, depth=depth, widths=widths)
     layer = Invert(MaskedAutoregressive(transformer, tuple(widths), activation))
     return Flow(_stack(layer, depth, norm), StandardNormal((features,)))
 
@@ -95,8 +95,8 @@ def maf_image(
     Raises:
         ValueError: a count below 1.
     """
-    shape(event_shape)
-    counts(num_levels=num_levels, depth=depth, widths=widths)
+    check_shape(event_shape)
+    check_counts(num_levels=num_levels, depth=depth, widths=widths)
     event_shape = tuple(event_shape)
     flat = Reshape(event_shape, (math.prod(event_shape),))
     layers = _stack(MaskedAutoregressive(transformer, tuple(widths), activation), depth, norm)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.bijectors import (
     ActNorm, Bijector, Chain, Coupling, InvertibleLinear, MaskedAutoregressive, RationalQuadraticSpline, Repeat,
 )
@@ -42,8 +42,8 @@ def neural_spline_coupling(
     Raises:
         ValueError: a count below 1 (for `blocks`, below 0).
     """
-    counts(width=width)
-    counts(0, blocks=blocks)
+    check_counts(width=width)
+    check_counts(0, blocks=blocks)
     network = ResidualMLP(width, blocks, dropout)
     return _vectors(features, Coupling(RationalQuadraticSpline(bins, bound), network), depth, norm)
 
@@ -67,7 +67,7 @@ def neural_spline_autoregressive(
     Raises:
         ValueError: a count below 1.
     """
-    counts(widths=widths)
+    check_counts(widths=widths)
     return _vectors(features, MaskedAutoregressive(RationalQuadraticSpline(bins, bound), tuple(widths)), depth, norm)
 
 
@@ -89,5 +89,5 @@ def neural_spline_image(
 
 
 def _vectors(features: int, spline: Bijector, depth: int, norm: Callable[[], Bijector]) -> Flow:
-    counts(features=features, depth=depth)
+    check_counts(features=features, depth=depth)
     return Flow(Repeat(Chain((norm(), InvertibleLinear(), spline)), depth), StandardNormal((features,)))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import counts, shape
+from jaxgen.arguments import check_counts, check_shape
 from jaxgen.bijectors import Additive, Chain, Coupling, Invert, Permute, Reshape, Scale
 from jaxgen.contracts import Array, Variables
 from jaxgen.distributions.dequantization import UniformDequantization
@@ -46,8 +46,8 @@ def nice(
     Raises:
         ValueError: an odd number of coordinates, or a count below 1.
     """
-    shape(event_shape)
-    counts(couplings=couplings, widths=widths)
+    check_shape(event_shape)
+    check_counts(couplings=couplings, widths=widths)
     event_shape, size = tuple(event_shape), math.prod(event_shape)
     if size % 2:
         raise ValueError(f"`event_shape` must have an even number of coordinates, got {event_shape}")

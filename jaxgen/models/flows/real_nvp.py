@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxgen.arguments import counts, shape
+from jaxgen.arguments import check_counts, check_shape
 from jaxgen.bijectors import (
     ActNorm, Bijector, Chain, Checkerboard, ConditionalNormal, Coupling, FirstHalf, Invert, Logit, Permute, Repeat,
     Squeeze, TanhAffine, factor_out,
@@ -52,7 +52,7 @@ def real_nvp_vector(
     Raises:
         ValueError: a count below 1.
     """
-    counts(features=features, depth=depth, widths=widths)
+    check_counts(features=features, depth=depth, widths=widths)
     step = Chain((
         norm(),
         permutation(),
@@ -98,9 +98,9 @@ def real_nvp_image(
     Raises:
         ValueError: a count below 1 (for `blocks`, below 0).
     """
-    shape(event_shape)
-    counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
-    counts(0, blocks=blocks)
+    check_shape(event_shape)
+    check_counts(num_levels=num_levels, num_scales=num_scales, depth=depth, width=width)
+    check_counts(0, blocks=blocks)
 
     def coupling(mask: Any, flip: bool) -> tuple[Bijector, ...]:
         mixed = (permutation(),) if mask is None and permutation is not None else ()

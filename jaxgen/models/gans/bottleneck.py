@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import bottleneck, next_dual
 from jaxgen.losses.elbo import kl_to_standard_normal
@@ -66,7 +66,7 @@ class Bottleneck(Term):
     dual_rate: float = 1e-5
 
     def __post_init__(self):
-        counts(code_dim=self.code_dim)
+        check_counts(code_dim=self.code_dim)
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         return with_collection(variables, "critic", "dual", {"beta": jnp.zeros(())})

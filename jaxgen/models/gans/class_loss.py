@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 import jax
 from flax import linen as nn
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.gans.networks import CriticOutput
@@ -52,7 +52,7 @@ class ClassLoss(Term):
     generator_weight: float | None = None
 
     def __post_init__(self):
-        counts(num_classes=self.num_classes)
+        check_counts(num_classes=self.num_classes)
 
     def check(self, gan: GAN) -> None:
         if gan.packing != 1:

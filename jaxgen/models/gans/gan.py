@@ -21,7 +21,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import context_rows, counts, freeze_fields, rows, shape
+from jaxgen.arguments import as_batch, broadcast_context, check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Play, Variables
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.distributions.standard import StandardDistribution
@@ -86,10 +86,10 @@ class GAN:
 
     def __post_init__(self):
         freeze_fields(self)
-        shape(self.event_shape)
-        counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
+        check_shape(self.event_shape)
+        check_counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
-            counts(2, levels=self.levels)
+            check_counts(2, levels=self.levels)
         check_terms(self)
 
     def _optimizer(self, play: str) -> optax.GradientTransformation:
@@ -115,7 +115,7 @@ class GAN:
         """
         z_key, generator_key, critic_key, terms_key = jax.random.split(key, 4)
         real = self._scaled(batch["x"])
-        z, context = self.noise(z_key, real.shape[0]), context_rows(batch.get("context"), real)
+        z, context = self.noise(z_key, real.shape[0]), broadcast_context(batch.get("context"), real)
         variables = {
             "critic": self._critic().init(critic_key, (pack(real, self.packing), pack(context, self.packing))),
             "generator": self._generator.init(generator_key, (z, context)),
@@ -149,7 +149,7 @@ class GAN:
         z_key, generator_key, real_key, fake_key, *critic_keys, terms_key = jax.random.split(key, 8)
         on_real_key, on_fake_key, score_key = critic_keys
         critic, real = variables["critic"], self._scaled(batch["x"])
-        z, context = self.noise(z_key, n), context_rows(batch.get("context"), real)
+        z, context = self.noise(z_key, n), broadcast_context(batch.get("context"), real)
         fake, _ = self._generate(variables["generator"], z, context, generator_key)
         real, fake = self._seen(real, real_key, clock), self._seen(lax.stop_gradient(fake), fake_key, clock)
         packed = pack(context, self.packing)
@@ -171,7 +171,7 @@ class GAN:
         """Metrics: the mean `score` of the samples, and those of the terms."""
         z_key, generator_key, critic_key, seen_key, terms_key = jax.random.split(key, 5)
         generator, z = variables["generator"], self.noise(z_key, jnp.shape(batch["x"])[0])
-        context = context_rows(batch.get("context"), z)
+        context = broadcast_context(batch.get("context"), z)
         fake, statistics = self._generate(generator, z, context, generator_key)
         seen, packed = self._seen(fake, seen_key, clock), pack(context, self.packing)
         on_fake, _ = self._criticize(variables["critic"], seen, packed, critic_key, deterministic=True)
@@ -198,13 +198,13 @@ class GAN:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """G(z) of given latents, in data units."""
-        z = rows("z", z)
+        z = as_batch("z", z)
         return to_data(self._generate(variables["generator"], z, context)[0], self.levels, -1.0, 1.0)
 
     def critic_output(self, variables: Variables, x: Array, context: Array | None = None) -> CriticOutput:
         """The critic's score and features of examples in data units, [B / packing, ...] each."""
         x, m = self._scaled(x), self.packing
-        return self._criticize(variables["critic"], pack(x, m), pack(context_rows(context, x), m))[0]
+        return self._criticize(variables["critic"], pack(x, m), pack(broadcast_context(context, x), m))[0]
 
     def score(self, variables: Variables, x: Array, context: Array | None = None) -> Array:
         """The critic's score of examples in data units, [B / packing]."""

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import categorical_information, normal_information
 from jaxgen.models.gans.networks import CriticOutput
@@ -62,8 +62,8 @@ class Information(Term):
     shared: bool = True
 
     def __post_init__(self):
-        counts(2, categories=self.categories)
-        counts(0, num_continuous=self.num_continuous)
+        check_counts(2, categories=self.categories)
+        check_counts(0, num_continuous=self.num_continuous)
         if not self.extra_latents:
             raise ValueError("`categories` or `num_continuous` must give at least one code, got () and 0")
 

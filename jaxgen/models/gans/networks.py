@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgen.arguments import context_rows
+from jaxgen.arguments import broadcast_context
 from jaxgen.nets.heads import EventHead
 
 Inputs = tuple[jax.Array, jax.Array | None]
@@ -51,7 +51,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
-        z, context = inputs[0], context_rows(inputs[1], inputs[0])
+        z, context = inputs[0], broadcast_context(inputs[1], inputs[0])
         h = self.network(apply_condition(self.condition, z, context))
         y = EventHead(self.event_shape, name="head")(h)[..., 0]
         return jnp.tanh(y) if self.bounded else y
@@ -73,7 +73,7 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> CriticOutput:
-        x, context = inputs[0], context_rows(inputs[1], inputs[0])
+        x, context = inputs[0], broadcast_context(inputs[1], inputs[0])
         features, extras = self.network(apply_condition(self.condition, x, context)), {}
         for layer in self.layers:
             features, new = layer(features)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.losses.penalties import (
     Critic,
@@ -138,7 +138,7 @@ class Lazy(Penalty):
     every: int
 
     def __post_init__(self):
-        counts(every=self.every)
+        check_counts(every=self.every)
 
     @property
     def accumulates(self) -> tuple[str, ...]:

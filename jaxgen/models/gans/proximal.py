@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Key, LossOutput, Variables
 from jaxgen.losses.penalties import proximal
 from jaxgen.models.gans.terms import PLAYS, ForwardPass, Term, with_collection
@@ -36,7 +36,7 @@ class Proximal(Term):
     decay: float = 0.0
 
     def __post_init__(self):
-        counts(every=self.every)
+        check_counts(every=self.every)
 
     def init(self, gan: GAN, variables: Variables, batch: Batch, key: Key) -> Variables:
         previous = jax.tree.map(jnp.copy, variables["generator"]["params"])

@@ -19,7 +19,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import feature_matching
 from jaxgen.losses.semi_supervised import k_plus_one_labelled, k_plus_one_unlabelled
@@ -58,7 +58,7 @@ class SemiSupervisedGAN(GAN):
 
     def __post_init__(self):
         super().__post_init__()
-        counts(num_classes=self.num_classes)
+        check_counts(num_classes=self.num_classes)
         if self.packing != 1 or self.terms:
             raise ValueError(
                 f"`SemiSupervisedGAN` requires packing=1 and terms=(), got packing={self.packing}, terms={self.terms}"

@@ -25,7 +25,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import counts, freeze_fields, rows, shape
+from jaxgen.arguments import as_batch, check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
 from jaxgen.distributions.normal import StandardNormal
@@ -81,9 +81,9 @@ class AAE:
 
     def __post_init__(self):
         freeze_fields(self)
-        shape(self.event_shape)
-        counts(latent_dim=self.latent_dim)
-        counts(0, num_classes=self.num_classes)
+        check_shape(self.event_shape)
+        check_counts(latent_dim=self.latent_dim)
+        check_counts(0, num_classes=self.num_classes)
         check_levels(self.likelihood, self.levels)
         if self.num_classes and self.prior is None:
             raise ValueError(f"`prior` must have components for num_classes={self.num_classes}, got None")
@@ -170,7 +170,7 @@ class AAE:
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
-        params, _ = self._parameters(variables, rows("z", z), context)
+        params, _ = self._parameters(variables, as_batch("z", z), context)
         return data_units(self.likelihood.mean(params), self.likelihood, self.levels)
 
     def reconstruct(

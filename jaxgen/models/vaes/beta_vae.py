@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Clock
 from jaxgen.losses.divergences import capacity
 from jaxgen.losses.elbo import warm_up
@@ -30,7 +30,7 @@ class Capacity(Objective):
     monitor: ClassVar = ("reconstruction", "max")
 
     def __post_init__(self):
-        counts(steps=self.steps)
+        check_counts(steps=self.steps)
 
     def __call__(self, terms: BoundTerms, clock: Clock) -> Array:
         target = warm_up(clock.phase_step, self.steps, self.nats)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from flax import linen as nn
 
-from jaxgen.arguments import counts, shape
+from jaxgen.arguments import check_counts, check_shape
 from jaxgen.distributions.discretized import DiscretizedLogistic
 from jaxgen.distributions.likelihoods import Gaussian, Likelihood
 from jaxgen.models.codebook import Codebook
@@ -35,7 +35,7 @@ def dense_vae(
         widths: of the hidden layers, from the data to the latents; reversed for the decoder.
         fields: other fields of `VAE`.
     """
-    counts(widths=widths)
+    check_counts(widths=widths)
     encoder, decoder = MLP(widths, activation), MLP(widths[::-1], activation)
     return VAE(encoder, decoder, event_shape, latent_dim=latent_dim, **fields)
 
@@ -55,8 +55,8 @@ def conv_vae(
         width: channels at the highest resolution.
         fields: other fields of `VAE`.
     """
-    shape(event_shape)
-    counts(width=width)
+    check_shape(event_shape)
+    check_counts(width=width)
     stages = halvings(event_shape)
     widths = tuple(width * 2**i for i in range(stages))
     decoder = ConvDecoder(halved(event_shape, stages), (*widths[::-1], width))
@@ -81,9 +81,9 @@ def residual_vae(
         width: channels at the lowest resolution; a quarter of them within each of the `blocks` residual blocks.
         fields: other fields of `VAE`.
     """
-    shape(event_shape)
-    counts(width=width)
-    counts(0, blocks=blocks)
+    check_shape(event_shape)
+    check_counts(width=width)
+    check_counts(0, blocks=blocks)
     stages, hidden = min(2, halvings(event_shape)), max(1, width // 4)
     encoder = ResidualEncoder(width, stages, blocks, hidden)
     decoder = ResidualDecoder(width, stages, blocks, hidden, halved(event_shape, stages))

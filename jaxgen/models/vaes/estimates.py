@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 from jax import lax
 
-from jaxgen.arguments import counts
+from jaxgen.arguments import check_counts
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.losses.elbo import importance_weighted_bound
 from jaxgen.models.vaes.objectives import ELBO, BoundTerms, ImportanceWeighted, Objective
@@ -32,7 +32,7 @@ class Estimates:
         self, variables: Variables, x: Array, key: Key, context: Array | None = None, samples: int = 100, chunk: int = 1
     ) -> Array:
         """log p(x, z) - log q(z|x) for `samples` samples z per example, at most `chunk` at once: [samples, B]."""
-        counts(samples=samples, chunk=chunk)
+        check_counts(samples=samples, chunk=chunk)
         chunk = max(size for size in range(1, min(chunk, samples) + 1) if samples % size == 0)
         objective = ImportanceWeighted(samples, chunk=chunk)
         return self.terms(variables, _batch(x, context), key, objective)[0].log_weights

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from jaxgen.arguments import counts, number
+from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Clock
 from jaxgen.losses.elbo import (
     doubly_reparameterized_bound,
@@ -96,7 +96,7 @@ class ELBO(Objective):
     free_bits: float = 0.0
 
     def __post_init__(self):
-        number("free_bits", self.free_bits, 0)
+        check_number("free_bits", self.free_bits, 0)
 
     @property
     def accumulates(self) -> bool:
@@ -139,9 +139,9 @@ class ImportanceWeighted(Objective):
     monitor: ClassVar = ("bound", "max")
 
     def __post_init__(self):
-        counts(draws=self.draws)
+        check_counts(draws=self.draws)
         if self.chunk is not None:
-            counts(chunk=self.chunk)
+            check_counts(chunk=self.chunk)
             if self.draws % self.chunk:
                 raise ValueError(f"`chunk` must divide draws={self.draws}, got {self.chunk}")
         if self.doubly and self.aggregate is not importance_weighted_bound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxgen.arguments import real
+from jaxgen.arguments import as_real
 from jaxgen.contracts import Array
 from jaxgen.distributions.likelihoods import Likelihood
 from jaxgen.models.scaling import from_data, to_data
@@ -18,7 +18,7 @@ def check_levels(likelihood: Likelihood, levels: int | None) -> None:
 
 def observe(x: Array, event_shape: tuple[int, ...], likelihood: Likelihood, levels: int | None) -> tuple[Array, Array]:
     """Data for the encoder, integers on [0, 1], and for the likelihood: the same, or integers if it has levels."""
-    x = real("x", x)
+    x = as_real("x", x)
     seen = from_data(x, event_shape, levels)
     return seen, seen if likelihood.levels is None else x
 

@@ -8,7 +8,7 @@ import math
 import jax
 from flax import linen as nn
 
-from jaxgen.arguments import context_rows
+from jaxgen.arguments import broadcast_context
 from jaxgen.bijectors.bijector import Bijector
 from jaxgen.contracts import Array, Key, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
@@ -37,12 +37,12 @@ class Prior:
 
     def log_prob(self, variables: Variables, z: Array, context: Array | None) -> Array:
         """In nats: [B, L] to [B]."""
-        return self.normal(variables, z.shape[-1], context_rows(context, z)).log_prob(z)
+        return self.normal(variables, z.shape[-1], broadcast_context(context, z)).log_prob(z)
 
     def sample(self, variables: Variables, key: Key, shape: tuple[int, int], context: Array | None) -> Array:
         """z of the shape [n, L], given the context, [n, ...] or [1, ...], if there is one."""
         noise = jax.random.normal(key, shape)
-        return self.normal(variables, shape[-1], context_rows(context, noise)).reparameterize(noise)[0]
+        return self.normal(variables, shape[-1], broadcast_context(context, noise)).reparameterize(noise)[0]
 
 
 @dataclasses.dataclass(frozen=True)

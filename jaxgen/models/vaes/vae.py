@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.arguments import context_rows, counts, freeze_fields, rows, shape
+from jaxgen.arguments import as_batch, broadcast_context, check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.distributions.likelihoods import Bernoulli, Likelihood
@@ -79,10 +79,10 @@ class VAE(Estimates):
 
     def __post_init__(self):
         freeze_fields(self)
-        shape(self.event_shape)
-        counts(latent_dim=self.latent_dim)
+        check_shape(self.event_shape)
+        check_counts(latent_dim=self.latent_dim)
         if self.levels is not None:
-            counts(2, levels=self.levels)
+            check_counts(2, levels=self.levels)
         check_levels(self.likelihood, self.levels)
         self.posterior.check(self.latent_dim, self.prior)
         if self.objective.doubly and not isinstance(self.posterior, NormalPosterior):
@@ -109,7 +109,7 @@ class VAE(Estimates):
         """
         x_key, z_key, encoder_key, decoder_key, posterior_key, prior_key = jax.random.split(key, 6)
         seen, target = self._observe(batch["x"], x_key)
-        context = context_rows(batch.get("context"), seen)
+        context = broadcast_context(batch.get("context"), seen)
         outputs, encoder = self._encoder.init_with_output(encoder_key, concatenate_context(seen, context))
         variables = {"encoder": encoder, **self.posterior.init(posterior_key, outputs)}
         noise = jax.random.normal(z_key, (seen.shape[0], self.latent_dim))
@@ -159,7 +159,7 @@ class VAE(Estimates):
 
     def sample_prior(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """z ~ p(z), or p(z|context): [n, latent_dim]."""
-        counts(n=n)
+        check_counts(n=n)
         return self.prior.sample(variables, key, (n, self.latent_dim), context)
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
@@ -180,7 +180,7 @@ class VAE(Estimates):
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """E[x|z] in data units."""
-        return self._data_units(self._generate(variables, rows("z", z), context))
+        return self._data_units(self._generate(variables, as_batch("z", z), context))
 
     def reconstruct(
         self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
@@ -195,7 +195,7 @@ class VAE(Estimates):
         x_key, z_key, *keys = jax.random.split(key, 4)
         encoder_key, decoder_key = keys if training else (None, None)
         seen, target = self._observe(batch["x"], x_key)
-        context = context_rows(batch.get("context"), seen)
+        context = broadcast_context(batch.get("context"), seen)
         q, encoder_statistics = self._infer(variables, seen, context, encoder_key)
         prior = self.prior.normal(variables, self.latent_dim, context)
         exact = prior is not None and isinstance(q, DiagonalNormal)

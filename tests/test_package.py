@@ -154,7 +154,7 @@ def modules_imported_by(file: Path) -> set[str]:
 def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
     shared = (
-        "arguments", "autodiff", "contracts", "convolution", "distributions", "exponential", "lazy", "moments",
+        "arguments", "autodiff", "contracts", "convolution", "distributions", "lazy", "numerics",
         "precision", "sharding",
     )  # fmt: skip
     everyone = tuple(f"jaxgen.{name}" for name in shared)

@@ -26,5 +26,5 @@ def test_samples_are_standard(kind, scipys):
 
 @both
 def test_names_both_shapes(kind, scipys):
-    with pytest.raises(ValueError, match=rf"{kind.__name__} must be .*\(2, 3\)\], got shape \(4, 3, 2\)"):
+    with pytest.raises(ValueError, match=rf"{kind.__name__} must be .*\(2, 3\)\], got shape \(5, 3, 2\)"):
         kind((2, 3)).log_prob(jnp.zeros((5, 3, 2)))

@@ -244,8 +244,8 @@ def test_data_of_another_kind_are_refused(files, module, data):
     [
         (["--data", "{}/few.npy", "--batch-size", "128"], "few.npy (train), got 128"),
         (["--data", "{}/file"], "file"),
-        (["--data", "{}"], "holds no image"),
-        (["--data", ""], "unknown"),
+        (["--data", "{}"], "must hold images"),
+        (["--data", ""], "must be one of digits"),
         (["--data", "{}/vectors.npy", "--conditional"], "label"),
         (["--data", "{}/identifiers.npz", "--conditional"], "classes"),
         (["--data", "digit"], "digits"),

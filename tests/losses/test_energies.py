@@ -44,7 +44,7 @@ def test_pulling_away_is_the_mean_squared_cosine_of_pairs():
 def test_pulling_away_takes_rows_of_zeros_and_no_single_row():
     value, gradient = jax.jit(jax.value_and_grad(pulling_away))(jnp.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]]))
     assert float(value) == pytest.approx(2 * 0.5 / 6, rel=1e-5) and np.isfinite(gradient).all()
-    with pytest.raises(ValueError, match="at least two, got 1"):
+    with pytest.raises(ValueError, match="at least two examples, got 1"):
         pulling_away(jnp.ones((1, 3)))
 
 

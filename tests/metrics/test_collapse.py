@@ -29,5 +29,5 @@ def test_integers_do_not_wrap():
 
 
 def test_one_row_has_no_distance():
-    with pytest.raises(ValueError, match="real must have at least 2 rows"):
+    with pytest.raises(ValueError, match="`real` must have at least 2 examples"):
         distance_ratio(jnp.zeros((1, 2)), jnp.zeros((3, 2)))

@@ -156,7 +156,7 @@ def test_the_frechet_distance_of_rows_takes_covariances_over_one_row_less():
     s, t = np.cov(real.T), np.cov(fake.T)
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(s + t - 2 * linalg.sqrtm(s @ t).real)
     assert frechet_distance(jnp.asarray(real), jnp.asarray(fake)) == pytest.approx(expected, rel=1e-4)
-    with pytest.raises(ValueError, match="real must have at least 2 rows"):
+    with pytest.raises(ValueError, match="`real` must have at least 2 examples"):
         frechet_distance(real[:1], fake)
 
 

@@ -68,7 +68,7 @@ def test_the_mean_is_over_candidates_and_references_are_not_candidates():
     # all 1-grams of the first are in the reference, four in five of the second's
     assert bleu(rows[:1], rows, n=1) == pytest.approx((1 + 4 / 5) / 2)
     assert bleu(rows, rows[:1, ::-1], n=1) == 1 and bleu(rows[:1, ::-1], rows, n=1) == pytest.approx(0.9)
-    with pytest.raises(ValueError, match="references must have at least 1 rows"):
+    with pytest.raises(ValueError, match="`references` must have at least 1 examples"):
         bleu([], rows)
 
 
@@ -80,5 +80,5 @@ def test_self_bleu_leaves_the_sample_itself_out():
     assert expected < 0.9
     assert self_bleu(np.tile([[1, 2, 3, 4]], (5, 1))) == 1
     assert self_bleu(np.arange(20).reshape(4, 5), smoothing=0) == 0
-    with pytest.raises(ValueError, match="samples must have at least 2 rows"):
+    with pytest.raises(ValueError, match="`samples` must have at least 2 examples"):
         self_bleu(samples[:1])

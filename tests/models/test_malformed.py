@@ -85,7 +85,7 @@ any_model = st.sampled_from(sorted(MODELS))
 def test_samples_are_at_least_one(name, conditional, n):
     model, variables, batch = ready(name, conditional)
     hypothesis.assume(n is not True)
-    refused(lambda: jax.eval_shape(lambda v: model.sample(v, KEY, n, batch.get("context")), variables), "n=")
+    refused(lambda: jax.eval_shape(lambda v: model.sample(v, KEY, n, batch.get("context")), variables), "`n` must be")
 
 
 @examples(10)

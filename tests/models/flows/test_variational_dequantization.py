@@ -85,7 +85,7 @@ def test_the_loss_moves_the_noise():
 
 
 def test_names_levels_and_what_it_cannot_do():
-    with pytest.raises(ValueError, match="between 2 and 256 levels, got 300"):
+    with pytest.raises(ValueError, match="between 2 and 256, got 300"):
         VariationalDequantization(Scale(), 300)
     flow, variables = integers()
     with pytest.raises(ValueError, match="requires a fixed dequantization"):

@@ -40,5 +40,5 @@ def test_a_model_with_a_capacity_learns_and_is_written_down():
 
 
 def test_a_capacity_that_grows_in_no_time_is_refused():
-    with pytest.raises(ValueError, match="steps=0"):
+    with pytest.raises(ValueError, match="`steps` must be integers of at least 1, got 0"):
         Capacity(steps=0)

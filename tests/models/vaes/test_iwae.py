@@ -256,7 +256,7 @@ def test_kernels_start_as_they_are_asked_to():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="draws=0"):
+    with pytest.raises(ValueError, match="`draws` must be integers of at least 1, got 0"):
         linear(0)
     with pytest.raises(ValueError, match="`chunk` must divide draws=4, got 3"):
         linear(4, chunk=3)

@@ -54,7 +54,7 @@ class AdversarialConfig(Config):
     """The fields of an experiment with a generator and a critic; the defaults are DCGAN's."""
 
     steps: Count = 10_000
-    """Batches; the critic moves once on each."""
+    """Batches, each with one critic update."""
     batch_size: Count = 64
     eval_every: Count = 1_000
     eval_batch: Count = 1_000
@@ -105,7 +105,7 @@ def networks(
 
 
 def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
-    """The fields of every game that the config decides, beside its networks."""
+    """The fields of a `GAN` that the config sets, except its networks."""
     transforms = (InstanceNoise(config.instance_noise, config.steps),) if config.instance_noise else ()
     transforms += tuple(transform for name in config.augment for transform in AUGMENTATIONS[name])
     return {
@@ -123,11 +123,11 @@ def fields(config: AdversarialConfig, data: Splits) -> dict[str, Any]:
 def adam_optimizers(config: AdversarialConfig, b2: float = 0.999, decay: bool = False) -> Optimizers:
     """Adam for both players, with the config's rates and `b1`; with `decay`, the rates fall linearly to zero."""
 
-    def adam(rate: float, moves: int) -> optax.GradientTransformation:
-        return optax.adam(optax.linear_schedule(rate, 0.0, moves) if decay else rate, config.b1, b2)
+    def adam(rate: float, updates: int) -> optax.GradientTransformation:
+        return optax.adam(optax.linear_schedule(rate, 0.0, updates) if decay else rate, config.b1, b2)
 
-    moves = config.steps // config.critic_steps
-    return {"critic": adam(config.critic_rate, config.steps), "generator": adam(config.learning_rate, moves)}
+    updates = config.steps // config.critic_steps
+    return {"critic": adam(config.critic_rate, config.steps), "generator": adam(config.learning_rate, updates)}
 
 
 def experiment(

@@ -82,7 +82,7 @@ def autoencoder(config: NetworksConfig, data: Splits, activation: Callable = nn.
     """The configured networks; objective, posterior and prior are a `dataclasses.replace` away.
 
     Args:
-        activation: the dense layers'.
+        activation: of the dense layers.
     """
     options = {"likelihood": likelihood(config, data), "levels": data.train.levels}
     if config.network == "dense":
@@ -100,8 +100,8 @@ def experiment(
 ) -> Experiment:  # fmt: skip
     """The model with diagnostics and plots of its latent space.
 
-    Beside the model's own metrics, on the test split: a bound on -log p(x) by importance sampling, the active units and
-    the mutual information of data and latents, as far as the model has `log_prob` and `posterior_moments`.
+    Adds to the model's own metrics on the test split: a bound on -log p(x) by importance sampling, the active units and
+    the mutual information of data and latents, if the model has `log_prob` and `posterior_moments`.
 
     Args:
         optimizers: by play; None: Adam with the configured learning rate for all.
@@ -110,7 +110,7 @@ def experiment(
     if optimizers is None:
         optimizers = dict.fromkeys(more.get("plays") or model.plays(), adam(config))
     test, size = splits.test, config.eval_batch
-    # the moments are of the normal that a flow posterior starts from, whose active units say something else
+    # the moments of a flow posterior describe its base normal, not the posterior
     with_moments = hasattr(model, "posterior_moments") and not isinstance(model.posterior, FlowPosterior)
 
     def importance_sampled(variables: Variables, batch: Batch, key: Key) -> dict[str, Array]:
@@ -119,23 +119,23 @@ def experiment(
         )
         return {f"-log p(x) in nats, by {config.importance_samples:,} samples": -log_prob.mean()}
 
-    def of_latents(trained: TrainedModel) -> dict[str, float]:
+    def latent_metrics(trained: TrainedModel) -> dict[str, float]:
         if not with_moments:
             return {"active units": float(active_units(latents.codes(trained, test, size)))}
         mean, log_variance = latents.posterior_moments(trained, test, size)
-        key, few = jax.random.key(config.seed), slice(MUTUAL_INFORMATION_EXAMPLES)
-        information = jax.jit(mutual_information)(mean[few], log_variance[few], key)
+        key, subset = jax.random.key(config.seed), slice(MUTUAL_INFORMATION_EXAMPLES)
+        information = jax.jit(mutual_information)(mean[subset], log_variance[subset], key)
         return {"active units": float(active_units(mean)), "mutual information in nats": float(information)}
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        return of_latents(trained) | dict(more_metrics(trained) if more_metrics else {})
+        return latent_metrics(trained) | dict(more_metrics(trained) if more_metrics else {})
 
     def traversals(trained: TrainedModel) -> Any:
         if hasattr(model, "posterior_moments"):
-            used = kl_per_dimension(*latents.posterior_moments(trained, test, size)).mean(0)
+            activity = kl_per_dimension(*latents.posterior_moments(trained, test, size)).mean(0)
         else:
-            used = latents.codes(trained, test, size).var(0)
-        return latents.plot_traversals(trained, test, np.argsort(-np.asarray(used))[:TRAVERSED])
+            activity = latents.codes(trained, test, size).var(0)
+        return latents.plot_traversals(trained, test, np.argsort(-np.asarray(activity))[:TRAVERSED])
 
     plots = {"latents": lambda trained: latents.plot_codes(trained, test, size)}
     if _has_divergences(model, splits):
@@ -154,7 +154,7 @@ def adam(config: NetworksConfig) -> optax.GradientTransformation:
 
 
 def _has_divergences(model: Any, data: Splits) -> bool:
-    """Whether the model's KL divergence has a part for each latent; traced, not computed."""
+    """Whether the model's KL divergence has a term for each latent; traced, not computed."""
     if not hasattr(model, "terms"):
         return False
     batch, key = data.train.head(2), jax.random.key(0)

@@ -1,4 +1,4 @@
-"""The command line of experiments: how it is read, and how one experiment starts another in its own process."""
+"""The command line of experiments: parsing it, and running another experiment in its own process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ C = TypeVar("C")
 
 
 def parse(config: type[C], description: str, module: str) -> C:
-    """The configuration that the command line of `python -m <module>` asks for, with absolute paths.
+    """Parses the command line of `python -m <module>`; paths are made absolute.
 
-    A terminal that cannot show a character gets its escape sequence: the last line of a run must not end it.
+    Characters that the terminal cannot encode are printed as escape sequences instead of raising an error.
     """
     import tyro
 
@@ -36,7 +36,7 @@ def parse(config: type[C], description: str, module: str) -> C:
 
 
 def run(module: str, out: Path, *arguments: str | Sequence[str]) -> None:
-    """Runs `python -m experiments.<module> --out <out> --overwrite` with more arguments, and shows its command.
+    """Runs `python -m experiments.<module> --out <out> --overwrite` with more arguments, and prints the command.
 
     Raises:
         subprocess.CalledProcessError: it failed; its messages were printed.
@@ -44,6 +44,6 @@ def run(module: str, out: Path, *arguments: str | Sequence[str]) -> None:
     words = [word for argument in arguments for word in ([argument] if isinstance(argument, str) else argument)]
     command = [sys.executable, "-m", f"experiments.{module}", "--out", str(out), "--overwrite", *words]
     print(" ".join(command[1:]), flush=True)
-    # runs that differ in their seed share what is compiled
+    # runs with different seeds share compiled programs
     cache = {"JAX_COMPILATION_CACHE_DIR": str((out.parent / "compiled").resolve())}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**cache, **os.environ})

@@ -1,4 +1,4 @@
-"""What an experiment is made of: its config, which is its command line, and what its `build` returns."""
+"""The parts of an experiment: its config (the command line) and the `Experiment` that its `build` returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxgen.training.ranges import Count, Natural
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """The fields that every experiment has. Ranges of numbers stand on the fields (`jaxgen.training.ranges`)."""
+    """The fields of every experiment; annotations give the ranges of numbers (`jaxgen.training.ranges`)."""
 
     data: str = "digits"
     """A dataset: `digits`, `two_moons`, ..., a .npz, .npy or .txt file, a folder of images, or `tfds:<name>`."""
@@ -45,7 +45,7 @@ class Config(Settings):
 
     def check(self) -> None:
         """Raises:
-        ValueError: a number that is not in its range; a coordinator without the index of this process or their number.
+        ValueError: a number outside its range; a coordinator without the index of this process or their number.
         """
         super().check()
         values = {name: getattr(self, name) for name in ("coordinator", "process_id", "processes")}
@@ -56,7 +56,7 @@ class Config(Settings):
             raise ValueError(f"`process_id` must be below processes={self.processes}, got {self.process_id}")
 
     def changed(self) -> dict[str, Any]:
-        """The fields that decide a result and differ from their defaults, the data aside."""
+        """The fields that affect the results and differ from their defaults, except the data."""
         values = {field.name: (getattr(self, field.name), field) for field in dataclasses.fields(self)}
         return {
             name: value
@@ -67,8 +67,8 @@ class Config(Settings):
 
 
 _WITHOUT_EFFECT = {
-    "data", "data_dir", "out", "resume", "overwrite", "distributed", "coordinator", "process_id", "processes", "devices",
-    "workers", "log_every", "checkpoint_every", "keep", "steps_per_call", "profile", "tensorboard",
+    "data", "data_dir", "out", "resume", "overwrite", "distributed", "coordinator", "process_id", "processes",
+    "devices", "workers", "log_every", "checkpoint_every", "keep", "steps_per_call", "profile", "tensorboard",
 }  # fmt: skip
 
 
@@ -76,10 +76,10 @@ class Published(NamedTuple):
     """A result of a paper.
 
     Attributes:
-        metric: the name of the metric that it compares with.
-        value: the paper's.
+        metric: name of the metric to compare with.
+        value: the value in the paper.
         source: paper and table.
-        budget: how long the paper trained, in steps of `Settings.steps`, if it says so.
+        budget: training steps in the paper, in the units of `Settings.steps`, if known.
     """
 
     metric: str
@@ -89,7 +89,7 @@ class Published(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """What an experiment's `build` returns.
+    """The return value of an experiment's `build`.
 
     Attributes:
         model: the model.
@@ -98,13 +98,13 @@ class Experiment(NamedTuple):
         optimizers: by play, in place of the plays' own.
         metrics: compiled, on the test split, beside those of `Model.evaluate`.
         validation_metrics: compiled, on the validation split at each evaluation; `monitor` may name one.
-        host_metrics: like these, computed on the host from the model trained so far.
-        final_metrics: of the trained model, on the host, once: those that are not means over examples.
+        host_metrics: like `validation_metrics`, computed on the host from the model trained so far.
+        final_metrics: of the trained model, on the host, once: metrics that are not means over examples.
         plots: plots of the trained model, by file name.
         baselines: metrics of simple methods on the same test split, by name.
-        headline: the metrics that the page of results shows first; by default the published one, or the monitored one.
+        headline: the metrics that RESULTS.md shows first; by default the published metric, or the monitored one.
         draws: samples of the model's own noise that test metrics are averaged over; None for TEST_DRAWS.
-        data: splits that replace those that were opened.
+        data: splits that replace the configured data.
     """
 
     model: Model

@@ -33,7 +33,7 @@ class LikelihoodConfig(Config):
     weight_decay: NonNegative = 0.0
     """AdamW's weight decay."""
     clip: NonNegative = 50.0
-    """Maximum global norm of the gradients, which are of log-likelihoods summed over the event."""
+    """Maximum global norm of the gradients of log-likelihoods, summed over the event."""
 
 
 def optimizer(config: LikelihoodConfig) -> optax.GradientTransformation:
@@ -42,7 +42,7 @@ def optimizer(config: LikelihoodConfig) -> optax.GradientTransformation:
     if config.schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
     else:
-        # with zero warm-up steps optax stays at the initial value
+        # with zero warm-up steps optax keeps the initial value
         rate = optax.warmup_constant_schedule(0.0, config.learning_rate, warmup) if warmup else config.learning_rate
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adamw(rate, weight_decay=config.weight_decay))
 

@@ -1,4 +1,4 @@
-"""Reports a trained experiment: test metrics, plots, the table on the terminal."""
+"""Reports of a trained experiment: test metrics, plots, the table on the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEST_DRAWS = 16
 
 
 def evaluate_on_test(config: Config, experiment: Experiment, trained: TrainedModel, test: Source) -> dict[str, float]:
-    """The model's own metrics, and those of the experiment, on the test split."""
+    """The metrics of the model and of the experiment on the test split."""
     key, size, draws = test_key(config), config.eval_batch, experiment.draws or TEST_DRAWS
     metrics = evaluate(experiment.model, trained.variables, test, key, batch_size=size, draws=draws)
     if experiment.metrics is not None:
@@ -58,7 +58,7 @@ def save_plots(
 
 
 def environment() -> dict[str, Any]:
-    """Command, commit, devices and versions: what is needed to repeat a run."""
+    """Command, commit, devices and versions, to repeat a run."""
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

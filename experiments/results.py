@@ -1,12 +1,12 @@
-"""Brings RESULTS.md up to date with the runs at hand: `python -m experiments.results [--runs runs]`.
+"""Updates RESULTS.md from the runs in a folder: `python -m experiments.results [--runs runs]`.
 
 Records of runs are kept in `results/<wing>.jsonl`, tables of studies and benchmarks in `results/tables/`, and
-RESULTS.md is the page made from them. A run is its `result.json`; a study's folder has a `table.md`, and a
-`records.jsonl` for the wing's table. Records of runs that are no longer at hand stay, and so do other rows of a table.
+RESULTS.md is generated from them. A run has a `result.json`; a study's folder has a `table.md`, and a
+`records.jsonl` for the wing's table. Records of deleted runs are kept, and so are other rows of a table.
 
 A record is the part of `result.json` that the page needs: `experiment`, `data`, `test` metrics and `standard_errors`,
 `headline` metrics, `baselines`, `published` results, `changed` fields of the config, `steps`, `seeds`,
-`training_seconds`, `devices`, `commit` and `command`; and of a study, the `system`. Experiment, system, data and
+`training_seconds`, `devices`, `commit` and `command`; for a study, the `system` too. Experiment, system, data and
 changed fields identify it.
 """
 
@@ -31,9 +31,9 @@ STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collap
 INTRODUCTION = """# Results
 
 Made by `python -m experiments.results` from the records in `results/`, which hold every metric of every run.
-Metrics are on test splits; a model's own noise is averaged over 16 samples. Over several seeds they are means ± standard
-errors. The budget is the number of training steps, divided by the paper's where that is known: most runs here are far
-shorter. Papers have their own set-ups, so read the source before comparing.
+Metrics are on test splits; a model's own noise is averaged over 16 samples. Over several seeds they are means ±
+standard errors. The budget is the number of training steps, divided by the paper's where that is known: most runs here
+are far shorter. Papers have their own set-ups, so read the source before comparing.
 """
 HEAD = ("system", "data", "metric", "measured", "seeds", "published", "budget / published budget")
 
@@ -49,23 +49,23 @@ class Results:
 
 
 def update(config: Results) -> int:
-    """Adds the runs at hand to the records, and writes the page; returns the number of runs and tables at hand."""
+    """Adds the runs in `config.runs` to the records and writes the page; returns the number of runs and tables."""
     records, tables = read_records(config.records), read_tables(config.records / "tables")
-    at_hand, folders = 0, _files(config.runs)
+    count, folders = 0, _files(config.runs)
     for folder, names in folders.items():
         if "table.md" in names:
-            at_hand += 1
+            count += 1
             name = folder.relative_to(config.runs).as_posix().replace("/", ".")
             new = (folder / "table.md").read_text(encoding="utf-8")
             tables[name] = with_rows_of(tables.get(name, ""), new)
             if "records.jsonl" in names:
                 lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
                 records |= {key(record): record for record in map(json.loads, lines)}
-        # a study stands for its runs, and the means over several seeds for theirs
+        # runs within a study and single seeds of a run are not listed
         covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
         covered = covered or "result.json" in folders.get(folder.parent, ())
         if "result.json" in names and not covered:
-            at_hand += 1
+            count += 1
             record = record_of(json.loads((folder / "result.json").read_text(encoding="utf-8")))
             records[key(record)] = record
     config.records.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def update(config: Results) -> int:
     for name, text in tables.items():
         write(config.records / "tables" / f"{name}.md", text.strip() + "\n")
     write(config.out, page([record for _, record in sorted(records.items())], tables))
-    return at_hand
+    return count
 
 
 def _files(root: Path) -> dict[Path, list[str]]:
@@ -90,11 +90,11 @@ def record_of(result: Mapping[str, Any]) -> Record:
     command = result["command"] and " ".join(
         os.path.basename(word) if os.sep in word else word for word in result["command"].split()
     )
-    kept = ("headline", "baselines", "test", "standard_errors", "changed", "training_seconds", "devices", "commit")
+    names = ("headline", "baselines", "test", "standard_errors", "changed", "training_seconds", "devices", "commit")
     return {
         "experiment": result["experiment"].removeprefix("experiments."),
         "data": Path(result["data"]).name,
-        **{name: result[name] for name in kept if name in result},
+        **{name: result[name] for name in names if name in result},
         "published": [paper] if paper else [],
         "steps": config["steps"],
         "seeds": config["seeds"],
@@ -103,14 +103,14 @@ def record_of(result: Mapping[str, Any]) -> Record:
 
 
 def key(record: Record) -> tuple[str, ...]:
-    """Identifies a configuration: experiment, system, data, and the fields that differ from the defaults."""
+    """Identifies a configuration: experiment, system, data, and the fields that differ from their defaults."""
     changed = json.dumps(record.get("changed", {}), sort_keys=True, default=str)
     return record["experiment"], record.get("system", ""), record["data"], changed
 
 
 def wing_of(record: Record) -> str:
-    room, _, name = record["experiment"].partition(".")
-    return room if room != "studies" else STUDIES.get(name, name)
+    folder_name, _, name = record["experiment"].partition(".")
+    return folder_name if folder_name != "studies" else STUDIES.get(name, name)
 
 
 def read_records(folder: Path) -> dict[tuple[str, ...], Record]:
@@ -123,7 +123,7 @@ def read_tables(folder: Path) -> dict[str, str]:
 
 
 def with_rows_of(old: str, new: str) -> str:
-    """The new table, with those rows of an old table with the same head whose first two cells it does not have."""
+    """The new table, and those rows of an old table with the same head whose first two cells it lacks."""
     lines, before = new.strip().splitlines(), old.strip().splitlines()
     if not before or lines[0] != before[0]:
         return new
@@ -134,7 +134,7 @@ def with_rows_of(old: str, new: str) -> str:
 
 
 def page(records: Iterable[Record], tables: Mapping[str, str]) -> str:
-    """RESULTS.md: for each wing a table of headlines, and collapsed below all metrics, commands and studies' tables."""
+    """RESULTS.md: for each wing a table of headlines; below, collapsed, all metrics, commands and studies' tables."""
     records, parts = list(records), [INTRODUCTION]
     names = {name: name.removeprefix("studies.").partition(".")[0] for name in tables}
     for wing, title in WINGS.items():
@@ -159,10 +159,10 @@ def collapsed(title: str, body: str) -> str:
 
 
 def system(record: Record) -> str:
-    """The system's name, and the changed fields that are not said elsewhere in the row."""
+    """The system's name, and the changed fields, except those of the budget and the evaluation."""
     name = record.get("system") or record["experiment"].partition(".")[2]
-    elsewhere = {"steps", "seeds", "seed", "eval_every", "eval_batch", "eval_draws", "eval_raw", "importance_samples"}
-    changed = [f"{k}={v}" for k, v in record.get("changed", {}).items() if k not in elsewhere]
+    hidden = {"steps", "seeds", "seed", "eval_every", "eval_batch", "eval_draws", "eval_raw", "importance_samples"}
+    changed = [f"{k}={v}" for k, v in record.get("changed", {}).items() if k not in hidden]
     return f"{name} ({', '.join(changed)})" if changed else name
 
 

@@ -23,7 +23,7 @@ from jaxgen.metrics.statistics import mean_and_error
 from jaxgen.training import Interrupted, NonFiniteLoss, RunFolder, TrainedModel, fit, fit_seeds, seed_folder
 
 HEARTBEAT_SECONDS = 30
-"""If one of several processes is silent for so long, the others stop waiting for it."""
+"""Seconds without a heartbeat after which the other processes stop waiting for one."""
 
 C = TypeVar("C", bound=Config)
 Build = Callable[[C, Splits], Experiment]
@@ -32,7 +32,7 @@ Build = Callable[[C, Splits], Experiment]
 def main(config_class: type[C], build: Build, published: Mapping[str, Published] | None = None) -> None:
     """Runs an experiment from the command line.
 
-    Exit status: 2 if an argument, the data or a folder does not fit, 1 if a loss is not finite.
+    Exit status: 2 if an argument, the data or a folder is invalid, 1 if a loss is not finite.
 
     Args:
         published: the paper's results, by the name of the data.
@@ -59,7 +59,7 @@ def cache_compiled_programs() -> None:
 
 @contextlib.contextmanager
 def exit_status() -> Iterator[None]:
-    """Turns the errors that a user can mend into one line on stderr and an exit status."""
+    """Turns errors that a user can fix into one line on stderr and an exit status."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -76,7 +76,7 @@ def exit_status() -> Iterator[None]:
 
 
 def _is_message(error: BaseException) -> bool:
-    """Whether an error was raised by this package's own code, so that its message is enough without a traceback."""
+    """Whether this package's own code raised the error, so that its message suffices without a traceback."""
     frame = error.__traceback__
     while frame.tb_next is not None:
         frame = frame.tb_next
@@ -86,15 +86,15 @@ def _is_message(error: BaseException) -> bool:
 def run(
     name: str, config: C, build: Build, published: Mapping[str, Published] | None = None, quiet: bool = False
 ) -> dict[str, Any]:
-    """Trains, evaluates on the test split, writes plots and `result.json`, prints where they are.
+    """Trains, evaluates on the test split, writes plots and `result.json`, prints their paths.
 
     Args:
         name: the experiment's module.
         quiet: print nothing.
 
     Returns:
-        The contents of `result.json`. With several seeds, each has one in its folder; this one has their means, and
-        `standard_errors`.
+        The contents of `result.json`; with several seeds, each has its own in its folder, and this one has their means
+        and `standard_errors`.
     """
     began = time.monotonic()
     config.check()
@@ -154,7 +154,7 @@ def run(
 def _train(
     config: C, experiment: Experiment, splits: Splits, build: Build, progress: bool
 ) -> list[tuple[C, Experiment, TrainedModel]]:
-    """The trained model, or that of each seed, with the seed's own config and experiment."""
+    """The trained model of each seed, with the seed's own config and experiment."""
     train = functools.partial(
         fit if config.seeds == 1 else fit_seeds, experiment.model, experiment.data or splits, config,
         plays=experiment.plays, phases=experiment.phases, optimizers=experiment.optimizers,

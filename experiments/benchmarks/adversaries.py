@@ -1,14 +1,14 @@
 """Our adversarial steps against PyTorch's, on the CPU: `python -m experiments.benchmarks.adversaries`.
 
-`pip install -e ".[bench]"` brings PyTorch. What is timed is in `adversary_peers.py`, of the same networks in float32: the
-critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points of the plane with three dense layers of
-512 at batches of 256, and on 32x32x3 images with DCGAN's networks, the critic's without normalisation, at batches of 64;
-and a step of both players of a DCGAN there, batch normalisation in both. Numbers of parameters differ by no more than
-2 %, but in `dcgan_transposed`, where PyTorch's generator is as its users write it, with transposed convolutions of 4x4,
-at 16/36 of the arithmetic of our sub-pixel ones. Either library has a process of its own and all processors; the
-processes take turns, round by round, each waiting while another is timed: `compare.py`.
+`pip install -e ".[bench]"` brings PyTorch. `adversary_peers.py` defines what is timed, with the same networks in
+float32: the critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points of the plane with three
+dense layers of 512 at batches of 256, and on 32x32x3 images with DCGAN's networks, the critic's without normalisation,
+at batches of 64; and a step of both players of a DCGAN on these images, with batch normalisation in both. Numbers of
+parameters differ by at most 2 %, except in `dcgan_transposed`, where PyTorch's generator has the usual transposed
+convolutions of 4x4, with 16/36 of the arithmetic of our sub-pixel ones. Each library has a process of its own and all
+processors; the processes alternate, round by round, each idle while another is timed: `compare.py`.
 
-Below the steps stands their floor, the time of their multiply-adds at the rate of one plain product: `steps.py`.
+The table also has the floor of our step, the time of its multiply-adds at the rate of one plain product: `steps.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Adversaries(compare.Config):
 
 
 def main(config: Adversaries) -> dict[str, Any]:
-    """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
+    """Times all rows, writes table.json, table.md and plot.png, prints the table; returns table.json's contents."""
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     module = "experiments.benchmarks.adversary_peers"

@@ -3,11 +3,11 @@
 `python -m experiments.benchmarks.adversary_peers LIBRARY ROW` (a row as JSON) is the process of one of them, see
 `compare.py`.
 
-What is the same on both sides: the networks, layer by layer; the losses and the gradient penalty; one fixed batch, and
-noise that is drawn anew by each player; float32; Adam; nothing is returned before it is computed. A generator doubles
-the resolution by a 3x3 convolution to four times the channels and a pixel shuffle, in the row `dcgan_transposed`
-PyTorch's by a transposed convolution of 5x5. What differs: our step also reports how far the samples have collapsed, and
-in PyTorch the second derivative of a rectifier is a tensor of zeros that goes back through the whole critic.
+The same on both sides: the networks, layer by layer; the losses and the gradient penalty; one fixed batch, and new
+noise for each player; float32; Adam; calls block until their results are computed. A generator doubles the resolution
+by a 3x3 convolution to four times the channels and a pixel shuffle; in the row `dcgan_transposed` PyTorch's does by a
+transposed convolution of 4x4. Differences: our step also reports how far the samples have collapsed, and in PyTorch the
+second derivative of a rectifier is a tensor of zeros that goes back through the whole critic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.benchmarks import compare, steps
 from experiments.benchmarks.steps import Built, Product
 
 KERNEL = 4
-"""Height and width of the critic's kernels, and of transposed ones."""
+"""Height and width of the critic's kernels and of transposed kernels."""
 LEVELS = 256
 
 
@@ -34,12 +34,12 @@ class Row:
     """A game and its sizes.
 
     Attributes:
-        model: "wgan_gp", of which the critic's step is timed, or "dcgan", of which both players' are.
-        event_shape: of one example: [D] for dense networks, or [H, W, C] for DCGAN's, which halve it once a width.
+        model: "wgan_gp" (times the critic's step) or "dcgan" (times both players' steps).
+        event_shape: [D] for dense networks, or [H, W, C] for DCGAN's, which halve it once per width.
         widths: units, or channels, of the critic's layers; the generator's in reverse.
         latents: dimension of the noise.
         penalty: weight of the gradient penalty.
-        transposed: the peer's generator has transposed convolutions, of fewer weights.
+        transposed: the peer's generator has transposed convolutions, with fewer weights.
     """
 
     model: str
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def start(self) -> tuple[int, int]:
-        """Height and width of an image halved once a width."""
+        """Height and width of an image halved once per width."""
         height, width, _ = self.event_shape
         return height >> len(self.widths), width >> len(self.widths)
 
@@ -75,7 +75,7 @@ class Row:
         return [*convolutions, Product(self.batch, self.start[0] * self.start[1] * self.widths[-1], 1, 1)]
 
     def generator(self) -> list[Product]:
-        """The generator's layers, each once; of ours where a peer's are transposed."""
+        """The generator's layers, each once; ours if the peer's are transposed."""
         widths = self.widths[::-1]
         if len(self.event_shape) == 1:
             return [Product(self.batch, m, n, 1) for m, n in pairwise((self.latents, *widths, *self.event_shape))]
@@ -87,12 +87,12 @@ class Row:
         return [Product(self.batch, self.latents, places * widths[0], 1), *convolutions]
 
     def products(self) -> list[Product]:
-        """The layers of a step of training.
+        """The layers of a training step.
 
-        The critic's of a DCGAN: forward and back on data and on samples, without a gradient to them; forward and back to
-        the samples for the generator. Of a WGAN-GP, beside the first two: forward between data and samples and back to
-        there; and from the penalty back through the latter, to weights and inputs. The second derivative of a rectifier
-        is zero, so nothing goes back through the former; nor has the score's own gradient, a one, a derivative.
+        A DCGAN's critic: forward and backward on data and on samples, without gradients of either; forward and backward
+        to the samples for the generator. A WGAN-GP's critic, beside the first two: forward and backward to points
+        between data and samples, and from the penalty back through this backward pass, to weights and inputs. The
+        second derivative of a rectifier is zero, so the penalty does not go back through the forward pass.
         """
         (first, *critic), (entry, *generator) = self.critic(), self.generator()
         if self.model == "dcgan":
@@ -111,7 +111,7 @@ ROWS = {
     "dcgan_transposed": Row("dcgan", **IMAGES, latents=100, transposed=True),
 }
 TOLERANCES = {"dcgan_transposed": 0.4}
-"""By which numbers of parameters may differ: of 16 weights of a transposed kernel, against our 36."""
+"""Allowed differences of numbers of parameters: a transposed kernel has 16 weights, ours 36."""
 
 
 def jaxgen(row: Row) -> Built:
@@ -140,7 +140,7 @@ def torch(row: Row) -> Built:
 
 
 def torch_step(row: Row, generator: Any, critic: Any) -> Callable[[], Any]:
-    """One step of the critic, in a DCGAN one of the generator after it; returns the last one's loss."""
+    """One step of the critic, then for a DCGAN one of the generator; returns the last loss."""
     import torch
     from torch.nn.functional import softplus
 
@@ -168,7 +168,7 @@ def torch_step(row: Row, generator: Any, critic: Any) -> Callable[[], Any]:
         return on_fake.mean() - on_real.mean() + penalty(real, fake)
 
     def generator_loss():
-        # no gradients of the critic's weights
+        # without gradients of the critic's weights
         critic.requires_grad_(False)
         return softplus(-critic(generator(torch.randn(row.batch, row.latents)))).mean()
 
@@ -200,7 +200,8 @@ def torch_networks(row: Row) -> tuple[Any, Any]:
 
     def doubled(inputs, outputs, bias):
         if row.transposed:
-            return [nn.ConvTranspose2d(inputs, outputs, KERNEL, 2, (KERNEL - 1) // 2, output_padding=KERNEL % 2, bias=bias)]
+            border = {"padding": (KERNEL - 1) // 2, "output_padding": KERNEL % 2}
+            return [nn.ConvTranspose2d(inputs, outputs, KERNEL, 2, bias=bias, **border)]
         return [nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=bias), nn.PixelShuffle(2)]
 
     def normal(features):
@@ -220,17 +221,17 @@ def torch_networks(row: Row) -> tuple[Any, Any]:
 
 
 LIBRARIES: dict[str, Callable[[Row], Built]] = {"jaxgen": jaxgen, "torch": torch}
-"""By the name of the package to import; the first is ours."""
+"""Builders by package name; the first is ours."""
 
 
-def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
-    steps.serve(lambda: LIBRARIES[library](row), row.products(), lines, say)
+def serve(library: str, row: Row, lines: Any, send: Callable[[Any], None]) -> None:
+    steps.serve(lambda: LIBRARIES[library](row), row.products(), lines, send)
 
 
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {name: tuple(fields[name]) for name in ("event_shape", "widths")})
-    compare.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, send: serve(library, row, lines, send))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 `python -m experiments.benchmarks.autoencoder_peers LIBRARY ROW` (a row as JSON) is the process of one of them, see
 `compare.py`.
 
-What is the same on both sides: the networks, layer by layer; one fixed batch; float32; Adam; nothing is returned before
-it is computed. What differs, and is why times alone are compared: pythae's decoders end in a sigmoid, and its loss is
-of probabilities, ours of logits. The value of its importance-weighted loss is a weighted mean of the log-weights, which
-has the bound's gradient and is not the bound. Its squared error is without the factor 1/2 of a Gaussian of unit
-variance, and its codebook's terms are means over all numbers, ours sums over the grid as in the paper.
+The same on both sides: the networks, layer by layer; one fixed batch; float32; Adam; calls block until their results
+are computed. Losses differ, so only times are compared: pythae's decoders end in a sigmoid, and its loss takes
+probabilities, ours logits. The value of its importance-weighted loss is a weighted mean of the log-weights, which has
+the bound's gradient but not its value. Its squared error lacks the factor 1/2 of a Gaussian with unit variance, and its
+codebook terms are means over all numbers, ours sums over the grid as in the paper.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Row:
 
     Attributes:
         model: "vae", "iwae" or "vq_vae".
-        event_shape: of one example: [D], or for a vector-quantized one [H, W, C], which is halved twice.
-        width: units of a dense layer, of which there are two on either side; channels at the lowest resolution.
+        event_shape: [D], or [H, W, C] for "vq_vae", which halves it twice.
+        width: units of each of two dense layers on either side; channels at the lowest resolution.
         latents: dimension of the latents, or of a code.
-        samples: draws of the latents for each example.
-        codes: in the codebook.
+        samples: latent samples per example.
+        codes: size of the codebook.
         blocks, hidden: residual blocks on either side, and the channels within one.
     """
 
@@ -49,12 +49,12 @@ class Row:
     hidden: int = 32
 
     def data(self) -> np.ndarray:
-        """[batch, *event_shape], float32: zeros and ones; uniform on [0, 1] for a vector-quantized one."""
+        """[batch, *event_shape], float32: zeros and ones; uniform on [0, 1] for "vq_vae"."""
         x = np.random.default_rng(0).random((self.batch, *self.event_shape), np.float32)
         return x if self.model == "vq_vae" else (x < 0.5).astype(np.float32)
 
     def products(self) -> list[Product]:
-        """The layers of a step of training."""
+        """The layers of a training step."""
         b, w = self.batch, self.width
         if self.model != "vq_vae":
             decoded, n = b * self.samples, self.event_shape[0]
@@ -66,7 +66,7 @@ class Row:
         return [
             Product(half, 16 * channels, w // 2, times=2), Product(low, 16 * w // 2, w), Product(low, 9 * w, w),
             *residual, Product(low, w, self.latents),
-            # the distances to the codes, which have no gradient
+            # the distances to the codes, without gradient
             Product(low, self.latents, self.codes, times=1),
             Product(low, 9 * self.latents, w), *residual,
             Product(low, 9 * w, 4 * w // 2), Product(half, 9 * w // 2, 4 * w // 4), Product(full, 9 * w // 4, channels),
@@ -87,7 +87,8 @@ def jaxgen(row: Row) -> Built:
     if row.model == "vq_vae":
         model = residual_vq_vae(
             row.event_shape, codebook=Codebook(num_codes=row.codes, code_dim=row.latents),
-            width=row.width, blocks=row.blocks, hidden=row.hidden, likelihood=Gaussian(std=1.0), levels=None, prior_width=None,
+            width=row.width, blocks=row.blocks, hidden=row.hidden, likelihood=Gaussian(std=1.0), levels=None,
+            prior_width=None,
         )  # fmt: skip
     else:
         objective = ImportanceWeighted(row.samples) if row.model == "iwae" else ELBO()
@@ -188,17 +189,17 @@ def _torch_residual(row: Row) -> tuple[tuple[Any, ...], Any]:
 
 
 LIBRARIES: dict[str, Callable[[Row], Built]] = {"jaxgen": jaxgen, "pythae": pythae}
-"""By the name of the package to import; the first is ours."""
+"""Builders by package name; the first is ours."""
 
 
-def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
-    steps.serve(lambda: LIBRARIES[library](row), row.products(), lines, say)
+def serve(library: str, row: Row, lines: Any, send: Callable[[Any], None]) -> None:
+    steps.serve(lambda: LIBRARIES[library](row), row.products(), lines, send)
 
 
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
-    compare.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, send: serve(library, row, lines, send))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Our autoencoders against pythae's, on the CPU: `python -m experiments.benchmarks.autoencoders`.
 
-`pip install -e ".[bench]"` brings pythae and PyTorch. What is timed is in `autoencoder_peers.py`: a train step (loss,
-gradient and Adam's update) of the same networks in float32, whose numbers of parameters differ by no more than 2 %: a
-variational autoencoder 784-200-200-50 at batches of 100, the importance-weighted one with 50 draws, and a convolutional
-vector-quantized one of 32x32x3 images at batches of 64. Either library has a process of its own and all processors; the
-processes take turns, round by round, each waiting while another is timed: `compare.py`.
+`pip install -e ".[bench]"` brings pythae and PyTorch. `autoencoder_peers.py` defines what is timed: a train step (loss,
+gradient and Adam's update) of the same networks in float32, with numbers of parameters that differ by at most 2 %: a
+variational autoencoder 784-200-200-50 at batches of 100, the importance-weighted one with 50 samples, and a
+convolutional vector-quantized one of 32x32x3 images at batches of 64. Each library has a process of its own and all
+processors; the processes alternate, round by round, each idle while another is timed: `compare.py`.
 
-Below the steps stands their floor: how long the machine would take for the multiply-adds of the step's layers, forward
-and backward, at the rate of one plain product of matrices, of the shape of the step's greatest, timed in the same turns.
+The table also has the floor of our step, the time of its multiply-adds at the rate of one plain product: `steps.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Autoencoders(compare.Config):
 
 
 def main(config: Autoencoders) -> dict[str, Any]:
-    """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
+    """Times all rows, writes table.json, table.md and plot.png, prints the table; returns table.json's contents."""
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     result = compare.compare("experiments.benchmarks.autoencoder_peers", rows, config.libraries, config.rounds)

@@ -1,13 +1,12 @@
-"""Libraries side by side, each in a process of its own, which take turns: what every benchmark against peers shares.
+"""Libraries side by side, each in a process of its own, timed alternately: shared by the benchmarks against peers.
 
-A process builds one library's model, calls each of its functions `WARM_UP` times, and says in one line of JSON how many
-parameters it has and how long those calls took. From then on it answers each line `["train", 20]` with the wall
-and processor seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it waits, using no
-processor. On a loaded machine the processor time is what compares. The memory that a process frees stays its own, for
-all libraries alike (`jaxgen.heap`).
+A process builds one library's model, calls each of its functions `WARM_UP` times, and prints one line of JSON with its
+number of parameters and the durations of those calls. Then it answers each line `["train", 20]` with the wall and
+processor seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it is idle. On a loaded
+machine processor times are the ones to compare. All libraries keep the memory that they free (`jaxgen.heap`).
 
-Figures are medians over the rounds, in table.md with their quartiles; the first calls, which compile or warm up, are
-single; the memory is the greatest resident set of the process, imports included.
+Values are medians over the rounds, in table.md with their quartiles; first calls, which compile or warm up, are single
+measurements; the memory is the greatest resident set of the process, imports included.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from jaxgen.heap import keep_freed_memory
 
 OURS = "jaxgen"
 TOLERANCE = 0.02
-"""By which numbers of parameters may differ, unless a row says otherwise."""
+"""Relative difference of numbers of parameters that is allowed by default."""
 SECONDS = 0.2
-"""That a library's turn takes, about: as many calls as fit, or one."""
+"""Approximate duration of a library's calls in a round: as many as fit, or one."""
 WARM_UP = 3
 LEARNING_RATE = 1e-4
-"""Of Adam. What is timed should change little while it is timed."""
+"""Adam's learning rate; small, so that the model changes little while it is timed."""
 MEASURES = {
     "train": ("train step, ms", 1e3),
     "train processor": ("train step, processor ms", 1e3),
@@ -57,7 +56,7 @@ MEASURES = {
     "first sample processor": ("first sample, processor s", 1.0),
     "memory": ("peak memory, MiB", 1.0),
 }
-"""Each measure's name and the factor to its unit, in the order of the tables; of all of them less is better."""
+"""Each measure's title and the factor to its unit, in the order of the tables; for all of them less is better."""
 
 
 class NotOffered(Exception):
@@ -66,29 +65,29 @@ class NotOffered(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a benchmark is told; its own class has its rows, libraries and folder as defaults."""
+    """The config of a benchmark; subclasses set rows, libraries and folder."""
 
     rows: tuple[str, ...] = ()
-    """What to time."""
+    """Rows to time."""
     libraries: tuple[str, ...] = ()
-    """Whose models to time; those that are not installed are passed over."""
+    """Libraries to time; those that are not installed are skipped."""
     rounds: int = 15
-    """Turns of each library."""
+    """Rounds of timing."""
     out: Path = Path("runs/benchmarks")
-    """Where table.json, table.md and plot.png go."""
+    """The folder for table.json, table.md and plot.png."""
 
     def check(self, known_rows: Any, known_libraries: Any) -> None:
-        """Raises ValueError where a name is unknown, or there are no rounds."""
-        for given, known in ((self.rows, known_rows), (self.libraries, known_libraries)):
-            if unknown := set(given) - set(known):
-                raise ValueError(f"{sorted(unknown)} are unknown; there are {list(known)}")
+        """Raises ValueError for unknown names or no rounds."""
+        for name, known in (("rows", known_rows), ("libraries", known_libraries)):
+            if unknown := set(getattr(self, name)) - set(known):
+                raise ValueError(f"`{name}` must be from {list(known)}, got {sorted(unknown)}")
         if self.rounds < 1:
-            raise ValueError(f"rounds={self.rounds}, at least 1 is needed")
+            raise ValueError(f"`rounds` must be at least 1, got {self.rounds}")
 
 
 def run(config: type[Config], main: Callable[[Any], Any], description: str, module: str) -> None:
-    """Runs a benchmark as the command line says; with status 2 where that is wrong."""
-    # not in the processes that are timed, whose memory is measured
+    """Runs a benchmark from the command line; exit status 2 if an argument is invalid."""
+    # imported here, as it would add to the memory of the timed processes
     from experiments.commands import parse
 
     chosen = parse(config, description, module)
@@ -100,13 +99,14 @@ def run(config: type[Config], main: Callable[[Any], Any], description: str, modu
     main(chosen)
 
 
-# In the process that is timed.
+# In the timed process.
 
 
 def timed(call: Callable[[], Any], calls: int, size: int) -> tuple[float, float]:
-    """Wall and processor seconds of `calls` calls; the last gave `size` numbers, all but a few of them finite.
+    """Wall and processor seconds of `calls` calls, each of which returns `size` numbers.
 
-    (Scales without a bound may send a few samples to infinity.)
+    Raises:
+        ValueError: another size, or below 90 % finite numbers (unbounded scales may send a few samples to infinity).
     """
     began, processor = time.perf_counter(), time.process_time()
     for _ in range(calls):
@@ -114,49 +114,50 @@ def timed(call: Callable[[], Any], calls: int, size: int) -> tuple[float, float]
     seconds = time.perf_counter() - began, time.process_time() - processor
     out = np.asarray(out)
     if out.size != size or np.isfinite(out).mean() < 0.9:
-        raise ValueError(f"{np.isfinite(out).sum()} finite numbers in a result of shape {out.shape}; {size} are due")
+        got = f"{np.isfinite(out).sum()} in shape {out.shape}"
+        raise ValueError(f"the result must be {size} finite numbers, got {got}")
     return seconds
 
 
-def serve(build: Callable[[], Any], sizes: Mapping[str, int], lines: Any, say: Callable[[Any], None]) -> None:
+def serve(build: Callable[[], Any], sizes: Mapping[str, int], lines: Any, send: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines.
 
     Args:
-        build: gives an object with `parameters`, a number, and functions without arguments under the names in `sizes`,
-            None where it has none.
-        sizes: how many numbers each function gives.
+        build: returns an object with `parameters`, a number, and functions without arguments under the names in
+            `sizes`, None for those that it lacks.
+        sizes: how many numbers each function returns.
     """
     try:
         built = build()
     except (NotOffered, ImportError) as error:
-        say({"absent": str(error)})
+        send({"absent": str(error)})
         return
     calls = {what: call for what in sizes if (call := getattr(built, what)) is not None}
     warm_up = {what: [timed(call, 1, sizes[what]) for _ in range(WARM_UP)] for what, call in calls.items()}
-    say({"parameters": built.parameters, "warm_up": warm_up})
+    send({"parameters": built.parameters, "warm_up": warm_up})
     for line in lines:
         what, *n = json.loads(line)
         if what == "memory":
-            # in KiB, on macOS in bytes
-            say(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+            # KiB; bytes on macOS
+            send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
         else:
-            say(timed(calls[what], n[0], sizes[what]))
+            send(timed(calls[what], n[0], sizes[what]))
 
 
 def answer(respond: Callable[[Any, Callable[[Any], None]], None]) -> None:
-    """Runs `respond(lines, say)` on the standard streams; what libraries print goes to the error stream."""
+    """Runs `respond(lines, send)` on the standard streams; the output of libraries goes to the error stream."""
     keep_freed_memory()
     answers = sys.stdout
 
-    def say(value: Any) -> None:
+    def send(value: Any) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     with contextlib.redirect_stdout(sys.stderr):
-        respond(sys.stdin, say)
+        respond(sys.stdin, send)
 
 
 def processors() -> int:
-    """That this process may use: fewer than the machine has under `taskset`."""
+    """Number of processors that this process may use, fewer than the machine has under `taskset`."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -168,7 +169,7 @@ def prepare_torch() -> None:
 
 
 def torch_step(parameters: list[Any], loss: Callable[[], Any]) -> Callable[[], Any]:
-    """A function that makes one step of Adam, and returns the loss."""
+    """A function that takes one step of Adam and returns the loss."""
     import torch
 
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
@@ -183,15 +184,15 @@ def torch_step(parameters: list[Any], loss: Callable[[], Any]) -> Callable[[], A
     return train
 
 
-# In the process that asks.
+# In the asking process.
 
 
 class Worker:
-    """A process that holds one library's model; it does nothing between two questions."""
+    """A process with one library's model, idle between two questions."""
 
     def __init__(self, module: str, library: str, row: Any):
         self.library = library
-        # compiled anew, on the CPU
+        # without cached programs, on the CPU
         env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"} | {"JAX_PLATFORMS": "cpu"}
         command = ("-W", "ignore", "-m", module, library, json.dumps(dataclasses.asdict(row)))
         self.process = subprocess.Popen(
@@ -201,7 +202,7 @@ class Worker:
         self.greeting = self._answer()
 
     def ask(self, *question: Any) -> Any:
-        """The answer to a question, as `serve` gives it."""
+        """The answer of `serve` to a question."""
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         return self._answer()
@@ -224,22 +225,22 @@ def measure(
     """Times a row.
 
     Args:
-        module: what `python -m` runs with a library and a row (as JSON): it ends in `serve`.
-        tolerance: by which numbers of parameters may differ.
+        module: run by `python -m` with a library and a row (as JSON); it calls `serve`.
+        tolerance: relative difference of numbers of parameters that is allowed.
 
     Returns:
-        `parameters` by library, `absent`: why a library has no figures, and `measures`: by measure and library the
-        values, in seconds or MiB; one for each round, or a single one.
+        `parameters` by library; `absent`, the reasons why libraries have no values; and `measures`, by measure and
+        library, the values in seconds or MiB, one for each round or a single one.
     """
     workers, absent, measures = {}, {}, {name: {} for name in MEASURES}
     try:
         for library in libraries:
             worker = Worker(module, library, row)
-            if (why := worker.greeting.get("absent")) is None:
+            if (reason := worker.greeting.get("absent")) is None:
                 workers[library] = worker
             else:
                 worker.close()
-                absent[library] = why
+                absent[library] = reason
         parameters = {library: worker.greeting["parameters"] for library, worker in workers.items()}
         check_sizes(parameters, tolerance)
         calls = {}
@@ -259,16 +260,16 @@ def measure(
     finally:
         for worker in workers.values():
             worker.close()
-    found = {name: values for name, values in measures.items() if values}
-    return {"sizes": dataclasses.asdict(row), "parameters": parameters, "absent": absent, "measures": found}
+    measures = {name: values for name, values in measures.items() if values}
+    return {"sizes": dataclasses.asdict(row), "parameters": parameters, "absent": absent, "measures": measures}
 
 
 def check_sizes(parameters: Mapping[str, int], tolerance: float = TOLERANCE) -> None:
-    """Raises ValueError where a library's number of parameters is not that of the first, within the tolerance."""
+    """Raises ValueError unless all numbers of parameters are within the tolerance of the first library's."""
     first, n = next(iter(parameters.items()), ("", 0))
     for library, m in parameters.items():
         if abs(m / n - 1) > tolerance:
-            raise ValueError(f"{library}'s model has {m:,} parameters, {first}'s {n:,}: no fair comparison")
+            raise ValueError(f"{library}'s model has {m:,} parameters, {first}'s {n:,}, beyond {tolerance:.0%}")
 
 
 def compare(
@@ -278,10 +279,10 @@ def compare(
     rounds: int,
     tolerances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Times all rows; those libraries are passed over that are not installed.
+    """Times all rows; skips libraries that are not installed.
 
     Args:
-        tolerances: by row, of those where numbers of parameters may differ by more than 2 %.
+        tolerances: by row, where not `TOLERANCE`.
     """
     installed = [library for library in libraries if importlib.util.find_spec(library) is not None]
     measured = {}
@@ -310,7 +311,7 @@ def write(result: Mapping[str, Any], out: Path) -> None:
     (out / "table.md").write_text(markdown(result), encoding="utf-8")
     plotting.save(plot(result), out / "plot.png")
     console = Console(highlight=False)
-    console.width = max(console.width, 120)  # of the tables
+    console.width = max(console.width, 120)  # the tables' width
     for name, row in result["rows"].items():
         shown = Table(*head(result["libraries"]), title=f"{name}: medians of {result['rounds']} rounds")
         for line in lines(row, result["libraries"], quartiles=False):
@@ -322,7 +323,7 @@ def write(result: Mapping[str, Any], out: Path) -> None:
 
 
 def ratio(values: Mapping[str, Sequence[float]]) -> tuple[str, float] | None:
-    """The best peer and its median over ours; None where we or all peers are missing."""
+    """The best peer and its median over ours; None if we or all peers are missing."""
     medians = {library: float(np.median(v)) for library, v in values.items()}
     ours = medians.pop(OURS, None)
     if ours is None or not medians:
@@ -336,7 +337,7 @@ def number(value: float) -> str:
 
 
 def cell(values: Sequence[float] | None, factor: float, quartiles: bool) -> str:
-    """A median, if wanted with its quartiles where there are several values."""
+    """The median, with quartiles if wanted and there are several values."""
     if not values:
         return "–"
     low, median, high = (number(q * factor) for q in np.quantile(values, (0.25, 0.5, 0.75)))
@@ -350,20 +351,20 @@ def head(libraries: Sequence[str]) -> list[str]:
 def lines(row: Mapping[str, Any], libraries: Sequence[str], quartiles: bool) -> list[list[str]]:
     """The cells of a row: its parameters and its measures, by library."""
     counts = (row["parameters"].get(library) for library in libraries)
-    found = [["parameters", *(f"{n:,}" if n else "–" for n in counts), ""]]
+    rows = [["parameters", *(f"{n:,}" if n else "–" for n in counts), ""]]
     for what, values in row["measures"].items():
         title, factor = MEASURES[what]
         best = ratio(values)
         cells = (cell(values.get(library), factor, quartiles) for library in libraries)
-        found.append([title, *cells, f"{best[1]:.2f} ({best[0]})" if best else "–"])
-    return found
+        rows.append([title, *cells, f"{best[1]:.2f} ({best[0]})" if best else "–"])
+    return rows
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Who is missing where, and why; where and with what the figures were taken."""
+    """Missing libraries with the reasons, notes of rows, and the rounds, processors and versions."""
     lines = [f"{library} is not installed" for library in result["not installed"]]
-    absent = {(library, why) for row in result["rows"].values() for library, why in row["absent"].items()}
-    lines += [f"{library}: {why}" for library, why in sorted(absent)]
+    absent = {item for row in result["rows"].values() for item in row["absent"].items()}
+    lines += [f"{library}: {reason}" for library, reason in sorted(absent)]
     lines += [f"{name}: {row['note']}" for name, row in result["rows"].items() if "note" in row]
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
     return [*lines, f"{result['rounds']} rounds on {result['processors']} processors; {versions}"]
@@ -380,8 +381,8 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any]) -> Any:
-    """A figure: for each measure with peers, in milliseconds, all rows' and libraries' medians as bars with quartiles."""
-    # an own canvas, as in `jaxgen.plotting`
+    """A panel for each function: the medians in milliseconds of all rows and libraries, as bars with quartiles."""
+    # with its own canvas, as in `jaxgen.plotting`
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -411,5 +412,5 @@ def _versions(libraries: Sequence[str]) -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # torch, where no peer needs it
+            continue  # torch, if no peer needs it
     return versions

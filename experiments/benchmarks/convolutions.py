@@ -1,9 +1,9 @@
 """Forms of a convolution on one core of a CPU, beside PyTorch's: `python -m experiments.benchmarks.convolutions`.
 
 Forward, gradient of the input and gradient of the kernel, in float32: XLA's own, every form of
-`jaxgen.convolution`, and PyTorch's where that is installed. One process on one core; the functions take turns, round
-by round; medians of their processor time, which other processes on the machine disturb little. `*` marks the form that
-the rule takes. The rule's thresholds are set by this table.
+`jaxgen.convolution`, and PyTorch's if installed. One process on one core; the functions alternate, round by round;
+medians of their processor time, which other processes on the machine disturb little. `*` marks the form that the rule
+selects. The rule's thresholds are set by this table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Convolutions:
 
 
 def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]]]:
-    """By measure, the form that the rule takes, and by form a function that computes it."""
+    """By measure, the form that the rule selects, and a function for each form."""
     import jax
     import jax.numpy as jnp
 
@@ -68,14 +68,14 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
     def stock(x, kernel):
         return forms._by_convolution(x, kernel, padding)
 
-    def of_input(form):
+    def input_gradient(form):
         return lambda g, kernel: form(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
 
     forward = {name: functools.partial(form, padding=padding) for name, form in forms.FORWARD_FORMS.items()}
-    backward = {name: of_input(form) for name, form in forms.FORWARD_FORMS.items()}
-    of_kernel = {name: functools.partial(form, padding=padding) for name, form in forms.KERNEL_GRADIENT_FORMS.items()}
+    backward = {name: input_gradient(form) for name, form in forms.FORWARD_FORMS.items()}
+    by_kernel = {name: functools.partial(form, padding=padding) for name, form in forms.KERNEL_GRADIENT_FORMS.items()}
     if k != 3 or size % 2:
-        of_kernel.pop("Winograd")
+        by_kernel.pop("Winograd")
     own_input = lambda g, kernel: jax.vjp(lambda x: stock(x, kernel), jnp.asarray(x))[1](g)[0]
     own_kernel = lambda x, g: jax.vjp(lambda kernel: stock(x, kernel), jnp.asarray(kernel))[1](g)[0]
 
@@ -85,25 +85,25 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
         return {name: functools.partial(lambda f: f(*arrays).block_until_ready(), f) for name, f in jitted.items()}
 
     peers = torch_functions(x, kernel, g, border)
-    turned = (k, k, shape.outputs, shape.inputs)
+    transposed_shape = (k, k, shape.outputs, shape.inputs)
     return {
         "forward": (
             forms._forward_form(kernel.shape, padding),
             compiled(forward, x, kernel) | peers["forward"],
         ),
         "input gradient": (
-            forms._forward_form(turned, opposite),
+            forms._forward_form(transposed_shape, opposite),
             compiled({"XLA's": own_input, **backward}, g, kernel) | peers["input gradient"],
         ),
         "kernel gradient": (
             forms._kernel_gradient_form(x, g, padding),
-            compiled({"XLA's": own_kernel, **of_kernel}, x, g) | peers["kernel gradient"],
+            compiled({"XLA's": own_kernel, **by_kernel}, x, g) | peers["kernel gradient"],
         ),
     }
 
 
 def torch_functions(x: np.ndarray, kernel: np.ndarray, g: np.ndarray, border: int) -> dict[str, dict[str, Callable]]:
-    """PyTorch's, by measure; none where it is not installed."""
+    """PyTorch's functions by measure; empty if it is not installed."""
     try:
         import torch
     except ImportError:
@@ -138,17 +138,17 @@ def measure(named: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def main(config: Convolutions) -> dict[Shape, dict[str, tuple[str, dict[str, float]]]]:
-    """By shape and measure, the form that the rule takes and each form's milliseconds; prints them as they come."""
+    """By shape and measure, the form that the rule selects and each form's milliseconds; also prints them."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     keep_freed_memory()
     results = {}
     for shape in SHAPES:
         results[shape] = {}
-        for what, (taken, named) in functions(shape).items():
+        for what, (selected, named) in functions(shape).items():
             times = measure(named, config.rounds)
-            results[shape][what] = taken, times
-            cells = (f"{name}{'*' * (name == taken)} {ms:.2f}" for name, ms in times.items())
+            results[shape][what] = selected, times
+            cells = (f"{name}{'*' * (name == selected)} {ms:.2f}" for name, ms in times.items())
             b, n, c, d, k = shape
             print(f"{b}x{n}x{n}, {c} to {d}, {k}x{k} | {what} | {' | '.join(cells)}", flush=True)
     return results

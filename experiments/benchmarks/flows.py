@@ -1,10 +1,10 @@
 """Our flows against those of other libraries, on the CPU: `python -m experiments.benchmarks.flows`.
 
 `pip install -e ".[bench]"` brings flowjax, zuko, nflows, normflows and PyTorch; distrax, which needs a nightly build of
-TensorFlow Probability, is timed where it is installed. What is timed is in `peers.py`: a train step (loss, gradient and
-Adam's update), `log_prob` and sampling of flows of equal sizes in float32, whose numbers of parameters differ by no
-more than 2 %. Every library has a process of its own and all processors; the processes take turns, round by round, each
-waiting while another is timed: `compare.py`.
+TensorFlow Probability, is timed where it is installed. `peers.py` defines what is timed: a train step (loss, gradient
+and Adam's update), `log_prob` and sampling of flows of equal sizes in float32, with numbers of parameters that differ
+by at most 2 %. Each library has a process of its own and all processors; the processes alternate, round by round, each
+idle while another is timed: `compare.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Flows(compare.Config):
 
 
 def main(config: Flows) -> dict[str, Any]:
-    """Times everything, writes table.json, table.md and plot.png, prints the table; returns what table.json holds."""
+    """Times all rows, writes table.json, table.md and plot.png, prints the table; returns table.json's contents."""
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     result = compare.compare("experiments.benchmarks.peers", rows, config.libraries, config.rounds)

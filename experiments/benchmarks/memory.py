@@ -1,8 +1,8 @@
-"""What the depth of a Glow costs, by what its backward pass keeps: `python -m experiments.benchmarks.memory`.
+"""Memory and time of a Glow by depth and by what its backward pass stores: `python -m experiments.benchmarks.memory`.
 
-The gradient of the likelihood, for each depth and each way that `Repeat` offers: temporaries (what the compiled program
-needs beside parameters, batch and gradients), seconds to compile, milliseconds a step. Steps of all ways and depths
-take turns, after warm-up; the median of the rounds, and their range.
+The gradient of the likelihood, for each depth and each way that `Repeat` offers: temporaries (the memory of the
+compiled program beside parameters, batch and gradients), seconds to compile, milliseconds per step. All ways and depths
+alternate, after warm-up; the median of the rounds, and their range.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Measured:
     """One way at one depth.
 
     Attributes:
-        megabytes: of temporaries.
+        megabytes: size of the temporaries.
         compile_seconds: tracing included.
-        step_milliseconds: of each round.
-        processor_milliseconds: of each round, of all threads.
+        step_milliseconds: in each round.
+        processor_milliseconds: in each round, of all threads.
     """
 
     gradient: str
@@ -61,7 +61,7 @@ class Measured:
 
 
 def main(config: Memory) -> list[Measured]:
-    """Every way at every depth; writes memory.json and memory.png."""
+    """Measures every way at every depth; writes memory.json and memory.png."""
     rng = np.random.default_rng(0)
     batch = {"x": rng.integers(0, 256, (config.batch_size, *config.event_shape), np.uint8)}
     key = jax.random.key(0)
@@ -98,21 +98,21 @@ def main(config: Memory) -> list[Measured]:
     config.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps([dataclasses.asdict(m) for m in measured], indent=1) + "\n"
     (config.out / "memory.json").write_text(text, encoding="utf-8")
-    save(picture(measured), config.out / "memory.png")
+    save(plot(measured), config.out / "memory.png")
     return measured
 
 
-def picture(measured: list[Measured]):
+def plot(measured: list[Measured]):
     """A figure of memory and time over depth, a line for each way."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     for way in get_args(Gradient):
-        mine = [m for m in measured if m.gradient == way]
-        depths = [m.depth for m in mine]
-        panels[0].plot(depths, [m.megabytes for m in mine], marker="o", label=way)
-        panels[1].plot(depths, [m.median for m in mine], marker="o", label=way)
+        results = [m for m in measured if m.gradient == way]
+        depths = [m.depth for m in results]
+        panels[0].plot(depths, [m.megabytes for m in results], marker="o", label=way)
+        panels[1].plot(depths, [m.median for m in results], marker="o", label=way)
     for panel, name in zip(panels, ("temporaries (MB)", "a step (ms)"), strict=True):
         panel.set(title=name, xlabel="steps in each scale", ylim=(0, None))
     panels[0].legend()

@@ -1,10 +1,10 @@
-"""The flows that `flows.py` times, as each library builds them best.
+"""The flows that `flows.py` times, in each library's best form.
 
 `python -m experiments.benchmarks.peers LIBRARY ROW` (a row as JSON) is the process of one of them, see `compare.py`.
 
-What is the same everywhere: couplings move one half of the coordinates, which is permuted or alternated between
-layers; splines are those of Durkan et al. 2019, the identity outside of [-BOUND, BOUND], with slopes of 1 at both
-ends; nothing is normalised between layers; Adam; one fixed batch; nothing is returned before it is computed.
+The same everywhere: couplings move one half of the coordinates, which are permuted or alternated between layers;
+splines are those of Durkan et al. 2019, the identity outside of [-BOUND, BOUND], with slopes of 1 at both ends; no
+normalisation between layers; Adam; one fixed batch; calls block until their results are computed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from experiments.benchmarks import compare
 from experiments.benchmarks.compare import NotOffered
 
 BOUND = 5.0
-"""Splines act on [-BOUND, BOUND]; zuko's and ours by default."""
+"""Splines act on [-BOUND, BOUND]; the default of zuko and ours."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Row:
     Attributes:
         structure: "coupling", "autoregressive" or "glow".
         transformer: "affine" or "spline".
-        event_shape: of one example: [D], or for a Glow [H, W, C].
-        layers: of the flow; for a Glow in each scale.
+        event_shape: [D], or [H, W, C] for a Glow.
+        layers: number of layers; for a Glow in each scale.
         width: units of each of a network's two hidden layers; channels for a Glow.
-        bins: of a spline.
-        scales: of a Glow.
+        bins: bins of a spline.
+        scales: scales of a Glow.
     """
 
     structure: str
@@ -74,9 +74,9 @@ class Built(NamedTuple):
     """A library's flow.
 
     Attributes:
-        parameters: how many numbers the optimizer moves to an effect.
+        parameters: number of effective parameters.
         train: one step of Adam; returns the loss.
-        log_prob: of the batch, [batch].
+        log_prob: log-density of the batch, [batch].
         sample: a batch of samples.
     """
 
@@ -137,7 +137,7 @@ def jaxgen(row: Row) -> Built:
 
 
 def _off_the_identity(params: Any) -> Any:
-    """Heads start at zero; drawn here as PyTorch draws a linear layer, so that no inverse is timed on the identity."""
+    """Initialises the zero heads like PyTorch's linear layers, so that no inverse is timed on the identity."""
     import jax
     import jax.numpy as jnp
 
@@ -165,7 +165,7 @@ def flowjax(row: Row) -> Built:
         raise NotOffered("flowjax has no flows of images")
     transformer = None  # affine
     if row.transformer == "spline":
-        # its own spline learns the slopes at both ends as well
+        # its own spline also learns the slopes at both ends
         def slopes(inner):
             end = jnp.ones_like(inner[..., :1])
             return jnp.concatenate([end, jax.nn.softplus(inner) + 1e-3, end], -1)
@@ -181,7 +181,7 @@ def flowjax(row: Row) -> Built:
     flow = eqx.tree_at(lambda f: f.base_dist, flow, replace_fn=paramax.non_trainable)
     fixed = paramax.NonTrainable
     params, static = eqx.partition(flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, fixed))
-    return _of_jax(
+    return _from_jax(
         row, params, lambda params, x: eqx.combine(params, static).log_prob(x),
         lambda params, key: eqx.combine(params, static).sample(key, (row.batch,)), optax.adam(compare.LEARNING_RATE),
     )
@@ -197,7 +197,7 @@ def distrax(row: Row) -> Built:
     if row.structure != "coupling":
         raise NotOffered("distrax has couplings only")
     split = row.features // 2
-    # 3 bins - 1 numbers for each coordinate of a spline: the slopes at both ends, which it passes over, are filled in
+    # 3 bins - 1 numbers for each coordinate of a spline; the slopes at both ends, which it ignores, are filled in
     n = 2 if row.transformer == "affine" else 3 * row.bins - 1
 
     def network(moved):
@@ -228,13 +228,13 @@ def distrax(row: Row) -> Built:
         base = distrax.MultivariateNormalDiag(jnp.zeros(row.features), jnp.ones(row.features))
         return distrax.Transformed(base, distrax.Inverse(distrax.Chain([layer(i) for i in range(row.layers)])))
 
-    return _of_jax(
+    return _from_jax(
         row, params, lambda params, x: flow(params).log_prob(x),
         lambda params, key: flow(params).sample(seed=key, sample_shape=row.batch), optax.adam(compare.LEARNING_RATE),
     )
 
 
-def _of_jax(row: Row, params: Any, log_prob: Callable, sample: Callable, optimizer: Any) -> Built:
+def _from_jax(row: Row, params: Any, log_prob: Callable, sample: Callable, optimizer: Any) -> Built:
     """A peer in JAX, from its `log_prob(params, x)` and `sample(params, key)`."""
     import jax
     import jax.numpy as jnp
@@ -276,7 +276,7 @@ def zuko(row: Row) -> Built:
     kind = {"coupling": zuko.flows.NICE, "autoregressive": zuko.flows.MAF}[row.structure]
     flow = kind(row.features, transforms=row.layers, hidden_features=(row.width, row.width), **spline)
     x = torch.from_numpy(row.data())
-    return _of_torch(flow, x, lambda x: flow().log_prob(x), lambda: flow().sample((row.batch,)))
+    return _from_torch(flow, x, lambda x: flow().log_prob(x), lambda: flow().sample((row.batch,)))
 
 
 def nflows(row: Row) -> Built:
@@ -292,7 +292,7 @@ def nflows(row: Row) -> Built:
     spline = {"num_bins": row.bins, "tails": "linear", "tail_bound": BOUND} if row.transformer == "spline" else {}
 
     class Network(MLP):
-        """Its own network, called as its couplings call one."""
+        """The library's MLP, with the signature that its couplings call."""
 
         def forward(self, x, context=None):
             return super().forward(x)
@@ -308,7 +308,7 @@ def nflows(row: Row) -> Built:
 
     layers = [each for _ in range(row.layers) for each in (transforms.ReversePermutation(row.features), layer())]
     flow = Flow(transforms.CompositeTransform(layers), StandardNormal(row.event_shape))
-    return _of_torch(flow, torch.from_numpy(row.data()), flow.log_prob, lambda: flow.sample(row.batch))
+    return _from_torch(flow, torch.from_numpy(row.data()), flow.log_prob, lambda: flow.sample(row.batch))
 
 
 def normflows(row: Row) -> Built:
@@ -328,13 +328,13 @@ def normflows(row: Row) -> Built:
     widths = (row.width, row.width)
 
     class Network(nets.MLP):
-        """Its own network, called as its couplings call one."""
+        """The library's MLP, with the signature that its couplings call."""
 
         def forward(self, x, context=None):
             return super().forward(x)
 
     def layer():
-        # `Reverse`: density in one pass; the wrappers of its splines have residual networks only
+        # `Reverse`: density in one pass; its spline wrappers allow residual networks only
         if row.structure == "autoregressive":
             kind = MaskedPiecewiseRationalQuadraticAutoregressive if spline else MaskedAffineAutoregressive
             return Reverse(kind(row.features, row.width, num_blocks=1, use_residual_blocks=False, **spline))
@@ -346,7 +346,7 @@ def normflows(row: Row) -> Built:
 
     layers = [each for _ in range(row.layers) for each in (layer(), Permute(row.features, mode="swap"))]
     flow = NormalizingFlow(DiagGaussian(row.features, trainable=False), layers)
-    return _of_torch(flow, torch.from_numpy(row.data()), flow.log_prob, lambda: flow.sample(row.batch)[0])
+    return _from_torch(flow, torch.from_numpy(row.data()), flow.log_prob, lambda: flow.sample(row.batch)[0])
 
 
 def _normflows_glow(row: Row) -> Built:
@@ -367,18 +367,18 @@ def _normflows_glow(row: Row) -> Built:
     flow = MultiscaleFlow(bases, flows, merges, class_cond=False)
     x = torch.from_numpy(row.data()).permute(0, 3, 1, 2).contiguous()
     x = (x + torch.rand(x.shape)) / 256 - 0.5
-    built = _of_torch(flow, x, lambda x: flow.log_prob(x, None), lambda: flow.sample(row.batch)[0])
-    # the triangles of L and U that a mask leaves without effect
+    built = _from_torch(flow, x, lambda x: flow.log_prob(x, None), lambda: flow.sample(row.batch)[0])
+    # the triangles of L and U that a mask removes
     squares = sum(p.numel() + len(p) for name, p in flow.named_parameters() if name.endswith((".L", ".U"))) // 2
     return built._replace(parameters=built.parameters - squares)
 
 
 def _second_half(row: Row) -> list[int]:
-    """A mask of what a coupling moves."""
+    """The mask of the coordinates that a coupling moves."""
     return [int(i >= row.features // 2) for i in range(row.features)]
 
 
-def _of_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
+def _from_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
     """A peer in PyTorch, from its `log_prob(x)` and `sample()`."""
     import torch
 
@@ -391,19 +391,19 @@ def _of_torch(flow: Any, x: Any, log_prob: Callable, sample: Callable) -> Built:
 LIBRARIES: dict[str, Callable[[Row], Built]] = {
     "jaxgen": jaxgen, "flowjax": flowjax, "distrax": distrax, "zuko": zuko, "nflows": nflows, "normflows": normflows,
 }
-"""By the name of the package to import; the first is ours."""
+"""Builders by package name; the first is ours."""
 
 
-def serve(library: str, row: Row, lines: Any, say: Callable[[Any], None]) -> None:
+def serve(library: str, row: Row, lines: Any, send: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines."""
     sizes = {"train": 1, "log_prob": row.batch, "sample": row.batch * math.prod(row.event_shape)}
-    compare.serve(lambda: LIBRARIES[library](row), sizes, lines, say)
+    compare.serve(lambda: LIBRARIES[library](row), sizes, lines, send)
 
 
 def main(library: str, row: str) -> None:
     fields = json.loads(row)
     row = Row(**fields | {"event_shape": tuple(fields["event_shape"])})
-    compare.answer(lambda lines, say: serve(library, row, lines, say))
+    compare.answer(lambda lines, send: serve(library, row, lines, send))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it costs to say how a run goes: `python -m experiments.benchmarks.reporting`.
+"""The cost of reporting during a run: `python -m experiments.benchmarks.reporting`.
 
-The same steps in three ways, which take turns, after warm-up: `compiled`, the compiled calls alone, on rows that are chosen;
-`bare`, with the choice of rows, the host's part of a step; `reported`, the loop of `fit` with a bar, metrics.jsonl and
-TensorBoard events at the default intervals. Evaluations and checkpoints, whose intervals the user pays for, are left out.
-The cost is that of `reported` over `bare`: the medians of the rounds.
+The same steps in three ways, timed alternately after warm-up: `compiled`, the compiled calls alone, with precomputed
+indices of examples; `bare`, with the choice of examples, the host's part of a step; `reported`, the loop of `fit` with
+a bar, metrics.jsonl and TensorBoard events at the default intervals. Evaluations and checkpoints, whose intervals the
+user sets, are left out. The cost is that of `reported` over `bare`: the medians of the rounds.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ ROWS = {
 @dataclass(frozen=True)
 class Reporting:
     rows: tuple[str, ...] = tuple(ROWS)
-    """What to time."""
+    """Rows to time."""
     seconds: float = 2.0
-    """That a turn takes, about."""
+    """Approximate duration of one way in a round."""
     rounds: int = 15
     processor: bool = False
-    """Count the processor's seconds in place of the clock's: on one core, where other programs are at work."""
+    """Measure processor time instead of wall time, for one core of a loaded machine."""
     out: Path = Path("runs/benchmarks/reporting")
     """The folder for reporting.json."""
 
 
 def measure(name: str, config: Reporting) -> dict[str, list[float]]:
-    """Milliseconds a step of each round, by way."""
+    """Milliseconds per step of each round, by way."""
     data, make, batch_size = ROWS[name]
     model, train = make(), source(data).train
-    with tempfile.TemporaryDirectory() as place:
-        return _measure(model, train, batch_size, config, RunFolder(Path(place) / "run"))
+    with tempfile.TemporaryDirectory() as folder:
+        return _measure(model, train, batch_size, config, RunFolder(Path(folder) / "run"))
 
 
 def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder: RunFolder) -> dict[str, list[float]]:
@@ -68,11 +68,11 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
     run = Run(model, (Phase(model.plays(), settings.steps, train),), None, (settings,), (folder.path,))
     start, advance = run.init(run.head), run.advance[0]
     advance(jax.tree.map(jnp.copy, start), 0, 1)
-    chosen = [jax.device_put(advance._indices(step, capacity)) for step in range(0, 10 * capacity, capacity)]
+    indices = [jax.device_put(advance._indices(step, capacity)) for step in range(0, 10 * capacity, capacity)]
 
     def compiled(state, steps):
         for step in range(0, steps, capacity):
-            state, _ = advance.run(state, advance.arrays, chosen[step // capacity % len(chosen)], np.int32(capacity))
+            state, _ = advance.run(state, advance.arrays, indices[step // capacity % len(indices)], np.int32(capacity))
         return state
 
     def bare(state, steps):
@@ -107,7 +107,7 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
 
 @contextlib.contextmanager
 def _shown():
-    """A bar is drawn, as on a terminal, to where nobody sees it."""
+    """Draws the bar as on a terminal, but to the null device."""
     before = os.environ.get("FORCE_COLOR")
     os.environ["FORCE_COLOR"] = "1"
     try:
@@ -120,18 +120,18 @@ def _shown():
 
 
 def cost(rounds: dict[str, list[float]]) -> float:
-    """Of the reports, as a share of the time without."""
+    """The cost of reports as a fraction of the time without them."""
     return float(np.median(rounds["reported"]) / np.median(rounds["bare"]) - 1)
 
 
 def main(config: Reporting) -> dict[str, dict[str, list[float]]]:
-    """Times every row; writes reporting.json.
+    """Times all rows; writes reporting.json.
 
     Raises:
-        ValueError: a row is unknown.
+        ValueError: unknown row.
     """
     if unknown := set(config.rows) - set(ROWS):
-        raise ValueError(f"rows {sorted(unknown)} are unknown; there are {list(ROWS)}")
+        raise ValueError(f"`rows` must be from {list(ROWS)}, got {sorted(unknown)}")
     measured = {name: measure(name, config) for name in config.rows}
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "reporting.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")

@@ -1,14 +1,14 @@
-"""What a step sends between devices, and what that leaves of a pod's speed: `python -m experiments.benchmarks.scale`.
+"""Communication of a step between devices, and the efficiency that it allows: `python -m experiments.benchmarks.scale`.
 
-Compiles the steps of Glow and of WGAN-GP at their published sizes for eight devices (virtual ones: nothing is run) and
-reads the collectives from the compiled programs, each as often as the loop that it stands in turns. With the
-multiplications of a step the efficiency on N chips follows, where all of a gradient is summed by a ring and nothing of
-that is hidden behind the arithmetic:
+Compiles the steps of Glow and of WGAN-GP at their published sizes for eight virtual devices, without running them, and
+reads the collectives from the compiled programs, multiplied by the trip counts of their loops. With the multiply-adds
+of a step this gives the efficiency on N chips, if a ring sums the gradients and communication does not overlap
+arithmetic:
 
     E(N) = t / (t + 2 (N - 1) / N * S / W),    t = 2 M / F
 
-M multiply-adds of a step on one chip, F its floating-point operations a second, S bytes that are summed, W bytes a second
-between neighbours. It is a bound from below: XLA sends the sums of a loop's turn while the next turn is computed.
+M: multiply-adds of a step on one chip, F: its floating-point operations per second, S: bytes that are summed, W: bytes
+per second between neighbours. This is a lower bound: XLA overlaps the sums of one loop iteration with the next one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Scale:
     only: tuple[str, ...] = ()
     """Names of games; all by default."""
     teraflops: float = 100.0
-    """That a chip sustains: a third of the peak of today's, in bfloat16."""
+    """Sustained by a chip: a third of the peak of today's chips, in bfloat16."""
     gigabytes: float = 50.0
-    """A second, in one direction of the ring that the chips form."""
+    """Per second, in one direction of the ring of chips."""
     out: Path = Path("runs/benchmarks/scale")
     """The folder for table.md and scale.json."""
 
@@ -67,7 +67,7 @@ def games() -> dict[str, Game]:
 
 
 class Collective(NamedTuple):
-    """One of a compiled program: its kind, the bytes of its results, and how often it is run in a step."""
+    """A collective of a compiled program: kind, bytes of its results, and executions per step."""
 
     kind: str
     bytes: int
@@ -75,9 +75,9 @@ class Collective(NamedTuple):
 
 
 def collectives(program: str) -> list[Collective]:
-    """Those of a compiled program's text."""
+    """The collectives in the text of a compiled program."""
     computations: dict[str, list[str]] = {}
-    main, lines, found = "", [], []
+    main, lines, results = "", [], []
     for line in program.splitlines():
         if begins := re.match(r"(ENTRY )?%?([\w.\-]+) .*\{$", line):
             lines = computations.setdefault(begins[2], [])
@@ -88,17 +88,17 @@ def collectives(program: str) -> list[Collective]:
     def visit(name: str, times: int) -> None:
         for line in computations.get(name, ()):
             if match := re.search(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(", line):
-                found.append(Collective(match[2], size(match[1]), times))
-            turns = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+                results.append(Collective(match[2], size(match[1]), times))
+            count = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
             for called in re.findall(r"(?:body|to_apply|calls|_computation)=%?([\w.\-]+)", line):
-                visit(called, times * (int(turns[1]) if turns else 1))
+                visit(called, times * (int(count[1]) if count else 1))
 
     visit(main, 1)
-    return found
+    return results
 
 
 def size(shapes: str) -> int:
-    """Bytes of arrays as a program's text has them: `(f32[8,2]{1,0}, u8[3])`."""
+    """Bytes of arrays in the notation of a program's text, `(f32[8,2]{1,0}, u8[3])`."""
     return sum(
         BYTES[kind] * math.prod(int(side) for side in sides.split(",") if side)
         for kind, sides in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
@@ -106,7 +106,7 @@ def size(shapes: str) -> int:
 
 
 def multiply_adds(jaxpr: Any) -> int:
-    """Of all matrix products and convolutions of a program, those in a loop as often as it turns."""
+    """Multiply-adds of all matrix products and convolutions of a program, times the trip counts of loops."""
     total = 0
     for equation in jaxpr.eqns:
         shapes = [v.aval.shape for v in equation.invars]
@@ -117,8 +117,8 @@ def multiply_adds(jaxpr: Any) -> int:
             numbers = equation.params["dimension_numbers"]
             kernel = math.prod(side for i, side in enumerate(shapes[1]) if i != numbers.rhs_spec[0])
             total += math.prod(equation.outvars[0].aval.shape) * kernel
-        turns = equation.params["length"] if equation.primitive.name == "scan" else 1
-        total += turns * sum(multiply_adds(part) for part in jax.extend.core.jaxprs_in_params(equation.params))
+        trips = equation.params["length"] if equation.primitive.name == "scan" else 1
+        total += trips * sum(multiply_adds(part) for part in jax.extend.core.jaxprs_in_params(equation.params))
     return total
 
 
@@ -127,12 +127,12 @@ class Measured:
     """A play of a game, for each device.
 
     Attributes:
-        parameters: of the players that it moves.
+        parameters: number of parameters of its players.
         multiply_adds: of a step, in billions.
-        collectives: how many are run in a step.
-        megabytes: that they give in all.
-        kinds: what they are.
-        efficiency: on so many chips.
+        collectives: number of collectives in a step.
+        megabytes: total size of their results.
+        kinds: kinds of the collectives.
+        efficiency: efficiency by number of chips.
     """
 
     game: str
@@ -146,42 +146,43 @@ class Measured:
 
 
 def measure(name: str, game: Game, config: Scale) -> Iterator[Measured]:
-    """Each play of a game alone, moving at every step."""
+    """Measures each play of a game alone, run at every step."""
     mesh = make_mesh(DEVICES)
-    rows = DEVICES * game.batch
-    batch = {"x": jax.ShapeDtypeStruct((rows, *game.image), np.uint8, sharding=split(mesh))}
+    examples = DEVICES * game.batch
+    batch = {"x": jax.ShapeDtypeStruct((examples, *game.image), np.uint8, sharding=split(mesh))}
     alone = {"x": jax.ShapeDtypeStruct((game.batch, *game.image), np.uint8)}
     for play, moves in game.model.plays().items():
         plays: dict[str, Play] = {play: moves._replace(when=None)}
         state = jax.eval_shape(lambda b, plays=plays: init_state(game.model, plays, jax.random.key(0), b), alone)
         whole = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(mesh)), state)
         step = make_train_step(plays)
-        found = collectives(jit_step(step, mesh).lower(whole, batch).compile().as_text())
+        sums = collectives(jit_step(step, mesh).lower(whole, batch).compile().as_text())
         products = multiply_adds(jax.make_jaxpr(step)(state, alone).jaxpr)
-        sent = sum(c.bytes * c.times for c in found)
+        sent = sum(c.bytes * c.times for c in sums)
         yield Measured(
             name, play, sum(leaf.size for player in moves.players for leaf in jax.tree.leaves(state.params[player])),
-            products / 1e9, sum(c.times for c in found), sent / 1e6, tuple(sorted({c.kind for c in found})),
+            products / 1e9, sum(c.times for c in sums), sent / 1e6, tuple(sorted({c.kind for c in sums})),
             {n: efficiency(n, products, sent, config) for n in CHIPS},
         )  # fmt: skip
 
 
 def efficiency(chips: int, products: float, sent: float, config: Scale) -> float:
-    """The share of a step that is arithmetic, as above."""
+    """The fraction of a step that is arithmetic, E(N) above."""
     arithmetic = 2 * products / (1e12 * config.teraflops)
     return arithmetic / (arithmetic + 2 * (chips - 1) / chips * sent / (1e9 * config.gigabytes))
 
 
 def main(config: Scale) -> str:
-    """The table as Markdown, which is written beside scale.json.
+    """Writes table.md and scale.json; returns the table.
 
     Raises:
-        ValueError: a game of another name.
+        ValueError: unknown game in `only`.
     """
-    there = games()
-    if unknown := set(config.only) - set(there):
-        raise ValueError(f"only={sorted(unknown)} was given; the games are {list(there)}")
-    measured = [m for name, game in there.items() if not config.only or name in config.only for m in measure(name, game, config)]
+    by_name = games()
+    if unknown := set(config.only) - set(by_name):
+        raise ValueError(f"`only` must name games of {list(by_name)}, got {sorted(unknown)}")
+    selected = {name: game for name, game in by_name.items() if not config.only or name in config.only}
+    measured = [m for name, game in selected.items() for m in measure(name, game, config)]
     head = ("game", "play", "parameters", "multiply-adds, 1e9", "collectives", "MB", *(f"E({n})" for n in CHIPS))
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for m in measured:

@@ -1,6 +1,6 @@
-"""Many steps in one compiled call against one call a step, on the GAN of the plane: `python -m experiments.benchmarks.scan`.
+"""Many steps in one compiled call against one call per step, on a small GAN: `python -m experiments.benchmarks.scan`.
 
-The same step, batches and width both ways, in turn, after warm-up; the median of the rounds, and their range.
+The same steps, batches and width both ways, alternately, after warm-up; the median of the rounds, and their range.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Scan:
     width: int = 128
     batch_size: int = 256
     steps: int = 200
-    """Steps a round."""
+    """Steps per round."""
     rounds: int = 15
 
 
 def main(config: Scan) -> dict[str, list[float]]:
-    """Steps per second, and per second of processor time, of each round, by way."""
+    """Steps per second, and per second of processor time, in each round, by way."""
     model, train = dense_wgan_gp((2,), width=config.width), source("twenty_five_gaussians").train
     plays = model.plays()
     step = make_train_step(plays)
@@ -35,7 +35,7 @@ def main(config: Scan) -> dict[str, list[float]]:
     arrays = jax.device_put(train.arrays)
     one = jax.jit(step, donate_argnums=0)
     many = jax.jit(many_steps(step, config.steps), donate_argnums=0)
-    rows = np.stack([train.indices_at(i, config.batch_size, 0) for i in range(config.steps)])
+    indices = np.stack([train.indices_at(i, config.batch_size, 0) for i in range(config.steps)])
 
     def calls(state):
         for i in range(config.steps):
@@ -43,7 +43,7 @@ def main(config: Scan) -> dict[str, list[float]]:
         return jax.block_until_ready(state)
 
     def scanned(state):
-        return jax.block_until_ready(many(state, arrays, rows, np.int32(config.steps))[0])
+        return jax.block_until_ready(many(state, arrays, indices, np.int32(config.steps))[0])
 
     ways, rates = {"one call a step": calls, f"{config.steps} steps a call": scanned}, {}
     for way in ways.values():

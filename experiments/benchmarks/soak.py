@@ -1,8 +1,7 @@
-"""A run of many steps, watched: does memory grow, does it slow down, does it compile again? `python -m
-experiments.benchmarks.soak`.
+"""A long run, monitored for growing memory, slowing down and recompilation: `python -m experiments.benchmarks.soak`.
 
-A small flow of the plane with evaluations, pictures, lines of figures and checkpoints on. The resident set and the time are
-noted a hundred times on the way, when the batch of a step is asked for; compilations are counted as JAX announces them.
+A small flow of the plane with evaluations, lines of metrics and checkpoints on. The resident set and the time are noted
+a hundred times during the run, when the batch of a step is requested; compilations are counted by JAX's events.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ class Soak:
 
 @dataclass(frozen=True)
 class Soaked:
-    """What was noted.
+    """The measurements of a run.
 
     Attributes:
         megabytes: the resident set at each note.
         seconds: from the start to each note.
-        compilations: of the whole run.
-        late_compilations: of those, after the first tenth.
+        compilations: number in the whole run.
+        late_compilations: number after the first tenth.
     """
 
     steps: int
@@ -58,18 +57,18 @@ class Soaked:
 
     @property
     def growth(self) -> float:
-        """Of the resident set, from a tenth of the run to its end, as a share."""
+        """Relative growth of the resident set from a tenth of the run to its end."""
         return self.megabytes[-1] / self.megabytes[len(self.megabytes) // 10] - 1
 
     def rate(self, tenth: int) -> float:
-        """Steps a second in a tenth of the run, of 0 to 9."""
+        """Steps per second in a tenth of the run, 0 to 9."""
         n = len(self.seconds) // 10
         begin, end = tenth * n, min((tenth + 1) * n, len(self.seconds) - 1)
         return self.steps * (end - begin) / len(self.seconds) / (self.seconds[end] - self.seconds[begin])
 
 
 class Watched(ArraySource):
-    """A source that notes when it is asked for the batches of steps, and the resident set of its process then."""
+    """A source that notes the time and the resident set at every `every`-th batch."""
 
     every: int
 
@@ -84,7 +83,7 @@ class Watched(ArraySource):
 
 
 def resident_megabytes() -> float:
-    """Of this process, now; Linux alone says so."""
+    """Resident set of this process; Linux only."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -95,7 +94,7 @@ def main(config: Soak) -> Soaked:
         ValueError: fewer steps than notes.
     """
     if config.steps < NOTES:
-        raise ValueError(f"steps={config.steps} was given; at least {NOTES} are needed")
+        raise ValueError(f"`steps` must be at least {NOTES}, got {config.steps}")
     compiled: list[float] = []
 
     def note(event: str, *_, **__) -> None:
@@ -117,9 +116,8 @@ def main(config: Soak) -> Soaked:
         jax.monitoring.unregister_event_duration_listener(note)
     times, megabytes = zip(*(train.notes[step] for step in sorted(train.notes)), strict=True)
     tenth = times[len(times) // 10]
-    soaked = Soaked(
-        config.steps, megabytes, tuple(t - times[0] for t in times), len(compiled), sum(tenth < t < times[-1] for t in compiled)
-    )
+    late = sum(tenth < t < times[-1] for t in compiled)
+    soaked = Soaked(config.steps, megabytes, tuple(t - times[0] for t in times), len(compiled), late)
     (config.out / "soak.json").write_text(json.dumps(dataclasses.asdict(soaked), indent=1) + "\n", encoding="utf-8")
     return soaked
 

@@ -1,7 +1,7 @@
-"""Train steps and their floor: what benchmarks of training alone share, beside `compare.py`.
+"""Train steps and their floor, shared by the benchmarks of training alone, beside `compare.py`.
 
-The floor of a step is how long the machine would take for the multiply-adds of its layers, forward and backward, at the
-rate of one plain product of matrices, of the shape of the step's greatest, timed in the same turns.
+The floor of a step is the time of the multiply-adds of its layers, forward and backward, at the rate of one plain
+product of matrices, with the shape of the step's greatest, timed in the same rounds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from experiments.benchmarks import compare
 
 
 class Product(NamedTuple):
-    """A layer as a product of matrices, [rows, inputs] with [inputs, outputs], which a step of training does `times`:
-    once forward, once for the weights' gradient, once for that of the inputs, if there is one."""
+    """A layer as a product of matrices [rows, inputs] x [inputs, outputs], computed `times` times in a training step:
+    forward, for the weights' gradient, and for the inputs' gradient if needed."""
 
     rows: int
     inputs: int
@@ -32,9 +32,9 @@ class Built(NamedTuple):
     """A library's model.
 
     Attributes:
-        parameters: of its networks.
-        train: one step of Adam, or of each player's; returns the last one's loss.
-        product: the greatest of the step's products, once, alone; None for peers.
+        parameters: number of parameters of its networks.
+        train: one step of Adam, or one of each player; returns the last loss.
+        product: the greatest of the step's products alone; None for peers.
     """
 
     parameters: int
@@ -50,7 +50,7 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     """The train step of a model of ours, on one batch.
 
     Args:
-        plays: the moves that the step is of; None: all of the model's.
+        plays: the plays of the step; None: all of the model's.
     """
     import jax
     import jax.numpy as jnp
@@ -82,14 +82,14 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     )
 
 
-def serve(build: Callable[[], Built], products: Sequence[Product], lines: Any, say: Callable[[Any], None]) -> None:
+def serve(build: Callable[[], Built], products: Sequence[Product], lines: Any, send: Callable[[Any], None]) -> None:
     """Builds, warms up, and answers the lines."""
     largest = greatest(products)
-    compare.serve(build, {"train": 1, "product": largest.rows * largest.outputs}, lines, say)
+    compare.serve(build, {"train": 1, "product": largest.rows * largest.outputs}, lines, send)
 
 
 def with_floor(measured: Mapping[str, Any], products: Sequence[Product]) -> dict[str, Any]:
-    """A row's figures with `floor`, the seconds of its multiply-adds at the rate of its greatest product, and a note."""
+    """Adds `floor`, the seconds of the multiply-adds at the rate of the greatest product, and a note to a row."""
     measures = dict(measured["measures"])
     if compare.OURS not in measures.get("product processor", {}):
         return dict(measured)
@@ -98,10 +98,10 @@ def with_floor(measured: Mapping[str, Any], products: Sequence[Product]) -> dict
     rates = [largest.rows * largest.inputs * largest.outputs / seconds for seconds in products_seconds]
     total = sum(product.multiply_adds for product in products)
     floor = [total / rate for rate in rates]
-    share = np.median(floor) / np.median(measures["train processor"][compare.OURS])
+    fraction = np.median(floor) / np.median(measures["train processor"][compare.OURS])
     note = (
         f"{total / 1e9:.3g} G multiply-adds a step at {np.median(rates) / 1e9:.3g} G/s, the rate of a product "
-        f"[{largest.rows}, {largest.inputs}] x [{largest.inputs}, {largest.outputs}], are {share:.0%} of our step"
+        f"[{largest.rows}, {largest.inputs}] x [{largest.inputs}, {largest.outputs}], are {fraction:.0%} of our step"
     )
     measures["floor"] = {compare.OURS: floor}
     ordered = {name: measures[name] for name in compare.MEASURES if name in measures}

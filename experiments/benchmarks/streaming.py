@@ -1,8 +1,8 @@
-"""What a Glow's steps wait for data on disk, a folder of images and array_record: `python -m experiments.benchmarks.streaming`.
+"""How long a Glow's steps wait for data on disk, by format: `python -m experiments.benchmarks.streaming`.
 
-Both hold the same random images, written into a temporary folder. First each is read alone, as fast as it goes, then a
-Glow trains on each; for each number of workers in turn, after warm-up: the median of the rounds, and their range. With
-workers a batch is read while a step computes, which on a CPU takes the same processors.
+A folder of images and array_record hold the same random images, in a temporary folder. Each is first read alone, at
+full speed, then a Glow trains on it, for each number of workers in turn, after warm-up: the median of the rounds, and
+their range. With workers a batch is read while a step computes, which on a CPU uses the same processors.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Streaming:
     """Channels of each coupling's hidden layers."""
     workers: tuple[int, ...] = (0, 1, 8)
     steps: int = 16
-    """A round: more than there are workers, so that what was read ahead at its start does not do."""
+    """Steps of a round: more than workers, as batches read ahead at its start would do otherwise."""
     rounds: int = 5
 
 
 def main(config: Streaming) -> dict[tuple[str, int], dict[str, list[float]]]:
-    """By source and workers, the values of each round.
+    """The values of each round, by source and workers.
 
-    `images_per_second` read alone, `images_per_processor_second` likewise; of a training step in milliseconds, `wait`
-    for data, `step` in all, and `step_processor`, the processor time of all threads.
+    Reading alone: `images_per_second` and `images_per_processor_second`. A training step in milliseconds: `wait` for
+    data, `step` in all, and `step_processor`, the processor time of all threads.
     """
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(records, "RESIDENT_BYTES", 0):
         sources = write(Path(folder), config)
@@ -63,7 +63,7 @@ def main(config: Streaming) -> dict[tuple[str, int], dict[str, list[float]]]:
 
 
 def write(folder: Path, config: Streaming) -> dict[str, Source]:
-    """The training rows of one set, as files and packed."""
+    """The training split of one data set, as files and packed."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def write(folder: Path, config: Streaming) -> dict[str, Source]:
 
 
 def _read(stream: Stream, config: Streaming) -> dict[str, float]:
-    batches = config.steps + 4 * stream.workers  # few are read and not asked for
+    batches = config.steps + 4 * stream.workers  # so that few batches are read ahead in vain
     began, processor = time.perf_counter(), time.process_time()
     for step in range(batches):
         stream(step)
@@ -122,10 +122,10 @@ if __name__ == "__main__":
     for (name, workers), rounds in main(
         parse(Streaming, __doc__, "experiments.benchmarks.streaming")
     ).items():
-        share = np.divide(rounds["wait"], rounds["step"])
+        waiting = np.divide(rounds["wait"], rounds["step"])
         table.add_row(
             name, str(workers), f"{np.median(rounds['images_per_second']):.0f}", f"{np.median(rounds['wait']):.2f}",
             f"{np.median(rounds['step']):.0f}", f"{np.median(rounds['step_processor']):.0f}",
-            f"{np.median(share):.1%}", f"{share.min():.1%}-{share.max():.1%}",
+            f"{np.median(waiting):.1%}", f"{waiting.min():.1%}-{waiting.max():.1%}",
         )
     Console().print(table)

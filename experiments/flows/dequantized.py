@@ -6,7 +6,7 @@ tutorial has 1.078, 1.041, 1.021.
 
 Affine couplings with gated convolutions on logits of the pixels, in the tutorial's three architectures: 1.078 bits/dim
 with uniform noise, 1.041 with variational dequantization, 1.021 with that and three scales, after 200 epochs and
-importance weighting over 8 draws of the noise.
+importance weighting over 8 samples of the noise.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ PUBLISHED = {data: Published(METRIC, 1.021, SOURCE, 78_000) for data in ("tfds:m
 @dataclass(frozen=True, kw_only=True)
 class DequantizedConfig(LikelihoodConfig):
     architecture: Literal["simple", "variational", "multiscale"] = "multiscale"
-    """`simple`: one scale, uniform noise; `variational`: a learned noise; `multiscale`: that, and three scales."""
+    """`simple`: one scale, uniform noise; `variational`: learned noise; `multiscale`: learned noise, three scales."""
     alpha: NonNegative = 1e-5
     """Pixels x in [0, 1] enter the logit as alpha + (1 - 2 alpha) x."""
     samples: Count = 8
@@ -44,7 +44,7 @@ class DequantizedConfig(LikelihoodConfig):
 
 
 def couplings(width: int, mask: Any, pairs: int) -> Repeat:
-    """Pairs of couplings that take turns; each log-scale is `exp(g) tanh(a / exp(g))`, g learned for each channel."""
+    """Pairs of alternating couplings; each log-scale is `exp(g) tanh(a / exp(g))`, g learned for each channel."""
 
     def coupling(flip: bool) -> Coupling:
         return Coupling(LearnedTanhAffine(), GatedConvNet(width), mask, flip=flip, head=SharedHead)
@@ -57,7 +57,7 @@ def simple() -> Bijector:
 
 
 def multiscale() -> Bijector:
-    """Half of the channels leave after the second scale, under a standard normal prior."""
+    """Three scales; half of the channels are factored out after the second, with a standard normal prior."""
     inner = Chain((Squeeze(), couplings(64, Halves(), 2), Invert(Squeeze())))
     outer = Chain((Squeeze(), couplings(48, Halves(), 1), FirstHalf(inner), Invert(Squeeze())))
     return Chain((couplings(32, Checkerboard(), 1), outer))

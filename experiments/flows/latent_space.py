@@ -1,14 +1,14 @@
-"""What the latents of an image flow know of classes that it was never shown.
+"""Class information in the latents of an image flow that was trained without labels.
 
 Result with the defaults, two minutes on two cores: 71.9 % of digits edited with strength 1.0 are classified as the
 target class (90.7 % of the same edits of pixels), at a distance of 1.449 to that class (1.486).
 
 RealNVP trained without labels. Test images are moved along an attribute vector (Kingma and Dhariwal 2018, section 5,
-figure 6), the mean latent of one class minus that of another on training images, and a classifier of scikit-learn,
-fitted to the training images, says which class the decoded image is of. A classifier does not ask whether an image
-looks real: the distance to the nearest training image of the class targeted at tells that. The same edits of pixels
-stand beside. `--conditional` gives the flow the labels: then an image keeps its latents and changes its class. The
-pictures are interpolations, edits and samples at several temperatures.
+figure 6), the mean latent of one class minus that of another on training images, and a scikit-learn classifier fitted
+to the training images predicts the class of the decoded image. As a classifier does not measure realism, the distance
+to the nearest training image of the target class is reported too. The baselines are the same edits of pixels. With
+`--conditional` the flow sees the labels, and an edit keeps an image's latents and changes its class. The plots show
+interpolations, edits and samples at several temperatures.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
         raise ValueError(f"`data` must have labelled training images of each class, got {config.data!r}")
     key = jax.random.key(config.seed)
     probe, one_hot = ClassProbe(train["x"], train["label"], levels), np.eye(classes, dtype=np.float32)
-    of_class = [train["x"][train["label"] == c] for c in range(classes)]
+    images_by_class = [train["x"][train["label"] == c] for c in range(classes)]
     # each test image with each other class
     index, target = np.nonzero(np.arange(classes) != test["label"][:, None])
     x, own = test["x"][index], test["label"][index]
@@ -61,7 +61,7 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
 
     def vectors(trained: TrainedModel) -> jax.Array:
         """The attribute vector of each image in x."""
-        means = jnp.stack([latents.mean_latent(trained, images, key) for images in of_class])
+        means = jnp.stack([latents.mean_latent(trained, images, key) for images in images_by_class])
         return means[target] - means[own]
 
     def final_metrics(trained: TrainedModel) -> Mapping[str, float]:
@@ -69,15 +69,17 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
             edited = latents.transfer(trained, trained, x, key, one_hot[own], one_hot[target])
             label = np.arange(SAMPLES) % classes
             samples = trained.sample(jax.random.fold_in(key, 1), SAMPLES, one_hot[label])
-            return probe.metrics("edits by context", edited, target) | probe.metrics("samples of a class", samples, label)
-        along, metrics = vectors(trained), {}
+            metrics = probe.metrics("edits by context", edited, target)
+            return metrics | probe.metrics("samples of a class", samples, label)
+        directions, metrics = vectors(trained), {}
         for strength in STRENGTHS:
-            metrics |= probe.metrics(f"edits, strength {strength}", latents.edit(trained, x, along, strength, key), target)
+            edited = latents.edit(trained, x, directions, strength, key)
+            metrics |= probe.metrics(f"edits, strength {strength}", edited, target)
         return metrics
 
     def pixel_baselines() -> Mapping[str, float]:
         metrics = probe.metrics("test images", test["x"], test["label"]) | probe.metrics("no edits", x, target)
-        means = np.stack([images.mean(0) for images in of_class])
+        means = np.stack([images.mean(0) for images in images_by_class])
         for strength in STRENGTHS:
             pixels = np.clip(np.rint(x + strength * (means[target] - means[own])), 0, levels - 1)
             metrics |= probe.metrics(f"edits of pixels, strength {strength}", pixels, target)
@@ -90,8 +92,8 @@ def build(config: LatentSpaceConfig, data: Splits) -> Experiment:
             columns = [a, *(latents.transfer(trained, trained, a, key, context, one_hot[[c]]) for c in range(classes))]
         else:
             names, title = between, "along the attribute vector, strength 0 to 1.5"
-            along = vectors(trained)[np.asarray(shown)]
-            columns = [latents.edit(trained, x[shown], along, s, key) for s in np.linspace(0, 1.5, COLUMNS)]
+            directions = vectors(trained)[np.asarray(shown)]
+            columns = [latents.edit(trained, x[shown], directions, s, key) for s in np.linspace(0, 1.5, COLUMNS)]
         return plotting.rows(dict(zip(names, np.stack(columns, 1), strict=True)), title)
 
     def interpolations(trained: TrainedModel) -> Any:

@@ -4,11 +4,11 @@ layers.
 Result: 153.6 nats on BSDS300 after 29,500 steps, 36 minutes on two cores, by `python -m experiments.studies.flows
 --section bsds300`; the paper has 155.69.
 
-On vectors, or on the logits of images taken as vectors. The defaults are those of a first run on 8x8 digits. The paper
-(appendix D) takes five or ten layers of one or two hidden layers: 100 units on POWER and GAS (there tanh), 512 on
+For vectors, or the logits of flattened images. The defaults are those of a first run on 8x8 digits. The paper
+(appendix D) uses five or ten layers of one or two hidden layers: 100 units on POWER and GAS (with tanh), 512 on
 HEPMASS and MINIBOONE, 512 or 1024 on BSDS300, 1024 on MNIST, with `--norm batch --batch-size 100 --learning-rate 1e-4
---warmup 0 --schedule constant --weight-decay 1e-6`, until the validation rows have seen no better value for 30 epochs.
-Data files are .npz with `x_train`, `x_valid` and `x_test`, for BSDS300 rows of 63 floats.
+--warmup 0 --schedule constant --weight-decay 1e-6`, until the validation metric has not improved for 30 epochs.
+Data files are .npz with `x_train`, `x_valid` and `x_test`; a BSDS300 example has 63 floats.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ Result: 152.4 nats on BSDS300 after 9,000 of the paper's 400,000 steps, 15 minut
 experiments.studies.flows --section bsds300`; the paper has 157.54.
 
 The paper's on BSDS300 are `--depth 20 --width 128 --blocks 1 --dropout 0.2 --batch-size 512 --learning-rate 5e-4
---steps 400000`, and gradients clipped to norm 5. Images take Glow's architecture with splines in its couplings.
+--steps 400000`, and gradients clipped to norm 5. For images: Glow's architecture with spline couplings.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ Result: 7.109 bits/dim on MNIST after 1,500 steps (13 minutes on two cores), the
 
 Four additive couplings between the even and the odd pixels, five hidden layers of 1000 ReLUs each, a learned scale of
 each dimension and a logistic prior, on noisy pixels in [0, 1). The paper trains 1500 epochs by Adam at 1e-3; in a short
-run the scales need `--learning-rate 1e-2` to get anywhere. Their spectrum, `spectrum.png`, shows in how many dimensions
-the data vary (section 5.2).
+run the scales need `--learning-rate 1e-2`. Their spectrum, `spectrum.png`, shows in how many dimensions the data vary
+(section 5.2).
 """
 
 from dataclasses import dataclass

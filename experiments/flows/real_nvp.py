@@ -1,11 +1,11 @@
-"""RealNVP (Dinh et al. 2017, "Density estimation using Real NVP", arXiv:1605.08803), table 1: 3.49 bits/dim on CIFAR-10.
+"""RealNVP (Dinh et al. 2017, arXiv:1605.08803), table 1: 3.49 bits/dim on CIFAR-10.
 
 Result: 2.000 bits/dim on 8x8 digits with the defaults, a minute on two cores; a full-covariance Gaussian has 2.952. The
 paper's set-up on CIFAR-10 was not run.
 
 Affine couplings with checkerboard, then channel masks, factored out scale by scale under learned conditional priors, on
-logits of data squeezed into (alpha, 1 - alpha). The defaults are for a short first run; the paper's on
-CIFAR-10 are `--norm batch --width 64 --blocks 8 --learning-rate 1e-3` and some hundred thousand steps.
+logits of data squeezed into (alpha, 1 - alpha). The defaults are for a short first run; the paper's
+on CIFAR-10 are `--norm batch --width 64 --blocks 8 --learning-rate 1e-3` and some hundred thousand steps.
 """
 
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ class RealNVPConfig(LikelihoodConfig):
     learned_priors: bool = True
     """If False, factored-out channels are standard normal."""
     permutation: Literal["reverse", "shuffle", "conv1x1"] | None = None
-    """What mixes the channels before a coupling over halves of them; by default halves take turns (images) or features
-    are shuffled before each pair (vectors)."""
+    """Mixing of channels before a coupling over halves of them; by default halves alternate (images), or features are
+    shuffled before each pair (vectors)."""
     weight_decay: NonNegative = 1e-2
 
 

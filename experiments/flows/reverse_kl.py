@@ -3,9 +3,9 @@
 Result with the defaults, half a minute on two cores: the log-normalizer is off by 5e-5 (banana) and 3e-4 (funnel).
 
 An inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934) is fitted to the unnormalised density of `--data
-banana`, `funnel` or `ring` without a look at draws from it; those only rate the result (`log_prob`). Importance weights
-then estimate the constant: `log_normalizer_error` is how far off its logarithm is, `effective_fraction` the fraction of
-samples that count.
+banana`, `funnel` or `ring`; samples of the target are used for evaluation only (`log_prob`). Importance weights
+estimate the constant: `log_normalizer_error` is the error of its logarithm, `effective_fraction` the effective sample
+size divided by the number of samples.
 """
 
 from dataclasses import dataclass

@@ -4,12 +4,12 @@ Normalizing Flows", arXiv:1912.00042; Lugmayr et al. 2020, "SRFlow", arXiv:2006.
 Result with the defaults, two minutes on two cores: 1.484 bits/dim, and 19.34 dB for the mean of 16 samples (bicubic
 13.5).
 
-RealNVP over images whose context is their own low resolution, the means of 2 x 2 pixels: every coupling and every prior
-sees it, fitted to its own resolution. The defaults are those of a first run, 4 x 4 to 8 x 8 digits; `--data patches`
+RealNVP over images whose context is their own low resolution, the means of 2 x 2 pixels, resized for every coupling and
+prior. The defaults are those of a first run, 4 x 4 to 8 x 8 digits; `--data patches`
 goes from 16 x 16 to 32 x 32 in colour, as Winkler et al. do on ImageNet. The mean of several samples estimates the
-conditional mean, which is what the peak signal-to-noise ratio (PSNR) rewards; a single sample is sharper and scores
-less. Bicubic up-sampling of the same input and linear regression stand beside. How much of its input a sample keeps is
-the PSNR of the sample's own low resolution.
+conditional mean, which the peak signal-to-noise ratio (PSNR) rewards; a single sample is sharper and scores lower. The
+baselines are bicubic up-sampling and linear regression. The PSNR of a sample's own low resolution measures how well it
+agrees with its input.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ from jaxgen.training.ranges import Count
 TEMPERATURES = (0.0, 0.7, 1.0)
 DRAWS = 16
 """Samples whose mean estimates the conditional mean."""
-REGRESSION_ROWS = 10_000
+REGRESSION_EXAMPLES = 10_000
 COLUMNS = 12
 
 
@@ -47,7 +47,7 @@ class SuperResolutionConfig(real_nvp.RealNVPConfig):
 
 def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
     shape, levels = image_shape(config, data)
-    data = data.with_context(lambda rows: low_resolution(rows["x"], levels, config.factor))
+    data = data.with_context(lambda batch: low_resolution(batch["x"], levels, config.factor))
     experiment = real_nvp.build(config, data)
     model, peak = experiment.model, levels - 1
 
@@ -81,8 +81,8 @@ def build(config: SuperResolutionConfig, data: Splits) -> Experiment:
         def inputs(low: Array) -> np.ndarray:
             return np.insert(np.reshape(low, (len(low), -1)), 0, 1, axis=1)
 
-        rows = data.train.head(REGRESSION_ROWS)
-        weights = np.linalg.lstsq(inputs(rows["context"]), rows["x"].reshape(len(rows["x"]), -1), rcond=None)[0]
+        batch = data.train.head(REGRESSION_EXAMPLES)
+        weights = np.linalg.lstsq(inputs(batch["context"]), batch["x"].reshape(len(batch["x"]), -1), rcond=None)[0]
         return lambda low: np.clip(inputs(low) @ weights, 0, peak).reshape(-1, *shape)
 
     def plot(trained: TrainedModel) -> Any:

@@ -1,11 +1,11 @@
-"""ACGAN (Odena et al. 2017, arXiv:1610.09585): the critic names the class too.
+"""ACGAN (Odena et al. 2017, arXiv:1610.09585): the critic predicts the class too.
 
 Result: 92.3 % class accuracy on MNIST after 1,500 steps, three minutes on two cores, by `python -m
 experiments.studies.gans`.
 
-`fake_accuracy` is how often the game's own classifier sees the class that was asked for, which flatters; with
-`--extractor` another classifier says it. The paper's figure, an Inception score of 8.25 on CIFAR-10, is by a network
-that is not used here.
+`fake_accuracy` is the accuracy of the game's own classifier on samples, which is too optimistic; with `--extractor` an
+independent classifier measures it. The paper's Inception score of 8.25 on CIFAR-10 needs a network that is not used
+here.
 """
 
 from dataclasses import dataclass

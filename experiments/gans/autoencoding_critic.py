@@ -1,4 +1,4 @@
-"""The decoder of a critic that is an autoencoder, the mirror image of its encoder."""
+"""The decoder of an autoencoding critic, the mirror image of its encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CODE = 64
 
 
 def decoder(config: AdversarialConfig, data: Splits) -> nn.Module:
-    """From the critic's features, by a layer of `CODE` units, to features of the data's resolution."""
+    """Maps the critic's features, through a layer of `CODE` units, to features at the data's resolution."""
     if config.network == "dense":
         return MLP((CODE, config.width, config.width))
     doublings, shape = halvings(data.train.event_shape), data.train.event_shape

@@ -3,9 +3,9 @@
 Result: Frechet distance 553.1 on MNIST after 500 steps, five minutes on two cores, by `python -m
 experiments.studies.gans`.
 
-Uniform noise of 64 dimensions, Adam 1e-4, batches of 16, lambda_k 1e-3, gamma between 0.3 and 0.7: the lower, the
-better each image and the fewer kinds of them. `convergence` is the paper's M. Networks here are DCGAN's without batch
-normalisation, a decoder beside the critic's encoder; the paper's have no strided convolutions.
+Uniform noise of 64 dimensions, Adam at 1e-4, batches of 16, lambda_k 1e-3, gamma between 0.3 and 0.7: lower values
+give better images with less diversity. `convergence` is the paper's M. The networks are DCGAN's without batch
+normalisation, and a decoder for the critic; the paper's have no strided convolutions.
 """
 
 from dataclasses import dataclass

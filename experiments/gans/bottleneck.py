@@ -1,6 +1,6 @@
 """The variational discriminator bottleneck (Peng et al. 2019, arXiv:1810.00821), VGAN.
 
-The critic sees rows through a code that carries `--information` nats on the average. On CIFAR-10 the paper reports
+The critic sees examples through a code that carries `--information` nats on average. On CIFAR-10 the paper reports
 Frechet distances of 63.6 for the plain game and 24.8 with the bottleneck, by a network that is not used here.
 """
 

@@ -1,12 +1,12 @@
-"""Conditional GANs (Mirza and Osindero 2014, arXiv:1411.1784), by four ways of telling the players the class.
+"""Conditional GANs (Mirza and Osindero 2014, arXiv:1411.1784), with four ways to condition the players on the class.
 
 Result: 89.3 % class accuracy on MNIST after 1,500 steps, four minutes on two cores, by `python -m
 experiments.studies.gans`.
 
-`concatenation` is the paper's; `embedding` concatenates a learned vector for each class; `product` multiplies what a
-network is given by one; `projection` (Miyato and Koyama 2018, arXiv:1802.05637) adds its product with the critic's
-features to the score, and concatenates in the generator. Hu et al. 2018 (arXiv:1706.00550, table 3) find 98.5 % of a
-conditional GAN's samples of MNIST to be of the class asked for, by a classifier: `--data mnist.npz --extractor FOLDER`.
+`concatenation` is the paper's; `embedding` concatenates a learned vector for each class; `product` multiplies a
+network's input by one; `projection` (Miyato and Koyama 2018, arXiv:1802.05637) adds its product with the critic's
+features to the score, and concatenates in the generator. In Hu et al. 2018 (arXiv:1706.00550, table 3) a classifier
+assigns 98.5 % of a conditional GAN's MNIST samples to the right class: `--data mnist.npz --extractor FOLDER`.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,9 @@ Result: Frechet distance 96.9 on MNIST after 3,000 steps, four minutes on two co
 experiments.studies.gans`.
 
 Strided convolutions, batch normalisation, rectified units, uniform noise of 100 dimensions, Adam 2e-4 (0.5), batches of
-128, weights from N(0, 0.02^2). On MNIST: `--data mnist.npz --batch-size 128`. The paper's figures are of features on
-CIFAR-10 and SVHN; its appendix has the error of a nearest neighbour that is trained on samples of MNIST. `--augment`,
-`--instance-noise` and `--packing` are of later papers.
+128, weights from N(0, 0.02^2). On MNIST: `--data mnist.npz --batch-size 128`. The paper evaluates features on CIFAR-10
+and SVHN, and in its appendix a nearest neighbour that is trained on samples of MNIST. `--augment`, `--instance-noise`
+and `--packing` come from later papers.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """f-GAN (Nowozin et al. 2016, arXiv:1606.00709): the variational bound of any f-divergence.
 
-The critic's outputs pass through the divergence's own activation, and its loss is minus a lower bound of the
-divergence, in the run's `score_gap` before the activation. `--alternative` is the generator's loss of section 3.2.
+The critic's outputs pass through the divergence's own activation, and its loss is minus a lower bound on the
+divergence; `score_gap` is computed before the activation. `--alternative` is the generator's loss of section 3.2.
 """
 
 from dataclasses import dataclass

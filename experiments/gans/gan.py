@@ -1,9 +1,9 @@
 """The generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661), dense.
 
-On MNIST the paper's figure, 225 nats by a Parzen window, depends on the window more than on the model. Here are the
-distances of samples from the data and, of mixtures in the plane, the modes that are found. `--criterion minimax` is the
-game of its equation 1, whose generator learns little while the critic wins (section 3); `--proximal 1` holds the
-generator to its earlier self. With dropout, momentum and maxout replaced by Adam and rectified units.
+The paper's 225 nats on MNIST by a Parzen window depend on the window more than on the model. The metrics here are the
+distances of samples from the data and, for mixtures in the plane, the modes covered. `--criterion minimax` is the game
+of its equation 1, whose generator learns little while the critic wins (section 3); `--proximal 1` penalises changes of
+the generator's samples. Adam and rectified units replace dropout, momentum and maxout.
 """
 
 from dataclasses import dataclass

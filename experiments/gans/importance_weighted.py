@@ -1,9 +1,9 @@
 """The importance-weighted GAN (Hu et al. 2018, arXiv:1706.00550, section 4) and boundary-seeking (Hjelm et al. 2018).
 
 The generator's samples are weighted by their density ratios p/q over the batch, which are the critic's odds. On MNIST
-the paper has Inception scores of 8.34 for the GAN and 8.45 with weights, in DCGAN's networks and by a classifier of its
-own: `--data mnist.npz --extractor FOLDER`. `--weights none` is the plain game, `--weights boundary` takes samples to
-where the critic cannot decide.
+the paper reports Inception scores of 8.34 for the GAN and 8.45 with weights, with DCGAN's networks and its own
+classifier: `--data mnist.npz --extractor FOLDER`. `--weights none` is the plain game, `--weights boundary` moves
+samples to the critic's decision boundary.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The localized GAN (Qi et al. 2018, arXiv:1711.06020): a chart of the data near each row.
+"""The localized GAN (Qi et al. 2018, arXiv:1711.06020): a chart of the data near each example.
 
-The generator is given a row and a few numbers, and draws a neighbour of the row; its tangents at the row are held to be
-orthonormal. `rank` is how many of them do not vanish. In the picture each row has an image and its neighbours along the
-first of them. The paper's figures are of semi-supervised classification, which is not done here.
+The generator maps an example and a few latents to a neighbour of the example; a loss makes its tangents at the example
+orthonormal. `rank` is the number of tangents that do not vanish. Each row of the plot has an image and its neighbours
+along the first tangent. The paper's results on semi-supervised classification are not reproduced.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class LocalizedConfig(AdversarialConfig):
 
 def build(config: LocalizedConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: `conditional`; the examples are the condition.
+    ValueError: `conditional`; the condition is the example.
     """
     if config.conditional:
         raise ValueError("`conditional` must be False: the condition of the localized GAN is the example itself")
@@ -62,8 +62,9 @@ def build(config: LocalizedConfig, data: Splits) -> Experiment:
 def with_examples(split: Source) -> Source:
     """A split whose context is each example itself, on the networks' scale and flattened."""
 
-    def context(rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(from_data(rows["x"], split.event_shape, split.levels, -1.0, 1.0)).reshape(len(rows["x"]), -1)
+    def context(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        x = np.asarray(from_data(batch["x"], split.event_shape, split.levels, -1.0, 1.0))
+        return x.reshape(len(x), -1)
 
     return split.with_context(context)
 

@@ -3,9 +3,9 @@
 Result: Frechet distance 219.1 on MNIST after 600 steps, seven minutes on two cores, by `python -m
 experiments.studies.gans`.
 
-Residual networks, Adam 1e-4 for the generator and 4e-4 for the critic, both (0, 0.9), one move of each; with classes
-the generator's normalisations and the critic's projection know them. The paper is on ImageNet at 128 x 128: an
-Inception score of 52.52, by a network that is not used here.
+Residual networks, Adam at 1e-4 for the generator and 4e-4 for the critic, both (0, 0.9), one update of each; classes
+condition the generator's normalisations and the critic's projection. The paper reports an Inception score of 52.52 on
+ImageNet at 128 x 128, by a network that is not used here.
 """
 
 from dataclasses import dataclass

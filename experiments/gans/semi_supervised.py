@@ -3,12 +3,11 @@
 Result: accuracy 0.839 on MNIST with 100 labels after 3,600 of the paper's 180,000 steps, five minutes on two cores,
 by `python -m experiments.studies.gans`.
 
-Of the training rows `--labels` keep their labels, as many of each class, chosen by the seed. On MNIST with 100 labels
-the paper reports 93 +- 6.5 errors in 10,000, an accuracy of 0.9907, after 300 epochs of 600 batches of 100 with Adam
-3e-3 (0.5): `--data mnist.npz --steps 180000`. Its networks are dense: a generator of two layers of 500 softplus units
-with batch normalisation, and a weight-normalised critic of 1000, 500, 250, 250, 250 with Gaussian noise on each layer.
-Here the critic wins at that rate, and the default is a tenth of it.
-The baselines are of the labelled rows alone.
+`--labels` training examples keep their labels, the same number of each class, chosen by the seed. On MNIST with 100
+labels the paper reports 93 +- 6.5 errors in 10,000, an accuracy of 0.9907, after 300 epochs of 600 batches of 100, Adam
+at 3e-3 (0.5): `--data mnist.npz --steps 180000`. Its networks are dense: a generator of two layers of 500 softplus
+units with batch normalisation, and a weight-normalised critic of 1000, 500, 250, 250, 250 with Gaussian noise on each
+layer. Here the critic wins at that rate, and the default is a tenth of it. The baselines see only labelled examples.
 """
 
 from dataclasses import dataclass, replace

@@ -1,13 +1,13 @@
-"""How many of 1,000 modes a game finds: three digits at random, one to each colour (Metz et al. 2017; VEEGAN; PacGAN).
+"""How many of 1,000 modes a GAN covers: three random digits, one in each colour (Metz et al. 2017; VEEGAN; PacGAN).
 
 Result: 903 modes, reverse KL 0.90, after 1,000 steps, two minutes on two cores: `--data mnist.npz --extractor FOLDER
 --width 32 --steps 1000 --rows 30000`; the paper's DCGAN has 78.9 modes after 100,000.
 
-On MNIST stacked 128,000 times, PacGAN's table 2 (Lin et al. 2018, arXiv:1712.04086) has 78.9
-modes and a reverse KL of 4.50 for its DCGAN, all 1,000 and 0.06 packed by two, after 50 epochs of batches of 64, Adam
-2e-4 (0.5), noise of 100, on 26,000 samples: `--data mnist.npz --extractor FOLDER --steps 100000 --packing 2`. A mode is
-what the extractor, a classifier of single digits, sees in the three colours. `--game wgan_gp` is the penalised
-Wasserstein game on the same networks, its critic without normalisation.
+On 128,000 stacks of MNIST digits, PacGAN's table 2 (Lin et al. 2018, arXiv:1712.04086) has 78.9 modes and a reverse KL
+of 4.50 for its DCGAN, all 1,000 and 0.06 packed by two, after 50 epochs of batches of 64, Adam at 2e-4 (0.5), noise of
+100 dimensions, on 26,000 samples: `--data mnist.npz --extractor FOLDER --steps 100000 --packing 2`. The mode of a
+sample is the extractor's class of each of its three colours. `--game wgan_gp` is WGAN-GP with the same networks, the
+critic without normalisation.
 """
 
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class StackedDigitsConfig(AdversarialConfig):
 
 def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: no extractor; data other than labelled grey images.
+    ValueError: `extractor` is None; data other than labelled grey images.
     """
     if config.extractor is None:
         raise ValueError("`extractor` must be a run of experiments.gans.feature_extractor on single digits, got None")
@@ -57,7 +57,7 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     extractor = load_extractor(config.extractor)
     counts = (config.rows, config.rows // 10, config.rows // 10)
     stacks = Splits(*(stacked(split, n, seed) for seed, (split, n) in enumerate(zip(data, counts, strict=True))))
-    # the extractor classifies single digits, not stacks: it is asked below
+    # the extractor classifies single digits, not stacks; `final_metrics` uses it
     config = replace(config, extractor=None, conditional=False)
     penalised = config.game == "wgan_gp"
     kind = WGANGP if penalised else GAN
@@ -66,7 +66,8 @@ def build(config: StackedDigitsConfig, data: Splits) -> Experiment:
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         keys = jax.random.split(jax.random.key(config.seed), -(-config.counted // CALL))
         seen = np.concatenate([digits(extractor, np.asarray(trained.sample(key, CALL))) for key in keys])
-        return {name: float(v) for name, v in stacked_modes(seen[: config.counted], num_classes=data.train.num_classes).items()}
+        metrics = stacked_modes(seen[: config.counted], num_classes=data.train.num_classes)
+        return {name: float(value) for name, value in metrics.items()}
 
     optimizers = adam_optimizers(replace(config, b1=0.0), b2=0.9) if penalised else None
     return experiment(

@@ -1,6 +1,6 @@
 """The Wasserstein GAN (Arjovsky et al. 2017, arXiv:1701.07875), with clipped weights.
 
-RMSProp 5e-5, weights within +-0.01 after each move of the critic, five of them for one of the generator, batches of 64.
+RMSProp at 5e-5, weights clipped to +-0.01 after each critic update, five critic steps a generator step, batches of 64.
 `score_gap` is the critic's estimate of the Wasserstein distance up to a factor, which clipping leaves unknown. The
 critic has no batch normalisation here.
 """

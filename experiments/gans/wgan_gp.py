@@ -4,9 +4,9 @@ Result on 25 Gaussians, 13 minutes on two cores: all 25 modes, 74.6 % of samples
 300000`.
 
 Three layers of 512 units, penalty 0.1, five critic steps a generator step, batches of 256, Adam 1e-4 (0.5, 0.9),
-100,000 generator steps. The paper shows pictures; the figures here are the share of samples within 3 sigma of a mode,
-the modes that have any such sample, and those that have a quarter of their fair share of them. `score_gap` is the
-critic's estimate of the Wasserstein distance.
+100,000 generator steps. The paper shows plots only; the metrics here are the fraction of samples within 3 sigma of a
+mode, the modes that have any such sample, and those that have at least a quarter of an equal number of them.
+`score_gap` is the critic's estimate of the Wasserstein distance.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from jaxgen.training.ranges import Count, NonNegative
 class WGANGPConfig(Config):
     data: str = "twenty_five_gaussians"
     steps: Count = 500_000
-    """Batches; the critic moves on each, the generator every `critic_steps`."""
+    """Batches; the critic is updated on each, the generator every `critic_steps`."""
     batch_size: Count = 256
     eval_every: Count = 10_000
     eval_batch: Count = 10_000

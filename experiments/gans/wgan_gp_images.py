@@ -5,8 +5,8 @@ paper's set-up on CIFAR-10 was not run.
 
 The paper's residual networks of 128 channels, penalty 10, five critic steps a generator step, batches of 64, Adam 2e-4
 (0, 0.9) lowered linearly to zero over 100,000 generator steps. `--network dcgan` takes DCGAN's networks, the critic's
-without normalisation. The figures here are by a classifier that is trained on the data's labels, if one is given with
-`--extractor`, and compare with nothing published.
+without normalisation. The metrics with `--extractor` use a classifier that is trained on the data's labels, and do not
+compare with published ones.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,15 @@ from jaxgen.data import Splits
 from jaxgen.models.gans import WGANGP, GradientPenalty
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
-PUBLISHED = {"tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised", 500_000)}
+PUBLISHED = {
+    "tfds:cifar10": Published("inception_score", 7.86, "Gulrajani et al. 2017, table 3, unsupervised", 500_000)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WGANGPImagesConfig(AdversarialConfig):
     steps: Count = 500_000
-    """Batches; the critic moves on each, the generator every `critic_steps`."""
+    """Batches; the critic is updated on each, the generator every `critic_steps`."""
     eval_every: Count = 5_000
     checkpoint_every: Count = 5_000
     network: Literal["dcgan", "residual", "dense"] = "residual"

@@ -2,20 +2,20 @@
 
 - `weights`: clipping drives a critic's weights to the two ends of their range, a penalty leaves them bell-shaped
   (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", figure 1b). The critics of WGAN and WGAN-GP on the
-  swiss roll, against a generator that stands still, from the same start well within the clipping range.
-- `fixed`: the best answer to a discriminator that stands still is a single point, so that a generator which is trained
-  against one collapses (Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2.2). A game on digits
-  is gone on with in two ways: both players move, or the generator alone.
-- `divergences`: one Gaussian for a mixture of two. The likelihood, KL(data || model), covers both; the reverse KL takes
-  one and misses the other (Goodfellow 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", figure 14). The
-  original game's Jensen-Shannon divergence is between them. By quadrature, and by the games that approach the same
-  divergences from below (Nowozin et al. 2016, "f-GAN"), with the bound F that the trained critic gives beside the
-  divergence D_f itself. All games start from one narrow normal between the modes.
-- `depth`: with the penalty a critic of 101 residual layers trains, with clipping its slope is next to nothing (Gulrajani
-  et al. 2017, section 5.1, figure 2). Digits, dense layers, and the same Adam for either generator, which makes steps of
-  however small a gradient: it is the critic that tells the two apart.
+  swiss roll, against a fixed generator, from the same initial weights well within the clipping range.
+- `fixed`: the best response to a fixed discriminator is a single point, so that a generator trained against one
+  collapses (Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2.2). A game on digits is continued
+  in two ways: training both players, or the generator alone.
+- `divergences`: one Gaussian fitted to a mixture of two. The likelihood, KL(data || model), covers both; the reverse KL
+  covers one and misses the other (Goodfellow 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", figure 14);
+  the original game's Jensen-Shannon divergence is between them. Computed by quadrature, and by the games that
+  approximate these divergences from below (Nowozin et al. 2016, "f-GAN"), with the bound F of the trained critic beside
+  the divergence D_f. All games start from one narrow normal between the modes.
+- `depth`: a critic of 101 residual layers trains with the penalty; with clipping its slope almost vanishes (Gulrajani
+  et al. 2017, section 5.1, figure 2). Digits, dense layers. Both generators use the same Adam, whose steps are
+  independent of the scale of the gradient, so that only the critics differ.
 
-Under `--runs` each part leaves its rows as a JSON file, which the next call reads, and its pictures; `table.md` has all
+Each part writes its rows as a JSON file under `--runs`, which the next call reads, and its plots; `table.md` has all
 rows. `--only depth` is one part.
 """
 
@@ -61,7 +61,7 @@ SAMPLES = 2_000
 RANGE, BOUND = 0.1, 0.01
 """Clipping ranges of the histogrammed critic and of the deep one; the paper has 0.001 to 0.1."""
 MEANS, STD, SHARES = (-2.0, 2.0), 0.6, (0.6, 0.4)
-"""The mixture of two."""
+"""Means, standard deviation and weights of the mixture."""
 START = (0.6, -0.5)
 """Standard deviation and mean of the normal that all games start from."""
 GRID = np.linspace(-12, 12, 4_001)
@@ -75,7 +75,7 @@ class Claims(harness.StudyConfig):
     share: Annotated[float, Between(0, above=True)] = 1.0
     """Steps as a fraction of each game's own."""
     seeds: Count = 3
-    """Runs of each game side by side; the deep ones have one."""
+    """Runs of each game side by side; one for `depth`."""
     runs: Path = Path("runs/studies.claims")
 
     def steps(self, n: int) -> int:
@@ -90,7 +90,7 @@ Rows = list[tuple[str, str, str]]
 def study(config: Claims) -> str:
     """Raises:
     ValueError: unknown names in `only`; parts with other settings.
-    NonFiniteLoss: of a game.
+    NonFiniteLoss: a game's loss is not finite.
     """
     compute = {name: partial(part, config) for name, part in PARTS.items()}
     results = harness.rows(compute, config.only, config.runs, {"share": config.share, "seeds": config.seeds})
@@ -111,10 +111,10 @@ def start(model: GAN, plays: Mapping[str, Play], x: Array, seeds: int) -> TrainS
 
 
 def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) -> Callable:
-    """A function that advances stacked states by so many steps, and returns them with metrics [seeds, steps].
+    """A function that advances stacked states by `steps` steps, and returns them with metrics [seeds, steps].
 
     Raises:
-        NonFiniteLoss: from a call.
+        NonFiniteLoss: by the function.
     """
     many = many_steps(make_train_step(plays, ema=0.0), steps)
     run = jax.jit(over_seeds(many, None, 0, None, out_axes=(0,)), donate_argnums=0)
@@ -131,7 +131,7 @@ def player(plays: Mapping[str, Play], x: Array, steps: int, batch: int = 128) ->
 
 
 def alone(state: TrainState, plays: Mapping[str, Play], name: str) -> tuple[TrainState, Mapping[str, Play]]:
-    """The states with one play left and a fresh optimizer; the other player is fixed."""
+    """The states with a single play and a fresh optimizer; the other player is fixed."""
     plays = {name: plays[name]}
     return over_seeds(lambda one: enter_phase(one, Phase(plays, 1)))(state), plays
 
@@ -155,8 +155,8 @@ def weights(config: Claims) -> Rows:
         state, _ = player(plays, x, steps)(state)
         after[name] = kernels(state.variables["critic"])
         for when, stacked in (("at the start", before), (f"after {steps:,} steps", after[name])):
-            shares = [at_extremes(one, RANGE if model is clipped else None) for one in stacked]
-            rows.append((name, f"fraction of weights within 5 % of either end {when}", of_seeds(shares, 3)))
+            fractions = [at_extremes(one, RANGE if model is clipped else None) for one in stacked]
+            rows.append((name, f"fraction of weights within 5 % of either end {when}", of_seeds(fractions, 3)))
     panels = {name: {"weights": stacked[0]} for name, stacked in after.items()}
     plotting.save(plotting.histograms(panels, "weight"), config.runs / "weights.png")
     return rows
@@ -169,7 +169,7 @@ def kernels(variables: Mapping[str, Any]) -> np.ndarray:
 
 
 def at_extremes(values: np.ndarray, limit: float | None = None) -> float:
-    """The fraction of values of at least 95 % of a limit in magnitude, by default of their maximum."""
+    """The fraction of values with a magnitude of at least 95 % of a limit, by default the greatest magnitude."""
     sizes = np.abs(values)
     return float((sizes >= 0.95 * (sizes.max() if limit is None else limit)).mean())
 
@@ -181,7 +181,7 @@ def fixed(config: Claims) -> Rows:
     plays = game(model, adam, adam)
     before, _ = player(plays, x, config.steps(3_000), 64)(start(model, plays, x, config.seeds))
     both, _ = player(plays, x, steps, 64)(jax.tree.map(jnp.copy, before))
-    # the non-saturating loss has no gradient left once the generator wins
+    # the gradient of the non-saturating loss vanishes once the generator wins
     minimax = game(replace(model, adversarial_loss=Minimax()), adam, adam)
     lone, left = alone(jax.tree.map(jnp.copy, before), minimax, "generator")
     lone, _ = player(left, x, steps, 64)(lone)
@@ -189,7 +189,8 @@ def fixed(config: Claims) -> Rows:
     shown = {"before": before, f"{steps:,} steps of both": both, f"{steps:,} steps of the generator alone": lone}
     for name, state in shown.items():
         samples = sampled(model, state.variables)
-        rows.append((name, "distance ratio of samples to data", of_seeds([distance_ratio(x, fake) for fake in samples])))
+        ratios = [distance_ratio(x, fake) for fake in samples]
+        rows.append((name, "distance ratio of samples to data", of_seeds(ratios)))
         counts = [classes(fake, x, data.arrays["label"]) for fake in samples]
         rows.append((name, "classes with a quarter of a fair share, of 10", of_seeds(counts, 0)))
         pictures[name] = np.asarray(samples[0, :10])
@@ -199,11 +200,11 @@ def fixed(config: Claims) -> Rows:
 
 def classes(samples: Array, x: np.ndarray, label: np.ndarray, fair: float = 0.25) -> int:
     """Number of classes with at least a fraction `fair` of an equal number of samples, by their nearest neighbours."""
-    rows, others = (np.asarray(a, np.float32).reshape(len(a), -1) for a in (samples, x))
-    # the square of the sample itself is common to all
-    nearest = ((others**2).sum(1) - 2 * rows @ others.T).argmin(1)
+    samples, x = (np.asarray(a, np.float32).reshape(len(a), -1) for a in (samples, x))
+    # the squared norm of the sample is the same for all neighbours
+    nearest = ((x**2).sum(1) - 2 * samples @ x.T).argmin(1)
     counts = np.bincount(label[nearest], minlength=label.max() + 1)
-    return int((counts >= fair * len(rows) / len(counts)).sum())
+    return int((counts >= fair * len(samples) / len(counts)).sum())
 
 
 def sampled(model: GAN, variables: Variables) -> Array:
@@ -217,7 +218,7 @@ def divergences(config: Claims) -> Rows:
     x = (np.take(MEANS, modes) + STD * rng.standard_normal(len(modes)))[:, None].astype(np.float32)
     model = GAN(MLP(()), MLP((64, 64), nn.tanh), (1,), latent_dim=1, critic_steps=2)
     rows, curves = [], {"data": (GRID, np.exp(log_data(GRID)))}
-    # the discriminator of the original game has the Jensen-Shannon divergence's critic
+    # the original game's critic is that of the Jensen-Shannon divergence
     games = {name: FDivergence(F_DIVERGENCES[name]) for name in ("kl", "reverse_kl")} | {"jensen_shannon": Minimax()}
     for name, loss in games.items():
         divergence = F_DIVERGENCES[name]
@@ -225,12 +226,13 @@ def divergences(config: Claims) -> Rows:
         variant = replace(model, adversarial_loss=loss)
         plays = game(variant, optax.adam(1e-3, 0.5), optax.adam(2e-3, 0.5))
         state, _ = player(plays, x, config.steps(8_000))(on_one_mode(start(variant, plays, x, config.seeds)))
-        # a bound is as good as its critic
+        # the bound is tight for an optimal critic
         state, left = alone(state, plays, "critic")
         state, _ = player(left, x, config.steps(1_500))(state)
         head = state.variables["generator"]["params"]["head"]["out"]
         means, stds = head["bias"][:, 0], jnp.abs(head["kernel"][:, 0, 0])
-        scores = jax.vmap(lambda v, model=variant: model.score(v, jnp.asarray(GRID[:, None], jnp.float32)))(state.variables)
+        grid = jnp.asarray(GRID[:, None], jnp.float32)
+        scores = jax.vmap(lambda v, model=variant, grid=grid: model.score(v, grid))(state.variables)
         exact = [float(distance(divergence, m, s)) for m, s in zip(means, stds, strict=True)]
         bounds = [float(bound(divergence, v, m, s)) for v, m, s in zip(scores, means, stds, strict=True)]
         named = f"{name}, best by quadrature", f"{name}, game"
@@ -246,15 +248,15 @@ def divergences(config: Claims) -> Rows:
 
 
 def on_one_mode(state: TrainState) -> TrainState:
-    """The states with generators that start between the modes, narrow and a little nearer to the greater one."""
+    """The states with generators that start between the modes, narrow and a little nearer to the larger one."""
     params, (kernel, bias) = state.params, START
     out = params["generator"]["head"]["out"]
-    made = {"kernel": jnp.full_like(out["kernel"], kernel), "bias": jnp.full_like(out["bias"], bias)}
-    return state.replace(params={**params, "generator": {**params["generator"], "head": {"out": made}}})
+    head = {"kernel": jnp.full_like(out["kernel"], kernel), "bias": jnp.full_like(out["bias"], bias)}
+    return state.replace(params={**params, "generator": {**params["generator"], "head": {"out": head}}})
 
 
 def described(name: str, means: Sequence[float], stds: Sequence[float], exact: Sequence[float]) -> Rows:
-    """Rows about normal models of the mixture, one for each seed."""
+    """Table rows about normal models of the mixture, one model for each seed."""
     centers = [[mean] for mean in MEANS]
     noise = np.random.default_rng(0).standard_normal((SAMPLES, 1))
     covered = [
@@ -275,38 +277,38 @@ def log_normal(x: Array, mean: Any, std: Any) -> Array:
 
 def log_data(x: Array) -> Array:
     """Log-density of the mixture."""
-    parts = [jnp.log(share) + log_normal(x, mean, STD) for share, mean in zip(SHARES, MEANS, strict=True)]
+    parts = [jnp.log(weight) + log_normal(x, mean, STD) for weight, mean in zip(SHARES, MEANS, strict=True)]
     return logsumexp(jnp.stack(parts), 0)
 
 
 def distance(divergence: Divergence, mean: Any, std: Any) -> Array:
     """D_f(data, N(mean, std^2)) by quadrature, a scalar."""
     log_p, log_q = log_data(GRID), log_normal(GRID, mean, std)
-    # q f(u) of u = p / q is also p f(u) / u: each where its density is the greater, as the other may be zero in float32
+    # q f(u) = p f(u) / u for u = p / q: use the greater density, as the other may underflow in float32
     below, above = jnp.clip(log_p - log_q, -60, 0), jnp.clip(log_p - log_q, 0, 60)
-    of_q = jnp.exp(log_q) * divergence.generator_function(jnp.exp(below))
-    of_p = jnp.exp(log_p) * (divergence.generator_function(jnp.exp(above)) * jnp.exp(-above))
-    return jnp.trapezoid(jnp.where(log_p < log_q, of_q, of_p), GRID)
+    with_q = jnp.exp(log_q) * divergence.generator_function(jnp.exp(below))
+    with_p = jnp.exp(log_p) * (divergence.generator_function(jnp.exp(above)) * jnp.exp(-above))
+    return jnp.trapezoid(jnp.where(log_p < log_q, with_q, with_p), GRID)
 
 
 def bound(divergence: Divergence, scores: Array, mean: Any, std: Any) -> Array:
-    """E_p g_f(v) - E_q f*(g_f(v)) by quadrature, of a critic's scores v on the grid, a scalar."""
+    """E_p g_f(v) - E_q f*(g_f(v)) by quadrature for a critic's scores v on the grid, a scalar."""
     p, q = jnp.exp(log_data(GRID)), jnp.exp(log_normal(GRID, mean, std))
     return jnp.trapezoid(p * divergence.activation(scores) - q * divergence.conjugate_of_activation(scores), GRID)
 
 
 def best_normal(divergence: Divergence) -> tuple[float, float]:
-    """Mean and standard deviation of the normal at the least divergence, the best of several searches."""
-    of = jax.jit(lambda mean, log_std: distance(divergence, mean, jnp.exp(log_std)))
+    """Mean and standard deviation of the normal of least divergence, the best of several searches."""
+    objective = jax.jit(lambda mean, log_std: distance(divergence, mean, jnp.exp(log_std)))
     starts = [(mean, np.log(std)) for mean in (*MEANS, 0.0) for std in (STD, 2.0)]
-    # by values alone: far from the data the derivative of p f(u) / u is a difference of numbers that a float32 rounds
-    searches = [minimize(lambda at: float(of(*at)), start, method="Nelder-Mead") for start in starts]
+    # without gradients: far from the data the derivative of p f(u) / u cancels in float32
+    searches = [minimize(lambda at: float(objective(*at)), start, method="Nelder-Mead") for start in starts]
     mean, log_std = min(searches, key=lambda result: result.fun).x
     return float(mean), float(np.exp(log_std))
 
 
 class Block(nn.Module):
-    """[B, width] to itself: two activated dense layers, added."""
+    """Residual block [B, width] -> [B, width] of two dense layers."""
 
     width: int
 
@@ -317,7 +319,7 @@ class Block(nn.Module):
 
 
 class DeepCritic(nn.Module):
-    """[B, ...] to [B, width] by so many layers: a dense one, then residual blocks of two, compiled once."""
+    """[B, ...] -> [B, width]: a dense layer, then residual blocks of two layers, scanned; `layers` in all."""
 
     layers: int = LAYERS
     width: int = 64
@@ -339,7 +341,7 @@ def depth(config: Claims) -> Rows:
     )  # fmt: skip
     clipped, adam = replace(penalised, terms=()), optax.adam(5e-4, 0.0, 0.9)
     games = {"penalised": (penalised, adam), f"clipped to +-{BOUND}": (clipped, rmsprop(5e-5, BOUND))}
-    rows, followed = [], {}
+    rows, histories = [], {}
     for name, (model, optimizer) in games.items():
         plays = game(model, optimizer, optax.adam(1e-3, 0.0, 0.9))
         measure, advance, state = jax.jit(deep_metrics(model)), player(plays, x, each, 64), start(model, plays, x, 1)
@@ -347,29 +349,31 @@ def depth(config: Claims) -> Rows:
         for _ in range(calls):
             state, _ = advance(state)
             history.append(jax.device_get(measure(jax.tree.map(lambda a: a[0], state.variables), x[:500])))
-        followed[name] = history
+        histories[name] = history
         at = (0, calls // 3, calls)
         for metric in history[0]:
             measured = ", ".join(f"{float(history[i][metric]):.3g}" for i in at)
             rows.append((name, f"{metric} at steps {', '.join(f'{i * each:,}' for i in at)}", measured))
-    for metric, file in {"score gap": "depth_gap", "slope": "depth_slope", "sliced Wasserstein": "depth_distance"}.items():
+    files = {"score gap": "depth_gap", "slope": "depth_slope", "sliced Wasserstein": "depth_distance"}
+    for metric, file in files.items():
         curves = {
             name: (np.arange(calls + 1) * each, [float(at[metric]) for at in history])
-            for name, history in followed.items()
+            for name, history in histories.items()
         }
         plotting.save(plotting.lines(curves, "step", metric, whole=True), config.runs / f"{file}.png")
     return rows
 
 
 def deep_metrics(model: GAN) -> Callable[[Variables, Array], dict[str, Array]]:
-    """Of variables and rows: the critic's estimate of the distance, its mean slope between data and samples, distances."""
+    """A function of variables and examples: the critic's score gap and mean slope, and the distance of samples."""
 
     def metrics(variables: Variables, x: Array) -> dict[str, Array]:
         key = jax.random.key(0)
         fake = model.sample(variables, key, len(x))
-        slopes = gradient_norm(lambda rows: model.score(variables, rows), interpolate(x, fake, key))
+        slopes = gradient_norm(lambda points: model.score(variables, points), interpolate(x, fake, key))
         metrics = model.evaluate(variables, {"x": x}, key)
-        return {"score gap": metrics["score_gap"], "slope": slopes.mean(), "sliced Wasserstein": metrics["sliced_wasserstein"]}
+        gap, distance = metrics["score_gap"], metrics["sliced_wasserstein"]
+        return {"score gap": gap, "slope": slopes.mean(), "sliced Wasserstein": distance}
 
     return metrics
 

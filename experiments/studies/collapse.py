@@ -1,13 +1,13 @@
 """Posterior collapse and its remedies: `python -m experiments.studies.collapse`.
 
 One autoencoder whose decoder sees the last four symbols, `experiments.vaes.sequence_vae`, with one remedy at a time.
-Each row is a run: its ELBO, the KL divergence in it, the active latents and their mutual information with the data. A
-collapsed posterior has a KL near zero and no active latents, and its ELBO is that of a model without latents.
+Each row is a run: its ELBO, its KL divergence, the active latents and their mutual information with the data. A
+collapsed posterior has a KL near zero and no active latents, and its ELBO equals that of a model without latents.
 
 The default data are sequences of symbols, each from one of eight Markov chains, so that a latent of log 8 = 2.1 nats
-holds all that the symbols of a sequence have in common; their exact log-density is the first row. The chain determines
-how a symbol depends on the one before, so that word dropout, which hides inputs, takes from the latents too. Others:
-`--data FILE.txt` or images. Results after 2,000 steps: KL 0.00 without a remedy, 1.28 with warm-up, 2.08 with codes.
+holds all that the symbols of a sequence have in common; their exact log-density is the first row. As the chain
+determines how a symbol depends on the previous one, word dropout, which hides inputs, hurts the latents too. Other
+data: `--data FILE.txt`, images. Result after 2,000 steps: KL 0.00 without a remedy, 1.28 with warm-up, 2.08 with codes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "word dropout, 0.75": ("--word-dropout", "0.75"),
     "discrete codes": ("--groups", "1", "--codes", "8"),
 }
-"""Arguments by name; braces are fractions of the steps."""
+"""Arguments by remedy; braces are fractions of the steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def study(config: Collapse) -> str:
 
 
 def arguments(name: str, steps: int) -> list[str]:
-    """The model's arguments, and those of a remedy over so many steps."""
+    """The arguments of the model and of a remedy, for a run of `steps` steps."""
     return [*MODEL, *(word.format(half=steps // 2, quarter=max(1, steps // 4)) for word in REMEDIES[name])]
 
 

@@ -1,6 +1,6 @@
 """Flows side by side, measured and published: `python -m experiments.studies.flows --section digits --budget 5`.
 
-Each row is an experiment's command, for as many steps as the budget allows (measured by a short run) or for `--steps`.
+Each row is an experiment's command, with the steps that the budget allows (measured by a short run) or `--steps`.
 Writes the table and validation metrics against training time.
 
 - `digits`: every flow with about 240,000 parameters and the same number of steps, three seeds.
@@ -56,10 +56,12 @@ def _glow(permutation: str) -> Row:
 
 def _mnist(architecture: str, published: float) -> Row:
     arguments = ("--architecture", architecture, "--batch-size", "32", "--eval-draws", "1", "--eval-batch", "128")
-    return Row(architecture, "dequantized", arguments, "bits_per_dim by 8 samples", published, "UvA tutorial 11", 78_000)
+    metric, source = "bits_per_dim by 8 samples", "UvA tutorial 11"
+    return Row(architecture, "dequantized", arguments, metric, published, source, 78_000)
 
 
 _BSDS = ("--batch-size", "512", "--ema", "0.999", "--eval-draws", "1", "--clip", "5", "--eval-batch", "10000")
+_MAF_PAPER = "MAF paper, table 1"
 
 SECTIONS: dict[str, tuple[Row, ...]] = {
     "digits": (
@@ -78,8 +80,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     ),
     "mnist": (_mnist("simple", 1.078), _mnist("variational", 1.041), _mnist("multiscale", 1.021)),
     "bsds300": (
-        Row("RealNVP", "real_nvp", (*_BSDS, "--depth", "5", "--width", "256"), "log_prob", 153.28, "MAF paper, table 1"),
-        Row("MAF", "maf", (*_BSDS, "--width", "256", "--hidden-layers", "2"), "log_prob", 155.69, "MAF paper, table 1"),
+        Row("RealNVP", "real_nvp", (*_BSDS, "--depth", "5", "--width", "256"), "log_prob", 153.28, _MAF_PAPER),
+        Row("MAF", "maf", (*_BSDS, "--width", "256", "--hidden-layers", "2"), "log_prob", 155.69, _MAF_PAPER),
         Row(
             "RQ-NSF (C)", "neural_spline", (*_BSDS, "--depth", "10", "--width", "128", "--blocks", "1"), "log_prob",
             157.54, "NSF paper, table 1", 400_000,
@@ -91,7 +93,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
 @dataclass(frozen=True, kw_only=True)
 class FlowStudy(harness.StudyConfig):
     section: Literal["digits", "mnist", "bsds300"] = "digits"
-    """The rows."""
+    """The rows to compute."""
     budget: Annotated[float, Between(0, above=True)] = 5.0
     """Minutes of training for each run."""
     steps: Count | None = None
@@ -101,7 +103,7 @@ class FlowStudy(harness.StudyConfig):
     mnist: Path | None = None
     """An .npz file with x_train and x_test of 28x28 grey values."""
     bsds300: Path | None = None
-    """An .npz file with x_train, x_valid and x_test of 63 numbers an example."""
+    """An .npz file with x_train, x_valid and x_test; an example has 63 numbers."""
     runs: Path = Path("runs/studies.flows")
 
 
@@ -139,7 +141,7 @@ def start(row: Row, data: str, seeds: int, out: Path, steps: int, more: Sequence
 
 
 def affordable_steps(row: Row, data: str, seeds: int, folder: Path, minutes: float) -> int:
-    """The steps of so many minutes for each seed, from the speed of a short run."""
+    """The number of steps in `minutes` minutes for each seed, from the speed of a short run."""
     out, half = folder / "calibration" / harness.slug(row.name), str(CALIBRATION // 2)
     every = ("--log-every", half, "--eval-every", str(CALIBRATION), "--checkpoint-every", str(CALIBRATION))
     start(row, data, seeds, out, CALIBRATION, every)
@@ -151,7 +153,7 @@ def first_folder(out: Path, seeds: int) -> RunFolder:
 
 
 def speeds(out: Path, seeds: int) -> Iterator[tuple[int, int, float]]:
-    """First and last step of each logged interval of training, and its steps per second."""
+    """First and last step of each logged interval, and its steps per second."""
     before = 0
     for line in first_folder(out, seeds).lines():
         if "steps_per_second" in line:

@@ -1,9 +1,9 @@
 """GANs side by side on images: `python -m experiments.studies.gans --data mnist.npz --extractor FOLDER`.
 
 Each row is an experiment's command on the same data, with networks of the same width, for a fraction `--share` of its
-own steps. Metrics are of the extractor's features and classes, on the same number of test examples; the last row has
-training examples in place of samples, as good as a model can be. A game's own metric stands in the last columns, beside
-the paper's. Results on MNIST after 3,000 steps: DCGAN a Frechet distance of 96.9; training examples have 8.7.
+own steps. Metrics use the extractor's features and classes, with as many samples as test examples; in the last row
+training examples replace the samples, an upper bound for models. The last columns have a game's own metric and the
+paper's value. Results on MNIST after 3,000 steps: DCGAN a Frechet distance of 96.9; training examples have 8.7.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ METRICS = {
 
 
 class Row(NamedTuple):
-    """A row: an experiment, its steps for a share of 1, and the metric that only this game has."""
+    """A row: an experiment, its steps at `--share 1`, and the metric that only this game has."""
 
     name: str
     module: str

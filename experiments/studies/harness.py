@@ -1,7 +1,7 @@
 """Shared by studies, which compare several systems: cached rows, experiments as processes, Markdown tables.
 
-A study has named rows. Each is computed once and kept as a JSON file in the study's folder, from which the next call
-reads it. The folder gets `table.md`, and `records.jsonl` for those rows that `experiments.results` shows on its page.
+A study has named rows. Each is computed once and cached as a JSON file in the study's folder. The folder gets
+`table.md`, and `records.jsonl` for those rows that `experiments.results` shows on its page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """The fields that every study has."""
+    """The fields of every study."""
 
     only: tuple[str, ...] = ()
     """Names of rows to compute; all by default. Finished rows are shown in any case."""
@@ -46,12 +46,12 @@ def slug(name: str) -> str:
 def rows(
     compute: Mapping[str, Callable[[], Any]], only: Sequence[str], folder: Path, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The results of a study's rows by name: those that are finished, and those that `only` chooses.
+    """The results of a study's rows by name: finished ones, and those that `only` selects.
 
     Args:
         compute: by name, returns the row's result, a JSON value.
         only: names to compute; empty: all.
-        settings: whatever decides the results.
+        settings: everything that the results depend on.
 
     Raises:
         ValueError: an unknown name in `only`; a finished row with other settings.
@@ -100,8 +100,8 @@ def save(folder: Path, text: str, records: Iterable[Mapping[str, Any]] = ()) -> 
 
 
 def write(file: Path, text: str) -> None:
-    """Writes beside and renames, so that a file is always whole."""
-    beside = file.with_name(f".{file.name}.new")
+    """Writes a temporary file and renames it, so that `file` is never incomplete."""
+    temporary = file.with_name(f".{file.name}.new")
     with writing(file):
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)

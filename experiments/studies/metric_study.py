@@ -1,9 +1,9 @@
-"""Which metric detects which fault, and from how many samples on.
+"""Which metric detects which fault, and how many samples it needs.
 
 `python -m experiments.studies.metric_study --extractor FOLDER`
 
 The study of Xu et al. 2018, "An empirical study on evaluation metrics of generative adversarial networks", on labelled
-data and a trained `experiments.gans.feature_extractor`. Real and generated examples are disjoint subsets of the data, and
+data and a trained `experiments.gans.feature_extractor`. Real and generated examples are disjoint subsets of the data;
 the generated ones have a known fault:
 
 - `dropped`: examples of 0 to 9 in ten classes are replaced by examples of the other classes (mode dropping);
@@ -12,9 +12,9 @@ the generated ones have a known fault:
 
 Inception and mode score use the extractor's classes, the other metrics its features, and with at most 500 examples four
 metrics use the pixels too; the exact assignment uses at most 1,000. For each metric: does it get worse with the fault
-(Spearman's correlation over the ten strengths, of means over draws)? And how many samples detect the fault of strength
-0.3: the smallest number from which on the means over draws differ by twice the standard deviation of the difference of
-two draws, in the right direction? Which classes are faulty differs from draw to draw.
+(Spearman's correlation over the ten strengths, of means over repetitions)? And how many samples detect the fault of
+strength 0.3: the smallest number from which on the means over repetitions differ by twice the standard deviation of the
+difference of two repetitions, in the right direction? The faulty classes differ between repetitions.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ from jaxgen.training.ranges import INT32_MAX, Between, Count, Natural
 
 STRENGTHS = tuple(tenth / 10 for tenth in range(10))
 NOISE = 0.25
-"""Standard deviation of the noise, of the range of a pixel."""
+"""Standard deviation of the noise, as a fraction of the range of a pixel."""
 MODERATE = 0.3
-"""The strength that is to be told from none."""
+"""The strength that is to be detected."""
 WORSE = {
     "inception_score": -1, "mode_score": -1, "mmd_squared": 1, "wasserstein_exact": 1, "frechet_distance": 1,
     "nn_accuracy": 1, "kernel_distance": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1,
 }  # fmt: skip
-"""The metrics, the six of the paper first, and whether they rise or fall where samples are worse."""
-OF_CLASSES = ("inception_score", "mode_score")
+"""The metrics, the six of the paper first, and whether worse samples raise (1) or lower (-1) them."""
+CLASS_METRICS = ("inception_score", "mode_score")
 PIXEL_EXAMPLES = 500
-"""The most rows whose pixels are compared, which are many numbers."""
-Draws = dict[str, list[float]]
-"""By metric, its values."""
+"""Maximum number of examples for metrics of pixels."""
+Values = dict[str, list[float]]
+"""By metric, its value in each repetition."""
 
 
 FAULTS = ("dropped", "collapsed", "mixed")
@@ -65,7 +65,7 @@ FAULTS = ("dropped", "collapsed", "mixed")
 
 @dataclass(frozen=True, kw_only=True)
 class MetricStudy(harness.StudyConfig):
-    """`only` chooses faults."""
+    """`only` selects faults."""
 
     extractor: Path
     """Run folder of `experiments.gans.feature_extractor` on the same data."""
@@ -74,23 +74,23 @@ class MetricStudy(harness.StudyConfig):
     samples: Count = 100
     """Real examples, and as many generated ones, for the ten strengths."""
     sizes: tuple[Count, ...] = (50, 100, 200, 500, 1_000, 2_000)
-    """Sample sizes for detecting a fault; those that need more examples than the data have are left out."""
+    """Sample sizes for detecting a fault; sizes that need more examples than the data have are skipped."""
     draws: Annotated[int, Between(2, INT32_MAX)] = 5
-    """Draws of real and generated examples for each value; a standard deviation needs two."""
+    """Repetitions with other real and generated examples; a standard deviation needs two."""
     examples: Count = 10_000
-    """Maximum number of examples to draw from: the test split first, then the others."""
+    """Maximum number of examples to sample from: the test split first, then the others."""
     seed: Natural = 0
-    """Seed of the draws."""
+    """Seed of the repetitions."""
     runs: Path = Path("runs/studies.metric_study")
 
 
 class Pool:
-    """Rows to draw from: all rows, then the same ones with noise, by what metrics want of them.
+    """Examples to sample from: all N examples, then the same ones with noise, in the forms that metrics need.
 
     Attributes:
-        label: of the rows without noise, [N].
-        representative: of each row without noise, the index of the row that is nearest to its class's centre, [N].
-        pixels, features, logits: of rows and noisy rows, [2 N, ...].
+        label: labels of the clean examples, [N].
+        representative: for each clean example, the index of the example nearest to its class's centre, [N].
+        pixels, features, logits: of the clean and the noisy examples, [2 N, ...].
     """
 
     def __init__(self, x: np.ndarray, label: np.ndarray, levels: int, extractor, seed: int):
@@ -102,22 +102,22 @@ class Pool:
 
 
 def representatives(pixels: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Of each row [N, D] the index of the row that is nearest to the mean of its class, [N]."""
+    """For each example of [N, D], the index of the example nearest to the mean of its class, [N]."""
     nearest = np.empty(len(label), int)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
-        of_class = pixels[members]
-        nearest[members] = members[((of_class - of_class.mean(0)) ** 2).sum(1).argmin()]
+        x = pixels[members]
+        nearest[members] = members[((x - x.mean(0)) ** 2).sum(1).argmin()]
     return nearest
 
 
 def draw(
     fault: str, strength: float, label: np.ndarray, representative: np.ndarray, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Indices into a `Pool` of n real rows and of n generated ones; None where the data have too few for the fault.
+    """Indices into a `Pool` of n real and n generated examples; None if the data have too few for the fault.
 
     Raises:
-        ValueError: a fault of another name.
+        ValueError: unknown fault.
     """
     order = rng.permutation(len(label))
     real, others = order[:n], order[n:]
@@ -129,7 +129,7 @@ def draw(
         fake = others[:n]
         fake = np.where(np.isin(label[fake], faulty), representative[fake], fake)
     elif fault == "mixed":
-        # the noisy rows are the second half of a pool
+        # the noisy examples are the second half of a pool
         fake = others[:n] + len(label) * (np.arange(n) < round(strength * n))
     else:
         raise ValueError(f"`fault` must be one of {FAULTS}, got {fault!r}")
@@ -138,22 +138,20 @@ def draw(
 
 def metrics_of(pool: Pool, real: np.ndarray, fake: np.ndarray, key: jax.Array) -> dict[str, float]:
     """Every metric, by `space/metric`."""
-    of_features = feature_metrics(
-        pool.features[real], pool.features[fake], pool.logits[real], pool.logits[fake], key
-    )
-    found = {("classes/" if name in OF_CLASSES else "features/") + name: of_features[name] for name in WORSE}
+    by_name = feature_metrics(pool.features[real], pool.features[fake], pool.logits[real], pool.logits[fake], key)
+    metrics = {("classes/" if name in CLASS_METRICS else "features/") + name: by_name[name] for name in WORSE}
     if len(real) > PIXEL_EXAMPLES:
-        return found
+        return metrics
     x, y = pool.pixels[real], pool.pixels[fake]
-    found |= {f"pixels/{name}": float(value) for name, value in _pixel_figures(x, y).items()}
-    found["pixels/wasserstein_exact"] = wasserstein_exact(x, y)
+    metrics |= {f"pixels/{name}": float(value) for name, value in _pixel_metrics(x, y).items()}
+    metrics["pixels/wasserstein_exact"] = wasserstein_exact(x, y)
     if len(x) > x.shape[1]:
-        found["pixels/frechet_distance"] = frechet_distance(x, y)
-    return found
+        metrics["pixels/frechet_distance"] = frechet_distance(x, y)
+    return metrics
 
 
 @jax.jit
-def _pixel_figures(x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+def _pixel_metrics(x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
     return {
         "mmd_squared": mmd_squared(x, y, data_bandwidth(x)),
         "nn_accuracy": one_nearest_neighbour(x, y)["nn_accuracy"],
@@ -161,21 +159,19 @@ def _pixel_figures(x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
 
 
 def monotonicity(strengths, values, worse: int = 1) -> float:
-    """Spearman's correlation of the strengths with the values, its sign turned where worse samples have lower ones.
-
-    0 for values that are all the same.
+    """Spearman's correlation of the strengths with the values, times `worse`; 0 if all values are equal.
     """
     return 0.0 if np.ptp(values) == 0 else float(worse * spearmanr(strengths, values).statistic)
 
 
 def detects(none: np.ndarray, faulty: np.ndarray, worse: int = 1) -> bool:
-    """Whether the means differ by two standard deviations of a difference of two draws, in the right direction."""
+    """Whether the means differ by two standard deviations of a difference, in the direction `worse`."""
     difference = worse * (np.mean(faulty) - np.mean(none))
     return bool(difference > 2 * np.sqrt(np.var(faulty, ddof=1) + np.var(none, ddof=1)))
 
 
 def needed(detected: Mapping[int, bool]) -> int | None:
-    """The least number of samples from which on a fault is told at every size; None: not at the greatest."""
+    """The smallest size from which on the fault is detected at every size; None if not at the greatest."""
     enough = None
     for size in sorted(detected, reverse=True):
         if not detected[size]:
@@ -198,7 +194,7 @@ def study(config: MetricStudy) -> str:
     extractor = load_extractor(config.extractor)
     folder = config.runs / Path(config.data).name.partition(".")[0]
     pool = functools.cache(lambda: Pool(x, label, splits.train.levels, extractor, config.seed))
-    none = functools.cache(lambda size: _draws(FAULTS[0], 0.0, size, pool(), config))
+    none = functools.cache(lambda size: _repeated(FAULTS[0], 0.0, size, pool(), config))
 
     def measured(fault: str) -> dict[str, Any]:
         curve, needed = strengths_of(fault, pool(), config), sizes_of(fault, none, pool(), config)
@@ -219,44 +215,44 @@ def study(config: MetricStudy) -> str:
 
 
 def strengths_of(fault: str, pool: Pool, config: MetricStudy) -> dict[float, dict[str, float]]:
-    """By strength, the mean over draws of each metric."""
-    found = {}
+    """The mean over repetitions of each metric, by strength."""
+    means = {}
     for strength in STRENGTHS:
-        draws = _draws(fault, strength, config.samples, pool, config)
+        draws = _repeated(fault, strength, config.samples, pool, config)
         if draws is not None:
-            found[strength] = {name: float(np.mean(values)) for name, values in draws.items()}
-    return found
+            means[strength] = {name: float(np.mean(values)) for name, values in draws.items()}
+    return means
 
 
 def sizes_of(
-    fault: str, none: Callable[[int], Draws | None], pool: Pool, config: MetricStudy
+    fault: str, none: Callable[[int], Values | None], pool: Pool, config: MetricStudy
 ) -> dict[str, int | None]:
-    """By metric, the number of samples that it needs.
+    """The number of samples that each metric needs.
 
     Args:
-        none: the draws without a fault, by size.
+        none: the values without a fault, by size.
     """
     detected: dict[str, dict[int, bool]] = {}
     for size in config.sizes:
-        well = none(size)
-        faulty = None if well is None else _draws(fault, MODERATE, size, pool, config)
+        intact = none(size)
+        faulty = None if intact is None else _repeated(fault, MODERATE, size, pool, config)
         for name in faulty or ():
             worse = WORSE[name.split("/")[1]]
-            detected.setdefault(name, {})[size] = detects(well[name], faulty[name], worse)
+            detected.setdefault(name, {})[size] = detects(intact[name], faulty[name], worse)
     return {name: needed(sizes) for name, sizes in detected.items()}
 
 
-def _draws(fault: str, strength: float, n: int, pool: Pool, config: MetricStudy) -> Draws | None:
-    """By metric, its value in each draw; None where there are too few rows."""
-    found: Draws = {}
+def _repeated(fault: str, strength: float, n: int, pool: Pool, config: MetricStudy) -> Values | None:
+    """The values of each metric in all repetitions; None if there are too few examples."""
+    values: Values = {}
     for i in range(config.draws):
         rng = np.random.default_rng((config.seed, i, n, round(10 * strength)))
-        drawn = draw(fault, strength, pool.label, pool.representative, n, rng)
-        if drawn is None:
+        indices = draw(fault, strength, pool.label, pool.representative, n, rng)
+        if indices is None:
             return None
-        for name, value in metrics_of(pool, *drawn, jax.random.key(i)).items():
-            found.setdefault(name, []).append(value)
-    return found
+        for name, value in metrics_of(pool, *indices, jax.random.key(i)).items():
+            values.setdefault(name, []).append(value)
+    return values
 
 
 def lines(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[str]]:

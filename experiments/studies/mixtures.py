@@ -1,16 +1,16 @@
-"""Which games find all modes, in the set-up of PacGAN's table 1 (Lin et al. 2018).
+"""Which GANs cover all modes, in the set-up of PacGAN's table 1 (Lin et al. 2018).
 
 `python -m experiments.studies.mixtures`
 
 Eight Gaussians on the unit circle (standard deviation 0.01) and 25 on a grid (0.05), 100,000 examples each. The
 paper's generator has four layers of 400 units with batch normalisation, its critic three of 200 maxout units of five
-pieces, the noise two dimensions; weights start from N(0, 0.02^2), Adam is 1e-4 (0.8), batches are of 100, and 400
+pieces, the noise two dimensions; initial weights are from N(0, 0.02^2), Adam at 1e-4 (0.8), batches of 100, and 400
 epochs are 400,000 steps. `--share 0.5` halves all widths. All games have the same networks, steps and batches; with
-five critic steps per generator step the generator moves a fifth as often. Seeds are trained side by side.
+five critic steps per generator step the generator has a fifth of the updates. Seeds are trained side by side.
 
 Metrics of 2,500 samples of the last variables: modes with at least one sample within three standard deviations (the
-paper's count), modes with a quarter of their fair number, the fraction of samples that are within, and the reverse KL
-of all samples' modes; means over seeds with standard errors. Results after 20,000 steps at a quarter of the widths:
+paper's count), modes with a quarter of an equal number, the fraction of samples within, and the reverse KL of the modes
+of all samples; means over seeds with standard errors. Results after 20,000 steps at a quarter of the widths:
 the GAN finds 8.0 of 8 and 20.0 of 25 modes, PacGAN2 8.0 and 23.3; the paper's find 6.3 and 17.3, 7.9 and 23.8.
 """
 
@@ -83,7 +83,7 @@ GAMES: Mapping[str, tuple[Mapping[str, Any], Optimizers]] = {
         dict.fromkeys(("critic", "generator"), optax.adam(1e-4, 0.5, 0.9)),
     ),
 }
-"""The fields that each game changes in the plain one, and its optimizers."""
+"""For each game, the fields that differ from the plain game, and the optimizers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +97,17 @@ class Mixtures(harness.StudyConfig):
     runs: Path = Path("runs/studies.mixtures")
 
 
-def pacgan(share: float = 1.0) -> GAN:
+def pacgan(fraction: float = 1.0) -> GAN:
     """The plain game on the paper's networks, with a fraction of their widths."""
-    generator = MLP((round(400 * share),) * 4, norm=BatchNorm, kernel_init=small_normal)
-    critic = nn.Sequential(tuple(Maxout(round(200 * share), 5, kernel_init=small_normal) for _ in range(3)))
+    generator = MLP((round(400 * fraction),) * 4, norm=BatchNorm, kernel_init=small_normal)
+    critic = nn.Sequential(tuple(Maxout(round(200 * fraction), 5, kernel_init=small_normal) for _ in range(3)))
     return GAN(generator, critic, (2,), latent_dim=2)
 
 
 def study(config: Mixtures) -> str:
     """Raises:
     ValueError: unknown names in `only`, rows with other settings.
-    NonFiniteLoss: of a game.
+    NonFiniteLoss: a game's loss is not finite.
     """
     settings = {"steps": config.steps, "seeds": config.seeds, "share": config.share}
     compute = {f"{game}, {data}": partial(train, game, data, config) for data in DATA for game in GAMES}
@@ -138,9 +138,9 @@ def record(config: Mixtures, name: str, result: Mapping[str, Any]) -> dict[str, 
 
 
 def train(game: str, data: str, config: Mixtures) -> dict[str, Any]:
-    """Trains the seeds of a game and plots their samples; metrics by name, each a list over seeds."""
+    """Trains the seeds of a game and plots their samples; returns lists over seeds, by metric."""
     began = time.monotonic()
-    # no averages, as in the paper
+    # without moving averages, as in the paper
     settings = Settings(
         steps=config.steps, batch_size=BATCH, ema=0.0, steps_per_call=PER_CALL,
         log_every=PER_CALL, eval_every=PER_CALL, checkpoint_every=PER_CALL,
@@ -151,11 +151,11 @@ def train(game: str, data: str, config: Mixtures) -> dict[str, Any]:
         seeds=range(config.seeds), progress=False,
     )  # fmt: skip
     samples = np.stack([trained.sample(jax.random.key(seed), SAMPLES) for seed, trained in enumerate(seeds)])
-    of_seed = [MIXTURES[data](x, x) for x in samples]
+    metrics_of_seeds = [MIXTURES[data](x, x) for x in samples]
     colour = np.repeat(np.arange(config.seeds), SAMPLES)
     figure = plotting.points(samples.reshape(-1, 2), colour, game)
     plotting.save(figure, config.runs / f"{harness.slug(f'{game}, {data}')}.png")
-    result = {name: [float(metrics[name]) for metrics in of_seed] for name in METRICS}
+    result = {name: [float(metrics[name]) for metrics in metrics_of_seeds] for name in METRICS}
     return {**result, "training_seconds": round(time.monotonic() - began)}
 
 

@@ -3,12 +3,12 @@
 `python -m experiments.studies.vaes --mnist FILE`
 
 VAEs and importance-weighted autoencoders with k samples, in the paper's set-up (`experiments.vaes.iwae`), on all
-training examples of MNIST, whose pixels are sampled anew each time. The VAEs maximise the mean of k log-weights, so
+training examples of MNIST, with pixels sampled anew each time. The VAEs maximise the mean of k log-weights, so
 that for k = 1 both are one run. Seeds differ in initialisation, noise and data order; they are trained side by side
-for 3^0 + ... + 3^(stages - 1) epochs, of which the paper's eight stages are 3,280.
+for 3^0 + ... + 3^(stages - 1) epochs; the paper's eight stages are 3,280 epochs.
 
-Reported are -log p(x) by importance sampling on the first test examples, whose pixels are sampled once for all, and
-the active units on all test examples; means over seeds with standard errors. Result after 13 epochs, 3 seeds: 94.85 (k
+The table has -log p(x) by importance sampling on the first test examples, with pixels sampled once, and the active
+units on all test examples; means over seeds with standard errors. Result after 13 epochs, 3 seeds: 94.85 (k
 = 1), 93.28 (IWAE, k = 5) and 92.16 nats (IWAE, k = 50); the paper's are 86.76, 85.54 and 84.78 after 3,280.
 """
 
@@ -120,7 +120,7 @@ def record(config: VAEStudy, cell: Cell, metric: str, result: Mapping[str, Any])
 
 
 def load(path: Path) -> tuple[ArraySource, ArraySource]:
-    """All examples for training, as nothing is chosen by validation, and the test examples with sampled pixels."""
+    """All training and validation examples, as no choice needs validation, and test examples with sampled pixels."""
     splits = source(str(path))
     if splits.train.levels != 256:
         raise ValueError(f"`mnist` must hold grey values 0..255 (uint8), got {str(path)!r}")
@@ -132,14 +132,14 @@ def load(path: Path) -> tuple[ArraySource, ArraySource]:
 
 
 def train(cell: Cell, config: VAEStudy) -> dict[str, Any]:
-    """Trains the seeds of a cell; lists over seeds of -log p(x) and of the active units."""
+    """Trains the seeds of a cell; returns lists over seeds of -log p(x) and the active units."""
     data, test = load(config.mnist)
     began = time.monotonic()
     objective = ImportanceWeighted(cell.samples, aggregate=cell.aggregate)
     model = dense_vae(data.event_shape, levels=256, objective=objective, initializer=BurdaInitializer())
     epoch = len(data) // BATCH
     adam = optax.adam(burda_schedule(epoch), eps=1e-4)
-    # no averages, as in the paper
+    # without moving averages, as in the paper
     settings = Settings(
         steps=(3**config.stages - 1) // 2 * epoch, batch_size=BATCH, ema=0.0,
         log_every=epoch, eval_every=epoch, checkpoint_every=epoch,

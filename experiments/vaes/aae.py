@@ -1,10 +1,10 @@
 """The adversarial autoencoder (Makhzani et al. 2015, arXiv:1511.05644).
 
-On MNIST the paper has networks of two layers of 1,000 rectified units, deterministic encoders and batches of 100, 8
-latents for its likelihoods and 2 for its pictures: `--data mnist.npz --width 1000 --latents 8 --steps 500000`. Its
-figure, 340 nats by a Parzen window, depends on the window more than on the model; here are the distances of codes from
-the prior and of samples from the data. With `--prior petals` the codes are held to a mixture of Gaussians of the plane,
-and with `--labels` each class to one of them. The paper's SGD with momentum is Adam here.
+On MNIST the paper uses networks of two layers of 1,000 rectified units, deterministic encoders and batches of 100, 8
+latents for its likelihoods and 2 for its plots: `--data mnist.npz --width 1000 --latents 8 --steps 500000`. The paper's
+340 nats by a Parzen window depend on the window more than on the model; the metrics here are the distances of codes
+from the prior and of samples from the data. `--prior petals` matches the codes to a mixture of Gaussians in the plane,
+and `--labels` each class to one component. Adam replaces the paper's SGD with momentum.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """The adversary activated VAE (Hu et al. 2018, arXiv:1706.00550, section 5.2).
 
-On MNIST the paper reports the bound on log p(x) in nats with 1, 10 and 100 % of the training rows: -122.15, -103.05 and
--92.42, where its VAE has -122.89, -104.49 and -92.53. `--share` takes so many rows, and `--plain` is the VAE on the
-same ones. A batch has as many generated examples as rows, as the paper's; its networks are not those of this one, which
-are the VAE's of Burda et al. 2016.
+On MNIST the paper reports the bound on log p(x) in nats with 1, 10 and 100 % of the training examples: -122.15, -103.05
+and -92.42; its VAE has -122.89, -104.49 and -92.53. `--share` sets this fraction, and `--plain` trains the VAE on the
+same examples. A batch has as many generated as real examples, as in the paper. The networks are not the paper's, but
+those of the VAE of Burda et al. 2016.
 """
 
 import dataclasses

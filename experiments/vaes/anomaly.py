@@ -1,24 +1,24 @@
-"""Anomaly detection by a variational autoencoder that has seen normal rows only (An and Cho 2015, "Variational
+"""Anomaly detection by a variational autoencoder trained on normal examples only (An and Cho 2015, "Variational
 Autoencoder based Anomaly Detection using Reconstruction Probability").
 
 Result on NSL-KDD, 20 seconds on two cores: AUC 0.955 by log p(x), 0.949 by the ELBO; an isolation forest has 0.956:
 `--data nsl_kdd.npz --floor 0.1 --eval-batch 2048`.
 
-One class is the anomaly: it is left out of the training rows, and test rows of all classes are scored by minus their
-reconstruction probability E_q[log p(x|z)], by minus the bound on log p(x), and by minus a tighter one by importance
-sampling. Beside them stand an isolation forest and the reconstruction error of principal components on the very same
-rows. A checkpoint is chosen by its bound on normal validation rows; what is called an anomaly, by the best F1 on
-validation rows of both kinds. Validation rows are training rows that nothing is trained on, and no test row is looked
-at before the end.
+One class is the anomaly and left out of the training examples. The anomaly scores of test examples are minus the
+reconstruction probability E_q[log p(x|z)], minus the ELBO, and minus a tighter bound on log p(x) by importance
+sampling. The baselines, on the same examples, are an isolation forest and the reconstruction error of principal
+components. The checkpoint is chosen by the bound on normal validation examples, the threshold by the best F1 on normal
+and anomalous validation examples. Validation examples come from the training data but are not trained on.
 
     python -m experiments.vaes.anomaly --data digits --held-out 4
     python -m experiments.vaes.anomaly --data records.npz --floor 0.1
 
-The second is of records such as those of network traffic, in a file as `jaxgen.data.files.load` describes it, with
-labels of 1 for attacks: numeric columns get one scale, heavy tails a logarithm, categorical columns are one-hot, all
-as the normal training rows have them. The paper's own sets are MNIST, each digit held out in turn, and the records of
-KDD Cup 1999; its likelihood is a Gaussian whose variance the decoder gives for each coordinate. Such a variance needs
-a floor, here `floor` on the standard deviation: without it a coordinate that hardly varies outweighs all others.
+The second command is for records such as those of network traffic, in a file as `jaxgen.data.files.load` describes,
+with label 1 for attacks: numeric columns are standardised, columns with heavy tails after a logarithm, and categorical
+columns are one-hot, with the statistics of the normal training examples. The paper's data sets are MNIST, each digit
+held out in turn, and the records of KDD Cup 1999. Its likelihood is a Gaussian whose variance the decoder outputs for
+each coordinate. Such a variance needs a lower bound, here `floor` on the standard deviation: without it a coordinate
+that hardly varies outweighs all others.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class AnomalyConfig(AutoencoderConfig):
     steps: Count = 4000
     batch_size: Count = 128
     likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "gaussian"
-    """`gaussian` is for images scaled to [0, 1] and the only one for records."""
+    """`gaussian` suits images scaled to [0, 1]; records require it."""
     latents: Count = 8
     """Dimension of the latent space."""
     importance_samples: Count = 100
     held_out: Natural | None = None
-    """The anomalous class; by default the last one, which is the attacks in records with labels 0 and 1."""
+    """The anomalous class; by default the last one (attacks in records with labels 0 and 1)."""
     score_samples: Count = 20
     """Latent samples per score."""
     std: NonNegative | None = None
@@ -69,7 +69,7 @@ class AnomalyConfig(AutoencoderConfig):
     floor: NonNegative = 0.2
     """Lower bound of learned standard deviations."""
     limit: NonNegative = 5.0
-    """Numeric columns of records are clipped to so many standard deviations."""
+    """Numeric columns of records are clipped to this many standard deviations."""
 
 
 def build(config: AnomalyConfig, data: Splits) -> Experiment:
@@ -89,7 +89,7 @@ def build(config: AnomalyConfig, data: Splits) -> Experiment:
 
     @functools.cache
     def scores(trained: TrainedModel) -> dict[str, tuple[Array, Array]]:
-        """By method, the scores of the validation and of the test examples."""
+        """The scores of the validation and the test examples, by method."""
         return {by: tuple(_scores(config, trained, split, by) for split in (data.valid, data.test)) for by in METHODS}
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
@@ -110,9 +110,8 @@ def build(config: AnomalyConfig, data: Splits) -> Experiment:
     def codes(trained: TrainedModel) -> Any:
         return plot_codes(trained, data.test, config.eval_batch)
 
-    baselines = anomaly_baselines(
-        split_array(normal.train, "x"), split_array(data.valid, "x"), split_array(data.test, "x"), valid, test, config.seed
-    )
+    arrays = (split_array(split, "x") for split in (normal.train, data.valid, data.test))
+    baselines = anomaly_baselines(*arrays, valid, test, config.seed)
     return experiment(
         config, normal, model, final_metrics=final_metrics, baselines=baselines, data=normal,
         headline=("AUC, log_prob", "AUC, elbo"), plots={"latents": codes, "scores": histograms, "roc": roc},
@@ -121,12 +120,13 @@ def build(config: AnomalyConfig, data: Splits) -> Experiment:
 
 def _held_out(config: AnomalyConfig, data: Splits) -> int:
     if config.conditional:
-        raise ValueError("`conditional` must be False: the label is what the model must find")
+        raise ValueError("`conditional` must be False: the model predicts the label")
     if data.train.num_classes is None:
         raise ValueError(f"`data` must have labels of a known number of classes, got {config.data!r}")
-    held_out = data.train.num_classes - 1 if config.held_out is None else config.held_out
-    if not 0 <= held_out < data.train.num_classes:
-        raise ValueError(f"`held_out` must be below the {data.train.num_classes} classes of data={config.data!r}, got {held_out}")
+    classes = data.train.num_classes
+    held_out = classes - 1 if config.held_out is None else config.held_out
+    if not 0 <= held_out < classes:
+        raise ValueError(f"`held_out` must be below the {classes} classes of data={config.data!r}, got {held_out}")
     return held_out
 
 
@@ -141,8 +141,8 @@ def _one_scale(config: AnomalyConfig, data: Splits, held_out: int) -> Splits:
     columns = Columns.of(x, categories, config.limit)
 
     def scaled(split: Source, table: Mapping[str, np.ndarray]) -> Source:
-        rows = {"x": columns(table["x"], table["categories"]), "label": table["label"]}
-        return ArraySource(rows, name=split.name, num_classes=split.num_classes)
+        arrays = {"x": columns(table["x"], table["categories"]), "label": table["label"]}
+        return ArraySource(arrays, name=split.name, num_classes=split.num_classes)
 
     return Splits(*(scaled(split, table) for split, table in zip(data, tables, strict=True)))
 

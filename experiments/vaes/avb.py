@@ -1,12 +1,12 @@
 """Adversarial variational Bayes (Mescheder et al. 2017, arXiv:1701.04722).
 
-On MNIST as chances of pixels, the paper has convolutional networks, 32 latents, 32 noise functions of three layers of
-128 units on 64 numbers each, and in its code batches of 128, Adam 5e-5 for the autoencoder and 1e-4 for the adversary
-and 2,500,000 steps: `--data mnist.npz --network conv --width 64 --batch-size 128 --latents 32 --learning-rate 5e-5
---adversary-rate 1e-4 --steps 2500000`. It reports -log p(x) = 80.2 nats by annealed importance sampling with adaptive
-contrast, where a VAE of the same networks has 81.9. Here -log p(x) is bounded by importance sampling from the normal of
-the posterior's moments, as are `elbo` and its parts; `adversarial_elbo` is the paper's own, above the truth as long as
-the adversary lags.
+On MNIST with pixels as probabilities, the paper uses convolutional networks, 32 latents, 32 noise functions of three
+layers of 128 units on 64 noise dimensions each, and in its code batches of 128, Adam at 5e-5 for the autoencoder and
+1e-4 for the adversary and 2,500,000 steps: `--data mnist.npz --network conv --width 64 --batch-size 128 --latents 32
+--learning-rate 5e-5 --adversary-rate 1e-4 --steps 2500000`. It reports -log p(x) = 80.2 nats by annealed importance
+sampling with adaptive contrast; a VAE with the same networks has 81.9. Here -log p(x) is bounded by importance sampling
+from a normal with the posterior's moments, which `elbo` and its terms use too; `adversarial_elbo` is the paper's own
+estimate, which is too high while the adversary lags.
 """
 
 from dataclasses import dataclass

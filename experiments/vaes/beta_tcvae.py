@@ -1,12 +1,12 @@
-"""The beta-TCVAE (Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders", arXiv:1802.04942).
+"""The beta-TCVAE (Chen et al. 2018, arXiv:1802.04942).
 
-Of the divergence's parts the total correlation of the latents alone weighs more, by beta, estimated from each batch by
-minibatch-weighted or minibatch-stratified sampling. Beside what other autoencoders report stands the total correlation
-over test rows, by enumeration, whatever estimate was trained on.
+The objective weights one part of the KL divergence, the total correlation of the latents, by beta. Each batch estimates
+it by minibatch-weighted or minibatch-stratified sampling. The test metrics include the total correlation over test
+examples by enumeration, whichever estimator was used in training.
 
-Weights and the ten latents are the paper's on dSprites, where it trains dense networks of 1,200 units (`--width 1200`)
-by Adam of 1e-3 on batches of 2,048, for 50 epochs; batch and width are those of a first run. Large batches estimate
-better.
+The weights and the ten latents are the paper's on dSprites, where it trains dense networks of 1,200 units (`--width
+1200`) by Adam at 1e-3 on batches of 2,048, for 50 epochs; the default batch and width suit a first run. Large batches
+reduce the estimator's bias.
 """
 
 import dataclasses

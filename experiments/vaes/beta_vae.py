@@ -1,13 +1,13 @@
-"""The beta-VAE (Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework").
+"""The beta-VAE (Higgins et al. 2017).
 
-`--objective weighted` weighs the divergence by beta; `--objective capacity` holds it at a number of nats that grows
-over the run (Burgess et al. 2018, "Understanding disentangling in beta-VAE", arXiv:1804.03599). Traversals show what
-each latent does.
+`--objective weighted` weights the KL divergence by beta; `--objective capacity` holds it at a number of nats that grows
+over the run (Burgess et al. 2018, "Understanding disentangling in beta-VAE", arXiv:1804.03599). Traversals show the
+effect of each latent.
 
-Defaults are for a first run on images of 64 pixels, of which beta 4 leaves nothing in the latents. On dSprites, of
-4,096, Higgins et al. give beta 4 with dense networks (`--beta 4 --width 1200`, there by Adagrad of 1e-2), Burgess et
-al. 25 nats, weight 1,000 and 100,000 steps with convolutional ones (`--objective capacity --capacity 25 --gamma 1000
---capacity-steps 100000 --network conv --learning-rate 5e-4`); the ten latents are theirs.
+The defaults suit images of 64 pixels, where beta 4 collapses all latents. On dSprites, with 4,096 pixels, Higgins et
+al. use beta 4 with dense networks (`--beta 4 --width 1200`, Adagrad at 1e-2), Burgess et al. 25 nats, weight 1,000 and
+100,000 steps with convolutional networks (`--objective capacity --capacity 25 --gamma 1000 --capacity-steps 100000
+--network conv --learning-rate 5e-4`); the ten latents are theirs.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
 """The conditional VAE (Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional Generative
-Models"): images given their labels, how much ink they have, or both.
+Models"): images given their labels, their mean grey value (`ink`), or both.
 
 By default the prior is a network of the condition, as in the paper; `--prior standard` makes the latents independent of
-it. The picture `classes` shows the same noise, in each column, as every class. That the condition is used shows in what
-the bound loses when every image gets the condition of its neighbour in the batch.
+it. The plot `classes` decodes the same noise, in each column, with every class. The bound with the condition of another
+example of the batch shows how much the model uses the condition.
 
-The paper's own condition on MNIST is a quadrant of the image, so that its figures are of other tasks.
+The paper conditions on a quadrant of the MNIST image, so its results are not comparable.
 """
 
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class CVAEConfig(AutoencoderConfig):
     """Prior of the latents: a network of the condition, or standard normal."""
 
 
-def ink(rows: Arrays) -> np.ndarray:
+def ink(batch: Arrays) -> np.ndarray:
     """The mean grey value of each example."""
-    return rows["x"].reshape(len(rows["x"]), -1).mean(-1)
+    return batch["x"].reshape(len(batch["x"]), -1).mean(-1)
 
 
 def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
@@ -51,11 +51,11 @@ def with_attributes(config: CVAEConfig, data: Splits) -> Splits:
     if "label" in config.attributes and data.train.num_classes is None:
         raise ValueError(f"`attributes` needs labels of a known number of classes, got data={config.data!r}")
     classes = {name: data.train.num_classes if name == "label" else None for name in config.attributes}
-    some = ink(data.train.head(INK_EXAMPLES))
-    scale = some.std() if np.ptp(some) else 1.0
+    inks = ink(data.train.head(INK_EXAMPLES))
+    scale = inks.std() if np.ptp(inks) else 1.0
 
-    def make(rows: Arrays) -> np.ndarray:
-        return attributes({**rows, "ink": (ink(rows) - some.mean()) / scale}, classes)
+    def make(batch: Arrays) -> np.ndarray:
+        return attributes({**batch, "ink": (ink(batch) - inks.mean()) / scale}, classes)
 
     return data.with_context(make)
 
@@ -65,7 +65,7 @@ def build(config: CVAEConfig, data: Splits) -> Experiment:
     ValueError: `conditional`, which `attributes` replaces; attributes that the data do not have.
     """
     if config.conditional:
-        raise ValueError("`conditional` must be False: `attributes` says what to condition on")
+        raise ValueError("`conditional` must be False: `attributes` sets the condition")
     data = with_attributes(config, data)
     prior_widths = (config.width,) * 2 if config.prior == "conditional" else None
     model = conditional_vae(autoencoder(config, data), prior_widths)

@@ -1,11 +1,11 @@
 """A variational autoencoder whose posterior is an inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934).
 
-The encoder gives a normal draw and features h; each layer of the flow moves the draw by what a masked network computes
-from its earlier coordinates and from h, z' = s (z + t) with a gate s that starts near one, in the order reversed from
-layer to layer: fast to draw from and to rate, since only draws are rated. `--depth 0` is the same autoencoder with
-the normal posterior. Dense networks as in Burda et al. 2016 stand in for the paper's residual convolutions, which reach
-a bound of 80.08 nats on dynamically binarized MNIST (table 1); on the fixed binarization of Larochelle and Murray 2011,
-normal posteriors and dense networks are near 87 to 90 nats.
+The encoder gives a normal sample and features h. Each layer of the flow transforms z to z' = s (z + t), where a masked
+network computes t and the gate s, which starts near one, from the earlier coordinates and h; the order is reversed
+between layers. Sampling and the density of a sample are fast; other points are never evaluated. `--depth 0` is the same
+autoencoder with the normal posterior. Dense networks as in Burda et al. 2016 replace the paper's residual convolutions,
+which reach a bound of 80.08 nats on dynamically binarized MNIST (table 1); on the fixed binarization of Larochelle and
+Murray 2011, normal posteriors and dense networks reach about 87 to 90 nats.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class IAFConfig(AutoencoderConfig):
 
 
 def inverse_autoregressive(depth: int, width: int) -> Bijector:
-    """From z to the encoder's normal draw, as posteriors run; drawing is the fast direction."""
+    """From z to the encoder's normal sample, the direction of posteriors; sampling is the fast direction."""
     layer = Invert(MaskedAutoregressive(SigmoidAffine(), (width,), nn.elu))
     return Repeat(Chain((layer, Permute("reverse"))), depth)
 

@@ -1,14 +1,14 @@
-"""The importance-weighted autoencoder (Burda et al. 2016, arXiv:1509.00519), table 1: -log p(x) = 84.78 nats with k = 50.
+"""The importance-weighted autoencoder (Burda et al. 2016, arXiv:1509.00519), table 1: 84.78 nats with k = 50.
 
 Result: 92.16 nats with k = 50 after 39,000 steps, 3 seeds in 38 minutes on two cores, by `python -m
 experiments.studies.vaes`; the paper has 84.78 after 9,840,000.
 
-The paper's set-up, on binarized MNIST, drawn anew each epoch: 784-200-200-50 tanh networks with Glorot's start and the
-output bias at the data's mean, batches of 20, Adam of epsilon 1e-4, at a rate of 1e-3 * 10^(-i/7) for 3^i epochs,
+The paper's set-up, on MNIST binarized anew each epoch: 784-200-200-50 tanh networks with Glorot initialisation and the
+output bias at the data's mean, batches of 20, Adam with epsilon 1e-4, at a rate of 1e-3 * 10^(-i/7) for 3^i epochs,
 i = 0, ..., 7: 3,280 epochs, 9,840,000 steps, `--data mnist.npz`. The defaults are those of a first run on 8x8 digits,
-about two minutes on two cores. `python -m experiments.studies.vaes` has all of the table's cells of one stochastic layer.
+about two minutes on two cores. `python -m experiments.studies.vaes` has all of the table for one stochastic layer.
 
-`--doubly-reparameterized` takes the encoder's gradient by Tucker et al. 2019 (arXiv:1810.04152).
+`--doubly-reparameterized` uses the encoder gradient of Tucker et al. 2019 (arXiv:1810.04152).
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ PUBLISHED = {
     for data in ("tfds:mnist", "mnist.npz")
 }
 STAGES = 8
-"""Rates of the paper's schedule."""
+"""Number of rates in the paper's schedule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class IWAEConfig(AutoencoderConfig):
 
 
 def burda_schedule(steps_per_epoch: int, learning_rate: float = 1e-3) -> optax.Schedule:
-    """The paper's rates: `learning_rate` * 10^(-i/7) for 3^i epochs, i = 0, ..., 7, and the last one from there on."""
+    """The paper's rates: `learning_rate` * 10^(-i/7) for 3^i epochs, i = 0, ..., 7, the last one also thereafter."""
     starts = [steps_per_epoch * (3**i - 1) // 2 for i in range(1, STAGES)]
     return optax.piecewise_constant_schedule(learning_rate, {start: 10 ** (-1 / 7) for start in starts})
 

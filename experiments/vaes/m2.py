@@ -1,11 +1,11 @@
 """The semi-supervised VAE M2 (Kingma et al. 2014, arXiv:1406.5298, section 4.1 and table 1).
 
-Of the training rows `--labels` keep their labels, as many of each class, chosen by the seed; the others are unlabelled.
-On MNIST with 100 labels the paper reports an error of 11.97 % for M2, and of 3.33 % for M2 on the latents of a VAE
-that was trained before (M1 + M2, which is not this one): accuracies of 0.8803 and 0.9667. Its networks have 500
-softplus units a layer and 50 latents, its Adam 3e-4: `--data mnist.npz --width 500 --learning-rate 3e-4 --steps
-300000`. The baselines are a nearest neighbour and a support vector machine that see the labelled rows alone. In the
-picture, each row has the latents of its first image, and the columns are the classes.
+`--labels` training examples keep their labels, the same number of each class, chosen by the seed; the others are
+unlabelled. On MNIST with 100 labels the paper reports an error of 11.97 % for M2, and of 3.33 % for M2 on the latents
+of a pretrained VAE (M1 + M2, not implemented here): accuracies of 0.8803 and 0.9667. Its networks have 500 softplus
+units a layer and 50 latents, its Adam 3e-4: `--data mnist.npz --width 500 --learning-rate 3e-4 --steps 300000`. The
+baselines are a nearest neighbour and a support vector machine trained on the labelled examples only. In the plot, each
+row has the latents of its first image, and the columns are the classes.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """A VAE with an autoregressive decoder (Bowman et al. 2016, "Generating Sentences from a Continuous Space").
 
-Time series by Gaussians, `--data sines`; symbols by their probabilities, `--data chains` or the characters of a text,
-`--data FILE.txt` or `.txt.gz`, in windows of 64; images pixel by pixel, as they are or as rows of pixels that are on.
+Time series with a Gaussian likelihood, `--data sines`; symbols with a categorical one, `--data chains` or the
+characters of a text in windows of 64, `--data FILE.txt` or `.txt.gz`; images pixel by pixel.
 
-The paper's networks read words with LSTMs, 191 units and 13 latents on the Penn Treebank, its weight of the divergence
-rises from zero, and words are dropped from the decoder's inputs: `--network lstm --width 191 --latents 13 --warmup 5000
---word-dropout 0.25`. The defaults are a first run without remedies against posterior collapse; beside `--word-dropout`
-there are those of `experiments.vaes.vae`, and `--groups`, discrete latents. `experiments.studies.collapse` compares them.
+The paper's networks read words with LSTMs, 191 units and 13 latents on the Penn Treebank, its KL weight rises from
+zero, and words are dropped from the decoder's inputs: `--network lstm --width 191 --latents 13 --warmup 5000
+--word-dropout 0.25`. The defaults have no remedy against posterior collapse; `experiments.studies.collapse` compares
+`--word-dropout`, the remedies of `experiments.vaes.vae`, and discrete latents (`--groups`).
 """
 
 import dataclasses

@@ -3,11 +3,11 @@
 Result: 91.25 nats after 150,000 steps, 7 minutes on two cores: `--data mnist.npz --steps 150000 --importance-samples
 5000`; the paper has 86.76 after 9,840,000.
 
-On binarized MNIST, drawn anew each epoch, with 784-200-200-50 tanh networks, batches of 20 and Adam of epsilon 1e-4,
-the paper reports -log p(x) = 86.76 nats after 3,280 epochs, by 5,000 importance samples.
+On MNIST binarized anew each epoch, with 784-200-200-50 tanh networks, batches of 20 and Adam with epsilon 1e-4, the
+paper reports -log p(x) = 86.76 nats after 3,280 epochs, by 5,000 importance samples.
 
-Against posterior collapse: `--warmup` and `--cycles` raise the divergence's weight from zero, `--free-bits` gives each
-latent some nats for nothing, and with `--encoder-steps` the encoder moves several times for one move of the decoder.
+Against posterior collapse: `--warmup` and `--cycles` raise the KL weight from zero, with `--free-bits` the first nats
+of each latent are free, and `--encoder-steps` sets the number of encoder updates per decoder update.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class VAEConfig(AutoencoderConfig):
     cycles: bool = False
     """Repeat the warm-up cyclically; the weight rises in the first half of each cycle."""
     free_bits: NonNegative = 0.0
-    """The first so many nats of each latent are free."""
+    """Nats of each latent that are not penalised."""
     encoder_steps: Count = 1
     """Encoder updates per decoder update, each on its own batch."""
 

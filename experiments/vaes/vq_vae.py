@@ -4,12 +4,12 @@ Result: 6.256 bits/dim with uniform codes on CIFAR-10 after 2,500 steps, ten min
 --codes 256 --dimension 32 --batch-size 64 --learning-rate 5e-4 --steps 2500`; the paper has 4.67 after 250,000.
 
 An autoencoder whose latents are a grid of codes from a learned codebook, then a gated PixelCNN as the prior of these
-codes, in a phase of its own. The paper's set-up (arXiv:1711.00937) on CIFAR-10, 8x8 places, is `--codes 512 --width 256
---hidden 256 --commitment 0.25 --codebook gradient --batch-size 128 --learning-rate 2e-4 --steps 250000`. Its figure is
-compared with `bits_per_dim_uniform`, a bound with independent codes, which needs no prior: `--prior-fraction 0`. The
-defaults are those of a first run on 8x8 digits, 4x4 places: codes that are moving averages, the hardly used restarted.
+codes, in a second phase. The paper's set-up (arXiv:1711.00937) on CIFAR-10, 8x8 places, is `--codes 512 --width 256
+--hidden 256 --commitment 0.25 --codebook gradient --batch-size 128 --learning-rate 2e-4 --steps 250000`. Its result
+compares with `bits_per_dim_uniform`, a bound with independent codes, which needs no prior: `--prior-fraction 0`. The
+defaults are those of a first run on 8x8 digits, 4x4 places: codes are moving averages, and rarely used ones restart.
 
-Perplexity and usage are of the codes of the whole test split: those of a batch depend on its size.
+Perplexity and usage are computed on the whole test split: for a batch they depend on its size.
 """
 
 from collections.abc import Mapping

@@ -105,7 +105,7 @@ def test_bars_stand_where_their_figures_are():
 
 def test_unknown_names_are_refused():
     for config in (flows.Flows(rows=("glue",)), flows.Flows(libraries=("pyro",)), flows.Flows(rounds=0)):
-        with pytest.raises(ValueError, match=r"glue|pyro|rounds=0"):
+        with pytest.raises(ValueError, match=r"got \['glue'\]|got \['pyro'\]|`rounds` must be at least 1, got 0"):
             config.check()
 
 
@@ -325,7 +325,7 @@ def test_the_sum_of_gradients_against_the_arithmetic_of_a_step():
     # a second of arithmetic, and of 1.5 GB a ring of four sends 2.25 GB
     assert scale.efficiency(4, 0.5e12, 1.5e9, config) == pytest.approx(1 / 3.25)
     assert scale.efficiency(1, 0.5e12, 1.5e9, config) == 1
-    with pytest.raises(ValueError, match="the games are"):
+    with pytest.raises(ValueError, match="`only` must name games of"):
         scale.main(scale.Scale(only=("Glow",)))
 
 
@@ -379,7 +379,7 @@ def test_soak_notes_every_hundredth_and_counts_compilations(tmp_path):
 
 @pytest.mark.slow
 def test_reports_are_timed_in_turns(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="'chess'.*gan of the plane"):
+    with pytest.raises(ValueError, match="gan of the plane.*'chess'"):
         reporting.main(reporting.Reporting(rows=("chess",)))
     row = reporting.ROWS["gan of the plane"]
     monkeypatch.setitem(reporting.ROWS, "gan of the plane", (*row[:2], 16))

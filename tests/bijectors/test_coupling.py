@@ -61,7 +61,7 @@ def test_keeps_one_part_and_moves_the_other_by_what_it_sees_of_the_first(mask, e
     variables = random_variables(coupling, 1, x)
     change = np.asarray(coupling.apply(variables, x)[0] - x)
     assert (change[:, keep] == 0).all() and (change[:, ~keep] != 0).all()
-    # what moves is no input of the network: changing it does not change log-scales
+    # the moved half is not an input of the network: changing it does not change log-scales
     moved = jnp.where(keep, x, x + 1)
     np.testing.assert_array_equal(*(coupling.apply(variables, y, method="log_det") for y in (x, moved)))
     other = jnp.where(keep, x + 1, x)

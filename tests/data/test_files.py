@@ -210,7 +210,7 @@ def test_paths_may_begin_at_home(tmp_path, monkeypatch):
     ],
 )
 def test_labels_of_a_column_one_hot_and_boolean_ones_are_classes(save, make, classes):
-    """Of one-hot labels all columns count, the classes too that a split lacks."""
+    """One-hot labels count all columns, including classes that a split lacks."""
     y = np.arange(40) % 3
     splits = save(x_train=y.astype(float), y_train=make(y), x_test=y[:7].astype(float), y_test=make(y[:7]))
     for part in splits:

@@ -1,4 +1,4 @@
-"""What is said of adversarial games: the figures that show it, and small games."""
+"""The study of claims about adversarial games: its metrics, and small games."""
 
 import jax
 import jax.numpy as jnp

@@ -124,7 +124,7 @@ def test_every_number_has_a_range():
                 assert list(ranges_of(hint)), f"{module}: {field}"
 
 
-# Of experiments of each wing, counts and shares that they have.
+# Fields with counts and fractions, by experiment.
 COUNTS = {
     "flows.real_nvp": ["width", "scales", "depth"],
     "flows.glow": ["width", "scales", "depth"],

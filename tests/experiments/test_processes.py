@@ -47,7 +47,7 @@ def finish(*processes):
 
 
 def assert_same_run(one, two):
-    """The same variables, up to round-off, and as many lines of figures."""
+    """The same variables, up to round-off, and as many lines of metrics."""
     ours, theirs = jaxgen.load(one), jaxgen.load(two)
     other = jax.jit(ours.model.init)(jax.random.key(3), {"x": np.zeros((8, 8, 8, 1), np.uint8)})
 

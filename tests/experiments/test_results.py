@@ -1,4 +1,4 @@
-"""The page of results: what runs say, what it keeps of runs that are no longer at hand, and which runs are which."""
+"""The page of results: the contents of runs, records of deleted runs, and the identity of runs."""
 
 import json
 

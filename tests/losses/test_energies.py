@@ -36,7 +36,7 @@ def test_pulling_away_is_the_mean_squared_cosine_of_pairs():
     assert abs(cosines.sum() / 20 - (cosines**2).sum() / 20) > 0.05
     assert float(pulling_away(jnp.array([[1.0, 2.0], [-2.0, -4.0]]))) == pytest.approx(1, rel=1e-5)
     assert float(pulling_away(3 * jnp.eye(4))) == 0
-    # and it is of directions alone
+    # and it depends on directions only
     scaled = jax.jit(pulling_away)(s * [[1e-3], [1], [10], [1e3], [1]])
     assert float(scaled) == pytest.approx((cosines**2).sum() / 20, rel=1e-5)
 

@@ -65,7 +65,7 @@ ROWS, DIMENSIONS, STD, BATCH, TRIALS = 2000, 4, 0.3, 64, 300
 
 @pytest.fixture(scope="module")
 def anchor():
-    """Posteriors N(x_n, 0.3^2 I_4) of 2000 rows: the truth by enumeration, and both figures of an estimator."""
+    """Posteriors N(x_n, 0.3^2 I_4) of 2000 examples: the truth by enumeration, and both values of an estimator."""
     rng = np.random.default_rng(0)
     mean = rng.normal(size=(ROWS, DIMENSIONS))
     z = mean + STD * rng.normal(size=mean.shape)

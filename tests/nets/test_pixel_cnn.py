@@ -45,7 +45,7 @@ def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
     variables = randomised(network, grids.shape, scale=1.0)
     p = np.exp(log_prob(variables))
     assert p.sum() == pytest.approx(1, rel=1e-5) and p.max() > 4 * p.mean()
-    # draws are of these probabilities
+    # samples have these probabilities
     draws = np.asarray(sample_codes(network, variables, KEY, (20_000, 2, 3)))
     seen = np.bincount(draws.reshape(-1, 6) @ 2 ** np.arange(5, -1, -1), minlength=64) / 20_000
     np.testing.assert_allclose(seen, p, atol=5 * (p.max() / 20_000) ** 0.5)

@@ -58,7 +58,7 @@ def state(folder, settings, model, data):
 
 
 def lines(folder):
-    """Of metrics.jsonl, without times."""
+    """Lines of metrics.jsonl, without times."""
     return [{k: v for k, v in line.items() if not k.startswith(CLOCK)} for line in RunFolder(folder).lines()]
 
 
@@ -101,7 +101,7 @@ def last(folder):
 
 
 def half_removed(folder):
-    """Of the checkpoints that have their names, those without all of their files."""
+    """Checkpoints that are named but lack files."""
     found = []
     for checkpoint in (folder / "checkpoints").glob("*"):
         if checkpoint.name.isdigit():

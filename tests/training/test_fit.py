@@ -26,7 +26,7 @@ def splits(x=X):
 
 
 def timeless(lines):
-    """Lines of figures without those of the clock."""
+    """Lines of metrics without times."""
     clock = ("steps_per_second", "examples_per_second", "seconds/", "device_memory")
     return [{k: v for k, v in line.items() if not k.startswith(clock)} for line in lines]
 

@@ -37,7 +37,7 @@ def run(tmp_path_factory):
 
 
 def saved_by(folder, step):
-    """The averages of one checkpoint, as `load` gives them where there is no other."""
+    """The averages of one checkpoint, as `load` returns them if it is the only one."""
     for other in checkpoints.steps(folder / "checkpoints"):
         if other != step:
             shutil.rmtree(folder / "checkpoints" / str(other))

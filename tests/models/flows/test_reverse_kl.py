@@ -67,7 +67,7 @@ def test_the_path_derivative_vanishes_draw_by_draw_at_the_solution_and_the_full_
 
 
 def test_both_gradients_have_the_expectation_of_finite_differences():
-    """Of a Gaussian q(x) = N(m, s^2) the free energy is known: log Z - KL in closed form."""
+    """The free energy of a Gaussian q(x) = N(m, s^2) has a closed form: log Z - KL."""
     flow = Flow(ConditionalNormal(per_position=True), StandardNormal((2,)))
     raw = np.asarray([[0.3, -0.5], [-0.2, 0.4]])
 

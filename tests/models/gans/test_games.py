@@ -117,7 +117,7 @@ def test_a_game_can_be_written_down_and_compared(name):
 
 @pytest.mark.parametrize("name", ["gan", "infogan", pytest.param("semi-supervised", marks=pytest.mark.slow)])
 def test_no_play_leads_a_gradient_into_another_player(name):
-    """Of the critic's loss none reaches the generator; of the generator's, what the play moves is what it should."""
+    """The critic's loss has no gradient in the generator; each play's loss has one in its own players."""
     model, batch = GAMES[name], batch_of(name)
     variables = drawn(model, batch)
     for play_name, play in model.plays().items():

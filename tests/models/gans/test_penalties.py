@@ -16,7 +16,7 @@ REAL, FAKE = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(0).norm
 
 
 def critic(x):
-    """Of slope |x| at x."""
+    """A critic with slope |x| at x."""
     return (x**2).sum((1, 2)) / 2
 
 

@@ -18,7 +18,7 @@ PARAMS = {player: v["params"] for player, v in VARIABLES.items()}
 
 
 def probabilities(params, x):
-    """Of the classes, and last of samples."""
+    """Probabilities of the classes, and last of samples."""
     logits = linear(params["critic"], x)
     return jax.nn.softmax(jnp.concatenate([logits, jnp.zeros((len(x), 1))], -1))
 

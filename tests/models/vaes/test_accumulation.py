@@ -84,7 +84,7 @@ REFUSED = {
 
 
 def gradients(model, play):
-    """Of one step of gradient descent on a batch as a whole, and accumulated over two parts."""
+    """One step of gradient descent on a whole batch, and accumulated over two parts."""
     batch = jax.tree.map(jnp.asarray, batch_for(model, 8))
     plays = {"play": play._replace(optimizer=optax.sgd(1.0))}
     variables = drawn(model, batch)

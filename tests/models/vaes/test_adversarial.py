@@ -359,7 +359,7 @@ def test_an_aavae_weighs_real_and_generated_rows_by_the_discriminator():
     # with the same key the discriminator sees the same rows, real ones to be called so
     game = jax.jit(model.discriminator_loss)(judged, batch, KEY, Clock()).value
     assert float(game) == pytest.approx(softplus(-logits[0]).mean() + softplus(logits[1]).mean(), rel=1e-4)
-    # weights are no way to a better loss
+    # weights do not improve the loss
     grads = jax.jit(jax.grad(lambda v: model.loss(v, batch, KEY, Clock()).value))(judged)
     assert squared(grads["discriminator"]) == 0 and squared(grads["encoder"]) > 0
 

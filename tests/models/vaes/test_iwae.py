@@ -72,7 +72,7 @@ def test_gradients_are_those_of_finite_differences(model):
 
 
 def gradients(model, variables, x, draws):
-    """Of the loss on one row, for each of many draws: the encoder's [draws, 24], the decoder's [draws, 15]."""
+    """Gradients of the loss on one example, for many keys: the encoder's [keys, 24], the decoder's [keys, 15]."""
 
     def one(key):
         grads = jax.grad(lambda v: model.loss(v, {"x": x[None]}, key, Clock()).value)(variables)

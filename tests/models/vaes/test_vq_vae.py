@@ -204,7 +204,7 @@ def test_the_play_of_the_autoencoder_leaves_the_prior_alone():
     pairs = {p: zip(*map(jax.tree.leaves, (before[p], now[p])), strict=True) for p in now}
     moved = {p for p in now if any(np.any(a != b) for a, b in pairs[p])}
     assert moved == {"encoder", "codebook", "decoder"}
-    # without averages of the averages, figures are of the codes that the prior will learn
+    # without averages of the averages, metrics use the codes that the prior will learn
     jax.tree.map(np.testing.assert_array_equal, after.average, now)
 
 

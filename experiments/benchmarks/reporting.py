@@ -66,7 +66,7 @@ def _measure(model: Any, train: Any, batch_size: int, config: Reporting, folder:
     capacity = settings.steps_per_call
     folder.open(dataclasses.asdict(settings))
     run = Run(model, (Phase(model.plays(), settings.steps, train),), None, (settings,), (folder.path,))
-    start, advance = run.init(run.head), run.advance[0]
+    start, advance = run.init(run.head, run.start), run.advance[0]
     advance(jax.tree.map(jnp.copy, start), 0, 1)
     indices = [jax.device_put(advance._indices(step, capacity)) for step in range(0, 10 * capacity, capacity)]
 

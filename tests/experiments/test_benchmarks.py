@@ -182,6 +182,7 @@ def parameters(row):
     return sum(product.inputs * product.outputs + product.outputs * (product.times > 1) for product in row.products())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", AUTOENCODERS)
 def test_our_autoencoder_is_the_layers_that_are_counted(model):
     said, row = [], AUTOENCODERS[model]
@@ -242,6 +243,7 @@ def test_products_of_an_adversarial_step_by_hand():
     assert total(ADVERSARIES["dcgan"]) == 4 * (contest + sum(generator) + moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ADVERSARIES)
 def test_our_adversaries_are_the_layers_that_are_counted(model):
     said, row = [], ADVERSARIES[model]

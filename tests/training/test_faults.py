@@ -298,6 +298,7 @@ class Filling(Deadly):
         return super().indices_at(step, size, seed)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(disk, tmp_path):
     """A checkpoint that cannot be written ends the run in a sentence; the one before is whole, and the run goes on from it."""
     data = splits(Filling)

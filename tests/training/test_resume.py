@@ -36,10 +36,9 @@ def lines(folder: Path):
 
 
 # Killed after the second checkpoint, at step 12: its saving waits for the first one, so that one at least is whole.
-@pytest.mark.parametrize(
-    ("kind", "kill_at"),
-    [("gan", 17), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("flow", 15), ("vae", 14), ("phases", 16)))],
-)
+# Slow: `test_contracts` kills and resumes phases in every run of the tests.
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "kill_at"), [("gan", 17), ("flow", 15), ("vae", 14), ("phases", 16)])
 def test_sigkill_then_resume_is_bit_for_bit(kind, kill_at, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     process = subprocess.run(

@@ -4,7 +4,7 @@ A process builds one library's model, calls each of its functions `WARM_UP` time
 parameters it has and how long those calls took. From then on it answers each line `["train", 20]` with the wall
 and processor seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it waits, using no
 processor. On a loaded machine the processor time is what compares. The memory that a process frees stays its own, for
-all libraries alike (`jaxgen.heap`).
+all libraries alike, and JAX frees temporaries early, for all that use it (`jaxgen.heap`).
 
 Figures are medians over the rounds, in table.md with their quartiles; the first calls, which compile or warm up, are
 single; the memory is the greatest resident set of the process, imports included.

@@ -18,7 +18,7 @@ from experiments.commands import parse
 from experiments.config import Config, Experiment, Published
 from experiments.report import environment, evaluate_on_test, print_result, save_plots
 from jaxgen.data import Splits, checks, source
-from jaxgen.heap import keep_freed_memory
+from jaxgen.heap import free_memory_early, keep_freed_memory
 from jaxgen.metrics.statistics import mean_and_error
 from jaxgen.training import Interrupted, NonFiniteLoss, RunFolder, TrainedModel, fit, fit_seeds, seed_folder
 
@@ -38,6 +38,7 @@ def main(config_class: type[C], build: Build, published: Mapping[str, Published]
         published: the paper's results, by the name of the data.
     """
     keep_freed_memory()
+    free_memory_early()
     cache_compiled_programs()
     module = sys.modules[build.__module__]
     name = module.__spec__.name if module.__spec__ else Path(module.__file__).stem

@@ -3,7 +3,8 @@
 A process builds one library's model, calls each of its functions `WARM_UP` times, and prints one line of JSON with its
 number of parameters and the durations of those calls. Then it answers each line `["train", 20]` with the wall and
 processor seconds of 20 calls, and `["memory"]` with its peak memory in MiB. Between the lines it is idle. On a loaded
-machine processor times are the ones to compare. All libraries keep the memory that they free (`jaxgen.heap`).
+machine processor times are the ones to compare. All libraries keep the memory that they free, and
+JAX frees temporaries early in all that use it (`jaxgen.heap`).
 
 Values are medians over the rounds, in table.md with their quartiles; first calls, which compile or warm up, are single
 measurements; the memory is the greatest resident set of the process, imports included.

@@ -21,6 +21,7 @@ import numpy as np
 
 from experiments.benchmarks import compare
 from experiments.benchmarks.compare import NotOffered
+from jaxgen.heap import free_memory_early
 
 BOUND = 5.0
 """Splines act on [-BOUND, BOUND]; the default of zuko and ours."""
@@ -97,6 +98,7 @@ def jaxgen(row: Row) -> Built:
     from jaxgen.nets import MLP
     from jaxgen.training import init_state, make_train_step
 
+    free_memory_early()
     if row.structure == "glow":
         from jaxgen.models.flows.glow import glow
 
@@ -161,6 +163,7 @@ def flowjax(row: Row) -> Built:
     from flowjax.distributions import Normal
     from flowjax.flows import coupling_flow, masked_autoregressive_flow
 
+    free_memory_early()
     if row.structure == "glow":
         raise NotOffered("flowjax has no flows of images")
     transformer = None  # affine
@@ -194,6 +197,7 @@ def distrax(row: Row) -> Built:
     import optax
     from flax import linen as nn
 
+    free_memory_early()
     if row.structure != "coupling":
         raise NotOffered("distrax has couplings only")
     split = row.features // 2

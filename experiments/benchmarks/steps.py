@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.benchmarks import compare
+from jaxgen.heap import free_memory_early
 
 
 class Product(NamedTuple):
@@ -58,6 +59,7 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
 
     from jaxgen.training import init_state, make_train_step
 
+    free_memory_early()
     batch = {"x": jnp.asarray(x)}
     adam = optax.adam(compare.LEARNING_RATE)
     played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}

@@ -78,8 +78,7 @@ def check_values(valid: Callable[[np.ndarray], np.ndarray], needed: str, **given
     The check runs on the host: inside of compiled code JAX would trace it even for concrete arrays.
     """
     for name, value in given.items():
-        known = not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
-        if known and not valid(np.asarray(value)).all():
+        if _is_concrete(value) and not valid(np.asarray(value)).all():
             raise ValueError(f"`{name}` must be {needed}")
 
 
@@ -207,7 +206,7 @@ def check_range(name: str, value: Any, least: float, most: float, whole: bool = 
 
     Other numbers may exceed the range by rounding. Traced arrays and arrays of other processes are not checked.
     """
-    if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
+    if not _is_concrete(value):
         return
     if jnp.issubdtype(value.dtype, jnp.integer):
         limits = jnp.iinfo(value.dtype)
@@ -220,6 +219,11 @@ def check_range(name: str, value: Any, least: float, most: float, whole: bool = 
     if not fits.all():
         wanted = f"integers from {least} to {most}" if whole else f"in [{least:g}, {most:g}]"
         raise ValueError(f"`{name}` must be {wanted}, got {value[~fits][0]}")
+
+
+def _is_concrete(value: Any) -> bool:
+    """Whether the values of an array are known to this process: not traced, nor on devices of others."""
+    return not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
 
 
 def _array(name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from jaxgen.contracts import Model, Phase, Play
+from jaxgen.contracts import Model, Phase, Play, Variables
 from jaxgen.data import Splits
 from jaxgen.training import Settings, TrainedModel
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
@@ -105,6 +105,7 @@ class Experiment(NamedTuple):
         headline: the metrics that RESULTS.md shows first; by default the published metric, or the monitored one.
         draws: samples of the model's own noise that test metrics are averaged over; None for TEST_DRAWS.
         data: splits that replace the configured data.
+        start: variables by player that replace the initial ones: pretrained networks.
     """
 
     model: Model
@@ -120,3 +121,4 @@ class Experiment(NamedTuple):
     headline: tuple[str, ...] = ()
     draws: int | None = None
     data: Splits | None = None
+    start: Variables | None = None

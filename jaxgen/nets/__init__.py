@@ -24,6 +24,7 @@ from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecode
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
 
 __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
@@ -32,7 +33,8 @@ __all__ = [
     "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder", "RecurrentEncoder",
     "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP",
     "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "Unconditional", "UpConv", "VectorHead",
-    "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "Unconditional", "UpConv", "VGG",
+    "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg", "normalize_activations", "sample_codes",
+    "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

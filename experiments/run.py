@@ -17,7 +17,7 @@ import jax
 from experiments.commands import parse
 from experiments.config import Config, Experiment, Published
 from experiments.report import environment, evaluate_on_test, print_result, save_plots
-from jaxgen.data import Splits, checks, source
+from jaxgen.data import Splits, checks
 from jaxgen.heap import free_memory_early, keep_freed_memory
 from jaxgen.metrics.statistics import mean_and_error
 from jaxgen.training import Interrupted, NonFiniteLoss, RunFolder, TrainedModel, fit, fit_seeds, seed_folder
@@ -104,9 +104,7 @@ def run(
             config.coordinator, config.processes, config.process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
         )
     circumstances = environment()
-    splits = source(config.data, data_dir=config.data_dir)
-    if config.conditional:
-        splits = Splits(*(split.conditional() for split in splits))
+    splits = config.open()
     short, data = name.removeprefix("experiments."), Path(config.data)
     out = config.out or Path("runs") / short / f"{data.stem}-{config.seed}"
     config = dataclasses.replace(config, out=checks.location("out", out))

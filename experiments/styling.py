@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,11 +14,10 @@ import numpy as np
 from flax import linen as nn
 
 from experiments.config import Experiment
-from experiments.translating import TranslationConfig, both, side_by_side
-from jaxgen.contracts import Collections, Variables
+from experiments.translating import TranslationConfig, side_by_side
+from jaxgen.contracts import Variables
 from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
-from jaxgen.data.pictures import central_square, load_pictures, random_crops
-from jaxgen.losses import layer_scales
+from jaxgen.data.pictures import central_crop, load_pictures, random_crops
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
 from jaxgen.nets import VGG, load_vgg, normalize_activations
 from jaxgen.training import TrainedModel
@@ -28,6 +26,8 @@ from jaxgen.training.ranges import Count, NonNegative
 TEST_SIDE = 128
 PART = 14
 """Images that are evaluated at a time."""
+ALPHAS = (0.5, 1.0)
+"""Strengths of the style that are measured."""
 TIMED = 25
 """Calls whose median is the time per picture."""
 
@@ -85,8 +85,8 @@ def images(x: np.ndarray, name: str) -> ArraySource:
 
 
 def test_pairs(contents: Mapping[str, np.ndarray], styles: Mapping[str, np.ndarray]) -> Paired:
-    """Each content with each style, their central squares scaled to `TEST_SIDE` pixels; contents vary fastest."""
-    x, y = (np.stack([central_square(p, TEST_SIDE) for p in part.values()]) for part in (contents, styles))
+    """Each content with each style, their central `TEST_SIDE` x `TEST_SIDE` pixels; contents vary fastest."""
+    x, y = (np.stack([central_crop(p, TEST_SIDE) for p in part.values()]) for part in (contents, styles))
     return Paired({"a": images(np.tile(x, (len(y), 1, 1, 1)), "contents"), "b": images(y.repeat(len(x), 0), "styles")})
 
 
@@ -163,23 +163,23 @@ def seconds_per_picture(trained: TrainedModel, size: int = TEST_SIDE, calls: int
 def experiment(config: StyleConfig, data: Splits, model: StyleTransfer, start: Variables | None, **more: Any) -> Experiment:
     """An experiment with plots, and with a trunk the `StyleDistance` of the test pairs and of simple methods."""
 
-    def outputs(trained: TrainedModel) -> np.ndarray:
-        test = data.test.head(len(data.test))
-        return in_parts(trained.translate, test["a"]["x"], test["b"]["x"])
-
+    test = data.test.head(len(data.test))
     plots = {"translations": partial(plot_pairs, data)}
     if config.trunk is None:
         return Experiment(model, start=start, plots=plots, draws=1, **more)
     distance = StyleDistance(config.trunk, data)
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        metrics = distance(outputs(trained).astype(np.float32) / 255)
-        seconds = {"seconds per picture": seconds_per_picture(trained)}
-        return {f"HED {name}": value for name, value in metrics.items()} | seconds
+        metrics = {"seconds per picture": seconds_per_picture(trained)}
+        for alpha in ALPHAS:
+            output = in_parts(partial(trained.translate, alpha=alpha), test["a"]["x"], test["b"]["x"])
+            measured = distance(output.astype(np.float32) / 255)
+            metrics |= {f"{name} (alpha {alpha:g})": value for name, value in measured.items()}
+        return metrics
 
     return Experiment(
         model, start=start, plots=plots, draws=1, final_metrics=final_metrics, baselines=distance.controls(),
-        headline=("HED content", "HED style"), **more,
+        headline=("content (alpha 1)", "style (alpha 1)"), **more,
     )  # fmt: skip
 
 

@@ -7,14 +7,14 @@ batches of 8 crops of 256 pixels, MS-COCO as contents and WikiArt as styles.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import optax
 
+from experiments.config import Experiment
 from experiments.run import main
 from experiments.styling import StyleConfig, decoder_widths, experiment, fixed_features
 from experiments.translating import both
-from experiments.config import Experiment
 from jaxgen.data import Splits
 from jaxgen.models.translation import AdaIN
 from jaxgen.models.translation.style_transfer import inverse_decay
@@ -30,7 +30,7 @@ class AdaINConfig(StyleConfig):
     PRESETS: ClassVar = {
         "paper": {},
         "small": {
-            "steps": 600, "batch_size": 4, "size": 64, "largest": 160, "crops": 2000, "decoder_width": 32,
+            "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
             "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 200,
         },
     }  # fmt: skip

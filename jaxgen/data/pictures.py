@@ -63,12 +63,17 @@ def random_crops(pictures: Sequence[np.ndarray], size: int, count: int, seed: in
     return rng.permutation(np.stack(crops))
 
 
-def central_square(picture: np.ndarray, size: int) -> np.ndarray:
-    """The largest square in the middle of a picture, scaled to `[size, size, 3]`."""
+def central_crop(picture: np.ndarray, size: int) -> np.ndarray:
+    """The `size` x `size` pixels in the middle of a picture.
+
+    Raises:
+        DataError: the picture is smaller.
+    """
     height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resized(picture[top : top + side, left : left + side], size)
+    if min(height, width) < size:
+        raise DataError(f"`picture` must have sides of at least size={size}, got shape {picture.shape}")
+    top, left = (height - size) // 2, (width - size) // 2
+    return picture[top : top + size, left : left + size]
 
 
 def resized(picture: np.ndarray, size: int) -> np.ndarray:

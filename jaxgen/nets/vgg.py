@@ -109,20 +109,22 @@ def load_vgg(
     return network, {"params": {name: value for name, value in params.items() if name in kept}}
 
 
-def normalize_activations(network: VGG, variables: Mapping[str, Any], x: Any) -> dict[str, Any]:
-    """Variables with which each feature has mean one over the positions of images: `f / mean(f)`.
+def normalize_activations(network: VGG, variables: Mapping[str, Any], x: Any, floor: float = 0.1) -> dict[str, Any]:
+    """Variables with which each channel has mean one over the positions of images: features divided by their means.
 
     The "normalised" VGG of Gatys et al. 2016 and Huang and Belongie 2017: since ReLU and pooling commute with positive
-    factors, they are factors of kernels and biases. Channels that are zero on all the images stay as they are.
+    factors, they are factors of kernels and biases.
 
     Args:
         x: images as `network` takes them, [B, H, W, 3].
+        floor: divisors are at least this fraction of the layer's mean, so that channels that are almost always zero are
+            not amplified above the others.
     """
     features = network.apply(variables, as_batch("x", x))
     params, before = dict(variables["params"]), jnp.ones(3)
     for layer in network.layers:
         mean, name = features[layer].mean((0, 1, 2)), layer.replace("relu", "conv")
-        mean = jnp.where(mean > 0, mean, 1.0)
+        mean = jnp.maximum(mean, floor * mean.mean())
         kernel, bias = params[name]["kernel"], params[name]["bias"]
         params[name] = {"kernel": kernel * before[:, None] / mean, "bias": bias / mean}
         before = mean

@@ -194,7 +194,7 @@ class StyleTransfer:
 def style_metrics(
     output: Features, content: Features, style: Features, content_layer: str, style_layers: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Distances of an output's features, each layer divided by its standard deviation over the contents.
+    """Distances of an output's features, each layer divided by its `layer_scales` over the contents.
 
     `content`: the mean squared distance from the content in `content_layer`. `style`: the sum over `style_layers` of the
     mean squared distances of means and standard deviations from the style's (`moment_style_loss`).

@@ -33,7 +33,7 @@ class StyleTransfer:
     No play moves the player `features`: bring trained variables with `fit(start={"features": variables})`.
 
     Attributes:
-        a, b: the two domains; images may have other sizes than `event_shape`.
+        a, b: the two domains; images may have other sizes than their `event_shape`.
         features: any network from RGB in [0, 1] to `{layer: features}`.
         decoder: any network from features of `layer` to RGB in [0, 1], which is not bounded: `translate` clips it.
         layer: whose features are transformed and decoded.
@@ -67,7 +67,7 @@ class StyleTransfer:
         """
         check_domains(batch)
         features_key, decoder_key, key = jax.random.split(key, 3)
-        x = self.images(batch["a"]["x"])
+        x = self.images(batch["a"]["x"])[:1]  # nothing is initialised from data
         features = self.features.init(features_key, x)
         of_x = self.features.apply(features, x)
         if missing := {self.layer, self.content_layer, *self.style_layers} - set(of_x):

@@ -74,7 +74,13 @@ def test_controls_of_unchanged_contents_and_styles_are_zero(files):
     assert controls["style (colours moved)"] < controls["style (unchanged content)"]
 
 
-@pytest.mark.parametrize(("module", "kind"), [(adain, adain.AdaINConfig), (linear_style, linear_style.LinearStyleConfig)])
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        (adain, adain.AdaINConfig),
+        pytest.param(linear_style, linear_style.LinearStyleConfig, marks=pytest.mark.slow),
+    ],
+)
 def test_from_files_to_distances(module, kind, files, tmp_path):
     config = kind(**files, **SMALL, out=tmp_path / "run", checkpoint_every=4, log_every=2)
     result = run(f"experiments.translation.{module.__name__.rpartition('.')[2]}", config, module.build, quiet=True)

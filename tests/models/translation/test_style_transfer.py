@@ -15,7 +15,7 @@ from jaxgen.models.translation import AdaIN, Domain, LinearStyle, LinearTransfor
 from jaxgen.models.translation.linear_style import MatrixNetwork
 from jaxgen.models.translation.style_transfer import StyleTransfer
 from jaxgen.nets import VGG, VGGDecoder, normalize_activations
-from jaxgen.training import Settings, fit
+from jaxgen.training import Settings, fit, fit_seeds
 from tests.models.parameters import KEY, drawn
 
 RNG = np.random.default_rng(0)
@@ -289,6 +289,16 @@ def test_only_the_decoder_of_adain_learns_and_a_run_holds_its_features(tmp_path)
     loaded = jaxgen.load(tmp_path)
     assert equal(loaded.variables["features"], start["features"])
     np.testing.assert_array_equal(loaded.translate(X, STYLE, alpha=0.5), trained.translate(X, STYLE, alpha=0.5))
+
+
+def test_seeds_side_by_side_share_the_features_that_they_start_from():
+    start, settings = {"features": VARIABLES[ADAIN]["features"]}, Settings(steps=2, batch_size=2, ema=0.0)
+    seeds = fit_seeds(ADAIN, BATCH, settings, seeds=(0, 3), start=start, progress=False)
+    alone = fit(ADAIN, BATCH, dataclasses.replace(settings, seed=3), start=start, progress=False)
+    assert all(equal(one.variables["features"], start["features"]) for one in seeds)
+    for a, b in zip(jax.tree.leaves(seeds[1].variables), jax.tree.leaves(alone.variables), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert not equal(seeds[0].variables["decoder"], seeds[1].variables["decoder"])
 
 
 def test_the_linear_model_trains_its_decoder_and_then_its_transformation():

@@ -91,13 +91,13 @@ def test_pairs(contents: Mapping[str, np.ndarray], styles: Mapping[str, np.ndarr
 
 
 def fixed_features(config: StyleConfig, data: Splits) -> tuple[nn.Module, Variables | None]:
-    """The features, and the variables of the player `features` whose activations have mean one on training images."""
+    """The features, and variables of the player `features` with which each layer has mean one on training images."""
     if config.trunk is None:
         return VGG(widths=(8, 12, 16, 24, 24), padding="reflect"), None
     network, variables = load_vgg(config.trunk, "relu4_1", padding="reflect")
     head = data.train.head(32)
     x = np.concatenate([part["x"] for part in head.values()]).astype(np.float32) / 255
-    return network, {"features": jax.jit(partial(normalize_activations, network))(variables, x)}
+    return network, {"features": jax.jit(partial(normalize_activations, network, per="layer"))(variables, x)}
 
 
 def decoder_widths(config: StyleConfig) -> tuple[int, ...]:

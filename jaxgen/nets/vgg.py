@@ -109,22 +109,26 @@ def load_vgg(
     return network, {"params": {name: value for name, value in params.items() if name in kept}}
 
 
-def normalize_activations(network: VGG, variables: Mapping[str, Any], x: Any, floor: float = 0.1) -> dict[str, Any]:
-    """Variables with which each channel has mean one over the positions of images: features divided by their means.
+def normalize_activations(
+    network: VGG, variables: Mapping[str, Any], x: Any, per: Literal["channel", "layer"] = "channel"
+) -> dict[str, Any]:
+    """Variables with which the features of images have mean one over all positions: features divided by their means.
 
     The "normalised" VGG of Gatys et al. 2016 and Huang and Belongie 2017: since ReLU and pooling commute with positive
     factors, they are factors of kernels and biases.
 
     Args:
         x: images as `network` takes them, [B, H, W, 3].
-        floor: divisors are at least this fraction of the layer's mean, so that channels that are almost always zero are
-            not amplified above the others.
+        per: each channel has mean one, or only each layer: in a network with channels that are almost always zero, those
+            would be amplified above all others. Channels that are zero on all images stay so.
     """
     features = network.apply(variables, as_batch("x", x))
     params, before = dict(variables["params"]), jnp.ones(3)
     for layer in network.layers:
         mean, name = features[layer].mean((0, 1, 2)), layer.replace("relu", "conv")
-        mean = jnp.maximum(mean, floor * mean.mean())
+        if per == "layer":
+            mean = jnp.full_like(mean, mean.mean())
+        mean = jnp.where(mean > 0, mean, 1.0)
         kernel, bias = params[name]["kernel"], params[name]["bias"]
         params[name] = {"kernel": kernel * before[:, None] / mean, "bias": bias / mean}
         before = mean

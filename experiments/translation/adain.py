@@ -31,7 +31,7 @@ class AdaINConfig(StyleConfig):
         "paper": {},
         "small": {
             "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
-            "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 600, "layer": "relu3_1", "style_weight": 0.002,
+            "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 500, "layer": "relu3_1", "style_weight": 0.002,
         },
     }  # fmt: skip
     layer: Literal["relu2_1", "relu3_1", "relu4_1"] = "relu4_1"

@@ -1,11 +1,15 @@
 """Style transfer on held-out styles: AdaIN against the linear transformation after equally many steps, and controls.
 
 `python -m experiments.studies.style_transfer --runs runs/style --data style_content.npz --contents photos.npz --trunk
-vgg.npz` trains one decoder, from which both methods begin, with `--preset small`, and measures each content with each test style at 128x128 pixels: `content`,
+vgg.npz` trains with `--preset small` a decoder to reconstruct, from it AdaIN, and on AdaIN's decoder, held fixed, the
+linear transformation for as many steps; a decoder of few steps that only reconstructs blurs too much to be fixed. It
+measures each content with each test style at 128x128 pixels: `content`,
 the distance from the content in relu4_1, and `style`, the distance of means and deviations from the style's in four
 layers (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns.
 
-The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG.
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `content` / `style`: AdaIN .567 /
+1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per
+picture on one core.
 """
 
 from __future__ import annotations
@@ -25,10 +29,10 @@ from experiments.styling import ALPHAS, TEST_SIDE, TIMED
 from jaxgen.training.ranges import Count, Natural
 
 METHODS = {
-    "AdaIN": ("translation.adain",),
-    "linear transformation": ("translation.linear_style", "--decoder-share", "0"),
+    "AdaIN": ("translation.adain", "decoder"),
+    "linear transformation": ("translation.linear_style", "AdaIN", "--decoder-share", "0", "--learning-rate", "3e-4"),
 }
-"""By name, the experiment and its arguments."""
+"""By name, the experiment, the row whose decoder it begins with, and more arguments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class StyleStudyConfig(harness.StudyConfig):
     trunk: Path
     """The fixed features."""
     decoder_steps: Count = 300
-    """Of the decoder that both methods begin with."""
+    """Of the decoder that AdaIN begins with."""
     steps: Count = 700
     """Of each method after that."""
     seed: Natural = 0
@@ -50,15 +54,15 @@ def study(config: StyleStudyConfig) -> str:
     settings = {name: getattr(config, name) for name in ("data", "contents", "trunk", "decoder_steps", "steps", "seed")}
     files = [word for name in ("data", "contents", "trunk") for word in (f"--{name}", str(getattr(config, name)))]
     common = ["--preset", "small", "--seed", str(config.seed), *files]
-    decoder = config.runs / "decoder"
 
     def train_decoder() -> str:
         steps = ["--decoder-share", "1", "--steps", str(config.decoder_steps)]
-        return harness.experiment("translation.linear_style", decoder, *common, *steps)["experiment"]
+        return harness.experiment("translation.linear_style", config.runs / "decoder", *common, *steps)["experiment"]
 
     def train(method: str) -> dict[str, Any]:
-        more = ["--steps", str(config.steps), "--decoder", str(decoder), *METHODS[method][1:]]
-        result = harness.experiment(METHODS[method][0], config.runs / harness.slug(method), *common, *more)
+        module, decoder, *more = METHODS[method]
+        more += ["--steps", str(config.steps), "--decoder", str(config.runs / harness.slug(decoder))]
+        result = harness.experiment(module, config.runs / harness.slug(method), *common, *more)
         return {name: result[name] for name in ("test", "baselines", "training_seconds")}
 
     compute: dict[str, Any] = {"decoder": train_decoder}

@@ -22,6 +22,7 @@ from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.nets.residual import ResNet, ResidualStack
+from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 
@@ -29,8 +30,8 @@ __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
     "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "EventHead", "FiLM",
     "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise", "Joint", "MLP", "Maxout",
-    "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder", "RecurrentEncoder",
-    "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP",
+    "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RRDBEncoder", "RecurrentDecoder",
+    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP",
     "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
     "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "Unconditional", "UpConv", "VectorHead",
     "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",

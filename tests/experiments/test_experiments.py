@@ -29,6 +29,8 @@ RUNS = {
     "flows.reverse_kl": ["--depth", "1", "--width", "8", "--eval-batch", "5000"],
     "flows.latent_space": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--edits", "20"],
     "flows.super_resolution": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
+    "flows.sr_flow": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--blocks", "1",
+                      "--features", "4", "--growth", "2", "--schedule", "halved", "--freeze", "0.5"],
     "vaes.beta_vae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--objective", "capacity"],
     "vaes.beta_tcvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--estimator", "stratified"],
     "vaes.cvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--attributes", "ink", "label"],
@@ -64,7 +66,8 @@ RUNS = {
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
-    "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "vaes.vq_vae",
+    "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "flows.sr_flow",
+    "vaes.vq_vae",
     "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
@@ -80,6 +83,7 @@ CONTEXT = {
     "gans.localized": np.zeros((1, 64), np.float32),
     "vaes.cvae": np.zeros((1, 11), np.float32),
     "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32),
+    "flows.sr_flow": np.zeros((1, 4, 4, 1), np.float32),
 }
 
 

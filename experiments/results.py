@@ -7,7 +7,7 @@ RESULTS.md is generated from them. A run has a `result.json`; a study's folder h
 A record is the part of `result.json` that the page needs: `experiment`, `data`, `test` metrics and `standard_errors`,
 `headline` metrics, `baselines`, `published` results, `changed` fields of the config, `steps`, `seeds`,
 `training_seconds`, `devices`, `commit` and `command`; for a study, the `system` too. Experiment, system, data and
-changed fields identify it.
+changed fields identify it. A `result.json` without these, of an older version, is skipped with a note.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,12 @@ def update(config: Results) -> int:
         covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
         covered = covered or "result.json" in folders.get(folder.parent, ())
         if "result.json" in names and not covered:
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            if missing := _missing(result):
+                print(f"{folder / 'result.json'}: skipped, an older version wrote it without {missing}", file=sys.stderr)
+                continue
             count += 1
-            record = record_of(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+            record = record_of(result)
             records[key(record)] = record
     config.records.mkdir(parents=True, exist_ok=True)
     for wing in WINGS:
@@ -82,6 +87,14 @@ def update(config: Results) -> int:
 def _files(root: Path) -> dict[Path, list[str]]:
     """File names by folder. Unlike Path.rglob, os.walk ignores folders that a run removes meanwhile."""
     return {Path(folder): names for folder, _, names in os.walk(root)}
+
+
+_REQUIRED = {"experiment", "data", "test", "headline", "published", "training_seconds", "command", "config"}
+
+
+def _missing(result: Mapping[str, Any]) -> list[str]:
+    """The fields that a `result.json` lacks for a record."""
+    return sorted((_REQUIRED - result.keys()) | ({"steps", "seeds"} - result.get("config", {}).keys()))
 
 
 def record_of(result: Mapping[str, Any]) -> Record:

@@ -53,6 +53,22 @@ def test_runs_that_are_gone_stay_and_others_are_brought_up_to_date(tmp_path):
     assert page.count("| a | digits | other | 7 |") == 1 and "--out run`" in page and "/there" not in page
 
 
+def test_runs_of_an_older_version_are_skipped_with_a_note(tmp_path, capsys):
+    put(tmp_path / "runs" / "new", result("flows.a", 2.0))
+    for name in ("headline", "config", "seeds"):
+        old = result("flows.b", 3.0)
+        del (old["config"] if name == "seeds" else old)[name]
+        put(tmp_path / "runs" / f"without {name}", old)
+    assert update(config(tmp_path, "runs")) == 1
+    notes = sorted(capsys.readouterr().err.splitlines())
+    assert [note.partition("runs/")[2] for note in notes] == [
+        "without config/result.json: skipped, an older version wrote it without ['config', 'seeds', 'steps']",
+        "without headline/result.json: skipped, an older version wrote it without ['headline']",
+        "without seeds/result.json: skipped, an older version wrote it without ['seeds']",
+    ]
+    assert [record["experiment"] for record in read_records(tmp_path / "results").values()] == ["flows.a"]
+
+
 def test_two_configurations_of_one_experiment_are_told_apart(tmp_path):
     put(tmp_path / "runs" / "a", result("gans.a", 2.0, width=4))
     put(tmp_path / "runs" / "b", result("gans.a", 3.0, width=8, steps=1000))

@@ -18,6 +18,8 @@ C = TypeVar("C")
 def parse(config: type[C], description: str, module: str) -> C:
     """Parses the command line of `python -m <module>`; paths are made absolute.
 
+    `--preset` changes the defaults to those in the config's `PRESETS`; other arguments replace them.
+
     Characters that the terminal cannot encode are printed as escape sequences instead of raising an error.
     """
     import tyro
@@ -26,6 +28,9 @@ def parse(config: type[C], description: str, module: str) -> C:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     parsed = tyro.cli(config, description=description, prog=f"python -m {module}")
+    if preset := getattr(config, "PRESETS", {}).get(getattr(parsed, "preset", None)):
+        default = dataclasses.replace(config(), preset=parsed.preset, **preset)
+        parsed = tyro.cli(config, default=default, description=description, prog=f"python -m {module}")
     paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
     try:
         absolute = {name: checks.location(name, path) for name, path in paths.items() if isinstance(path, Path)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import optax
 
-from jaxgen.contracts import Model, Phase, Play
-from jaxgen.data import Splits
+from jaxgen.contracts import Model, Phase, Play, Variables
+from jaxgen.data import Splits, source
 from jaxgen.training import Settings, TrainedModel
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
 from jaxgen.training.ranges import Count, Natural
@@ -18,7 +18,12 @@ from jaxgen.training.ranges import Count, Natural
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """The fields of every experiment; annotations give the ranges of numbers (`jaxgen.training.ranges`)."""
+    """The fields of every experiment; annotations give the ranges of numbers (`jaxgen.training.ranges`).
+
+    A config with a field `preset` names in `PRESETS` the fields that each preset sets in place of the defaults.
+    """
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     data: str = "digits"
     """A dataset: `digits`, `two_moons`, ..., a .npz, .npy or .txt file, a folder of images, or `tfds:<name>`."""
@@ -54,6 +59,11 @@ class Config(Settings):
             raise ValueError(f"`coordinator`, `process_id` and `processes` must be given all three, got {got}")
         if self.coordinator is not None and self.process_id >= self.processes:
             raise ValueError(f"`process_id` must be below processes={self.processes}, got {self.process_id}")
+
+    def open(self) -> Splits:
+        """The configured data."""
+        splits = source(self.data, data_dir=self.data_dir)
+        return Splits(*(split.conditional() for split in splits)) if self.conditional else splits
 
     def changed(self) -> dict[str, Any]:
         """The fields that affect the results and differ from their defaults, except the data."""
@@ -105,6 +115,7 @@ class Experiment(NamedTuple):
         headline: the metrics that RESULTS.md shows first; by default the published metric, or the monitored one.
         draws: samples of the model's own noise that test metrics are averaged over; None for TEST_DRAWS.
         data: splits that replace the configured data.
+        start: variables by player that replace the initial ones: pretrained networks.
     """
 
     model: Model
@@ -120,3 +131,4 @@ class Experiment(NamedTuple):
     headline: tuple[str, ...] = ()
     draws: int | None = None
     data: Splits | None = None
+    start: Variables | None = None

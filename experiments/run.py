@@ -17,7 +17,7 @@ import jax
 from experiments.commands import parse
 from experiments.config import Config, Experiment, Published
 from experiments.report import environment, evaluate_on_test, print_result, save_plots
-from jaxgen.data import Splits, checks, source
+from jaxgen.data import Splits, checks
 from jaxgen.heap import free_memory_early, keep_freed_memory
 from jaxgen.metrics.statistics import mean_and_error
 from jaxgen.training import Interrupted, NonFiniteLoss, RunFolder, TrainedModel, fit, fit_seeds, seed_folder
@@ -104,9 +104,7 @@ def run(
             config.coordinator, config.processes, config.process_id, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
         )
     circumstances = environment()
-    splits = source(config.data, data_dir=config.data_dir)
-    if config.conditional:
-        splits = Splits(*(split.conditional() for split in splits))
+    splits = config.open()
     short, data = name.removeprefix("experiments."), Path(config.data)
     out = config.out or Path("runs") / short / f"{data.stem}-{config.seed}"
     config = dataclasses.replace(config, out=checks.location("out", out))
@@ -158,7 +156,7 @@ def _train(
     """The trained model of each seed, with the seed's own config and experiment."""
     train = functools.partial(
         fit if config.seeds == 1 else fit_seeds, experiment.model, experiment.data or splits, config,
-        plays=experiment.plays, phases=experiment.phases, optimizers=experiment.optimizers,
+        plays=experiment.plays, phases=experiment.phases, optimizers=experiment.optimizers, start=experiment.start,
         metrics=experiment.validation_metrics, host_metrics=experiment.host_metrics, out=config.out,
         resume=config.resume, overwrite=config.overwrite, progress=progress,
     )  # fmt: skip

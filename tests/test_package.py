@@ -38,7 +38,7 @@ def imported(code: str) -> set[str]:
         "import jaxgen; jaxgen.fit, jaxgen.load",
         "import jaxgen.data, jaxgen.plotting",
         "from jaxgen import bijectors, distributions, losses, metrics, nets",
-        "from jaxgen.models import flows, gans, vaes",
+        "from jaxgen.models import flows, gans, translation, vaes",
     ],
 )
 def test_importing_brings_in_nothing_heavy(code):

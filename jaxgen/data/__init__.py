@@ -6,6 +6,7 @@ These modules import only NumPy; other dependencies of a dataset are imported wh
 from jaxgen.data.arrays import ArraySource
 from jaxgen.data.catalog import NAMED, source
 from jaxgen.data.context import attributes
+from jaxgen.data.domains import domains
 from jaxgen.data.errors import DataError
 from jaxgen.data.records import RecordSource
 from jaxgen.data.sources import Source
@@ -14,6 +15,6 @@ from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
     "ArraySource", "DataError", "NAMED", "Paired", "RecordSource", "Source", "Splits", "Zipped", "attributes",
-    "carve", "source",
+    "carve", "domains", "source",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -57,6 +57,41 @@ def load(path: Path) -> Splits:
     return carve(sources["train"], sources.get("valid"), sources.get("test"))
 
 
+def load_named(path: Path, name: str) -> Splits:
+    """The splits of the arrays `<name>_train` and optionally `<name>_valid` and `<name>_test` of a `.npz` file.
+
+    uint8 maps [N, H, W] are grey images, or classes with the colours of the file's `palette`, uint8 [K, 3], if it has
+    one. Missing splits are taken from the training examples (`carve`).
+
+    Raises:
+        DataError: as `load`.
+    """
+    parts = {}
+    with _readable(str(path)), open(path, "rb") as stream:
+        file = np.load(stream, allow_pickle=False)
+        if isinstance(file, np.ndarray) or f"{name}_train" not in file:
+            raise DataError(f"{path} must have an array '{name}_train', got {getattr(file, 'files', 'one array')}")
+        palette = file["palette"] if "palette" in file else None
+        for split in SPLITS:
+            if (key := f"{name}_{split}") in file:
+                with _readable(f"{path}: array {key!r}"):
+                    parts[split] = _coloured(file[key], palette, f"{path}: array {key!r}")
+    levels = _levels(list(parts.values()))
+    sources = {
+        split: ArraySource({"x": x}, levels=levels, name=f"{path.name}: {name} ({split})") for split, x in parts.items()
+    }
+    return carve(sources["train"], sources.get("valid"), sources.get("test"))
+
+
+def _coloured(x: np.ndarray, palette: np.ndarray | None, name: str) -> np.ndarray:
+    """Grey images, or with a palette the colours of maps of classes."""
+    if palette is None or x.ndim != 3 or x.dtype.kind not in "iu":
+        return _as_images(x)
+    if x.min(initial=0) < 0 or x.max(initial=0) >= len(palette):
+        raise DataError(f"{name} must be in 0..{len(palette) - 1}, the classes of `palette`, got another value")
+    return palette[x]
+
+
 def _parts(path: Path) -> dict[str, Arrays]:
     """Arrays by split; a file without splits is `"train"`."""
     with _readable(str(path)), open(path, "rb") as stream:

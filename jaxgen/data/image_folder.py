@@ -22,7 +22,7 @@ MODES = {"L": "L", "RGB": "RGB", "1": "L", "P": "RGB"}
 def load(path: Path) -> Splits:
     """The splits of a folder of images, uint8 `[N, height, width, 1 or 3]` with 256 levels.
 
-    With a subfolder `train`, it and the optional `valid` and `test` are the splits; otherwise all images are training
+    With a subfolder `train`, it and the optional `valid` (or `val`) and `test` are the splits; otherwise all images are training
     examples. Missing splits are taken from `train` (`carve`). A split holds either images, without labels, or one
     folder per class; labels are the alphabetical indices of `train`'s folders.
 
@@ -82,10 +82,12 @@ def open_files(path: Path) -> dict[str, ImageFiles]:
     folders, images = _list(path)
     if "train" not in folders:
         where = {"train": path}
-    elif others := sorted({*folders, *images} - set(SPLITS)):
+    elif others := sorted({*folders, *images} - {*SPLITS, "val"}):
         raise DataError(f"{path} must hold only 'train', 'valid' and 'test', got {others[0]!r}")
     else:
         where = {name: path / name for name in SPLITS if name in folders}
+        if "val" in folders:
+            where.setdefault("valid", path / "val")
     splits = {name: _split(folder) for name, folder in where.items()}
     classes = list(splits["train"])
     label_of = {name: i for i, name in enumerate(classes)}

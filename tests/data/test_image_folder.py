@@ -185,7 +185,7 @@ def layout(folder, *names):
         (("a.png", "b/c.png"), "must hold either folders or images, got 'b' and 'a.png'"),
         (("a/b/c.png",), "a is a class and must hold only images, got the folder 'b'"),
         (("train/a/b/c.png",), "train/a is a class .* got the folder 'b'"),
-        (("train/a.png", "val/a.png"), "must hold only 'train', 'valid' and 'test', got 'val'"),
+        (("train/a.png", "dev/a.png"), "must hold only 'train', 'valid' and 'test', got 'dev'"),
         (("train/a.png", "b.png"), "must hold only 'train', .* got 'b.png'"),
         (("train/a/0.png", "test/b/0.png"), "test must hold the class 'a', as .*train, got the class 'b'"),
         (("train/a/0.png", "test/0.png"), "test must hold the class 'a', as .*train, got images without classes"),

@@ -1,0 +1,70 @@
+"""Shared by experiments with two domains: config, data, and pictures side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from experiments.config import Config
+from jaxgen import plotting
+from jaxgen.data import Splits, domains
+from jaxgen.models.translation import Domain
+from jaxgen.training import TrainedModel
+
+COLUMNS = 10
+"""Images in a row of a plot."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TranslationConfig(Config):
+    """The fields of an experiment with two domains."""
+
+    data: str = "colorization"
+    """Two domains: `colorization`, two sources `one,two`, a .npz file, or a folder (`jaxgen.data.domains`)."""
+    domains: tuple[str, str] = ("a", "b")
+    """Names of the arrays or folders that become the domains a and b."""
+    preset: Literal["paper", "small"] = "paper"
+    """Defaults: the paper's, or those for images of 32 to 64 pixels."""
+    paired: ClassVar[bool] = False
+    """Whether examples of the two domains belong together."""
+
+    def check(self) -> None:
+        super().check()
+        if self.conditional:
+            raise ValueError("`conditional` must be False: a translation is conditioned on its input")
+
+    def open(self) -> Splits:
+        return domains(self.data, self.domains, paired=self.paired, data_dir=self.data_dir)
+
+
+def both(data: Splits) -> dict[str, Domain]:
+    """The two domains of the data, by name."""
+    shapes, levels = data.train.event_shape, data.train.levels
+    return {name: Domain(shapes[name], levels[name]) for name in ("a", "b")}
+
+
+def side_by_side(rows: Mapping[str, Any], model: Any, title: str = "") -> Any:
+    """A figure of rows of images by name, each `(images, domain)` with `domain` `"a"` or `"b"`, in data units.
+
+    Grey images are shown in colour beside coloured ones.
+    """
+    scaled = {name: np.asarray(getattr(model, domain).fraction(x), np.float32) for name, (x, domain) in rows.items()}
+    channels = max(x.shape[-1] for x in scaled.values())
+    wide = {name: np.broadcast_to(x, (*x.shape[:-1], channels)) for name, x in scaled.items()}
+    return plotting.rows({name: np.clip(x, 0, 1) for name, x in wide.items()}, title)
+
+
+def plot_translations(data: Splits, trained: TrainedModel, to: str = "b", paired: bool = False) -> Any:
+    """Test examples, their translations and, where the model offers them, reconstructions; with the truth if paired."""
+    origin = "a" if to == "b" else "b"
+    head = data.test.head(COLUMNS)
+    x = head[origin]["x"]
+    rows = {"input": (x, origin), "translation": (trained.translate(x, to=to), to)}
+    if hasattr(trained, "reconstruct"):
+        rows["reconstruction"] = (trained.reconstruct(x, origin), origin)
+    if paired:
+        rows["truth"] = (head[to]["x"], to)
+    return side_by_side(rows, trained.model)

@@ -1,0 +1,1 @@
+"""Translation between two domains: an experiment per published system."""

@@ -54,7 +54,10 @@ def experiment(config: LikelihoodConfig, data: Splits, model: Flow, **more: Any)
         more: other fields of the `Experiment`.
     """
     fields = {"optimizers": dict.fromkeys(model.plays(), optimizer(config))}
-    fields |= {"baselines": log_prob(data), "draws": 1} if data.train.levels is None else {"baselines": bits_per_dim(data)}
+    if data.train.levels is None:
+        fields |= {"baselines": log_prob(data), "draws": 1}
+    else:
+        fields["baselines"] = bits_per_dim(data)
     return Experiment(model, **fields | more)
 
 

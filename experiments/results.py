@@ -66,9 +66,10 @@ def update(config: Results) -> int:
         covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
         covered = covered or "result.json" in folders.get(folder.parent, ())
         if "result.json" in names and not covered:
-            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            file = folder / "result.json"
+            result = json.loads(file.read_text(encoding="utf-8"))
             if missing := _missing(result):
-                print(f"{folder / 'result.json'}: skipped, an older version wrote it without {missing}", file=sys.stderr)
+                print(f"{file}: skipped, an older version wrote it without {missing}", file=sys.stderr)
                 continue
             count += 1
             record = record_of(result)

@@ -40,8 +40,8 @@ class SRFlowConfig(ConditionalConfig):
     batch_size: Count = 64
     learning_rate: NonNegative = 2e-3
     schedule: Literal["cosine", "constant", "halved"] = "cosine"
-    """Learning rate after the warm-up: cosine decay to zero, or constant. Halved: the paper's, without a warm-up, halved
-    after 50, 75, 90 and 95 % of the steps, with Adam's b2 = 0.99."""
+    """Learning rate after the warm-up: cosine decay to zero, or constant. Halved: the paper's, without a warm-up, half
+    as large after each of 50, 75, 90 and 95 % of the steps, with Adam's b2 = 0.99."""
     freeze: Fraction = 0.0
     """Fraction of the steps, from the first, in which the encoder does not learn."""
     temperature: NonNegative = 0.9

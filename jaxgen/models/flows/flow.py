@@ -30,8 +30,8 @@ class Flow:
 
     Data are [B, *base.event_shape]: floats, or with a dequantization integers. Log-probabilities are in nats and in
     data units: with dequantization they are lower bounds of the integers' log-probabilities, and require a key for the
-    noise. A learned dequantization is a second player, "dequantizer", trained with the flow, and so is an "encoder" of
-    the context: a `Play` of fewer players freezes the others, and `fit(start={"encoder": ...})` begins with a trained one.
+    noise. A learned dequantization is a second player, "dequantizer", trained with the flow, and so is the "encoder" of
+    the context: a `Play` of fewer players freezes the others, `fit(start={"encoder": ...})` begins with a trained one.
 
     Attributes:
         bijector: f, whose `forward` runs from data to latents of the same shape.
@@ -51,7 +51,7 @@ class Flow:
         return ("bits_per_dim" if self.dequantization else "negative_log_likelihood", "min")
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """The variables {"flow": collections}, with a learned dequantization also "dequantizer", with `encoder` "encoder".
+        """The variables {"flow": collections}, and those of the players "dequantizer" and "encoder" if there are such.
 
         Data-dependent parameters are computed from `batch["x"]` [B, *event] and `batch["context"]`, if any.
         """
@@ -63,7 +63,7 @@ class Flow:
         context = batch.get("context")
         if self.encoder is not None:
             encoder_key, key = jax.random.split(key)
-            variables["encoder"] = jax.jit(self.encoder.init)(encoder_key, self._raw(context))
+            variables["encoder"] = jax.jit(self.encoder.init)(encoder_key, self._encoder_input(context))
         y, _ = self._continuous(variables, batch["x"], noise_key)
         # one compilation in place of hundreds of small ones
         return {**variables, "flow": jax.jit(self.bijector.init)(key, y, self._encode(variables, context)[0])}
@@ -172,8 +172,12 @@ class Flow:
         return math.prod(self.base.event_shape)
 
     @staticmethod
-    def _raw(context: Array | None) -> Array:
-        """The encoder's input."""
+    def _encoder_input(context: Array | None) -> Array:
+        """The context as an array.
+
+        Raises:
+            ValueError: no context.
+        """
         if context is None:
             raise ValueError("`context` must be given: this flow's encoder computes its features from it, got None")
         return as_real("context", context)
@@ -184,7 +188,7 @@ class Flow:
         """The bijector's context, and the statistics that the encoder updates in training, by player."""
         if self.encoder is None:
             return context, {}
-        features, updated = forward(self.encoder, variables["encoder"], self._raw(context), key=key)
+        features, updated = forward(self.encoder, variables["encoder"], self._encoder_input(context), key=key)
         return features, {"encoder": updated} if updated else {}
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:

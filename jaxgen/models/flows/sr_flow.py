@@ -64,7 +64,7 @@ def sr_flow(
         transition_steps: steps without affine layers after each squeeze.
         injectors: whether steps have affine injectors.
         transformer: the elementwise map of couplings and injectors; `SigmoidAffine()` is close to the authors' code.
-        preprocess: from pixels in [0, 1] to the flow's inputs; `Logit(0.05)` for images with many black or white pixels.
+        preprocess: from pixels in [0, 1] to the flow's inputs; `Logit(0.05)` for images with many pixels at the limits.
         gradient: "store", "rematerialize" or "reverse" (see `Repeat`).
 
     Raises:

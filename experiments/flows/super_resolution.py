@@ -35,6 +35,8 @@ from jaxgen.training.ranges import Count, NonNegative
 TEMPERATURES = (0.0, 0.7, 0.9, 1.0)
 DRAWS = 16
 """Samples whose mean estimates the conditional mean."""
+TEST_DRAWS = 4
+"""Samples of the dequantization noise for test metrics: each comes with more than `DRAWS` samples of images."""
 REGRESSION_EXAMPLES = 10_000
 COLUMNS = 12
 
@@ -126,6 +128,7 @@ def super_resolution(
         baselines=baselines,
         headline=("bits_per_dim", f"psnr in dB, mean of {DRAWS} samples"),
         plots={"super_resolution": plot},
+        draws=TEST_DRAWS,
     )
 
 

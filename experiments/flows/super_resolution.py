@@ -1,8 +1,8 @@
 """Super-resolution as a conditional density, p(high | low) (Winkler et al. 2019, "Learning Likelihoods with Conditional
 Normalizing Flows", arXiv:1912.00042; Lugmayr et al. 2020, "SRFlow", arXiv:2006.14200).
 
-Result with `--temperature 0.9`, a minute and a half on one core: 1.483 bits/dim, and 19.18 dB for the mean of 16 samples
-(bicubic 13.5).
+Result with `--temperature 0.9`, a minute and a half on one core: 1.483 bits/dim, and 19.18 dB for the mean of 16
+samples (bicubic 13.50).
 
 RealNVP over images whose context is their own low resolution, the means of 2 x 2 pixels, resized for every coupling and
 prior; SRFlow's own network is `experiments.flows.sr_flow`. The defaults are those of a first run, 4 x 4 to 8 x 8

@@ -19,13 +19,11 @@ import optax
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, TranslationConfig, both, side_by_side
-from experiments.translation.segmenter import label_scores
+from experiments.translation.scores import Judges, baselines, paired_scores, pairs
 from jaxgen.data import Splits
-from jaxgen.data.splits import split_array
-from jaxgen.metrics import retrieval_accuracy
 from jaxgen.models.translation import Pix2Pix
 from jaxgen.nets import BatchNorm, InstanceNorm, Jitter, PatchCritic, UNet
-from jaxgen.training import TrainedModel, load
+from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 
@@ -35,7 +33,7 @@ class Pix2PixConfig(TranslationConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 2_000, "batch_size": 8, "ema": 0.99, "eval_every": 2_000, "width": 32, "critic_width": 32,
+            "steps": 4_000, "batch_size": 4, "ema": 0.99, "eval_every": 4_000, "width": 32, "critic_width": 32,
             "receptive_field": 34, "norm": "instance",
         },
     }  # fmt: skip
@@ -70,6 +68,8 @@ class Pix2PixConfig(TranslationConfig):
     """Adam's learning rate."""
     segmenter: Path | None = None
     """Run folder of `experiments.translation.segmenter` on the same data, for label-back scores."""
+    trunk: Path | None = None
+    """Arrays of a VGG, for a distance of features."""
 
 
 def build(config: Pix2PixConfig, data: Splits) -> Experiment:
@@ -81,15 +81,15 @@ def build(config: Pix2PixConfig, data: Splits) -> Experiment:
         jitter=Jitter(config.jitter, config.mirror), statistics=config.statistics,
     )  # fmt: skip
     adam = optax.adam(config.learning_rate, b1=0.5)
-    segmenter = None if config.segmenter is None else load(config.segmenter)
+    judges, (x, y) = Judges.load(config.segmenter, config.trunk), pairs(data.test)
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        x, y = (split_array(data.test.sources[name], "x") for name in ("a", "b"))
-        return scores(x, translations(trained, x, config), y, segmenter)
+        return paired_scores(x, translations(trained, x, config), y, judges)
 
     return Experiment(
         model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=final_metrics, draws=1,
-        plots={"translations": partial(plot, data, config)}, baselines=baselines(data),
+        plots={"translations": partial(plot, data, config)},
+        baselines={f"{name}, l1": paired_scores(x, fake, y)["l1"] for name, fake in baselines(data).items()},
     )  # fmt: skip
 
 
@@ -98,23 +98,6 @@ def translations(trained: TrainedModel, x: np.ndarray, config: Pix2PixConfig) ->
     keys = jax.random.split(jax.random.key(config.seed), -(-len(x) // config.eval_batch))
     parts = (x[i * config.eval_batch : (i + 1) * config.eval_batch] for i in range(len(keys)))
     return np.concatenate([np.asarray(trained.translate(part, key=key)) for part, key in zip(parts, keys, strict=True)])
-
-
-def scores(x: np.ndarray, fake: np.ndarray, y: np.ndarray, segmenter: TrainedModel | None) -> dict[str, float]:
-    """Metrics of all translations of a split: `retrieval`, and with a segmenter `label_back_...`."""
-    metrics = {"retrieval": float(retrieval_accuracy(np.float32(fake), np.float32(y)))}
-    if segmenter is None:
-        return metrics
-    return metrics | {f"label_back_{name}": value for name, value in label_scores(segmenter, x, fake).items()}
-
-
-def baselines(data: Splits) -> dict[str, float]:
-    """The test L1 of the mean of the training pictures, and of the input where it has the shape of the output."""
-    x, y = (split_array(data.test.sources[name], "x") for name in ("a", "b"))
-    scale = (data.test.levels["b"] or 2) - 1
-    mean = split_array(data.train.sources["b"], "x").mean(0)
-    values = {"mean picture": mean, **({"input": np.float32(x)} if x.shape == y.shape else {})}
-    return {f"{name}, l1": float(np.abs(y - value).mean() / scale) for name, value in values.items()}
 
 
 def plot(data: Splits, config: Pix2PixConfig, trained: TrainedModel) -> Any:

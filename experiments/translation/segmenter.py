@@ -14,9 +14,8 @@ import optax
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import TranslationConfig, both, plot_translations
+from experiments.translation.scores import label_scores, pairs
 from jaxgen.data import Splits
-from jaxgen.data.splits import split_array
-from jaxgen.metrics import segmentation_scores
 from jaxgen.models.translation import Segmenter
 from jaxgen.nets import InstanceNorm, Jitter, UNet
 from jaxgen.training import TrainedModel
@@ -48,7 +47,7 @@ def palette(data: Splits) -> tuple[tuple[int, ...], ...]:
     Raises:
         ValueError: more than `MAX_CLASSES`.
     """
-    maps = split_array(data.train.sources["a"], "x")
+    maps, _ = pairs(data.train)
     colours = np.unique(maps.reshape(-1, maps.shape[-1]), axis=0)
     if len(colours) > MAX_CLASSES:
         raise ValueError(f"`data` must have label maps with at most {MAX_CLASSES} colours as a, got {len(colours)}")
@@ -62,8 +61,7 @@ def build(config: SegmenterConfig, data: Splits) -> Experiment:
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        maps, pictures = (split_array(data.test.sources[name], "x") for name in ("a", "b"))
-        return label_scores(trained, maps, pictures)
+        return label_scores(trained, *pairs(data.test))
 
     return Experiment(
         model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=final_metrics, draws=1,
@@ -72,19 +70,8 @@ def build(config: SegmenterConfig, data: Splits) -> Experiment:
     )  # fmt: skip
 
 
-def label_scores(segmenter: TrainedModel, maps: np.ndarray, pictures: np.ndarray) -> dict[str, float]:
-    """The `segmentation_scores` of pictures against the label maps that they show, both in data units.
-
-    Of translations from these maps, this is the label-back score.
-    """
-    labels, found = segmenter.model.labels(maps), segmenter.logits(pictures).argmax(-1)
-    return {name: float(value) for name, value in segmentation_scores(found, labels, segmenter.model.num_classes).items()}
-
-
 def majority(model: Segmenter, data: Splits) -> float:
-    train, test = (
-        np.asarray(model.labels(split_array(split.sources["a"], "x"))) for split in (data.train, data.test)
-    )
+    train, test = (np.asarray(model.labels(pairs(split)[0])) for split in (data.train, data.test))
     return float((test == np.bincount(train.ravel()).argmax()).mean())
 
 

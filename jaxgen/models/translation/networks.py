@@ -59,7 +59,7 @@ def translated(
     network: nn.Module, collections: Collections, x: Array, statistics: Statistics = "running", key: Key | None = None
 ) -> Array:
     """A network's output at test time, with the given statistics; its noise is active if there is a key."""
-    if statistics != "picture":
+    if statistics != "picture" or "batch_stats" not in collections:
         return forward(network, collections, x, train=statistics == "batch", key=key)[0]
 
     def one(x: Array, i: Array) -> Any:

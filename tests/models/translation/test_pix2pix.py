@@ -12,7 +12,7 @@ from jaxgen.contracts import Clock, Model
 from jaxgen.data import ArraySource, Paired, Splits
 from jaxgen.models.translation import Domain, Pix2Pix, translated
 from jaxgen.nets import BatchNorm, InstanceNorm, Jitter, PatchCritic, Unconditional, UNet
-from jaxgen.training import Settings, fit
+from jaxgen.training import Settings, fit, load
 from tests.models.parameters import drawn
 
 KEY = jax.random.key(0)
@@ -51,7 +51,7 @@ def test_losses_are_the_papers(variables):
             STILL.critic.apply({"params": v["critic"]["params"]["network"]}, jnp.concatenate([fake, x], -1)),
         )
     )(variables)
-    assert on_real.shape == (8, 3, 3) and np.abs(on_fake).max() > 0.1
+    assert on_real.shape == (8, 2, 2) and np.abs(on_fake).max() > 0.1
     fooled, l1 = np.logaddexp(0, -on_fake).mean(), np.abs(y - fake).mean()
     critic, generator = (loss_of(STILL, play, variables) for play in ("critic", "generator"))
     expected = 0.5 * (np.logaddexp(0, -on_real).mean() + np.logaddexp(0, on_fake).mean())
@@ -152,12 +152,13 @@ def test_a_run_with_jitter_and_noise_goes_on_bit_for_bit(tmp_path):
     splits, settings = Splits(pairs, pairs, pairs), {"batch_size": 2, "eval_every": 6, "checkpoint_every": 3, "ema": 0.0}
 
     def run(out, steps, resume=False):
-        return fit(MODEL, splits, Settings(steps=steps, **settings), out=tmp_path / out, resume=resume, progress=False)
+        fit(MODEL, splits, Settings(steps=steps, **settings), out=tmp_path / out, resume=resume, progress=False)
+        return load(tmp_path / out, which="last").variables
 
     whole = run("whole", 6)
     run("part", 3)
     again = run("part", 6, resume=True)
-    for a, b in zip(*(jax.tree.leaves(trained.variables) for trained in (whole, again)), strict=True):
+    for a, b in zip(*map(jax.tree.leaves, (whole, again)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -22,7 +22,7 @@ from experiments.translating import COLUMNS, TranslationConfig, both, side_by_si
 from experiments.translation.scores import Judges, baselines, paired_scores, pairs
 from jaxgen.data import Splits
 from jaxgen.models.translation import Pix2Pix
-from jaxgen.nets import BatchNorm, InstanceNorm, Jitter, PatchCritic, UNet
+from jaxgen.nets import BatchNorm, Concatenate, InstanceNorm, Jitter, PatchCritic, Unconditional, UNet
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
@@ -60,6 +60,8 @@ class Pix2PixConfig(TranslationConfig):
     l1_weight: NonNegative = 100.0
     adversarial_weight: NonNegative = 1.0
     """0: no critic."""
+    conditional_critic: bool = True
+    """The critic sees the input too; False in the paper's rows GAN and L1+GAN."""
     jitter: NonNegative = 286 / 256
     """Enlargement before random crops; 1: no crops."""
     mirror: bool = True
@@ -77,6 +79,7 @@ def build(config: Pix2PixConfig, data: Splits) -> Experiment:
     model = Pix2Pix(
         **both(data), generator=UNet(config.width, norm=norm, dropout=config.dropout),
         critic=PatchCritic.with_receptive_field(config.receptive_field, config.critic_width, norm=norm),
+        critic_condition=Concatenate() if config.conditional_critic else Unconditional(),
         adversarial_weight=config.adversarial_weight, l1_weight=config.l1_weight,
         jitter=Jitter(config.jitter, config.mirror), statistics=config.statistics,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxgen.arguments import as_arrays, as_integers, check_counts, check_range
+from jaxgen.arguments import as_arrays, as_integers, check_counts, check_finite, check_range
 from jaxgen.contracts import Array
 
 
@@ -25,8 +25,8 @@ def segmentation_scores(predicted: Array, labels: Array, num_classes: int) -> di
         ValueError: other shapes or classes (traced ones are not checked).
     """
     check_counts(num_classes=num_classes)
-    predicted = as_integers("...", predicted=predicted)
-    labels = as_integers("...", {"...": predicted.shape}, labels=labels)
+    predicted = as_integers("B ...", predicted=predicted)
+    labels = as_integers("B ...", {"B": predicted.shape[0], "...": predicted.shape[1:]}, labels=labels)
     for name, value in (("predicted", predicted), ("labels", labels)):
         check_range(name, value, 0, num_classes - 1, whole=True)
     pairs = labels.astype(jnp.int32) * num_classes + predicted
@@ -51,4 +51,5 @@ def nearest_colours(x: Array, palette: Array) -> Array:
         palette: [K, C], in the units of x.
     """
     x, palette = as_arrays("B H W C", "K C", x=x, palette=palette)
+    check_finite(x=x, palette=palette)
     return ((x[..., None, :] - palette) ** 2).sum(-1).argmin(-1)

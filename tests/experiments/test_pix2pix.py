@@ -51,7 +51,7 @@ def test_a_segmenter_judges_translations_of_its_label_maps(facades, trunk, tmp_p
         main(config, module.build)
         return json.loads((tmp_path / out / "result.json").read_text())
 
-    judge = run(segmenter, segmenter.SegmenterConfig, "judge", "--width", "4", "--steps", "60", "--eval-every", "60")
+    judge = run(segmenter, segmenter.SegmenterConfig, "judge", "--width", "4", "--steps", "250", "--eval-every", "250")
     assert judge["test"]["pixel_accuracy"] > 0.6 > judge["baselines"]["most frequent class, pixel_accuracy"]
     small = ("--preset", "small", "--steps", "4", "--eval-every", "4", "--width", "2", "--critic-width", "2")
     judges = ("--segmenter", str(tmp_path / "judge"), "--trunk", str(trunk), "--receptive-field", "16")

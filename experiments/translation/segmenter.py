@@ -17,7 +17,7 @@ from experiments.translating import TranslationConfig, both, plot_translations
 from experiments.translation.scores import label_scores, pairs
 from jaxgen.data import Splits
 from jaxgen.models.translation import Segmenter
-from jaxgen.nets import InstanceNorm, Jitter, UNet
+from jaxgen.nets import BatchNorm, Jitter, UNet
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
@@ -55,7 +55,8 @@ def palette(data: Splits) -> tuple[tuple[int, ...], ...]:
 
 
 def build(config: SegmenterConfig, data: Splits) -> Experiment:
-    network = UNet(config.width, norm=InstanceNorm, dropout=config.dropout)
+    # averages of training, not a picture's own statistics, which would hide a lack of contrast
+    network = UNet(config.width, norm=BatchNorm, dropout=config.dropout)
     jitter = Jitter(scale=1.0, mirror=config.mirror)
     model = Segmenter(**both(data), palette=palette(data), network=network, jitter=jitter)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))

@@ -23,7 +23,6 @@ from jaxgen.models.forward import forward
 from jaxgen.models.translation.domain import Domain, check_domains
 from jaxgen.models.translation.networks import Translator
 from jaxgen.nets.augmentation import Jitter
-from jaxgen.nets.normalization import InstanceNorm
 from jaxgen.nets.u_net import UNet
 
 
@@ -34,7 +33,8 @@ class Segmenter:
     Attributes:
         a, b: the domains of label maps and of pictures, of the same resolution.
         palette: the colours of the classes in a's data units, [K, C].
-        network: any network from pictures to features; the model adds the logits of the classes.
+        network: any network from pictures to features; the model adds the logits of the classes. A judge should not
+            normalise by a picture's own statistics (`InstanceNorm`), which hides a lack of contrast.
         jitter: applied in training to both parts of a pair, with their channels concatenated; None: none. It must not
             interpolate the colours of label maps.
     """
@@ -42,7 +42,7 @@ class Segmenter:
     a: Domain
     b: Domain
     palette: tuple[tuple[float, ...], ...]
-    network: nn.Module = UNet(32, norm=InstanceNorm)
+    network: nn.Module = UNet(32)
     jitter: Callable[[Array, Key, Array], Array] | None = Jitter(scale=1.0)
     monitor: tuple[str, str] = ("cross_entropy", "min")
 
@@ -75,7 +75,7 @@ class Segmenter:
         return {"segmenter": self._network.init(key, self.b.scaled(batch["b"]["x"]))}
 
     def plays(self) -> Mapping[str, Play]:
-        return {"segmenter": Play(("segmenter",), self.loss, optax.adam(1e-3), accumulates=True)}
+        return {"segmenter": Play(("segmenter",), self.loss, optax.adam(1e-3))}
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The mean cross-entropy of pixels in nats; the metric is the accuracy on the batch."""

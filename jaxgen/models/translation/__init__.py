@@ -1,7 +1,10 @@
 """Translation between two domains."""
 
 from jaxgen.models.translation.domain import Domain
+from jaxgen.models.translation.networks import ConditionalCritic, Translator, translated
+from jaxgen.models.translation.pix2pix import Pix2Pix
 from jaxgen.models.translation.pool import ImagePool
+from jaxgen.models.translation.segmenter import Segmenter
 
-__all__ = ["Domain", "ImagePool"]
+__all__ = ["ConditionalCritic", "Domain", "ImagePool", "Pix2Pix", "Segmenter", "Translator", "translated"]
 __dir__ = __all__.copy  # tab completion

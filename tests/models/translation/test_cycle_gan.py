@@ -24,11 +24,8 @@ from jaxgen.data import ArraySource, Zipped
 from jaxgen.models.gans import Hinge
 from jaxgen.models.translation import CycleGAN, Domain, ImagePool
 from jaxgen.models.translation.cycle_gan import adam_with_linear_decay
-from jaxgen.nets import MLP
+from jaxgen.nets import MLP, BatchNorm, InstanceNorm, PatchCritic, ResNetTranslator
 from jaxgen.nets.heads import Headed, ScalarHead
-from jaxgen.nets.normalization import BatchNorm, InstanceNorm
-from jaxgen.nets.patch_critic import PatchCritic
-from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.training import Settings, TrainedModel, fit, init_state, jit_step, make_mesh, make_train_step
 from jaxgen.training.description import build, describe
 from tests.models.gans.linear import NET, as_written, linear

@@ -12,6 +12,7 @@ Absolute differences are averaged over pixels. Critics see G(x') from a pool of 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Mapping
 
@@ -30,6 +31,8 @@ from jaxgen.models.translation.pool import ImagePool
 from jaxgen.nets.heads import EventHead
 
 DOMAINS = ("a", "b")
+Transform = Callable[[Array, Key, Array], Array]
+"""`(x, key, step) -> x`, such as `jaxgen.nets.Jitter()`."""
 
 
 def other(domain: str) -> str:
@@ -74,7 +77,8 @@ class CycleGenerator(nn.Module):
 class CycleGAN:
     """Players `to_a` and `to_b`, the generators, and `critic_a` and `critic_b`; plays `critics` and `generators`.
 
-    Critics move first, with the same translations that the generators' loss has, which are computed once.
+    Critics move first, with the same translations that the generators' loss has, which are computed once (without
+    `jitter`, which differs between plays).
 
     Attributes:
         generator: any network from a domain to features; the model adds the last layer, and a tanh for integer data.
@@ -92,6 +96,7 @@ class CycleGAN:
         content_weight: of this difference.
         negatives: from real examples to what their critic rejects beside translations, on the networks' scale;
             CartoonGAN blurs edges (equation 3).
+        jitter: applied to examples in training.
         head_size: kernel size of the generators' last convolution.
         monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
     """
@@ -109,12 +114,12 @@ class CycleGAN:
     content: Callable[[Array], Array] | None = None
     content_weight: float = 10.0
     negatives: Callable[[Array], Array] | None = None
+    jitter: Transform | None = None
     head_size: int = 7
     monitor: tuple[str, str] = ("cycle", "min")
 
     def __post_init__(self):
-        weights = ("adversarial_weight", "cycle_weight", "identity_weight", "content_weight")
-        for name in weights:
+        for name in ("adversarial_weight", "cycle_weight", "identity_weight", "content_weight"):
             check_number(name, getattr(self, name), 0)
         check_counts(head_size=self.head_size)
         if self.identity_weight and self.a.event_shape != self.b.event_shape:
@@ -133,9 +138,8 @@ class CycleGAN:
             generator = self._generator(domain).init(generator_key, x[other(domain)])
             critic = self.critic.init(critic_key, x[domain])
             variables[f"to_{domain}"] = without_statistics("generator", generator)
-            variables[f"critic_{domain}"] = {
-                **without_statistics("critic", critic), "pool": self.pool.init(x[domain][0])
-            }  # fmt: skip
+            pool = {"pool": self.pool.init(x[domain][0])}
+            variables[f"critic_{domain}"] = {**without_statistics("critic", critic), **pool}
         return variables
 
     def plays(self) -> dict[str, Play]:
@@ -154,13 +158,13 @@ class CycleGAN:
 
     def critics_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real_a`, `fake_a`, `real_b` and `fake_b`."""
-        x, value, metrics, memory = self._scaled(batch), 0.0, {}, {}
+        x, value, metrics, memory = self._examples(batch, key, clock), 0.0, {}, {}
         for i, domain in enumerate(DOMAINS):
             translation_key, pool_key, *keys = jax.random.split(jax.random.fold_in(key, i), 5)
             critic, real = f"critic_{domain}", x[domain]
             fake = lax.stop_gradient(self._translations(variables, domain, x, translation_key)[0])
             shown, pool = self.pool.replay(variables[critic]["pool"], fake, pool_key)
-            on_real, on_fake = (self._score(variables, domain, y, k) for y, k in zip((real, shown), keys))
+            on_real, on_fake = (self._score(variables, domain, seen, k) for seen, k in zip((real, shown), keys))
             value += self.adversarial_loss.critic(on_real, on_fake)
             if self.negatives is not None:
                 on_negative = self._score(variables, domain, self.negatives(real), keys[2])
@@ -171,15 +175,16 @@ class CycleGAN:
         return LossOutput(value, metrics, memory=memory)
 
     def generators_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics: the parts of the loss without their weights: `adversarial`, `cycle`, `identity`, `content`."""
-        x, parts = self._scaled(batch), dict.fromkeys(("adversarial", "cycle", "identity", "content"), 0.0)
-        fake, keys = {}, jax.random.split(key, len(DOMAINS))
+        """Metrics: the parts of the loss without their weights, `adversarial`, `cycle`, `identity` and `content`, those
+        of weight zero left out.
+        """
+        x, keys = self._examples(batch, key, clock), jax.random.split(key, len(DOMAINS))
+        fake, parts = {}, collections.defaultdict(float)
         for domain, domain_key in zip(DOMAINS, keys, strict=True):
             translation_key, critic_key = jax.random.split(domain_key)
             fake[domain], same = self._translations(variables, domain, x, translation_key)
-            parts["adversarial"] += self.adversarial_loss.generator(
-                self._score(variables, domain, fake[domain], critic_key)
-            )
+            scores = self._score(variables, domain, fake[domain], critic_key)
+            parts["adversarial"] += self.adversarial_loss.generator(scores)
             if self.identity_weight:
                 parts["identity"] += jnp.abs(same - x[domain]).mean()
             if self.content is not None:
@@ -188,8 +193,7 @@ class CycleGAN:
             for domain, domain_key in zip(DOMAINS, keys, strict=True):
                 back = self._translate(variables, domain, fake[other(domain)], jax.random.fold_in(domain_key, 2))
                 parts["cycle"] += jnp.abs(back - x[domain]).mean()
-        value = sum(getattr(self, f"{name}_weight") * part for name, part in parts.items())
-        return LossOutput(value, {name: jnp.asarray(part) for name, part in parts.items()})
+        return LossOutput(sum(getattr(self, f"{name}_weight") * part for name, part in parts.items()), dict(parts))
 
     def translate(self, variables: Variables, x: Array, to: str = "b", key: Key | None = None) -> Array:
         """Translations of examples of the other domain, in data units."""
@@ -225,6 +229,14 @@ class CycleGAN:
         check_domains(batch)
         return {domain: self._domain(domain).scaled(batch[domain]["x"]) for domain in DOMAINS}
 
+    def _examples(self, batch: Batch, key: Key, clock: Clock) -> dict[str, Array]:
+        """Examples on the networks' scale, as training sees them."""
+        x = self._scaled(batch)
+        if self.jitter is None:
+            return x
+        keys = jax.random.split(jax.random.fold_in(key, len(DOMAINS)), len(DOMAINS))
+        return {domain: self.jitter(x[domain], k, clock.phase_step) for domain, k in zip(DOMAINS, keys, strict=True)}
+
     def _translate(
         self, variables: Variables, to: str, x: Array, key: Key | None = None, train: bool | None = None
     ) -> Array:
@@ -239,5 +251,5 @@ class CycleGAN:
         return both[: len(origin)], both[len(origin) :]
 
     def _score(self, variables: Variables, domain: str, x: Array, key: Key) -> Array:
-        collections = {name: tree for name, tree in variables[f"critic_{domain}"].items() if name != "pool"}
-        return forward(self.critic, collections, x, key=key)[0]
+        critic = {name: tree for name, tree in variables[f"critic_{domain}"].items() if name != "pool"}
+        return forward(self.critic, critic, x, key=key)[0]

@@ -27,6 +27,7 @@ from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
+from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
 
 __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
@@ -36,7 +37,7 @@ __all__ = [
     "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv",
     "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "TransposedConv", "UNet",
-    "Unconditional", "UpConv", "VectorHead", "WeightNormDense", "concatenate_context", "sample_codes",
-    "small_normal",
+    "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
+    "normalize_activations", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -2,7 +2,12 @@
 
 from jaxgen.models.translation.cycle_gan import CycleGAN
 from jaxgen.models.translation.domain import Domain
+from jaxgen.models.translation.networks import ConditionalCritic, Translator, translated
+from jaxgen.models.translation.pix2pix import Pix2Pix
 from jaxgen.models.translation.pool import ImagePool
+from jaxgen.models.translation.segmenter import Segmenter
 
-__all__ = ["CycleGAN", "Domain", "ImagePool"]
+__all__ = [
+    "ConditionalCritic", "CycleGAN", "Domain", "ImagePool", "Pix2Pix", "Segmenter", "Translator", "translated",
+]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -24,7 +24,7 @@ from experiments.translation.adaptation import adaptation_accuracy, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, UNITWeights
-from jaxgen.nets.image_coders import ImageDecoder, ImageEncoder, ResidualBlocks
+from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale
 from jaxgen.nets.normalization import InstanceNorm
 from jaxgen.nets.patch_critic import PatchCritic
@@ -62,6 +62,8 @@ class UNITConfig(TranslationConfig):
     """Channels at the highest resolution."""
     halvings: Natural = 2
     """Halvings of the resolution between an image and its code."""
+    shared_halvings: Natural = 0
+    """Those of them that may be shared."""
     blocks: Natural = 3
     """Residual blocks of each encoder and decoder that are never shared."""
     shared_blocks: Natural = 1
@@ -100,16 +102,21 @@ class UNITConfig(TranslationConfig):
 
 
 def networks(config: UNITConfig) -> dict[str, nn.Module]:
-    """The networks of a `UNIT` by field."""
+    """The networks of a `UNIT` by field.
+
+    Raises:
+        ValueError: more shared halvings than halvings.
+    """
+    if config.shared_halvings > config.halvings:
+        raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
     norms = (InstanceNorm, nn.LayerNorm) if config.strided_norm else (None, None)
     critic = PatchCritic(config.critic_widths, (2,) * len(config.critic_widths), norm=None)
+    shared, own = config.shared_halvings, config.halvings - config.shared_halvings
     return {
-        "encoder": ImageEncoder(
-            config.width, config.halvings, config.blocks, config.kernel_size, strided_norm=norms[0]
-        ),
-        "latent_encoder": ResidualBlocks(config.shared_blocks),
-        "latent_decoder": ResidualBlocks(config.shared_blocks),
-        "decoder": ImageDecoder(config.width, config.halvings, config.blocks, strided_norm=norms[1]),
+        "encoder": ImageEncoder(config.width, config.kernel_size, own, config.blocks, strided_norm=norms[0]),
+        "latent_encoder": ResidualCoder(shared, config.shared_blocks, strided_norm=norms[0]),
+        "latent_decoder": ResidualCoder(0, config.shared_blocks, shared, strided_norm=norms[1]),
+        "decoder": ResidualCoder(0, config.blocks, own, strided_norm=norms[1]),
         "critic": critic if config.scales == 1 else MultiScale(critic, config.scales),
     }
 

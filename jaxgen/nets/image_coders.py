@@ -1,7 +1,8 @@
 """Encoders and decoders of images with residual blocks at the lowest resolution, in parts that domains may share.
 
 The networks of UNIT (Liu et al. 2017, "Unsupervised Image-to-Image Translation Networks", appendix), without their last
-layers. An encoder is `ImageEncoder` then `ResidualBlocks`, a decoder `ResidualBlocks` then `ImageDecoder`.
+layers. An encoder is an `ImageEncoder` then a `ResidualCoder`, a decoder two `ResidualCoder`s, of which the last ends in
+doublings.
 """
 
 from __future__ import annotations
@@ -18,80 +19,59 @@ from jaxgen.nets.normalization import InstanceNorm
 Norm = Callable[[], nn.Module] | None
 
 
-def _normalized(norm: Norm, x: jax.Array) -> jax.Array:
+def _layer(norm: Norm, layer: Callable[..., nn.Module], *args, x: jax.Array, **fields) -> jax.Array:
+    """A convolution of x, without a bias if it is normalised."""
+    x = layer(*args, use_bias=norm is None, kernel_init=he_normal, **fields)(x)
     return x if norm is None else norm()(x)
 
 
-class ResidualBlocks(nn.Module):
-    """[B, H, W, C] to itself: blocks x + norm(conv(relu(norm(conv(x))))) of 3x3 convolutions.
+class ResidualCoder(nn.Module):
+    """Halvings, residual blocks, doublings: [B, H, W, C] to [B, H r, W r, C / r] with r = 2^(doublings - halvings).
+
+    3x3 convolutions with stride 2, blocks x + norm(conv(relu(norm(conv(x))))) of 3x3 convolutions, and transposed
+    convolutions with stride 2. A LeakyReLU follows each halving and doubling.
 
     Attributes:
-        blocks: number of blocks.
-        norm: the class of the normalisation; None: none.
+        norm: the class of the normalisation in residual blocks; None: none.
+        strided_norm: that of halvings and doublings; None in the paper, `InstanceNorm` in an encoder and `nn.LayerNorm`
+            in a decoder of the authors' later program.
     """
 
+    halvings: int = 0
     blocks: int = 1
+    doublings: int = 0
     norm: Norm = InstanceNorm
+    strided_norm: Norm = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        fields = {"use_bias": self.norm is None, "kernel_init": he_normal}
+        for _ in range(self.halvings):
+            x = nn.leaky_relu(_layer(self.strided_norm, Conv, 2 * x.shape[-1], 3, strides=2, x=x))
         for _ in range(self.blocks):
-            h = nn.relu(_normalized(self.norm, Conv(x.shape[-1], **fields)(x)))
-            x = x + _normalized(self.norm, Conv(x.shape[-1], **fields)(h))
+            h = nn.relu(_layer(self.norm, Conv, x.shape[-1], x=x))
+            x = x + _layer(self.norm, Conv, x.shape[-1], x=h)
+        for _ in range(self.doublings):
+            x = nn.leaky_relu(_layer(self.strided_norm, TransposedConv, x.shape[-1] // 2, x=x))
         return x
 
 
 class ImageEncoder(nn.Module):
-    """[B, H, W, C] to [B, H/2^n, W/2^n, 2^n width]: c7s1-64, d128, d256 with LeakyReLU, and residual blocks.
+    """[B, H, W, C] to [B, H/2^n, W/2^n, 2^n width]: c7s1-64 with LeakyReLU, and a `ResidualCoder`.
 
     Attributes:
-        width: channels of the first layer, doubled at each halving.
-        halvings: n, convolutions with stride 2.
-        blocks: residual blocks.
-        kernel_size: of the first convolution.
-        norm: normalisation of the residual blocks.
-        strided_norm: normalisation of the other layers; None in the paper, `InstanceNorm` in the authors' later program.
+        width: channels of the first layer.
+        kernel_size: of the first layer.
+        halvings, blocks, norm, strided_norm: of the `ResidualCoder`; `strided_norm` also normalises the first layer.
     """
 
     width: int = 64
+    kernel_size: int = 7
     halvings: int = 2
     blocks: int = 3
-    kernel_size: int = 7
     norm: Norm = InstanceNorm
     strided_norm: Norm = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        fields = {"use_bias": self.strided_norm is None, "kernel_init": he_normal}
-        for i in range(self.halvings + 1):
-            size, stride = (self.kernel_size, 1) if i == 0 else (3, 2)
-            x = Conv(self.width << i, size, strides=stride, **fields)(x)
-            x = nn.leaky_relu(_normalized(self.strided_norm, x))
-        return ResidualBlocks(self.blocks, self.norm)(x)
-
-
-class ImageDecoder(nn.Module):
-    """[B, h, w, 2^n width] to features [B, 2^n h, 2^n w, width], for the model's last layer: residual blocks, u128, u64.
-
-    Attributes:
-        width: channels after the last doubling of the resolution.
-        doublings: n, transposed convolutions with stride 2, each followed by a LeakyReLU.
-        blocks: residual blocks.
-        norm: normalisation of the residual blocks.
-        strided_norm: normalisation of the other layers; None in the paper, `nn.LayerNorm` in the authors' later program.
-    """
-
-    width: int = 64
-    doublings: int = 2
-    blocks: int = 3
-    norm: Norm = InstanceNorm
-    strided_norm: Norm = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = ResidualBlocks(self.blocks, self.norm)(x)
-        fields = {"use_bias": self.strided_norm is None, "kernel_init": he_normal}
-        for i in reversed(range(self.doublings)):
-            x = nn.leaky_relu(_normalized(self.strided_norm, TransposedConv(self.width << i, **fields)(x)))
-        return x
+        x = nn.leaky_relu(_layer(self.strided_norm, Conv, self.width, self.kernel_size, x=x))
+        return ResidualCoder(self.halvings, self.blocks, norm=self.norm, strided_norm=self.strided_norm)(x)

@@ -6,8 +6,10 @@ from jaxgen.models.translation.networks import ConditionalCritic, Translator, tr
 from jaxgen.models.translation.pix2pix import Pix2Pix
 from jaxgen.models.translation.pool import ImagePool
 from jaxgen.models.translation.segmenter import Segmenter
+from jaxgen.models.translation.unit import RELEASED_WEIGHTS, UNIT, UNITWeights
 
 __all__ = [
-    "ConditionalCritic", "CycleGAN", "Domain", "ImagePool", "Pix2Pix", "Segmenter", "Translator", "translated",
+    "ConditionalCritic", "CycleGAN", "Domain", "ImagePool", "Pix2Pix", "RELEASED_WEIGHTS", "Segmenter", "Translator",
+    "UNIT", "UNITWeights", "translated",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -56,8 +56,8 @@ class CycleGANConfig(TranslationConfig):
     """Strides of these layers."""
     cycle_weight: NonNegative = 10.0
     """Weight of the cycle loss."""
-    identity_weight: NonNegative = 5.0
-    """Weight of the identity loss."""
+    identity_weight: NonNegative | None = None
+    """Weight of the identity loss; by default half of the cycle loss's, or zero for domains of different shapes."""
     pool: Natural = 50
     """Earlier translations that each critic may see; 0: only new ones."""
     jitter: bool = True
@@ -81,12 +81,17 @@ def build(config: CycleGANConfig, data: Splits) -> Experiment:
         generator = ResNetTranslator(config.width, config.halvings, config.blocks, config.kernel_size)
     else:
         generator = UNet(config.width, config.halvings, InstanceNorm, dropout=0.0)
+    domains = both(data)
+    identity_weight = config.identity_weight
+    if identity_weight is None:
+        same = domains["a"].event_shape == domains["b"].event_shape
+        identity_weight = config.cycle_weight / 2 if same else 0.0
     model = CycleGAN(
         generator,
         PatchCritic(config.critic_widths, config.critic_strides, norm=InstanceNorm),
-        **both(data),
+        **domains,
         cycle_weight=config.cycle_weight,
-        identity_weight=config.identity_weight,
+        identity_weight=identity_weight,
         pool=ImagePool(config.pool),
         jitter=Jitter() if config.jitter else None,
         head_size=config.kernel_size,

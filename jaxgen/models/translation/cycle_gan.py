@@ -27,8 +27,8 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Phase, Play, 
 from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, LeastSquares
 from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.models.translation.networks import Translator
 from jaxgen.models.translation.pool import ImagePool
-from jaxgen.nets.heads import EventHead
 
 DOMAINS = ("a", "b")
 Transform = Callable[[Array, Key, Array], Array]
@@ -50,27 +50,6 @@ def adam_with_linear_decay(rate: float, steps: int, b1: float = 0.5) -> optax.Gr
     """Adam with a constant rate in the first half of the steps, which falls linearly to zero in the second."""
     half = steps // 2
     return optax.adam(optax.linear_schedule(rate, 0.0, steps - half, transition_begin=half), b1=b1)
-
-
-class CycleGenerator(nn.Module):
-    """[B, ...] to [B, *event_shape].
-
-    Attributes:
-        network: to features.
-        bounded: whether the last layer is a tanh.
-        head_size: kernel size of the last convolution.
-    """
-
-    network: nn.Module
-    event_shape: tuple[int, ...]
-    bounded: bool
-    head_size: int
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        head = EventHead(self.event_shape, kernel_size=self.head_size, padding="REFLECT", name="head")
-        y = head(self.network(x))[..., 0]
-        return jnp.tanh(y) if self.bounded else y
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,10 +199,10 @@ class CycleGAN:
     def _domain(self, name: str) -> Domain:
         return {"a": self.a, "b": self.b}[name]
 
-    def _generator(self, domain: str) -> CycleGenerator:
+    def _generator(self, domain: str) -> Translator:
         """The network whose translations are in a domain."""
         to = self._domain(domain)
-        return CycleGenerator(self.generator, to.event_shape, to.bounded, self.head_size)
+        return Translator(self.generator, to.event_shape, to.bounded, self.head_size, "REFLECT")
 
     def _scaled(self, batch: Batch) -> dict[str, Array]:
         check_domains(batch)

@@ -70,11 +70,11 @@ class CycleGAN:
         identity_weight: of the distance between examples and their translations to their own domain; half of
             `cycle_weight` in the paper's section 5.2. It must be zero for domains of different shapes.
         pool: earlier translations, one pool for each critic.
-        content: features of images on the networks' scale, of which the generators preserve: their loss has the mean
-            absolute difference between an example's and its translation's (CartoonGAN, Chen et al. 2018, equation 6).
+        content: features of images on the networks' scale; the generators' loss has the mean absolute difference
+            between an example's and its translation's (CartoonGAN, Chen et al. 2018, equation 6).
         content_weight: of this difference.
         negatives: from real examples to what their critic rejects beside translations, on the networks' scale;
-            CartoonGAN blurs edges (equation 3).
+            CartoonGAN's is `jaxgen.nets.BlurredEdges()` (equation 3).
         jitter: applied to examples in training.
         head_size: kernel size of the generators' last convolution.
         monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
@@ -223,11 +223,16 @@ class CycleGAN:
 
     def _translations(self, variables: Variables, to: str, x: Mapping[str, Array], key: Key) -> tuple[Array, Array]:
         """Translations to a domain, of examples of the other one and, with an identity term, of its own."""
-        origin = x[other(to)]
+        origin, own = x[other(to)], x[to]
         if not self.identity_weight:
-            return self._translate(variables, to, origin, key), origin
-        both = self._translate(variables, to, jnp.concatenate([origin, x[to]]), key)
-        return both[: len(origin)], both[len(origin) :]
+            return self._translate(variables, to, origin, key), own
+        if len(origin) != len(own):
+            own_key = jax.random.fold_in(key, 1)
+            return self._translate(variables, to, origin, key), self._translate(variables, to, own, own_key)
+        # one batch of both, in which each device keeps its own examples
+        pairs = jnp.stack([origin, own], 1)
+        y = self._translate(variables, to, pairs.reshape(-1, *origin.shape[1:]), key).reshape(pairs.shape)
+        return y[:, 0], y[:, 1]
 
     def _score(self, variables: Variables, domain: str, x: Array, key: Key) -> Array:
         critic = {name: tree for name, tree in variables[f"critic_{domain}"].items() if name != "pool"}

@@ -115,6 +115,14 @@ def test_generators_have_whole_squares_cycles_and_identities():
     assert (CycleGAN.adversarial_weight, CycleGAN.cycle_weight, CycleGAN.identity_weight) == (2.0, 10.0, 5.0)
 
 
+def test_batches_of_the_domains_may_differ_in_size():
+    """Each term is a mean over its own batch; as large batches of both domains go through a generator together."""
+    small, large = ({"a": {"x": np.concatenate([X] * n)}, "b": {"x": Y}} for n in (1, 3))
+    for loss in (GAME.generators_loss, dataclasses.replace(GAME, pool=ImagePool(0)).critics_loss):
+        outputs = [loss(VARIABLES, batch, KEY, Clock()) for batch in (small, large)]
+        assert float(outputs[0].value) == pytest.approx(float(outputs[1].value), rel=1e-5)
+
+
 def test_identities_have_no_identity_loss_and_see_the_target_domain_alone():
     def identity(variables, a, b):
         batch = {"a": {"x": a}, "b": {"x": b}}

@@ -64,7 +64,10 @@ def ours(model: Any, x: Any, products: Sequence[Product], plays: Sequence[str] |
     batch = jax.tree.map(jnp.asarray, x if isinstance(x, Mapping) else {"x": x})
     adam = optax.adam(compare.LEARNING_RATE)
     played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}
-    state = jax.jit(lambda batch: init_state(model, played, jax.random.key(0), batch))(batch)
+    # it runs once, and its key is an argument: XLA would compute the random numbers of a constant one when it compiles
+    options = {"xla_backend_optimization_level": 0}
+    init = jax.jit(lambda key, batch: init_state(model, played, key, batch), compiler_options=options)
+    state = init(jax.random.key(0), batch)
     step = jax.jit(make_train_step(played, ema=0.0), donate_argnums=0)
 
     def train():

@@ -130,9 +130,10 @@ class CycleGAN:
 
     def _plays(self, optimizer: optax.GradientTransformation) -> dict[str, Play]:
         means = self.adversarial_loss.accumulates
+        critics, generators = not self.pool.size and "critic" in means, "generator" in means
         return {
-            "critics": Play(("critic_a", "critic_b"), self.critics_loss, optimizer, accumulates="critic" in means),
-            "generators": Play(("to_a", "to_b"), self.generators_loss, optimizer, accumulates="generator" in means),
+            "critics": Play(("critic_a", "critic_b"), self.critics_loss, optimizer, accumulates=critics),
+            "generators": Play(("to_a", "to_b"), self.generators_loss, optimizer, accumulates=generators),
         }
 
     def critics_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
@@ -150,7 +151,7 @@ class CycleGAN:
                 # a further term of rejected examples: data count once
                 value += self.adversarial_loss.critic(lax.stop_gradient(on_real), on_negative)
             metrics |= {f"real_{domain}": on_real.mean(), f"fake_{domain}": on_fake.mean()}
-            memory[critic] = {"pool": pool}
+            memory |= {critic: {"pool": pool}} if self.pool.size else {}
         return LossOutput(value, metrics, memory=memory)
 
     def generators_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:

@@ -21,7 +21,7 @@ import pytest
 
 from jaxgen.contracts import Clock, Model
 from jaxgen.data import ArraySource, Zipped
-from jaxgen.models.gans import Hinge
+from jaxgen.models.gans import Hinge, ImportanceWeighted
 from jaxgen.models.translation import CycleGAN, Domain, ImagePool
 from jaxgen.models.translation.cycle_gan import adam_with_linear_decay
 from jaxgen.nets import MLP, BatchNorm, InstanceNorm, PatchCritic, ResNetTranslator
@@ -113,6 +113,25 @@ def test_generators_have_whole_squares_cycles_and_identities():
     assert {"adversarial", "cycle", "identity"} <= set(out.metrics)
     # the paper's weights: whole squares, 10, and half of it
     assert (CycleGAN.adversarial_weight, CycleGAN.cycle_weight, CycleGAN.identity_weight) == (2.0, 10.0, 5.0)
+
+
+@pytest.mark.parametrize("fields, critics, generators", [
+    ({}, False, True), ({"pool": ImagePool(0)}, True, True), ({"pool": ImagePool(0), "adversarial_loss": Hinge()}, True, True),
+    ({"pool": ImagePool(0), "adversarial_loss": ImportanceWeighted()}, True, False),
+])  # fmt: skip
+def test_losses_are_means_over_examples_without_a_pool(fields, critics, generators):
+    plays = dataclasses.replace(GAME, **fields).plays()
+    assert (plays["critics"].accumulates, plays["generators"].accumulates) == (critics, generators)
+
+
+def test_gradients_of_parts_are_accumulated_without_a_pool():
+    game, data = dataclasses.replace(GAME, pool=ImagePool(0)), Zipped({k: ArraySource(v) for k, v in BATCH.items()})
+    sgd = {name: optax.sgd(0.1) for name in game.plays()}
+    whole, parts = (
+        fit(game, data, Settings(steps=1, batch_size=4, ema=0.0, accumulate=n), optimizers=sgd, progress=False).variables
+        for n in (1, 2)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), whole, parts)
 
 
 def test_batches_of_the_domains_may_differ_in_size():
@@ -242,8 +261,6 @@ def test_what_does_not_fit_is_refused():
     for name in ("adversarial_weight", "cycle_weight", "identity_weight", "content_weight"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 0, got -1"):
             dataclasses.replace(GAME, **{name: -1.0})
-    # other losses are values
-    assert dataclasses.replace(GAME, adversarial_loss=Hinge()).plays()["critics"].accumulates
 
 
 SMALL = CycleGAN(MLP((8,)), Headed(MLP((8,)), ScalarHead()), PLANE, PLANE, pool=ImagePool(6))

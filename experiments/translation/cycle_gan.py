@@ -1,0 +1,151 @@
+"""CycleGAN (Zhu et al. 2017, arXiv:1703.10593): translation between two domains without pairs.
+
+TODO result
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from experiments.config import Experiment
+from experiments.run import main
+from experiments.translating import TranslationConfig, both, plot_translations
+from experiments.translation.adaptation import adaptation_accuracy, in_chunks, resized
+from jaxgen.data import Splits
+from jaxgen.metrics import retrieval_accuracy
+from jaxgen.models.translation import CycleGAN, ImagePool
+from jaxgen.models.translation.cycle_gan import DOMAINS, adam_with_linear_decay, other
+from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, ResNetTranslator, UNet
+from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGANConfig(TranslationConfig):
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {
+            "steps": 10_000, "width": 32, "halvings": 1, "blocks": 3, "kernel_size": 5, "critic_widths": (64, 128),
+            "critic_strides": (2, 2), "jitter": False,
+        }
+    }  # fmt: skip
+    steps: Count = 266_800
+    """Batches: in the paper 200 epochs, of 1,334 pictures for horses and zebras."""
+    batch_size: Count = 1
+    """Examples of each domain in a batch."""
+    ema: Fraction = 0.0
+    eval_every: Count = 1_000_000
+    """By default, only the last variables are evaluated and kept: without pairs, no metric tells which are better."""
+    eval_batch: Count = 50
+    checkpoint_every: Count = 10_000
+    network: Literal["residual", "u_net"] = "residual"
+    """The generators: the paper's, or that of Pix2Pix with instance normalisation and without dropout."""
+    width: Count = 64
+    """Channels of the generators' first layer."""
+    halvings: Natural = 2
+    """Halvings of the resolution in the generators, each with twice the channels."""
+    blocks: Count = 6
+    """Residual blocks of residual generators; 9 for images of 256 pixels."""
+    kernel_size: Count = 7
+    """Kernel size of the generators' first and last convolution."""
+    critic_widths: tuple[Count, ...] = (64, 128, 256, 512)
+    """Channels of the critics' layers."""
+    critic_strides: tuple[Count, ...] = (2, 2, 2, 1)
+    """Strides of these layers."""
+    cycle_weight: NonNegative = 10.0
+    """Weight of the cycle loss."""
+    identity_weight: NonNegative | None = None
+    """Weight of the identity loss; by default half of the cycle loss's, or zero for domains of different shapes."""
+    pool: Natural = 50
+    """Earlier translations that each critic may see; 0: only new ones."""
+    jitter: bool = True
+    """Enlarge, crop and mirror the training examples at random."""
+    learning_rate: NonNegative = 2e-4
+    """Adam's learning rate in the first half of the steps; it falls linearly to zero in the second."""
+    size: Count | None = None
+    """Resize the images of both domains to this many pixels a side."""
+    aligned: bool = False
+    """Test examples of the two domains are pairs: measure how near translations are to true partners."""
+    adaptation: bool = False
+    """Test classifiers trained on translated labelled examples in the other domain."""
+
+    def open(self) -> Splits:
+        data = super().open()
+        return data if self.size is None else resized(data, self.size)
+
+
+def build(config: CycleGANConfig, data: Splits) -> Experiment:
+    if config.network == "residual":
+        generator = ResNetTranslator(config.width, config.halvings, config.blocks, config.kernel_size)
+    else:
+        generator = UNet(config.width, config.halvings, InstanceNorm, dropout=0.0)
+    domains = both(data)
+    identity_weight = config.identity_weight
+    if identity_weight is None:
+        same = domains["a"].event_shape == domains["b"].event_shape
+        identity_weight = config.cycle_weight / 2 if same else 0.0
+    model = CycleGAN(
+        generator,
+        PatchCritic(config.critic_widths, config.critic_strides, norm=InstanceNorm),
+        **domains,
+        cycle_weight=config.cycle_weight,
+        identity_weight=identity_weight,
+        pool=ImagePool(config.pool),
+        jitter=Jitter() if config.jitter else None,
+        head_size=config.kernel_size,
+    )
+    optimizer = adam_with_linear_decay(config.learning_rate, config.steps)
+
+    def final_metrics(trained: TrainedModel) -> dict[str, float]:
+        metrics = partner_metrics(model, data, trained) if config.aligned else {}
+        return metrics | (adaptation_metrics(data, trained, config.seed) if config.adaptation else {})
+
+    return Experiment(
+        model,
+        optimizers=dict.fromkeys(model.plays(), optimizer),
+        final_metrics=final_metrics,
+        plots={f"to_{to}": partial(plot_translations, data, to=to, paired=config.aligned) for to in DOMAINS},
+        baselines={f"copy, {k}": v for k, v in partner_metrics(model, data).items()} if config.aligned else {},
+        headline=tuple(f"{name}_{way}" for name in ("retrieval", "l1") for way in WAYS.values()) if config.aligned else (),
+        draws=1,
+    )
+
+
+WAYS = {"b": "a_to_b", "a": "b_to_a"}
+"""Names of the two translations, by their target."""
+
+
+def partner_metrics(model: CycleGAN, data: Splits, trained: TrainedModel | None = None) -> dict[str, float]:
+    """`retrieval_a_to_b`, the fraction of translated test examples that are nearest to their own partner, `l1_a_to_b`,
+    the mean absolute difference from it, in fractions of the range; and the same of b to a.
+
+    Args:
+        trained: None: the examples themselves in place of translations, if both domains have one shape.
+    """
+    metrics, test = {}, data.test.head(len(data.test))
+    if trained is None and model.a.event_shape != model.b.event_shape:
+        return {}
+    for to, way in WAYS.items():
+        x, target, scale = test[other(to)]["x"], test[to]["x"], getattr(model, to).fraction
+        y = x if trained is None else in_chunks(partial(trained.translate, to=to), x)
+        metrics[f"retrieval_{way}"] = float(retrieval_accuracy(scale(y), scale(target)))
+        metrics[f"l1_{way}"] = float(abs(scale(y) - scale(target)).mean())
+    return metrics
+
+
+def adaptation_metrics(data: Splits, trained: TrainedModel, seed: int) -> dict[str, float]:
+    """`accuracy_a_to_b`: on b, of a classifier trained on translated examples of a; `source_only_a_to_b`: of one trained
+    on the examples themselves; and the same of b to a.
+    """
+    metrics = {}
+    for to, way in WAYS.items():
+        train, test = data.train.sources[other(to)], data.test.sources[to]
+        for name, translate in (("accuracy", partial(trained.translate, to=to)), ("source_only", None)):
+            metrics[f"{name}_{way}"] = adaptation_accuracy(train, test, translate, seed)
+    return metrics
+
+
+if __name__ == "__main__":
+    main(CycleGANConfig, build)

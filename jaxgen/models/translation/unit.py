@@ -1,0 +1,282 @@
+"""UNIT (Liu et al. 2017, "Unsupervised Image-to-Image Translation Networks").
+
+Each domain d has a VAE with the posterior q_d(z|x) = N(m_d(x), I), a decoder G_d with a Laplace likelihood of unit scale
+(up to a constant the L1 distance), and a critic. The domains have one latent space: the last layers of the two encoders
+and the first layers of the two decoders are the same. A translation from a to b is G_b(z), z from q_a(z|x_a). With KL
+the divergence from N(0, I), each domain adds to the VAEs' loss, here a,
+
+    l0 GAN(G_a(z_b))  +  l1 KL(q_a(z|x_a))  +  l2 |x_a - G_a(z_a)|
+    +  l3 [KL(q_a(z|x_a)) + KL(q_b(z|x_ab))]  +  l4 |x_a - G_a(z_ab)|,
+
+with the translation x_ab = G_b(z_a) and its code z_ab from q_b(z|x_ab). The critics minimise l0 times their own loss.
+Divergences and distances are means over coordinates, as in both of the authors' programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.arguments import check_counts, check_number, freeze_fields
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
+from jaxgen.losses.elbo import kl_per_dimension
+from jaxgen.metrics.distances import sample_distances
+from jaxgen.models.forward import forward
+from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
+from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.nets.heads import EventHead, Headed
+
+OTHER = {"a": "b", "b": "a"}
+"""The other domain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UNITWeights:
+    """Weights of the terms of the VAEs' loss. The defaults are the paper's, table 1.
+
+    Attributes:
+        adversarial: l0.
+        kl: of the divergence of an example's code, l1 + l3 in nats per coordinate: the paper counts it twice.
+        reconstruction: l2.
+        cycle_kl: of the divergence of a translation's code, l3.
+        cycle: l4.
+    """
+
+    adversarial: float = 10.0
+    kl: float = 0.2
+    reconstruction: float = 100.0
+    cycle_kl: float = 0.1
+    cycle: float = 100.0
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            check_number(name, value, 0)
+
+
+RELEASED_WEIGHTS = UNITWeights(adversarial=1.0, kl=0.02, reconstruction=10.0, cycle_kl=0.02, cycle=10.0)
+"""Those of the authors' later program, which has 0.01 mean(m^2), twice the divergence, for each code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UNIT:
+    """Players `encoder_a`, `decoder_a`, `critic_a`, the same of b, `latent_encoder` and `latent_decoder`.
+
+    The play `critics` moves the critics, the play `autoencoders` all others. Networks have no batch statistics.
+
+    Attributes:
+        encoder: any network from images to features, one for each domain.
+        latent_encoder: any network from features to the mean of the code, [B, ...].
+        latent_decoder: any network from codes to features.
+        decoder: any network from features to features of an image, one for each domain; the model adds the last layer,
+            and a tanh for integer data.
+        critic: any network from images to scores of any shape or a tuple of such (several scales), one for each domain.
+        a, b: the domains.
+        shared: whether the domains share the latent networks. If not, there are `latent_encoder_a`, `latent_encoder_b`,
+            ..., as in the authors' later program.
+        weights: of the terms.
+        adversarial_loss: the critics' and the decoders' loss of scores; summed over scales.
+    """
+
+    encoder: nn.Module
+    latent_encoder: nn.Module
+    latent_decoder: nn.Module
+    decoder: nn.Module
+    critic: nn.Module
+    a: Domain
+    b: Domain
+    _: dataclasses.KW_ONLY
+    shared: bool = True
+    weights: UNITWeights = UNITWeights()
+    adversarial_loss: AdversarialLoss = NonSaturating()
+    monitor: tuple[str, str] = ("sliced_wasserstein", "min")
+
+    def __post_init__(self):
+        freeze_fields(self)
+
+    def _network(self, role: str, domain: str) -> tuple[nn.Module, str]:
+        """The network with this role in a domain, and its player."""
+        network = getattr(self, role)
+        if role == "decoder":
+            network = Headed(network, EventHead(getattr(self, domain).event_shape))
+        return network, role if self.shared and role.startswith("latent") else f"{role}_{domain}"
+
+    def init(self, key: Key, batch: Batch) -> Variables:
+        """Raises:
+        ValueError: a batch without the two domains; data of another shape or type; networks with batch statistics.
+        """
+        check_domains(batch)
+        variables: dict[str, Any] = {}
+        for i, domain in enumerate(OTHER):
+            x = h = getattr(self, domain).scaled(batch[domain]["x"])
+            for j, role in enumerate(("encoder", "latent_encoder", "latent_decoder", "decoder", "critic")):
+                network, player = self._network(role, domain)
+                if player not in variables:
+                    variables[player] = network.init(jax.random.fold_in(key, 5 * i + j), x if role == "critic" else h)
+                if "batch_stats" in variables[player]:
+                    raise ValueError(f"`{role}` must not have batch statistics; use instance or layer normalisation")
+                if role != "critic":
+                    h = forward(network, variables[player], h)[0]
+        return variables
+
+    def plays(self) -> Mapping[str, Play]:
+        players = tuple(
+            dict.fromkeys(
+                self._network(role, domain)[1]
+                for domain in OTHER
+                for role in ("encoder", "latent_encoder", "latent_decoder", "decoder")
+            )
+        )
+        means = self.adversarial_loss.accumulates
+        adam = optax.adam(1e-4, b1=0.5)
+        return {
+            "critics": Play(("critic_a", "critic_b"), self.critic_loss, adam, accumulates="critic" in means),
+            "autoencoders": Play(players, self.autoencoder_loss, adam, accumulates="generator" in means),
+        }
+
+    def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
+        """Metrics: the mean scores `real` and `fake`, over domains and scales."""
+        network = _Networks(self, variables, key)
+        x = self._scaled(batch)
+        z = {d: network.sample(network.code(x[d], d)) for d in OTHER}
+        value, real_scores, fake_scores = jnp.zeros(()), [], []
+        for d in OTHER:
+            real = network.scores(x[d], d)
+            fake = network.scores(lax.stop_gradient(network.decode(z[OTHER[d]], d)), d)
+            value += sum(map(self.adversarial_loss.critic, real, fake))
+            real_scores += [score.mean() for score in real]
+            fake_scores += [score.mean() for score in fake]
+        metrics = {"real": jnp.stack(real_scores).mean(), "fake": jnp.stack(fake_scores).mean()}
+        statistics = {player: network.statistics[player] for player in ("critic_a", "critic_b")}
+        return LossOutput(self.weights.adversarial * value, metrics, statistics)
+
+    def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
+        """Metrics: the terms without their weights, means over the two domains."""
+        network, weights = _Networks(self, variables, key), self.weights
+        x = self._scaled(batch)
+        codes = {d: network.code(x[d], d) for d in OTHER}
+        z = {d: network.sample(codes[d]) for d in OTHER}
+        translations = {d: network.decode(z[d], OTHER[d]) for d in OTHER}
+        terms = {
+            "adversarial": [
+                sum(map(self.adversarial_loss.generator, network.scores(translations[d], OTHER[d]))) for d in OTHER
+            ],
+            "kl": [unit_kl(codes[d]) for d in OTHER],
+            "reconstruction": [_distance(x[d], network.decode(z[d], d)) for d in OTHER],
+        }
+        if weights.cycle_kl or weights.cycle:
+            second = {d: network.code(translations[d], OTHER[d]) for d in OTHER}
+            terms["cycle_kl"] = [unit_kl(second[d]) for d in OTHER]
+            terms["cycle"] = [_distance(x[d], network.decode(network.sample(second[d]), d)) for d in OTHER]
+        value = sum(getattr(weights, name) * sum(both) for name, both in terms.items())
+        statistics = {player: s for player, s in network.statistics.items() if not player.startswith("critic")}
+        return LossOutput(value, {name: sum(both) / 2 for name, both in terms.items()}, statistics)
+
+    def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
+        """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
+        network = _Networks(self, variables)
+        mean = network.code(getattr(self, domain).scaled(x), domain)
+        return mean if key is None else mean + jax.random.normal(key, mean.shape, mean.dtype)
+
+    def decode(self, variables: Variables, z: Array, domain: str = "a") -> Array:
+        """Examples of a domain in data units from codes [B, ...]."""
+        return getattr(self, domain).data(_Networks(self, variables).decode(z, domain))
+
+    def translate(
+        self, variables: Variables, x: Array, to: str = "b", key: Key | None = None, samples: int | None = None
+    ) -> Array:
+        """Translations of examples in data units to a domain, in its data units: from the mean code, [B, ...].
+
+        Args:
+            key: translate samples of the code instead.
+            samples: with a key, the number of translations of each example: [samples, B, ...].
+
+        Raises:
+            ValueError: `samples` without a key.
+        """
+        if samples is None:
+            return self.decode(variables, self.encode(variables, x, OTHER[to], key), to)
+        check_counts(samples=samples)
+        if key is None:
+            raise ValueError("`key` must be given for several samples: the translation of the mean code is unique")
+        mean = self.encode(variables, x, OTHER[to])
+        z = mean + jax.random.normal(key, (samples, *mean.shape), mean.dtype)
+        y = self.decode(variables, z.reshape(-1, *mean.shape[1:]), to)
+        return y.reshape(samples, -1, *y.shape[1:])
+
+    def reconstruct(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
+        """Examples of a domain, encoded and decoded in it, in data units."""
+        return self.decode(variables, self.encode(variables, x, domain, key), domain)
+
+    def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+        """Means over both domains, with integer data scaled to [0, 1] and mean codes.
+
+        `reconstruction` and `cycle` are L1 distances, `kl` the divergence of the codes in nats per coordinate,
+        `sliced_wasserstein` the distance between translations and examples of their domain.
+        """
+        metrics: dict[str, list[Array]] = {}
+        for d, other in OTHER.items():
+            domain, target, x = getattr(self, d), getattr(self, other), batch[d]["x"]
+            y = self.translate(variables, x, other)
+            values = {
+                "reconstruction": _distance(domain.fraction(x), domain.fraction(self.reconstruct(variables, x, d))),
+                "cycle": _distance(domain.fraction(x), domain.fraction(self.translate(variables, y, d))),
+                "kl": unit_kl(self.encode(variables, x, d)),
+                **sample_distances(target.fraction(batch[other]["x"]), target.fraction(y)),
+            }
+            for name, value in values.items():
+                metrics.setdefault(name, []).append(value)
+        return {name: sum(values) / 2 for name, values in metrics.items()}
+
+    def _scaled(self, batch: Batch) -> dict[str, Array]:
+        return {d: getattr(self, d).scaled(batch[d]["x"]) for d in OTHER}
+
+
+class _Networks:
+    """Forward passes with one set of variables: in training mode, with statistics updated, if there is a key."""
+
+    def __init__(self, model: UNIT, variables: Variables, key: Key | None = None):
+        self.model, self.variables, self.key = model, dict(variables), key
+        self.statistics: dict[str, Mapping[str, Any]] = {}
+        self._draws = 0
+
+    def _next_key(self) -> Key | None:
+        self._draws += 1
+        return None if self.key is None else jax.random.fold_in(self.key, self._draws)
+
+    def _apply(self, role: str, domain: str, x: Array) -> Any:
+        network, player = self.model._network(role, domain)
+        y, statistics = forward(network, self.variables[player], x, key=self._next_key())
+        self.variables[player] = {**self.variables[player], **statistics}
+        self.statistics[player] = statistics
+        return y
+
+    def code(self, x: Array, domain: str) -> Array:
+        return self._apply("latent_encoder", domain, self._apply("encoder", domain, x))
+
+    def sample(self, mean: Array) -> Array:
+        return mean + jax.random.normal(self._next_key(), mean.shape, mean.dtype)
+
+    def decode(self, z: Array, domain: str) -> Array:
+        y = self._apply("decoder", domain, self._apply("latent_decoder", domain, z))[..., 0]
+        return jnp.tanh(y) if getattr(self.model, domain).bounded else y
+
+    def scores(self, x: Array, domain: str) -> tuple[Array, ...]:
+        scores = self._apply("critic", domain, x)
+        return scores if isinstance(scores, tuple) else (scores,)
+
+
+def unit_kl(mean: Array) -> Array:
+    """KL(N(mean, I) || N(0, I)) = 1/2 mean^2, in nats per coordinate: the mean over coordinates and examples, a scalar."""
+    return kl_per_dimension(mean, jnp.zeros_like(mean)).mean()
+
+
+def _distance(x: Array, y: Array) -> Array:
+    """The mean L1 distance, up to a constant the negative log-likelihood per coordinate of a unit Laplace density."""
+    return jnp.abs(x - y).mean()

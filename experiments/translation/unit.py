@@ -25,9 +25,8 @@ from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, UNITWeights
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
-from jaxgen.nets.multi_scale import MultiScale
+from jaxgen.nets.multi_scale import MultiScale, StridedCritic
 from jaxgen.nets.normalization import InstanceNorm
-from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
@@ -42,7 +41,7 @@ class UNITConfig(TranslationConfig):
             "reconstruction": 10.0, "cycle_kl": 0.02, "cycle": 10.0,
         },
         "small": {
-            "steps": 3000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64),
+            "steps": 3000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64, 128),
             "learning_rate": 5e-4, "eval_every": 500, "checkpoint_every": 500,
         },
     }  # fmt: skip
@@ -110,7 +109,7 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
     if config.shared_halvings > config.halvings:
         raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
     norms = (InstanceNorm, nn.LayerNorm) if config.strided_norm else (None, None)
-    critic = PatchCritic(config.critic_widths, (2,) * len(config.critic_widths), norm=None)
+    critic = StridedCritic(config.critic_widths)
     shared, own = config.shared_halvings, config.halvings - config.shared_halvings
     return {
         "encoder": ImageEncoder(config.width, config.kernel_size, own, config.blocks, strided_norm=norms[0]),

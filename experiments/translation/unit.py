@@ -37,7 +37,7 @@ class UNITConfig(TranslationConfig):
         "paper": {},
         "released": {
             "adversarial_loss": "least_squares", "scales": 3, "shared": False, "blocks": 4, "shared_blocks": 0,
-            "strided_norm": True, "weight_decay": 1e-4, "halve_every": 100_000, "adversarial": 1.0, "kl": 0.02,
+            "strided_norm": True, "weight_decay": 1e-4, "halve_every": 100_000, "adversarial": 2.0, "kl": 0.02,
             "reconstruction": 10.0, "cycle_kl": 0.02, "cycle": 10.0,
         },
         "small": {

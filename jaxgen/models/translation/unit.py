@@ -31,7 +31,7 @@ from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.translation.domain import Domain, check_domains
-from jaxgen.nets.heads import EventHead, Headed
+from jaxgen.models.translation.networks import Translator
 
 OTHER = {"a": "b", "b": "a"}
 """The other domain."""
@@ -60,8 +60,11 @@ class UNITWeights:
             check_number(name, value, 0)
 
 
-RELEASED_WEIGHTS = UNITWeights(adversarial=1.0, kl=0.02, reconstruction=10.0, cycle_kl=0.02, cycle=10.0)
-"""Those of the authors' later program, which has 0.01 mean(m^2), twice the divergence, for each code."""
+RELEASED_WEIGHTS = UNITWeights(adversarial=2.0, kl=0.02, reconstruction=10.0, cycle_kl=0.02, cycle=10.0)
+"""Those of the authors' later program, for `LeastSquares`.
+
+It has E (D - 1)^2, of which `LeastSquares` has half, and 0.01 mean(m^2), where the divergence is 1/2 mean(m^2).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +103,20 @@ class UNIT:
     def __post_init__(self):
         freeze_fields(self)
 
+    def _domain(self, name: str) -> Domain:
+        """Raises:
+        ValueError: neither "a" nor "b".
+        """
+        if name not in OTHER:
+            raise ValueError(f"a domain must be 'a' or 'b', got {name!r}")
+        return getattr(self, name)
+
     def _network(self, role: str, domain: str) -> tuple[nn.Module, str]:
         """The network with this role in a domain, and its player."""
         network = getattr(self, role)
         if role == "decoder":
-            network = Headed(network, EventHead(getattr(self, domain).event_shape))
+            to = self._domain(domain)
+            network = Translator(network, to.event_shape, to.bounded)
         return network, role if self.shared and role.startswith("latent") else f"{role}_{domain}"
 
     def init(self, key: Key, batch: Batch) -> Variables:
@@ -114,7 +126,7 @@ class UNIT:
         check_domains(batch)
         variables: dict[str, Any] = {}
         for i, domain in enumerate(OTHER):
-            x = h = getattr(self, domain).scaled(batch[domain]["x"])
+            x = h = self._domain(domain).scaled(batch[domain]["x"])
             for j, role in enumerate(("encoder", "latent_encoder", "latent_decoder", "decoder", "critic")):
                 network, player = self._network(role, domain)
                 if player not in variables:
@@ -181,12 +193,12 @@ class UNIT:
     def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
         network = _Networks(self, variables)
-        mean = network.code(getattr(self, domain).scaled(x), domain)
+        mean = network.code(self._domain(domain).scaled(x), domain)
         return mean if key is None else mean + jax.random.normal(key, mean.shape, mean.dtype)
 
     def decode(self, variables: Variables, z: Array, domain: str = "a") -> Array:
         """Examples of a domain in data units from codes [B, ...]."""
-        return getattr(self, domain).data(_Networks(self, variables).decode(z, domain))
+        return self._domain(domain).data(_Networks(self, variables).decode(z, domain))
 
     def translate(
         self, variables: Variables, x: Array, to: str = "b", key: Key | None = None, samples: int | None = None
@@ -200,6 +212,7 @@ class UNIT:
         Raises:
             ValueError: `samples` without a key.
         """
+        self._domain(to)
         if samples is None:
             return self.decode(variables, self.encode(variables, x, OTHER[to], key), to)
         check_counts(samples=samples)
@@ -222,7 +235,7 @@ class UNIT:
         """
         metrics: dict[str, list[Array]] = {}
         for d, other in OTHER.items():
-            domain, target, x = getattr(self, d), getattr(self, other), batch[d]["x"]
+            domain, target, x = self._domain(d), self._domain(other), batch[d]["x"]
             y = self.translate(variables, x, other)
             values = {
                 "reconstruction": _distance(domain.fraction(x), domain.fraction(self.reconstruct(variables, x, d))),
@@ -235,7 +248,7 @@ class UNIT:
         return {name: sum(values) / 2 for name, values in metrics.items()}
 
     def _scaled(self, batch: Batch) -> dict[str, Array]:
-        return {d: getattr(self, d).scaled(batch[d]["x"]) for d in OTHER}
+        return {d: self._domain(d).scaled(batch[d]["x"]) for d in OTHER}
 
 
 class _Networks:
@@ -264,8 +277,7 @@ class _Networks:
         return mean + jax.random.normal(self._next_key(), mean.shape, mean.dtype)
 
     def decode(self, z: Array, domain: str) -> Array:
-        y = self._apply("decoder", domain, self._apply("latent_decoder", domain, z))[..., 0]
-        return jnp.tanh(y) if getattr(self.model, domain).bounded else y
+        return self._apply("decoder", domain, self._apply("latent_decoder", domain, z))
 
     def scores(self, x: Array, domain: str) -> tuple[Array, ...]:
         scores = self._apply("critic", domain, x)

@@ -73,13 +73,13 @@ def test_the_autoencoders_loss_is_the_papers(fixed_noise, shared, weights, loss)
             mean = nets.code(X[d], d)
             z = mean + noise(mean)
             score = nets.score(nets.translation(d), d)
-            adversarial = ((score - 1) ** 2).mean() if loss else -jnp.log(jax.nn.sigmoid(score)).mean()
+            # the later program has no factor 1/2: its weight of 1 is that of E (D - 1)^2
+            adversarial = ((score - 1) ** 2).mean() if loss else 5 * -jnp.log(jax.nn.sigmoid(score)).mean()
             second = nets.code(nets.decode(z, other), other)
             back = nets.decode(second + noise(second), d)
-            total += weights.adversarial * (0.5 * adversarial if loss else adversarial)
-            total += weights.kl * 0.5 * (mean**2).mean() + weights.cycle_kl * 0.5 * (second**2).mean()
-            total += weights.reconstruction * abs(X[d] - nets.decode(z, d)).mean()
-            total += weights.cycle * abs(X[d] - back).mean()
+            kl, cycle_kl, reconstruction, cycle = (0.01, 0.01, 10, 10) if loss else (0.5 * 0.3, 0.5 * 0.7, 2, 3)
+            total += adversarial + kl * (mean**2).mean() + cycle_kl * (second**2).mean()
+            total += reconstruction * abs(X[d] - nets.decode(z, d)).mean() + cycle * abs(X[d] - back).mean()
         return total
 
     # gradients of the shared networks come from both domains
@@ -173,6 +173,8 @@ def test_translations_are_of_mean_codes_and_training_adds_unit_noise():
     np.testing.assert_allclose(codes.std(0), 1, atol=0.05)
     samples = model.translate(variables, X["a"], "b", KEY, samples=3)
     assert samples.shape == (3, 4, 3) and not np.allclose(samples[0], samples[1])
+    with pytest.raises(ValueError, match="a domain must be 'a' or 'b', got 'c'"):
+        model.translate(variables, X["a"], "c")
     with pytest.raises(ValueError, match="`key` must be given"):
         model.translate(variables, X["a"], samples=3)
     training = unit._Networks(model, variables, KEY)

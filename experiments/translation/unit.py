@@ -23,7 +23,7 @@ from experiments.translating import COLUMNS, TranslationConfig, both, side_by_si
 from experiments.translation.adaptation import adaptation_accuracy, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
-from jaxgen.models.translation import UNIT, UNITWeights
+from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, StridedCritic
 from jaxgen.nets.normalization import InstanceNorm
@@ -92,6 +92,8 @@ class UNITConfig(TranslationConfig):
     """Coefficient of the parameters that is added to their gradients before Adam."""
     halve_every: Count | None = None
     """Steps after which the learning rate is halved, again and again."""
+    classifier: bool = False
+    """Train a classifier of a's labels on the critics' features, which are then shared but for the first layers."""
     adaptation: bool = False
     """Test classifiers trained on translated labelled examples in the other domain."""
 
@@ -110,13 +112,20 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
         raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
     norms = (InstanceNorm, nn.LayerNorm) if config.strided_norm else (None, None)
     critic = StridedCritic(config.critic_widths)
+    critic = critic if config.scales == 1 else MultiScale(critic, config.scales)
+    if config.classifier:
+        width, layers = config.critic_widths[0], len(config.critic_widths)
+        coder = ResidualCoder(layers - 1, 0)
+        critics = {"critic": ImageEncoder(width // 2, 5, 1, 0), "latent_critic": coder}
+    else:
+        critics = {"critic": critic}
     shared, own = config.shared_halvings, config.halvings - config.shared_halvings
     return {
         "encoder": ImageEncoder(config.width, config.kernel_size, own, config.blocks, strided_norm=norms[0]),
         "latent_encoder": ResidualCoder(shared, config.shared_blocks, strided_norm=norms[0]),
         "latent_decoder": ResidualCoder(0, config.shared_blocks, shared, strided_norm=norms[1]),
         "decoder": ResidualCoder(0, config.blocks, own, strided_norm=norms[1]),
-        "critic": critic if config.scales == 1 else MultiScale(critic, config.scales),
+        **critics,
     }
 
 
@@ -134,7 +143,13 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     """
     weights = UNITWeights(config.adversarial, config.kl, config.reconstruction, config.cycle_kl, config.cycle)
     loss = LeastSquares() if config.adversarial_loss == "least_squares" else NonSaturating()
-    model = UNIT(**networks(config), **both(data), shared=config.shared, weights=weights, adversarial_loss=loss)
+    fields = {**networks(config), **both(data), "shared": config.shared, "weights": weights, "adversarial_loss": loss}
+    if config.classifier:
+        if data.train.num_classes["a"] is None:
+            raise ValueError(f"`classifier` requires labelled data in domain a, got {config.data!r}")
+        model = ClassifyingUNIT(**fields, num_classes=data.train.num_classes["a"])
+    else:
+        model = UNIT(**fields)
     if config.adaptation and None in data.train.num_classes.values():
         raise ValueError(f"`adaptation` requires labelled data in both domains, got {config.data!r}")
 
@@ -148,12 +163,17 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
             for origin, to in ("ab", "ba")
         }
 
+    headline: tuple[str, ...] = ("sliced_wasserstein",)
+    if config.adaptation:
+        headline = ("accuracy of a to b", "accuracy of b to a")
+    elif config.classifier:
+        headline = ("accuracy_b",)
     return Experiment(
         model,
         optimizers=dict.fromkeys(model.plays(), optimizer(config)),
         final_metrics=accuracies,
         plots={"a_to_b": partial(plot, data, "a"), "b_to_a": partial(plot, data, "b")},
-        headline=("accuracy of a to b", "accuracy of b to a") if config.adaptation else ("sliced_wasserstein",),
+        headline=headline,
         draws=1,
     )
 

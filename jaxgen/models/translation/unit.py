@@ -15,8 +15,8 @@ Divergences and distances are means over coordinates, as in both of the authors'
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ from jaxgen.models.translation.networks import Translator
 
 OTHER = {"a": "b", "b": "a"}
 """The other domain."""
+AUTOENCODER = ("encoder", "latent_encoder", "latent_decoder", "decoder")
+"""The networks of a VAE, in their order; the domains may share those called latent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,7 @@ class UNIT:
     weights: UNITWeights = UNITWeights()
     adversarial_loss: AdversarialLoss = NonSaturating()
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
+    critics: ClassVar[tuple[str, ...]] = ("critic",)
 
     def __post_init__(self):
         freeze_fields(self)
@@ -127,34 +130,30 @@ class UNIT:
         variables: dict[str, Any] = {}
         for i, domain in enumerate(OTHER):
             x = h = self._domain(domain).scaled(batch[domain]["x"])
-            for j, role in enumerate(("encoder", "latent_encoder", "latent_decoder", "decoder", "critic")):
+            for j, role in enumerate((*AUTOENCODER, *self.critics)):
+                h = x if role == "critic" else h
                 network, player = self._network(role, domain)
                 if player not in variables:
-                    variables[player] = network.init(jax.random.fold_in(key, 5 * i + j), x if role == "critic" else h)
+                    variables[player] = network.init(jax.random.fold_in(key, 10 * i + j), h)
                 if "batch_stats" in variables[player]:
                     raise ValueError(f"`{role}` must not have batch statistics; use instance or layer normalisation")
-                if role != "critic":
-                    h = forward(network, variables[player], h)[0]
+                h = forward(network, variables[player], h)[0]
         return variables
 
     def plays(self) -> Mapping[str, Play]:
-        players = tuple(
-            dict.fromkeys(
-                self._network(role, domain)[1]
-                for domain in OTHER
-                for role in ("encoder", "latent_encoder", "latent_decoder", "decoder")
-            )
-        )
-        means = self.adversarial_loss.accumulates
-        adam = optax.adam(1e-4, b1=0.5)
+        means, adam = self.adversarial_loss.accumulates, optax.adam(1e-4, b1=0.5)
+        critics, autoencoders = self._players(self.critics), self._players(AUTOENCODER)
         return {
-            "critics": Play(("critic_a", "critic_b"), self.critic_loss, adam, accumulates="critic" in means),
-            "autoencoders": Play(players, self.autoencoder_loss, adam, accumulates="generator" in means),
+            "critics": Play(critics, self.critic_loss, adam, accumulates="critic" in means),
+            "autoencoders": Play(autoencoders, self.autoencoder_loss, adam, accumulates="generator" in means),
         }
+
+    def _players(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._network(role, domain)[1] for domain in OTHER for role in roles))
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, over domains and scales."""
-        network = _Networks(self, variables, key)
+        network = Networks(self, variables, key)
         x = self._scaled(batch)
         z = {d: network.sample(network.code(x[d], d)) for d in OTHER}
         value, real_scores, fake_scores = jnp.zeros(()), [], []
@@ -165,12 +164,12 @@ class UNIT:
             real_scores += [score.mean() for score in real]
             fake_scores += [score.mean() for score in fake]
         metrics = {"real": jnp.stack(real_scores).mean(), "fake": jnp.stack(fake_scores).mean()}
-        statistics = {player: network.statistics[player] for player in ("critic_a", "critic_b")}
+        statistics = network.updates(self._players(self.critics))
         return LossOutput(self.weights.adversarial * value, metrics, statistics)
 
     def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the terms without their weights, means over the two domains."""
-        network, weights = _Networks(self, variables, key), self.weights
+        network, weights = Networks(self, variables, key), self.weights
         x = self._scaled(batch)
         codes = {d: network.code(x[d], d) for d in OTHER}
         z = {d: network.sample(codes[d]) for d in OTHER}
@@ -187,18 +186,18 @@ class UNIT:
             terms["cycle_kl"] = [unit_kl(second[d]) for d in OTHER]
             terms["cycle"] = [_distance(x[d], network.decode(network.sample(second[d]), d)) for d in OTHER]
         value = sum(getattr(weights, name) * sum(both) for name, both in terms.items())
-        statistics = {player: s for player, s in network.statistics.items() if not player.startswith("critic")}
+        statistics = network.updates(self._players(AUTOENCODER))
         return LossOutput(value, {name: sum(both) / 2 for name, both in terms.items()}, statistics)
 
     def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
-        network = _Networks(self, variables)
+        network = Networks(self, variables)
         mean = network.code(self._domain(domain).scaled(x), domain)
         return mean if key is None else mean + jax.random.normal(key, mean.shape, mean.dtype)
 
     def decode(self, variables: Variables, z: Array, domain: str = "a") -> Array:
         """Examples of a domain in data units from codes [B, ...]."""
-        return self._domain(domain).data(_Networks(self, variables).decode(z, domain))
+        return self._domain(domain).data(Networks(self, variables).decode(z, domain))
 
     def translate(
         self, variables: Variables, x: Array, to: str = "b", key: Key | None = None, samples: int | None = None
@@ -247,11 +246,15 @@ class UNIT:
                 metrics.setdefault(name, []).append(value)
         return {name: sum(values) / 2 for name, values in metrics.items()}
 
+    def _scores(self, network: Networks, x: Array, domain: str) -> tuple[Array, ...]:
+        scores = network.apply("critic", domain, x)
+        return scores if isinstance(scores, tuple) else (scores,)
+
     def _scaled(self, batch: Batch) -> dict[str, Array]:
         return {d: self._domain(d).scaled(batch[d]["x"]) for d in OTHER}
 
 
-class _Networks:
+class Networks:
     """Forward passes with one set of variables: in training mode, with statistics updated, if there is a key."""
 
     def __init__(self, model: UNIT, variables: Variables, key: Key | None = None):
@@ -259,11 +262,15 @@ class _Networks:
         self.statistics: dict[str, Mapping[str, Any]] = {}
         self._draws = 0
 
+    def updates(self, players: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+        """The updated statistics of players."""
+        return {player: self.statistics[player] for player in players}
+
     def _next_key(self) -> Key | None:
         self._draws += 1
         return None if self.key is None else jax.random.fold_in(self.key, self._draws)
 
-    def _apply(self, role: str, domain: str, x: Array) -> Any:
+    def apply(self, role: str, domain: str, x: Array) -> Any:
         network, player = self.model._network(role, domain)
         y, statistics = forward(network, self.variables[player], x, key=self._next_key())
         self.variables[player] = {**self.variables[player], **statistics}
@@ -271,17 +278,16 @@ class _Networks:
         return y
 
     def code(self, x: Array, domain: str) -> Array:
-        return self._apply("latent_encoder", domain, self._apply("encoder", domain, x))
+        return self.apply("latent_encoder", domain, self.apply("encoder", domain, x))
 
     def sample(self, mean: Array) -> Array:
         return mean + jax.random.normal(self._next_key(), mean.shape, mean.dtype)
 
     def decode(self, z: Array, domain: str) -> Array:
-        return self._apply("decoder", domain, self._apply("latent_decoder", domain, z))
+        return self.apply("decoder", domain, self.apply("latent_decoder", domain, z))
 
     def scores(self, x: Array, domain: str) -> tuple[Array, ...]:
-        scores = self._apply("critic", domain, x)
-        return scores if isinstance(scores, tuple) else (scores,)
+        return self.model._scores(self, x, domain)
 
 
 def unit_kl(mean: Array) -> Array:

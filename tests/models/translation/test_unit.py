@@ -8,7 +8,7 @@ from flax import linen as nn
 
 import jaxgen
 from jaxgen.models.gans import LeastSquares
-from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, Domain, UNITWeights, unit
+from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, ClassifyingUNIT, Domain, UNITWeights, unit
 from jaxgen.nets import MLP, BatchNorm, SpectralDense
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, halve
@@ -34,7 +34,7 @@ def noise(mean):
 
 @pytest.fixture
 def fixed_noise(monkeypatch):
-    monkeypatch.setattr(unit._Networks, "sample", lambda self, mean: mean + noise(mean))
+    monkeypatch.setattr(unit.Networks, "sample", lambda self, mean: mean + noise(mean))
 
 
 class Written:
@@ -177,7 +177,7 @@ def test_translations_are_of_mean_codes_and_training_adds_unit_noise():
         model.translate(variables, X["a"], "c")
     with pytest.raises(ValueError, match="`key` must be given"):
         model.translate(variables, X["a"], samples=3)
-    training = unit._Networks(model, variables, KEY)
+    training = unit.Networks(model, variables, KEY)
     drawn_noise = np.asarray(training.sample(jnp.zeros((50, 80)))), np.asarray(training.sample(jnp.zeros((50, 80))))
     assert abs(drawn_noise[0].std() - 1) < 0.05 and abs(np.corrcoef(*map(np.ravel, drawn_noise))[0, 1]) < 0.1
 
@@ -218,7 +218,7 @@ def test_critics_at_several_scales_are_summed(fixed_noise):
     model = UNIT(*[nn.Dense(2)] * 4, critic, image, image, adversarial_loss=LeastSquares())
     batch = {d: {"x": RNG.normal(size=(2, 4, 4, 1)).astype(np.float32)} for d in OTHER}
     variables = drawn(model, batch)
-    networks = unit._Networks(model, variables)
+    networks = unit.Networks(model, variables)
     fake = networks.decode(networks.sample(networks.code(batch["b"]["x"], "b")), "a")
     both = {"a": fake, "b": networks.decode(networks.sample(networks.code(batch["a"]["x"], "a")), "b")}
     expected = 0.0
@@ -241,8 +241,46 @@ def test_domains_may_differ_in_channels_and_images_keep_their_range():
     y = model.translate(variables, batch["a"]["x"])
     assert y.shape == (2, 4, 4, 3) and y.dtype == jnp.uint8
     assert model.translate(variables, y, to="a").shape == (2, 4, 4, 1)
-    networks = unit._Networks(model, variables)
+    networks = unit.Networks(model, variables)
     assert float(abs(networks.decode(1e3 * jnp.ones((1, 2, 2, 4)), "b")).max()) <= 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_noise, shared):
+    model = ClassifyingUNIT(
+        *[nn.Dense(3)] * 4, nn.Dense(4), DOMAIN, DOMAIN, nn.Dense(5), 3, class_weight=2, feature_weight=0.5,
+        dropout=0.0, weights=UNITWeights(adversarial=3), shared=shared,
+    )  # fmt: skip
+    label = np.array([2, 0, 1, 1])
+    batch = {"a": {"x": X["a"], "label": label}, "b": BATCH["b"]}
+    variables = drawn(model, batch)
+
+    def judged(nets, x, d):
+        head = nets.params["latent_critic"]
+        features = linear(head["network"], linear(nets.params[f"critic_{d}"], x))
+        return features, linear(head["score"], features)[:, 0], linear(head["classes"], features)
+
+    def expected(params):
+        nets, total = Written(params), 0.0
+        log_p = jax.nn.log_softmax(judged(nets, X["a"], "a")[2])
+        total += 2 * -log_p[np.arange(4), label].mean()
+        for d, other in OTHER.items():
+            real, fake = judged(nets, X[d], d)[1], judged(nets, nets.translation(d), d)[1]
+            total += 3 * (jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean())
+            mean = nets.code(X[d], d)
+            images = {to: nets.decode(mean + noise(mean), to) for to in OTHER}
+            total += 0.5 * abs(judged(nets, images["a"], "a")[0] - judged(nets, images["b"], "b")[0]).mean()
+        return total
+
+    play = model.plays()["critics"]
+    assert set(play.players) == {"critic_a", "critic_b", "latent_critic"}
+    as_written(play, variables, batch, expected)
+    nets = Written({player: v["params"] for player, v in variables.items()})
+    logits = judged(nets, X["b"], "b")[2]
+    np.testing.assert_allclose(model.classify(variables, X["b"]), jax.nn.log_softmax(logits), rtol=1e-4, atol=1e-5)
+    metrics = jax.jit(model.evaluate)(variables, batch, KEY)
+    right = (judged(nets, X["a"], "a")[2].argmax(-1) == label).mean()
+    assert float(metrics["accuracy_a"]) == pytest.approx(float(right)) and "accuracy_b" not in metrics
 
 
 def test_a_run_trains_and_is_loaded(tmp_path):

@@ -22,7 +22,8 @@ from jax import lax
 from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import class_loss
-from jaxgen.models.translation.unit import OTHER, UNIT, Networks
+from jaxgen.models.translation.unit import UNIT
+from jaxgen.models.translation.unit_passes import OTHER, Passes
 from jaxgen.nets.heads import ScalarHead, VectorHead
 
 
@@ -67,33 +68,32 @@ class ClassifyingUNIT(UNIT):
     critics: ClassVar[tuple[str, ...]] = ("critic", "latent_critic")
 
     def __post_init__(self):
-        super().__post_init__()
         check_counts(num_classes=self.num_classes)
         check_number("dropout", self.dropout, 0, 1)
         check_number("class_weight", self.class_weight, 0)
         check_number("feature_weight", self.feature_weight, 0)
 
-    def _network(self, role: str, domain: str) -> tuple[nn.Module, str]:
+    def network(self, role: str, domain: str) -> tuple[nn.Module, str]:
         if role == "latent_critic":
             return ClassifyingHead(self.latent_critic, self.num_classes, self.dropout), role
-        return super()._network(role, domain)
+        return super().network(role, domain)
 
-    def _judge(self, network: Networks, x: Array, domain: str) -> tuple[Array, Array, Array]:
-        return network.apply("latent_critic", domain, network.apply("critic", domain, x))
+    def _judge(self, passes: Passes, x: Array, domain: str) -> tuple[Array, Array, Array]:
+        return passes.apply("latent_critic", domain, passes.apply("critic", domain, x))
 
-    def _scores(self, network: Networks, x: Array, domain: str) -> tuple[Array, ...]:
-        return (self._judge(network, x, domain)[1],)
+    def scores(self, passes: Passes, x: Array, domain: str) -> tuple[Array, ...]:
+        return (self._judge(passes, x, domain)[1],)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Further metrics: `classes`, the cross-entropy of the labels of a, and `features`, the distance."""
-        network, x = Networks(self, variables, key), self._scaled(batch)
-        z = {d: network.sample(network.code(x[d], d)) for d in OTHER}
+        passes, x = Passes(self, variables, key), self._scaled(batch)
+        z = {d: passes.sample(passes.code(x[d], d)) for d in OTHER}
         adversarial, features, classes, metrics = 0.0, 0.0, 0.0, {"real": 0.0, "fake": 0.0}
         for d, other in OTHER.items():
-            translation, original = (lax.stop_gradient(network.decode(z[other], to)) for to in (d, other))
-            _, real, logits = self._judge(network, x[d], d)
-            of_translation, fake, _ = self._judge(network, translation, d)
-            of_original, *_ = self._judge(network, original, other)
+            translation, original = (lax.stop_gradient(passes.decode(z[other], to)) for to in (d, other))
+            _, real, logits = self._judge(passes, x[d], d)
+            of_translation, fake, _ = self._judge(passes, translation, d)
+            of_original, *_ = self._judge(passes, original, other)
             adversarial += self.adversarial_loss.critic(real, fake)
             features += jnp.abs(of_translation - of_original).mean()
             metrics = {"real": metrics["real"] + real.mean() / 2, "fake": metrics["fake"] + fake.mean() / 2}
@@ -101,12 +101,12 @@ class ClassifyingUNIT(UNIT):
                 classes = class_loss(logits, batch["a"]["label"])
         value = self.weights.adversarial * adversarial + self.class_weight * classes + self.feature_weight * features
         metrics |= {"classes": classes, "features": features}
-        return LossOutput(value, metrics, network.updates(self._players(self.critics)))
+        return LossOutput(value, metrics, passes.updates(self._players(self.critics)))
 
     def classify(self, variables: Variables, x: Array, domain: str = "b") -> Array:
         """log p(class | x) of examples of a domain in data units, [B, K]."""
         x = self._domain(domain).scaled(x)
-        return jax.nn.log_softmax(self._judge(Networks(self, variables), x, domain)[2])
+        return jax.nn.log_softmax(self._judge(Passes(self, variables), x, domain)[2])
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Further metrics: `accuracy_a` and `accuracy_b` of `classify`, in domains with labels."""

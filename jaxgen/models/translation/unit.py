@@ -24,7 +24,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import check_counts, check_number, freeze_fields
+from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.elbo import kl_per_dimension
 from jaxgen.metrics.distances import sample_distances
@@ -32,11 +32,7 @@ from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.translation.domain import Domain, check_domains
 from jaxgen.models.translation.networks import Translator
-
-OTHER = {"a": "b", "b": "a"}
-"""The other domain."""
-AUTOENCODER = ("encoder", "latent_encoder", "latent_decoder", "decoder")
-"""The networks of a VAE, in their order; the domains may share those called latent."""
+from jaxgen.models.translation.unit_passes import AUTOENCODER, OTHER, Passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +99,6 @@ class UNIT:
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
     critics: ClassVar[tuple[str, ...]] = ("critic",)
 
-    def __post_init__(self):
-        freeze_fields(self)
-
     def _domain(self, name: str) -> Domain:
         """Raises:
         ValueError: neither "a" nor "b".
@@ -114,7 +107,7 @@ class UNIT:
             raise ValueError(f"a domain must be 'a' or 'b', got {name!r}")
         return getattr(self, name)
 
-    def _network(self, role: str, domain: str) -> tuple[nn.Module, str]:
+    def network(self, role: str, domain: str) -> tuple[nn.Module, str]:
         """The network with this role in a domain, and its player."""
         network = getattr(self, role)
         if role == "decoder":
@@ -132,7 +125,7 @@ class UNIT:
             x = h = self._domain(domain).scaled(batch[domain]["x"])
             for j, role in enumerate((*AUTOENCODER, *self.critics)):
                 h = x if role == "critic" else h
-                network, player = self._network(role, domain)
+                network, player = self.network(role, domain)
                 if player not in variables:
                     variables[player] = network.init(jax.random.fold_in(key, 10 * i + j), h)
                 if "batch_stats" in variables[player]:
@@ -149,55 +142,51 @@ class UNIT:
         }
 
     def _players(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._network(role, domain)[1] for domain in OTHER for role in roles))
+        return tuple(dict.fromkeys(self.network(role, domain)[1] for domain in OTHER for role in roles))
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, over domains and scales."""
-        network = Networks(self, variables, key)
+        passes = Passes(self, variables, key)
         x = self._scaled(batch)
-        z = {d: network.sample(network.code(x[d], d)) for d in OTHER}
-        value, real_scores, fake_scores = jnp.zeros(()), [], []
-        for d in OTHER:
-            real = network.scores(x[d], d)
-            fake = network.scores(lax.stop_gradient(network.decode(z[OTHER[d]], d)), d)
-            value += sum(map(self.adversarial_loss.critic, real, fake))
-            real_scores += [score.mean() for score in real]
-            fake_scores += [score.mean() for score in fake]
-        metrics = {"real": jnp.stack(real_scores).mean(), "fake": jnp.stack(fake_scores).mean()}
-        statistics = network.updates(self._players(self.critics))
+        z = {d: passes.sample(passes.code(x[d], d)) for d in OTHER}
+        fake = {d: lax.stop_gradient(passes.decode(z[OTHER[d]], d)) for d in OTHER}
+        pairs = [pair for d in OTHER for pair in zip(passes.scores(x[d], d), passes.scores(fake[d], d), strict=True)]
+        value = sum(self.adversarial_loss.critic(*pair) for pair in pairs)
+        metrics = {name: sum(pair[i].mean() for pair in pairs) / len(pairs) for i, name in enumerate(("real", "fake"))}
+        statistics = passes.updates(self._players(self.critics))
         return LossOutput(self.weights.adversarial * value, metrics, statistics)
 
     def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the terms without their weights, means over the two domains."""
-        network, weights = Networks(self, variables, key), self.weights
+        passes, weights = Passes(self, variables, key), self.weights
         x = self._scaled(batch)
-        codes = {d: network.code(x[d], d) for d in OTHER}
-        z = {d: network.sample(codes[d]) for d in OTHER}
-        translations = {d: network.decode(z[d], OTHER[d]) for d in OTHER}
+        codes = {d: passes.code(x[d], d) for d in OTHER}
+        z = {d: passes.sample(codes[d]) for d in OTHER}
+        translations = {d: passes.decode(z[d], OTHER[d]) for d in OTHER}
         terms = {
             "adversarial": [
-                sum(map(self.adversarial_loss.generator, network.scores(translations[d], OTHER[d]))) for d in OTHER
+                sum(map(self.adversarial_loss.generator, passes.scores(y, OTHER[d]))) for d, y in translations.items()
             ],
             "kl": [unit_kl(codes[d]) for d in OTHER],
-            "reconstruction": [_distance(x[d], network.decode(z[d], d)) for d in OTHER],
+            "reconstruction": [_distance(x[d], passes.decode(z[d], d)) for d in OTHER],
         }
         if weights.cycle_kl or weights.cycle:
-            second = {d: network.code(translations[d], OTHER[d]) for d in OTHER}
+            second = {d: passes.code(translations[d], OTHER[d]) for d in OTHER}
             terms["cycle_kl"] = [unit_kl(second[d]) for d in OTHER]
-            terms["cycle"] = [_distance(x[d], network.decode(network.sample(second[d]), d)) for d in OTHER]
+            terms["cycle"] = [_distance(x[d], passes.decode(passes.sample(second[d]), d)) for d in OTHER]
         value = sum(getattr(weights, name) * sum(both) for name, both in terms.items())
-        statistics = network.updates(self._players(AUTOENCODER))
+        statistics = passes.updates(self._players(AUTOENCODER))
         return LossOutput(value, {name: sum(both) / 2 for name, both in terms.items()}, statistics)
 
     def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
-        network = Networks(self, variables)
-        mean = network.code(self._domain(domain).scaled(x), domain)
+        passes = Passes(self, variables)
+        mean = passes.code(self._domain(domain).scaled(x), domain)
         return mean if key is None else mean + jax.random.normal(key, mean.shape, mean.dtype)
 
     def decode(self, variables: Variables, z: Array, domain: str = "a") -> Array:
         """Examples of a domain in data units from codes [B, ...]."""
-        return self._domain(domain).data(Networks(self, variables).decode(z, domain))
+        return self._domain(domain).data(Passes(self, variables).decode(z, domain))
 
     def translate(
         self, variables: Variables, x: Array, to: str = "b", key: Key | None = None, samples: int | None = None
@@ -246,48 +235,12 @@ class UNIT:
                 metrics.setdefault(name, []).append(value)
         return {name: sum(values) / 2 for name, values in metrics.items()}
 
-    def _scores(self, network: Networks, x: Array, domain: str) -> tuple[Array, ...]:
-        scores = network.apply("critic", domain, x)
+    def scores(self, passes: Passes, x: Array, domain: str) -> tuple[Array, ...]:
+        scores = passes.apply("critic", domain, x)
         return scores if isinstance(scores, tuple) else (scores,)
 
     def _scaled(self, batch: Batch) -> dict[str, Array]:
         return {d: self._domain(d).scaled(batch[d]["x"]) for d in OTHER}
-
-
-class Networks:
-    """Forward passes with one set of variables: in training mode, with statistics updated, if there is a key."""
-
-    def __init__(self, model: UNIT, variables: Variables, key: Key | None = None):
-        self.model, self.variables, self.key = model, dict(variables), key
-        self.statistics: dict[str, Mapping[str, Any]] = {}
-        self._draws = 0
-
-    def updates(self, players: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-        """The updated statistics of players."""
-        return {player: self.statistics[player] for player in players}
-
-    def _next_key(self) -> Key | None:
-        self._draws += 1
-        return None if self.key is None else jax.random.fold_in(self.key, self._draws)
-
-    def apply(self, role: str, domain: str, x: Array) -> Any:
-        network, player = self.model._network(role, domain)
-        y, statistics = forward(network, self.variables[player], x, key=self._next_key())
-        self.variables[player] = {**self.variables[player], **statistics}
-        self.statistics[player] = statistics
-        return y
-
-    def code(self, x: Array, domain: str) -> Array:
-        return self.apply("latent_encoder", domain, self.apply("encoder", domain, x))
-
-    def sample(self, mean: Array) -> Array:
-        return mean + jax.random.normal(self._next_key(), mean.shape, mean.dtype)
-
-    def decode(self, z: Array, domain: str) -> Array:
-        return self.apply("decoder", domain, self.apply("latent_decoder", domain, z))
-
-    def scores(self, x: Array, domain: str) -> tuple[Array, ...]:
-        return self.model._scores(self, x, domain)
 
 
 def unit_kl(mean: Array) -> Array:

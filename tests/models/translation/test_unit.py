@@ -9,6 +9,7 @@ from flax import linen as nn
 import jaxgen
 from jaxgen.models.gans import LeastSquares
 from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, ClassifyingUNIT, Domain, UNITWeights, unit
+from jaxgen.models.translation.unit_passes import Passes
 from jaxgen.nets import MLP, BatchNorm, SpectralDense
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, halve
@@ -34,7 +35,7 @@ def noise(mean):
 
 @pytest.fixture
 def fixed_noise(monkeypatch):
-    monkeypatch.setattr(unit.Networks, "sample", lambda self, mean: mean + noise(mean))
+    monkeypatch.setattr(Passes, "sample", lambda self, mean: mean + noise(mean))
 
 
 class Written:
@@ -177,7 +178,7 @@ def test_translations_are_of_mean_codes_and_training_adds_unit_noise():
         model.translate(variables, X["a"], "c")
     with pytest.raises(ValueError, match="`key` must be given"):
         model.translate(variables, X["a"], samples=3)
-    training = unit.Networks(model, variables, KEY)
+    training = Passes(model, variables, KEY)
     drawn_noise = np.asarray(training.sample(jnp.zeros((50, 80)))), np.asarray(training.sample(jnp.zeros((50, 80))))
     assert abs(drawn_noise[0].std() - 1) < 0.05 and abs(np.corrcoef(*map(np.ravel, drawn_noise))[0, 1]) < 0.1
 
@@ -218,7 +219,7 @@ def test_critics_at_several_scales_are_summed(fixed_noise):
     model = UNIT(*[nn.Dense(2)] * 4, critic, image, image, adversarial_loss=LeastSquares())
     batch = {d: {"x": RNG.normal(size=(2, 4, 4, 1)).astype(np.float32)} for d in OTHER}
     variables = drawn(model, batch)
-    networks = unit.Networks(model, variables)
+    networks = Passes(model, variables)
     fake = networks.decode(networks.sample(networks.code(batch["b"]["x"], "b")), "a")
     both = {"a": fake, "b": networks.decode(networks.sample(networks.code(batch["a"]["x"], "a")), "b")}
     expected = 0.0
@@ -241,7 +242,7 @@ def test_domains_may_differ_in_channels_and_images_keep_their_range():
     y = model.translate(variables, batch["a"]["x"])
     assert y.shape == (2, 4, 4, 3) and y.dtype == jnp.uint8
     assert model.translate(variables, y, to="a").shape == (2, 4, 4, 1)
-    networks = unit.Networks(model, variables)
+    networks = Passes(model, variables)
     assert float(abs(networks.decode(1e3 * jnp.ones((1, 2, 2, 4)), "b")).max()) <= 1
 
 

@@ -121,6 +121,34 @@ def points(x: Any, label: Any = None, title: str = "") -> Any:
     return figure
 
 
+def mapped_points(
+    panels: Mapping[str, tuple[Any, Any]],
+    targets: Mapping[str, Any],
+    surfaces: Mapping[str, Callable[[np.ndarray], Any]] | None = None,
+    limit: float = 2.2,
+) -> Any:
+    """A figure with a panel for each set of translated points, over the square [-limit, limit]^2.
+
+    Args:
+        panels: by title, points [n, 2] and the integer labels [n] of their colours.
+        targets: by title, modes [K, 2] of the target domain, drawn as crosses.
+        surfaces: by title, maps points [n, 2] to numbers [n] in [0, 1], such as a critic's probabilities: the background.
+    """
+    figure, axes = _figure(1, len(panels), 3.6)
+    line = np.linspace(-limit, limit, 100, dtype=np.float32)
+    mesh = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    for ax, (title, (x, label)) in zip(axes[0], panels.items(), strict=True):
+        if surfaces and title in surfaces:
+            values = np.asarray(surfaces[title](mesh)).reshape(len(line), len(line))
+            ax.contourf(line, line, values, np.linspace(0, 1, 11), cmap="Greys", alpha=0.5)
+        x, label = np.asarray(x), np.asarray(label)
+        for c in np.unique(label):
+            ax.scatter(*x[label == c].T, s=5, alpha=0.6, linewidths=0, color=f"C{c % 10}")
+        ax.scatter(*np.asarray(targets[title]).T, marker="x", color="black", s=40)
+        ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[])
+    return figure
+
+
 def rows(images: Mapping[str, Any], title: str = "") -> Any:
     """A figure of named rows of images, aligned in columns.
 

@@ -9,6 +9,7 @@ from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
+from jaxgen.nets.disco_gan import DiscoGANCritic, DiscoGANGenerator
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
@@ -24,15 +25,16 @@ from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecode
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.stages import Stages
 
 __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
-    "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "EventHead", "FiLM",
-    "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise", "Joint", "MLP", "Maxout",
-    "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder", "RecurrentEncoder",
-    "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP",
-    "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "Unconditional", "UpConv", "VectorHead",
-    "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",
+    "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "DiscoGANCritic",
+    "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise",
+    "Joint", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder",
+    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder",
+    "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "Translation", "Unconditional", "UpConv",
+    "VectorHead", "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -1,0 +1,276 @@
+"""DiscoGAN (Kim et al. 2017, "Learning to Discover Cross-Domain Relations with Generative Adversarial Networks").
+
+Two generators G_B: A -> B and G_A: B -> A, and two critics D_A, D_B learn from unpaired examples:
+
+    generators:  L_GAN_B + L_const_A  +  L_GAN_A + L_const_B                                      (equation 7)
+    critics:     L_D_A + L_D_B                                                                    (equation 8)
+
+    L_GAN_B = -E log D_B(G_B(x_A)),    L_const_A = E |G_A(G_B(x_A)) - x_A|^2 / dimensions
+
+The authors' code (SKTBrain/DiscoGAN) plays another game, here `replace(model, **AUTHORS_CODE)`: with FM_B the squared
+distance between the mean features of data and of translations, averaged over each critic layer and summed over layers,
+
+    generators:  (1 - r) (0.1 L_GAN_B + 0.9 FM_B) + r L_const_A  +  the same for the other direction
+
+with r = 0.01 in the first 10,000 steps and 0.5 afterwards; the critics move alone in every third step, the generators
+in the others. The paper's ablations are `replace(model, **GAN)` and `replace(model, **RECONSTRUCTION_GAN)`: the
+translation from A to B alone, without or with the reconstruction of A.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax import lax
+
+from jaxgen.arguments import check_counts, check_number, freeze_fields
+from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
+from jaxgen.losses.auxiliary import layerwise_feature_matching
+from jaxgen.metrics.distances import sample_distances
+from jaxgen.models.forward import forward
+from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
+from jaxgen.models.gans.networks import Generator
+from jaxgen.models.translation.balance import Balance, Curriculum, Turn
+from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.nets.conditioning import Unconditional
+from jaxgen.nets.heads import ScalarHead
+
+DIRECTIONS = (("a", "b"), ("b", "a"))
+"""From which domain to which."""
+
+
+AUTHORS_CODE: Mapping[str, Any] = {
+    "balance": Curriculum(), "critic_every": 3, "critic_weight": 0.5, "weight_decay": 1e-5
+}  # fmt: skip
+"""The fields that differ in the authors' code."""
+GAN: Mapping[str, Any] = {"judged": ("b",), "reconstructed": ()}
+"""The fields of the paper's first ablation, a GAN whose generator translates A to B."""
+RECONSTRUCTION_GAN: Mapping[str, Any] = {"judged": ("b",), "reconstructed": ("a",)}
+"""The fields of the second, which also reconstructs A."""
+
+
+class FeatureCritic(nn.Module):
+    """An event to its score [B] and the features of all layers of `network`, a tuple of [B, ...]."""
+
+    network: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: Array) -> tuple[Array, tuple[Array, ...]]:
+        features = self.network(x)
+        return self.head(features[-1]), features
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscoGAN:
+    """Players `to_a` and `to_b`, the generators, trained by the play `generator`; `critic_a` and `critic_b` by `critic`.
+
+    Events are images or vectors. The networks of players that the game does not have are not used.
+
+    Attributes:
+        to_a, to_b: from an example of the other domain to features; the model adds the last layer, and a tanh for
+            integer data.
+        critic_a, critic_b: from an example to the features of each layer, a tuple (`jaxgen.nets.Stages`); the model adds
+            `critic_head`.
+        a, b: the domains.
+        adversarial_loss: the critics' and the generators' loss, functions of the scores.
+        balance: the weights of a generator's losses, by the clock.
+        judged: domains whose translations a critic judges.
+        reconstructed: domains whose examples are translated there and back.
+        unmatched: layers of a critic, from the first, whose features are not matched.
+        critic_every: the critics move alone on the first of so many steps; None: critics and generators in each step.
+        critic_weight: factor of the critics' loss, which matters beside the weight decay.
+        learning_rate, weight_decay: of Adam; the decay is added to the gradient, as the gradient of an L2 penalty.
+        critic_head: the critics' last layer, from features to a score.
+        metrics: `(real, fake) -> {name: scalar}`, integers as fractions; reported by `evaluate` for each judged domain.
+        monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
+    """
+
+    to_a: nn.Module
+    to_b: nn.Module
+    critic_a: nn.Module
+    critic_b: nn.Module
+    a: Domain
+    b: Domain
+    _: dataclasses.KW_ONLY
+    adversarial_loss: AdversarialLoss = NonSaturating()
+    balance: Balance | Curriculum = Balance()
+    judged: tuple[str, ...] = ("a", "b")
+    reconstructed: tuple[str, ...] = ("a", "b")
+    unmatched: int = 1
+    critic_every: int | None = None
+    critic_weight: float = 1.0
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-4
+    critic_head: nn.Module = ScalarHead()
+    metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
+    monitor: tuple[str, str] = ("sliced_wasserstein_b", "min")
+
+    def __post_init__(self):
+        freeze_fields(self)
+        for name in ("judged", "reconstructed"):
+            if not set(getattr(self, name)) <= {"a", "b"}:
+                raise ValueError(f"`{name}` must hold 'a' or 'b', got {getattr(self, name)}")
+        if not self.judged:
+            raise ValueError("`judged` must have at least one domain, got ()")
+        check_counts(0, unmatched=self.unmatched)
+        check_counts(2, critic_every=2 if self.critic_every is None else self.critic_every)
+        for name in ("critic_weight", "learning_rate", "weight_decay"):
+            check_number(name, getattr(self, name), 0)
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The domains that the game translates to."""
+        return tuple(name for name in ("a", "b") if name in self.judged or self.reconstructed)
+
+    def init(self, key: Key, batch: Batch) -> Variables:
+        """Raises:
+        ValueError: a batch without the domains, or examples that do not fit them.
+        """
+        check_domains(batch)
+        x, keys = {name: self._domain(name).scaled(batch[name]["x"]) for name in ("a", "b")}, jax.random.split(key, 4)
+        generator_keys, critic_keys = dict(zip("ab", keys[:2], strict=True)), dict(zip("ab", keys[2:], strict=True))
+        other = dict(DIRECTIONS)
+        variables = {
+            f"to_{to}": self._generator(to).init(generator_keys[to], (x[other[to]], None)) for to in self.generators
+        }
+        return variables | {f"critic_{on}": self._critic(on).init(critic_keys[on], x[on]) for on in self.judged}
+
+    def plays(self) -> dict[str, Play]:
+        turns = (None, None) if self.critic_every is None else (Turn(self.critic_every, on) for on in (True, False))
+        players = [f"critic_{on}" for on in self.judged], [f"to_{to}" for to in self.generators]
+        losses, means = (self.critic_loss, self.generator_loss), self.adversarial_loss.accumulates
+        adam = optax.adam(self.learning_rate, b1=0.5, b2=0.999)
+        optimizer = optax.chain(optax.add_decayed_weights(self.weight_decay), adam) if self.weight_decay else adam
+        matched = self.balance.features > 0
+        return {
+            name: Play(tuple(of_play), loss, optimizer, when, name in means and not (name == "generator" and matched))
+            for name, of_play, loss, when in zip(("critic", "generator"), players, losses, turns, strict=True)
+        }
+
+    def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
+        """Metrics: for each judged domain the mean scores `real` and `fake`."""
+        value, metrics, statistics = jnp.zeros(()), {}, {}
+        for i, (origin, on) in enumerate(DIRECTIONS):
+            if on in self.judged:
+                fake_key, on_real_key, on_fake_key = jax.random.split(jax.random.fold_in(key, i), 3)
+                real, x = (self._domain(name).scaled(batch[name]["x"]) for name in (on, origin))
+                fake = lax.stop_gradient(self._translate(variables, x, on, fake_key)[0])
+                (on_real, _), new = self._criticize(variables, real, on, on_real_key)
+                (on_fake, _), new = self._criticize(_updated(variables, new), fake, on, on_fake_key)
+                statistics |= new
+                value += self.critic_weight * self.adversarial_loss.critic(on_real, on_fake)
+                metrics |= {f"real_{on}": on_real.mean(), f"fake_{on}": on_fake.mean()}
+        return LossOutput(value, metrics, statistics)
+
+    def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
+        """Metrics, unweighted: for each judged domain `adversarial` and `features`, if they are matched; for each
+        reconstructed domain `reconstruction`.
+        """
+        balance, value, metrics, statistics = self.balance.at(clock), jnp.zeros(()), {}, {}
+        for i, (origin, to) in enumerate(DIRECTIONS):
+            if to not in self.judged and origin not in self.reconstructed:
+                continue
+            there_key, back_key, *critic_keys = jax.random.split(jax.random.fold_in(key, i), 4)
+            x = self._domain(origin).scaled(batch[origin]["x"])
+            y, new = self._translate(_updated(variables, statistics), x, to, there_key)
+            statistics |= new
+            if to in self.judged:
+                (score, fake_features), _ = self._criticize(variables, y, to, critic_keys[0])
+                metrics[f"adversarial_{to}"] = self.adversarial_loss.generator(score)
+                value += balance.adversarial * metrics[f"adversarial_{to}"]
+                if self.balance.features > 0:
+                    real = self._domain(to).scaled(batch[to]["x"])
+                    (_, features), _ = self._criticize(variables, real, to, critic_keys[1])
+                    metrics[f"features_{to}"] = layerwise_feature_matching(
+                        features[self.unmatched :], fake_features[self.unmatched :]
+                    )
+                    value += balance.features * metrics[f"features_{to}"]
+            if origin in self.reconstructed:
+                back, new = self._translate(_updated(variables, statistics), y, origin, back_key)
+                statistics |= new
+                metrics[f"reconstruction_{origin}"] = self._error(origin, back, x)
+                value += balance.reconstruction * metrics[f"reconstruction_{origin}"]
+        return LossOutput(value, metrics, statistics)
+
+    def translate(self, variables: Variables, x: Array, to: str = "b") -> Array:
+        """Translations of examples of the other domain, in data units.
+
+        Raises:
+            ValueError: the game does not translate to this domain.
+        """
+        self._check("to", to, self.generators)
+        x = self._domain(dict(DIRECTIONS)[to]).scaled(x)
+        return self._domain(to).data(self._translate(variables, x, to)[0])
+
+    def reconstruct(self, variables: Variables, x: Array, domain: str = "a") -> Array:
+        """Examples of a domain, translated to the other one and back, in data units.
+
+        Raises:
+            ValueError: the game does not translate in both directions.
+        """
+        self._check("domain", domain, ("a", "b") if len(self.generators) == 2 else ())
+        y, _ = self._translate(variables, self._domain(domain).scaled(x), dict(DIRECTIONS)[domain])
+        return self._domain(domain).data(self._translate(variables, y, domain)[0])
+
+    def score(self, variables: Variables, x: Array, domain: str = "b") -> Array:
+        """The critic's score of examples of its domain in data units, [B]: a logit for the default loss.
+
+        Raises:
+            ValueError: the domain has no critic.
+        """
+        self._check("domain", domain, self.judged)
+        return self._criticize(variables, self._domain(domain).scaled(x), domain)[0][0]
+
+    def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
+        """`metrics` of the translations to each judged domain, and in games that translate both ways `reconstruction`,
+        the mean absolute error of examples translated there and back; integers as fractions.
+        """
+        metrics = {}
+        for origin, to in DIRECTIONS:
+            x, start, end = batch[origin]["x"], self._domain(origin), self._domain(to)
+            if to in self.judged:
+                real, fake = end.fraction(batch[to]["x"]), end.fraction(self.translate(variables, x, to))
+                metrics |= {f"{name}_{to}": value for name, value in self.metrics(real, fake).items()}
+            if len(self.generators) == 2:
+                back = self.reconstruct(variables, x, origin)
+                metrics[f"reconstruction_{origin}"] = jnp.abs(start.fraction(back) - start.fraction(x)).mean()
+        return metrics
+
+    def _check(self, name: str, value: str, possible: tuple[str, ...]) -> None:
+        if value not in possible:
+            raise ValueError(f"`{name}` must be one of {possible} in this game, got {value!r}")
+
+    def _domain(self, name: str) -> Domain:
+        return self.a if name == "a" else self.b
+
+    def _generator(self, to: str) -> nn.Module:
+        domain, network = self._domain(to), self.to_a if to == "a" else self.to_b
+        return Generator(network, Unconditional(), domain.event_shape, domain.bounded)
+
+    def _critic(self, on: str) -> nn.Module:
+        return FeatureCritic(self.critic_a if on == "a" else self.critic_b, self.critic_head)
+
+    def _translate(self, variables: Variables, x: Array, to: str, key: Key | None = None) -> tuple[Array, Mapping]:
+        """The translation on the networks' scale, and by player the statistics that a pass with a key updates."""
+        y, statistics = forward(self._generator(to), variables[f"to_{to}"], (x, None), key=key)
+        return y, {f"to_{to}": statistics} if statistics else {}
+
+    def _criticize(self, variables: Variables, x: Array, on: str, key: Key | None = None) -> tuple[Any, Mapping]:
+        """The score and the features, and by player the statistics that a pass with a key updates."""
+        output, statistics = forward(self._critic(on), variables[f"critic_{on}"], x, key=key)
+        return output, {f"critic_{on}": statistics} if statistics else {}
+
+    def _error(self, domain: str, y: Array, x: Array) -> Array:
+        """The mean squared error; images count as in the authors' code, where they are in [0, 1]."""
+        return (0.25 if self._domain(domain).bounded else 1.0) * ((y - x) ** 2).mean()
+
+
+def _updated(variables: Variables, statistics: Mapping[str, Mapping[str, Any]]) -> Variables:
+    """The variables with new statistics of some players."""
+    return {**variables, **{player: {**variables[player], **new} for player, new in statistics.items()}}

@@ -40,6 +40,8 @@ COVERED = 0.01
 """A mode is covered if it has this fraction of all samples, within three standard deviations."""
 DRAWN = 2_000
 """Points of a plot."""
+LIMIT = 2.2
+"""Half the side of a plot's square; the modes are within 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class DiscoGANConfig(TranslationConfig):
     """The paper's model, or one of its ablations, which translate from a to b only."""
     game: Literal["paper", "authors"] = "paper"
     """The paper's losses and turns, or those of the authors' code."""
-    steps: Count = 5_000
+    steps: Count = 10_000
     batch_size: Count = 200
     ema: float = 0.0
     eval_every: Count = 1_000
@@ -182,11 +184,11 @@ def plot_modes(data: str, test: Zipped, trained: TrainedModel) -> Any:
     for to in trained.model.judged:
         head, title = test.sources[PAIRS[to][0]].head(DRAWN), f"translations to {to}"
         panels[title], targets[title] = (trained.translate(head["x"], to=to), head["label"]), known[to][0]
-        surfaces[title] = partial(probability, trained, to)
-    return plotting.mapped_points(panels, targets, surfaces)
+        surfaces[title] = probability(trained, plotting.mesh(LIMIT), to)
+    return plotting.mapped_points(panels, targets, surfaces, LIMIT)
 
 
-def probability(trained: TrainedModel, domain: str, x: np.ndarray) -> np.ndarray:
+def probability(trained: TrainedModel, x: np.ndarray, domain: str) -> np.ndarray:
     """The critic's probability that points belong to its domain."""
     return 1 / (1 + np.exp(-np.asarray(trained.score(x, domain=domain))))
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import optax
 
-from jaxgen.contracts import Model, Phase, Play
+from jaxgen.contracts import Model, Phase, Play, Variables
 from jaxgen.data import Splits, source
 from jaxgen.training import Settings, TrainedModel
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
@@ -115,6 +115,7 @@ class Experiment(NamedTuple):
         headline: the metrics that RESULTS.md shows first; by default the published metric, or the monitored one.
         draws: samples of the model's own noise that test metrics are averaged over; None for TEST_DRAWS.
         data: splits that replace the configured data.
+        start: variables by player that replace the initial ones: pretrained networks.
     """
 
     model: Model
@@ -130,3 +131,4 @@ class Experiment(NamedTuple):
     headline: tuple[str, ...] = ()
     draws: int | None = None
     data: Splits | None = None
+    start: Variables | None = None

@@ -156,7 +156,7 @@ def _train(
     """The trained model of each seed, with the seed's own config and experiment."""
     train = functools.partial(
         fit if config.seeds == 1 else fit_seeds, experiment.model, experiment.data or splits, config,
-        plays=experiment.plays, phases=experiment.phases, optimizers=experiment.optimizers,
+        plays=experiment.plays, phases=experiment.phases, optimizers=experiment.optimizers, start=experiment.start,
         metrics=experiment.validation_metrics, host_metrics=experiment.host_metrics, out=config.out,
         resume=config.resume, overwrite=config.overwrite, progress=progress,
     )  # fmt: skip

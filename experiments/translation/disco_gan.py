@@ -102,11 +102,12 @@ def rotated_objects(path: Path, objects: tuple[int, int]) -> Splits:
     if missing := sorted(set(objects) - set(number.tolist())):
         raise DataError(f"`objects` must be among those of {path.name}, {sorted(set(number.tolist()))}, got {missing}")
     images = x[..., None] if x.ndim == 3 else x
-    chosen = [(f"{path.name}, object {i}", number == i) for i in objects]
-    parts = [
-        ArraySource({"x": images[of], "label": angle[of]}, levels=256, num_classes=360, name=name) for name, of in chosen
-    ]
-    return Splits(*[Zipped(dict(zip("ab", parts, strict=True)))] * 3)
+
+    def source(i: int) -> ArraySource:
+        arrays = {"x": images[number == i], "label": angle[number == i]}
+        return ArraySource(arrays, levels=256, num_classes=360, name=f"{path.name}, object {i}")
+
+    return Splits(*[Zipped(dict(zip("ab", map(source, objects), strict=True)))] * 3)
 
 
 PAIRS = {"a": ("b", "a"), "b": ("a", "b")}

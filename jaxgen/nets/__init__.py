@@ -1,8 +1,8 @@
 """Networks and layers, channels last."""
 
-from jaxgen.convolution import Conv, UpConv
+from jaxgen.convolution import Conv, TransposedConv, UpConv
 from jaxgen.nets.attention import SelfAttention
-from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
+from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Jitter, Saturation, Translation
 from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.conv_net import ConvNet, GatedConvNet
@@ -19,22 +19,28 @@ from jaxgen.nets.maxout import Maxout
 from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
 from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
-from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm
+from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, InstanceNorm
+from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
+from jaxgen.nets.translators import ResNetTranslator
+from jaxgen.nets.u_net import UNet
+from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
 
 __all__ = [
     "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
     "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "DiscoGANCritic",
     "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise",
-    "Joint", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PixelCNN", "Projection", "RecurrentDecoder",
-    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResidualDecoder", "ResidualEncoder",
-    "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "Translation", "Unconditional", "UpConv",
-    "VectorHead", "WeightNormDense", "concatenate_context", "sample_codes", "small_normal",
+    "InstanceNorm", "Jitter", "Joint", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic",
+    "PixelCNN", "Projection", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator",
+    "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation",
+    "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
+    "SpectralResNetGenerator", "Stages", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
+    "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg", "normalize_activations", "sample_codes",
+    "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

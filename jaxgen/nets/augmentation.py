@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.arguments import check_number
+
 
 def _image(x: jax.Array) -> tuple[int, int, int, int]:
     if x.ndim != 4:
@@ -104,3 +106,34 @@ class Cutout:
 
         rows, columns = map(inside, jax.random.split(key), sides)
         return jnp.where((rows[:, :, None] & columns[:, None])[..., None], 0, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Jitter:
+    """Enlarges images bilinearly, crops them at random to their size, and mirrors half of them.
+
+    Pairs are jittered jointly if their channels are concatenated. Source: Isola et al. 2017, "Image-to-Image
+    Translation with Conditional Adversarial Networks", section 6.2.
+
+    Attributes:
+        scale: of each side, rounded to pixels; 1: no crop.
+        mirror: whether to mirror left and right.
+    """
+
+    scale: float = 286 / 256
+    mirror: bool = True
+
+    def __post_init__(self):
+        check_number("scale", self.scale, 1)
+
+    def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
+        n, height, width, channels = _image(x)
+        crop_key, mirror_key = jax.random.split(key)
+        if (large := (round(height * self.scale), round(width * self.scale))) != (height, width):
+            corners = jax.random.randint(crop_key, (n, 2), 0, jnp.array(large) - jnp.array((height, width)) + 1)
+            x = jax.image.resize(x, (n, *large, channels), "bilinear")
+            x = jax.vmap(lambda a, c: lax.dynamic_slice(a, (*c, 0), (height, width, channels)))(x, corners)
+        if self.mirror:
+            mirrored = jax.random.bernoulli(mirror_key, 0.5, (n, 1, 1, 1))
+            x = jnp.where(mirrored, x[:, :, ::-1], x)
+        return x

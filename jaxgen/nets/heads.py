@@ -59,18 +59,24 @@ class GaussianFeaturesHead(GaussianHead):
 class EventHead(nn.Module):
     """Features [B, ...] to `num_params` numbers per coordinate of an event, [B, *event_shape, num_params].
 
-    A 3x3 convolution if the features have the image's resolution, an `UpConv` if they have half of it, otherwise a
-    dense layer.
+    A convolution if the features have the image's resolution, an `UpConv` if they have half of it, otherwise a dense
+    layer.
+
+    Attributes:
+        kernel_size, padding: of the convolution; `"REFLECT"` pads by reflection.
     """
 
     event_shape: tuple[int, ...]
     num_params: int = 1
+    kernel_size: int = 3
+    padding: str = "SAME"
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         resolution = h.shape[1:-1] if len(self.event_shape) == 3 else None
         if resolution == self.event_shape[:-1]:
-            h = Conv(self.event_shape[-1] * self.num_params, 3, dtype=float32_or_wider(h), name="out")(h)
+            features, fields = self.event_shape[-1] * self.num_params, {"padding": self.padding, "name": "out"}
+            h = Conv(features, self.kernel_size, dtype=float32_or_wider(h), **fields)(h)
         elif resolution and tuple(2 * side for side in resolution) == self.event_shape[:-1]:
             h = UpConv(self.event_shape[-1] * self.num_params, dtype=float32_or_wider(h), name="out")(h)
         else:

@@ -1,4 +1,4 @@
-"""Batch normalisation without a `train` flag, plain and conditional."""
+"""Batch normalisation without a `train` flag, plain and conditional, and instance normalisation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ class BatchNorm(nn.Module):
         return nn.BatchNorm(
             use_running_average=not training, momentum=self.momentum, use_scale=self.affine, use_bias=self.affine
         )(x)
+
+
+class InstanceNorm(nn.Module):
+    """Normalises each channel of each picture by its mean and variance over positions: [B, H, W, C] to itself.
+
+    `BatchNorm` in training mode on batches of one picture is the same. A single position becomes zero. Source: Ulyanov
+    et al. 2016, "Instance Normalization".
+
+    Attributes:
+        affine: whether a learned gain and bias per channel follow, as in the authors' and CycleGAN's Torch code;
+            PyTorch's layer and the PyTorch port of CycleGAN have none by default.
+    """
+
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.InstanceNorm(epsilon=1e-5, use_scale=self.affine, use_bias=self.affine)(x)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -20,3 +20,19 @@ class Stages(nn.Module):
             x = stage(x)
             outputs.append(x)
         return tuple(outputs)
+
+
+class FeatureCritic(nn.Module):
+    """An event to its score [B] and the features of all layers of `network`, a tuple of [B, ...].
+
+    Attributes:
+        network: from events to the features of each layer, a tuple.
+        head: from the last layer's features to the score.
+    """
+
+    network: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        features = self.network(x)
+        return self.head(features[-1]), features

@@ -36,6 +36,22 @@ def of_aggregate(log_posterior, joint, marginals, kl):
     return losses.decompose(log_posterior, Aggregate(joint, marginals), kl)
 
 
+def of_feature_distance(a, b):
+    return losses.feature_distance({"layer": a}, {"layer": b})
+
+
+def of_moment_style_loss(a, b):
+    return losses.moment_style_loss({"layer": a}, {"layer": b})
+
+
+def of_gram_style_loss(a, b):
+    return losses.gram_style_loss({"layer": a}, {"layer": b})
+
+
+def of_layer_scales(features):
+    return losses.layer_scales({"layer": features})
+
+
 # Of each loss its arguments: axes, or ANY of them; of integers after INTEGERS.
 ARGUMENTS = {
     losses.boundary_seeking_generator: {"fake": ANY},
@@ -100,6 +116,13 @@ ARGUMENTS = {
     losses.proximal: {"new": "B ...", "old": "B ..."},
     losses.squared_slopes: {"x": ANY, "critic": critic},
     losses.zero_centred_penalty: {"x": ANY, "critic": critic},
+    losses.covariance_matrix: {"features": "B H W C"},
+    losses.gram_matrix: {"features": "B H W C"},
+    losses.spatial_moments: {"features": "B H W C"},
+    of_feature_distance: {"a": "B ...", "b": "B ..."},
+    of_gram_style_loss: {"a": "B H W C", "b": "B H W C"},
+    of_layer_scales: {"features": "B ..."},
+    of_moment_style_loss: {"a": "B H W C", "b": "B H W C"},
     losses.k_plus_one_labelled: {"logits": "B K", "labels": f"{INTEGERS} B"},
     losses.k_plus_one_unlabelled: {"real_logits": "B K", "fake_logits": "R K"},
     losses.marginal_bound: {"log_classes": "B K", "bounds": "B K"},
@@ -124,7 +147,10 @@ ARGUMENTS = {
     losses.update_averages: {"counts": "K", "sums": "K D", "z_e": "B D", "codes": f"{INTEGERS} B"},
 }
 # neither of arrays nor a loss
-OTHERS = {"clip_weights", "cyclical", "warm_up", "decompose", "negative_decomposed_elbo"}
+OTHERS = {
+    "clip_weights", "cyclical", "warm_up", "decompose", "negative_decomposed_elbo", "feature_distance",
+    "gram_style_loss", "layer_scales", "moment_style_loss",
+}  # fmt: skip
 
 
 def test_every_loss_is_tried():

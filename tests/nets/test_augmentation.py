@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Saturation, Translation
+from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Jitter, Saturation, Translation
 
 KEY = jax.random.key(0)
 X = jax.random.uniform(jax.random.key(1), (40, 9, 8, 3), minval=-1, maxval=1)
@@ -105,3 +105,25 @@ def test_instance_noise_fades():
     for step, std in ((0, 0.4), (5, 0.2), (10, 0.0), (20, 0.0)):
         drawn = jax.jit(noise)(x, KEY, jnp.int32(step))
         assert np.std(drawn) == pytest.approx(std, rel=0.05) and abs(np.mean(drawn)) <= 0.05 * std
+
+
+def test_jitter_crops_the_enlarged_picture_and_mirrors_half():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 6, 8, 2)).astype(np.float32)
+    y = np.asarray(jax.jit(Jitter(1.25))(x, KEY, 0))
+    large = np.asarray(jax.image.resize(x, (64, 8, 10, 2), "bilinear"))
+    found = []
+    for picture, original in zip(y, large, strict=True):
+        windows = {
+            (i, j, mirror): original[i : i + 6, j : j + 8][:, :: -1 if mirror else 1]
+            for i in range(3) for j in range(3) for mirror in (False, True)
+        }  # fmt: skip
+        (place,) = [place for place, window in windows.items() if np.abs(window - picture).max() < 1e-5]
+        found.append(place)
+    assert {place[:2] for place in found} == {(i, j) for i in range(3) for j in range(3)}
+    assert 0.3 < np.mean([place[2] for place in found]) < 0.7
+    np.testing.assert_array_equal(Jitter(1.0, mirror=False)(x, KEY, 0), x)
+    mirrored = np.asarray(Jitter(1.0)(x, KEY, 0))
+    assert {np.array_equal(a, b) or 2 * np.array_equal(a, b[:, ::-1]) for a, b in zip(mirrored, x, strict=True)} == {1, 2}
+    with pytest.raises(ValueError, match="`scale` must be at least 1"):
+        Jitter(0.9)

@@ -62,7 +62,7 @@ class Turn(NamedTuple):
     """Runs a play on the first of each `n` steps of a phase, or on all others."""
 
     n: int
-    first: bool
+    first: bool = True
 
     def __call__(self, clock: Clock) -> Array:
         return (jnp.asarray(clock.phase_step) % self.n == 0) == self.first

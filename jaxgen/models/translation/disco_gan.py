@@ -27,7 +27,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax import lax
 
 from jaxgen.arguments import check_counts, check_number, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
@@ -40,14 +39,11 @@ from jaxgen.models.translation.balance import Balance, Curriculum, Turn
 from jaxgen.models.translation.domain import Domain, check_domains
 from jaxgen.nets.conditioning import Unconditional
 from jaxgen.nets.heads import ScalarHead
+from jaxgen.nets.stages import FeatureCritic
 
-DIRECTIONS = (("a", "b"), ("b", "a"))
-"""From which domain to which."""
-
-
-AUTHORS_CODE: Mapping[str, Any] = {
-    "balance": Curriculum(), "critic_every": 3, "critic_weight": 0.5, "weight_decay": 1e-5
-}  # fmt: skip
+OTHER = {"a": "b", "b": "a"}
+"""The domain from which a generator translates to one."""
+AUTHORS_CODE: Mapping[str, Any] = dict(balance=Curriculum(), critic_every=3, critic_weight=0.5, weight_decay=1e-5)
 """The fields that differ in the authors' code."""
 GAN: Mapping[str, Any] = {"judged": ("b",), "reconstructed": ()}
 """The fields of the paper's first ablation, a GAN whose generator translates A to B."""
@@ -55,28 +51,17 @@ RECONSTRUCTION_GAN: Mapping[str, Any] = {"judged": ("b",), "reconstructed": ("a"
 """The fields of the second, which also reconstructs A."""
 
 
-class FeatureCritic(nn.Module):
-    """An event to its score [B] and the features of all layers of `network`, a tuple of [B, ...]."""
-
-    network: nn.Module
-    head: nn.Module
-
-    def __call__(self, x: Array) -> tuple[Array, tuple[Array, ...]]:
-        features = self.network(x)
-        return self.head(features[-1]), features
-
-
 @dataclasses.dataclass(frozen=True)
 class DiscoGAN:
-    """Players `to_a` and `to_b`, the generators, trained by the play `generator`; `critic_a` and `critic_b` by `critic`.
+    """Players `to_a` and `to_b`, trained by the play `generator`, and `critic_a` and `critic_b`, trained by `critic`.
 
-    Events are images or vectors. The networks of players that the game does not have are not used.
+    Events are images or vectors. An ablation has fewer players, and ignores the others' networks.
 
     Attributes:
         to_a, to_b: from an example of the other domain to features; the model adds the last layer, and a tanh for
             integer data.
-        critic_a, critic_b: from an example to the features of each layer, a tuple (`jaxgen.nets.Stages`); the model adds
-            `critic_head`.
+        critic_a, critic_b: from an example to the features of each layer, a tuple (`jaxgen.nets.Stages`); the model
+            adds `critic_head`.
         a, b: the domains.
         adversarial_loss: the critics' and the generators' loss, functions of the scores.
         balance: the weights of a generator's losses, by the clock.
@@ -113,11 +98,9 @@ class DiscoGAN:
 
     def __post_init__(self):
         freeze_fields(self)
-        for name in ("judged", "reconstructed"):
-            if not set(getattr(self, name)) <= {"a", "b"}:
-                raise ValueError(f"`{name}` must hold 'a' or 'b', got {getattr(self, name)}")
-        if not self.judged:
-            raise ValueError("`judged` must have at least one domain, got ()")
+        for name, least in (("judged", 1), ("reconstructed", 0)):
+            if len(value := getattr(self, name)) < least or not set(value) <= set(OTHER):
+                raise ValueError(f"`{name}` must hold at least {least} of the domains 'a' and 'b', got {value!r}")
         check_counts(0, unmatched=self.unmatched)
         check_counts(2, critic_every=2 if self.critic_every is None else self.critic_every)
         for name in ("critic_weight", "learning_rate", "weight_decay"):
@@ -133,68 +116,63 @@ class DiscoGAN:
         ValueError: a batch without the domains, or examples that do not fit them.
         """
         check_domains(batch)
-        x, keys = {name: self._domain(name).scaled(batch[name]["x"]) for name in ("a", "b")}, jax.random.split(key, 4)
-        generator_keys, critic_keys = dict(zip("ab", keys[:2], strict=True)), dict(zip("ab", keys[2:], strict=True))
-        other = dict(DIRECTIONS)
-        variables = {
-            f"to_{to}": self._generator(to).init(generator_keys[to], (x[other[to]], None)) for to in self.generators
-        }
-        return variables | {f"critic_{on}": self._critic(on).init(critic_keys[on], x[on]) for on in self.judged}
+        x = {name: self._scaled(batch, name) for name in OTHER}
+        keys = dict(zip(("to_a", "to_b", "critic_a", "critic_b"), jax.random.split(key, 4), strict=True))
+        to = {f"to_{to}": self._generator(to).init(keys[f"to_{to}"], (x[OTHER[to]], None)) for to in self.generators}
+        return to | {f"critic_{on}": self._critic(on).init(keys[f"critic_{on}"], x[on]) for on in self.judged}
 
     def plays(self) -> dict[str, Play]:
-        turns = (None, None) if self.critic_every is None else (Turn(self.critic_every, on) for on in (True, False))
-        players = [f"critic_{on}" for on in self.judged], [f"to_{to}" for to in self.generators]
-        losses, means = (self.critic_loss, self.generator_loss), self.adversarial_loss.accumulates
         adam = optax.adam(self.learning_rate, b1=0.5, b2=0.999)
         optimizer = optax.chain(optax.add_decayed_weights(self.weight_decay), adam) if self.weight_decay else adam
-        matched = self.balance.features > 0
+        n, means = self.critic_every, self.adversarial_loss.accumulates
+        turns = (None, None) if n is None else (Turn(n, first=True), Turn(n, first=False))
+        critics, generators = tuple(f"critic_{on}" for on in self.judged), tuple(f"to_{to}" for to in self.generators)
+        mean = "generator" in means and not self.balance.features
         return {
-            name: Play(tuple(of_play), loss, optimizer, when, name in means and not (name == "generator" and matched))
-            for name, of_play, loss, when in zip(("critic", "generator"), players, losses, turns, strict=True)
+            "critic": Play(critics, self.critic_loss, optimizer, turns[0], "critic" in means),
+            "generator": Play(generators, self.generator_loss, optimizer, turns[1], mean),
         }
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: for each judged domain the mean scores `real` and `fake`."""
         value, metrics, statistics = jnp.zeros(()), {}, {}
-        for i, (origin, on) in enumerate(DIRECTIONS):
-            if on in self.judged:
-                fake_key, on_real_key, on_fake_key = jax.random.split(jax.random.fold_in(key, i), 3)
-                real, x = (self._domain(name).scaled(batch[name]["x"]) for name in (on, origin))
-                fake = lax.stop_gradient(self._translate(variables, x, on, fake_key)[0])
-                (on_real, _), new = self._criticize(variables, real, on, on_real_key)
-                (on_fake, _), new = self._criticize(_updated(variables, new), fake, on, on_fake_key)
-                statistics |= new
-                value += self.critic_weight * self.adversarial_loss.critic(on_real, on_fake)
-                metrics |= {f"real_{on}": on_real.mean(), f"fake_{on}": on_fake.mean()}
+        for i, on in enumerate(self.judged):
+            fake_key, on_real_key, on_fake_key = jax.random.split(jax.random.fold_in(key, i), 3)
+            fake, _ = self._translate(variables, self._scaled(batch, OTHER[on]), on, fake_key)
+            (on_real, _), new = self._criticize(variables, self._scaled(batch, on), on, on_real_key)
+            (on_fake, _), new = self._criticize(_updated(variables, new), jax.lax.stop_gradient(fake), on, on_fake_key)
+            statistics |= new
+            value += self.critic_weight * self.adversarial_loss.critic(on_real, on_fake)
+            metrics |= {f"real_{on}": on_real.mean(), f"fake_{on}": on_fake.mean()}
         return LossOutput(value, metrics, statistics)
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics, unweighted: for each judged domain `adversarial` and `features`, if they are matched; for each
+        """Metrics, unweighted: for each judged domain `adversarial` and, if they are matched, `features`; for each
         reconstructed domain `reconstruction`.
         """
         balance, value, metrics, statistics = self.balance.at(clock), jnp.zeros(()), {}, {}
-        for i, (origin, to) in enumerate(DIRECTIONS):
+        for i, (to, origin) in enumerate(OTHER.items()):
             if to not in self.judged and origin not in self.reconstructed:
                 continue
-            there_key, back_key, *critic_keys = jax.random.split(jax.random.fold_in(key, i), 4)
-            x = self._domain(origin).scaled(batch[origin]["x"])
+            there_key, back_key, fake_key, real_key = jax.random.split(jax.random.fold_in(key, i), 4)
+            x = self._scaled(batch, origin)
             y, new = self._translate(_updated(variables, statistics), x, to, there_key)
             statistics |= new
             if to in self.judged:
-                (score, fake_features), _ = self._criticize(variables, y, to, critic_keys[0])
+                (score, fake_features), _ = self._criticize(variables, y, to, fake_key)
                 metrics[f"adversarial_{to}"] = self.adversarial_loss.generator(score)
                 value += balance.adversarial * metrics[f"adversarial_{to}"]
-                if self.balance.features > 0:
-                    real = self._domain(to).scaled(batch[to]["x"])
-                    (_, features), _ = self._criticize(variables, real, to, critic_keys[1])
-                    metrics[f"features_{to}"] = layerwise_feature_matching(
-                        features[self.unmatched :], fake_features[self.unmatched :]
-                    )
-                    value += balance.features * metrics[f"features_{to}"]
+            if to in self.judged and self.balance.features > 0:
+                (_, features), _ = self._criticize(variables, self._scaled(batch, to), to, real_key)
+                matched = features[self.unmatched :], fake_features[self.unmatched :]
+                metrics[f"features_{to}"] = layerwise_feature_matching(*matched)
+                value += balance.features * metrics[f"features_{to}"]
             if origin in self.reconstructed:
                 back, new = self._translate(_updated(variables, statistics), y, origin, back_key)
                 statistics |= new
-                metrics[f"reconstruction_{origin}"] = self._error(origin, back, x)
+                # in the authors' code images are in [0, 1], half as wide as here
+                unit = 0.5 if self._domain(origin).bounded else 1.0
+                metrics[f"reconstruction_{origin}"] = ((unit * (back - x)) ** 2).mean()
                 value += balance.reconstruction * metrics[f"reconstruction_{origin}"]
         return LossOutput(value, metrics, statistics)
 
@@ -205,8 +183,7 @@ class DiscoGAN:
             ValueError: the game does not translate to this domain.
         """
         self._check("to", to, self.generators)
-        x = self._domain(dict(DIRECTIONS)[to]).scaled(x)
-        return self._domain(to).data(self._translate(variables, x, to)[0])
+        return self._domain(to).data(self._translate(variables, self._domain(OTHER[to]).scaled(x), to)[0])
 
     def reconstruct(self, variables: Variables, x: Array, domain: str = "a") -> Array:
         """Examples of a domain, translated to the other one and back, in data units.
@@ -215,7 +192,7 @@ class DiscoGAN:
             ValueError: the game does not translate in both directions.
         """
         self._check("domain", domain, ("a", "b") if len(self.generators) == 2 else ())
-        y, _ = self._translate(variables, self._domain(domain).scaled(x), dict(DIRECTIONS)[domain])
+        y, _ = self._translate(variables, self._domain(domain).scaled(x), OTHER[domain])
         return self._domain(domain).data(self._translate(variables, y, domain)[0])
 
     def score(self, variables: Variables, x: Array, domain: str = "b") -> Array:
@@ -232,7 +209,7 @@ class DiscoGAN:
         the mean absolute error of examples translated there and back; integers as fractions.
         """
         metrics = {}
-        for origin, to in DIRECTIONS:
+        for to, origin in OTHER.items():
             x, start, end = batch[origin]["x"], self._domain(origin), self._domain(to)
             if to in self.judged:
                 real, fake = end.fraction(batch[to]["x"]), end.fraction(self.translate(variables, x, to))
@@ -247,17 +224,20 @@ class DiscoGAN:
             raise ValueError(f"`{name}` must be one of {possible} in this game, got {value!r}")
 
     def _domain(self, name: str) -> Domain:
-        return self.a if name == "a" else self.b
+        return getattr(self, name)
+
+    def _scaled(self, batch: Batch, name: str) -> Array:
+        return self._domain(name).scaled(batch[name]["x"])
 
     def _generator(self, to: str) -> nn.Module:
-        domain, network = self._domain(to), self.to_a if to == "a" else self.to_b
-        return Generator(network, Unconditional(), domain.event_shape, domain.bounded)
+        domain = self._domain(to)
+        return Generator(getattr(self, f"to_{to}"), Unconditional(), domain.event_shape, domain.bounded)
 
     def _critic(self, on: str) -> nn.Module:
-        return FeatureCritic(self.critic_a if on == "a" else self.critic_b, self.critic_head)
+        return FeatureCritic(getattr(self, f"critic_{on}"), self.critic_head)
 
     def _translate(self, variables: Variables, x: Array, to: str, key: Key | None = None) -> tuple[Array, Mapping]:
-        """The translation on the networks' scale, and by player the statistics that a pass with a key updates."""
+        """The translation, scaled, and by player the statistics that a pass with a key updates."""
         y, statistics = forward(self._generator(to), variables[f"to_{to}"], (x, None), key=key)
         return y, {f"to_{to}": statistics} if statistics else {}
 
@@ -265,10 +245,6 @@ class DiscoGAN:
         """The score and the features, and by player the statistics that a pass with a key updates."""
         output, statistics = forward(self._critic(on), variables[f"critic_{on}"], x, key=key)
         return output, {f"critic_{on}": statistics} if statistics else {}
-
-    def _error(self, domain: str, y: Array, x: Array) -> Array:
-        """The mean squared error; images count as in the authors' code, where they are in [0, 1]."""
-        return (0.25 if self._domain(domain).bounded else 1.0) * ((y - x) ** 2).mean()
 
 
 def _updated(variables: Variables, statistics: Mapping[str, Mapping[str, Any]]) -> Variables:

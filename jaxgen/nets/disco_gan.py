@@ -1,7 +1,7 @@
 """DiscoGAN networks (Kim et al. 2017, section 3.4, and their code, SKTBrain/DiscoGAN).
 
-4x4 convolutions with stride 2 and without biases; batch normalisation except at the first layer and the last, which
-belongs to the model; LeakyReLU of slope 0.2 on the way down, ReLU on the way up.
+4x4 convolutions with stride 2, on the way up transposed, without biases; batch normalisation except at the first layer
+and the last, which belongs to the model; LeakyReLU of slope 0.2 on the way down, ReLU on the way up.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import math
 import jax
 from flax import linen as nn
 
-from jaxgen.convolution import Conv, UpConv
+from jaxgen.convolution import Conv, TransposedConv
 from jaxgen.nets.normalization import BatchNorm
 
 
 class DiscoGANGenerator(nn.Module):
     """An encoder and a decoder: [B, H, W, C] to [B, H/2, W/2, widths[0]].
 
-    The last fractionally strided convolution is the model's last layer (`jaxgen.nets.heads.EventHead`). These layers
-    are `UpConv`s, whose 3x3 kernels for each of the four output pixels include the paper's 4x4 kernels.
+    The last fractionally strided convolution is the model's last layer (`jaxgen.nets.heads.EventHead`).
 
     Attributes:
         widths: channels after each halving of the resolution; (64, 128, 256, 512) in the paper, for 64 x 64 images.
@@ -41,7 +40,7 @@ class DiscoGANGenerator(nn.Module):
             x = nn.Dense(math.prod(shape), use_bias=False)(x).reshape(-1, *shape)
             x = nn.relu(BatchNorm()(x))
         for width in self.widths[-2::-1]:
-            x = nn.relu(BatchNorm()(UpConv(width, use_bias=False)(x)))
+            x = nn.relu(BatchNorm()(TransposedConv(width, use_bias=False)(x)))
         return x
 
 

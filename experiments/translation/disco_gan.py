@@ -24,7 +24,7 @@ from jaxgen.models.translation import Curriculum, DiscoGAN, disco_gan
 from jaxgen.nets import MLP, DiscoGANCritic, DiscoGANGenerator, Stages
 from jaxgen.nets.decoders import halvings
 from jaxgen.training import TrainedModel
-from jaxgen.training.ranges import Count, Natural, NonNegative, Probability
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative, Probability
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "gan": disco_gan.GAN, "recongan": disco_gan.RECONSTRUCTION_GAN, "discogan": {}
@@ -60,7 +60,7 @@ class DiscoGANConfig(TranslationConfig):
     """The paper's losses and turns, or those of the authors' code."""
     steps: Count = 10_000
     batch_size: Count = 200
-    ema: float = 0.0
+    ema: Fraction = 0.0
     eval_every: Count = 1_000
     checkpoint_every: Count = 1_000
     steps_per_call: Count = 1_000

@@ -128,10 +128,8 @@ class DiscoGAN:
         turns = (None, None) if n is None else (Turn(n, first=True), Turn(n, first=False))
         critics, generators = tuple(f"critic_{on}" for on in self.judged), tuple(f"to_{to}" for to in self.generators)
         mean = "generator" in means and not self.balance.features
-        return {
-            "critic": Play(critics, self.critic_loss, optimizer, turns[0], "critic" in means),
-            "generator": Play(generators, self.generator_loss, optimizer, turns[1], mean),
-        }
+        critic = Play(critics, self.critic_loss, optimizer, turns[0], "critic" in means)
+        return {"critic": critic, "generator": Play(generators, self.generator_loss, optimizer, turns[1], mean)}
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: for each judged domain the mean scores `real` and `fake`."""
@@ -150,7 +148,7 @@ class DiscoGAN:
         """Metrics, unweighted: for each judged domain `adversarial` and, if they are matched, `features`; for each
         reconstructed domain `reconstruction`.
         """
-        balance, value, metrics, statistics = self.balance.at(clock), jnp.zeros(()), {}, {}
+        balance, metrics, statistics = self.balance.at(clock), {}, {}
         for i, (to, origin) in enumerate(OTHER.items()):
             if to not in self.judged and origin not in self.reconstructed:
                 continue
@@ -161,39 +159,39 @@ class DiscoGAN:
             if to in self.judged:
                 (score, fake_features), _ = self._criticize(variables, y, to, fake_key)
                 metrics[f"adversarial_{to}"] = self.adversarial_loss.generator(score)
-                value += balance.adversarial * metrics[f"adversarial_{to}"]
             if to in self.judged and self.balance.features > 0:
                 (_, features), _ = self._criticize(variables, self._scaled(batch, to), to, real_key)
                 matched = features[self.unmatched :], fake_features[self.unmatched :]
                 metrics[f"features_{to}"] = layerwise_feature_matching(*matched)
-                value += balance.features * metrics[f"features_{to}"]
             if origin in self.reconstructed:
                 back, new = self._translate(_updated(variables, statistics), y, origin, back_key)
                 statistics |= new
-                # in the authors' code images are in [0, 1], half as wide as here
-                unit = 0.5 if self._domain(origin).bounded else 1.0
+                unit = 0.5 if getattr(self, origin).bounded else 1.0  # the authors' images are in [0, 1]
                 metrics[f"reconstruction_{origin}"] = ((unit * (back - x)) ** 2).mean()
-                value += balance.reconstruction * metrics[f"reconstruction_{origin}"]
+        value = sum(getattr(balance, name.partition("_")[0]) * metric for name, metric in metrics.items())
         return LossOutput(value, metrics, statistics)
 
-    def translate(self, variables: Variables, x: Array, to: str = "b") -> Array:
-        """Translations of examples of the other domain, in data units.
+    def translate(self, variables: Variables, x: Array, to: str = "b", key: Key | None = None) -> Array:
+        """Translations of examples of the other domain, in data units; `key` is for networks with noise.
 
         Raises:
             ValueError: the game does not translate to this domain.
         """
         self._check("to", to, self.generators)
-        return self._domain(to).data(self._translate(variables, self._domain(OTHER[to]).scaled(x), to)[0])
+        x = getattr(self, OTHER[to]).scaled(x)
+        return getattr(self, to).data(self._translate(variables, x, to, key, train=False)[0])
 
-    def reconstruct(self, variables: Variables, x: Array, domain: str = "a") -> Array:
+    def reconstruct(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """Examples of a domain, translated to the other one and back, in data units.
 
         Raises:
             ValueError: the game does not translate in both directions.
         """
         self._check("domain", domain, ("a", "b") if len(self.generators) == 2 else ())
-        y, _ = self._translate(variables, self._domain(domain).scaled(x), OTHER[domain])
-        return self._domain(domain).data(self._translate(variables, y, domain)[0])
+        y = getattr(self, domain).scaled(x)
+        for i, to in enumerate((OTHER[domain], domain)):
+            y, _ = self._translate(variables, y, to, key if key is None else jax.random.fold_in(key, i), train=False)
+        return getattr(self, domain).data(y)
 
     def score(self, variables: Variables, x: Array, domain: str = "b") -> Array:
         """The critic's score of examples of its domain in data units, [B]: a logit for the default loss.
@@ -202,7 +200,7 @@ class DiscoGAN:
             ValueError: the domain has no critic.
         """
         self._check("domain", domain, self.judged)
-        return self._criticize(variables, self._domain(domain).scaled(x), domain)[0][0]
+        return self._criticize(variables, getattr(self, domain).scaled(x), domain)[0][0]
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`metrics` of the translations to each judged domain, and in games that translate both ways `reconstruction`,
@@ -210,35 +208,34 @@ class DiscoGAN:
         """
         metrics = {}
         for to, origin in OTHER.items():
-            x, start, end = batch[origin]["x"], self._domain(origin), self._domain(to)
+            x, start, end = batch[origin]["x"], getattr(self, origin), getattr(self, to)
             if to in self.judged:
                 real, fake = end.fraction(batch[to]["x"]), end.fraction(self.translate(variables, x, to))
                 metrics |= {f"{name}_{to}": value for name, value in self.metrics(real, fake).items()}
             if len(self.generators) == 2:
-                back = self.reconstruct(variables, x, origin)
-                metrics[f"reconstruction_{origin}"] = jnp.abs(start.fraction(back) - start.fraction(x)).mean()
+                error = start.fraction(self.reconstruct(variables, x, origin)) - start.fraction(x)
+                metrics[f"reconstruction_{origin}"] = jnp.abs(error).mean()
         return metrics
 
     def _check(self, name: str, value: str, possible: tuple[str, ...]) -> None:
         if value not in possible:
             raise ValueError(f"`{name}` must be one of {possible} in this game, got {value!r}")
 
-    def _domain(self, name: str) -> Domain:
-        return getattr(self, name)
-
     def _scaled(self, batch: Batch, name: str) -> Array:
-        return self._domain(name).scaled(batch[name]["x"])
+        return getattr(self, name).scaled(batch[name]["x"])
 
     def _generator(self, to: str) -> nn.Module:
-        domain = self._domain(to)
+        domain = getattr(self, to)
         return Generator(getattr(self, f"to_{to}"), Unconditional(), domain.event_shape, domain.bounded)
 
     def _critic(self, on: str) -> nn.Module:
         return FeatureCritic(getattr(self, f"critic_{on}"), self.critic_head)
 
-    def _translate(self, variables: Variables, x: Array, to: str, key: Key | None = None) -> tuple[Array, Mapping]:
-        """The translation, scaled, and by player the statistics that a pass with a key updates."""
-        y, statistics = forward(self._generator(to), variables[f"to_{to}"], (x, None), key=key)
+    def _translate(
+        self, variables: Variables, x: Array, to: str, key: Key | None = None, train: bool = True
+    ) -> tuple[Array, Mapping]:
+        """The translation, scaled, and by player the statistics that a training pass updates."""
+        y, statistics = forward(self._generator(to), variables[f"to_{to}"], (x, None), train=train, key=key)
         return y, {f"to_{to}": statistics} if statistics else {}
 
     def _criticize(self, variables: Variables, x: Array, on: str, key: Key | None = None) -> tuple[Any, Mapping]:

@@ -22,6 +22,7 @@ from jaxgen.losses.auxiliary import (
     categorical_information,
     class_loss,
     feature_matching,
+    layerwise_feature_matching,
     next_dual,
     normal_information,
 )
@@ -104,12 +105,13 @@ __all__ = [
     "hinge_critic", "hinge_generator", "importance_weighted_bound", "importance_weighted_generator",
     "importance_weights", "interpolate", "k_means", "k_plus_one_labelled", "k_plus_one_unlabelled",
     "kl_between_categoricals", "kl_between_full_normals", "kl_between_normals", "kl_by_samples", "kl_per_dimension",
-    "kl_to_standard_normal", "layer_scales", "least_squares_critic", "least_squares_generator", "marginal_bound",
-    "mean_log_weight", "minibatch_stratified", "minibatch_weighted", "minimax_generator", "moment_style_loss",
-    "nearest_codes", "negative_decomposed_elbo", "negative_elbo", "negative_log_likelihood", "next_dual",
-    "next_equilibrium", "non_saturating_discriminator", "non_saturating_generator", "norm_penalty",
-    "normal_information", "orthonormality", "pairwise_log_density", "perplexity", "proximal", "pulling_away",
-    "restart_dead_codes", "spatial_moments", "squared_slopes", "straight_through", "update_averages", "warm_up",
-    "wasserstein_critic", "wasserstein_generator", "weighted_log_likelihood", "zero_centred_penalty",
+    "kl_to_standard_normal", "layer_scales", "layerwise_feature_matching", "least_squares_critic",
+    "least_squares_generator", "marginal_bound", "mean_log_weight", "minibatch_stratified", "minibatch_weighted",
+    "minimax_generator", "moment_style_loss", "nearest_codes", "negative_decomposed_elbo", "negative_elbo",
+    "negative_log_likelihood", "next_dual", "next_equilibrium", "non_saturating_discriminator",
+    "non_saturating_generator", "norm_penalty", "normal_information", "orthonormality", "pairwise_log_density",
+    "perplexity", "proximal", "pulling_away", "restart_dead_codes", "spatial_moments", "squared_slopes",
+    "straight_through", "update_averages", "warm_up", "wasserstein_critic", "wasserstein_generator",
+    "weighted_log_likelihood", "zero_centred_penalty",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -9,6 +9,7 @@ from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
+from jaxgen.nets.disco_gan import DiscoGANCritic, DiscoGANGenerator
 from jaxgen.nets.edges import BlurredEdges
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
@@ -27,6 +28,7 @@ from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.stages import Stages
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
@@ -34,13 +36,13 @@ from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
 __all__ = [
     "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
     "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
-    "DCGANGenerator", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise",
-    "InstanceNorm", "Jitter", "Joint", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic",
-    "PixelCNN", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
-    "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
-    "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
-    "SpectralResNetGenerator", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
-    "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg", "normalize_activations", "sample_codes",
-    "small_normal",
+    "DCGANGenerator", "DiscoGANCritic", "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet", "GaussianHead",
+    "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "MLP", "Maxout", "MinibatchDiscrimination",
+    "NoisyMLP", "PatchCritic", "PixelCNN", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder",
+    "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder",
+    "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "Translation", "TransposedConv", "UNet",
+    "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
+    "normalize_activations", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

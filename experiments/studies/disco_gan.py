@@ -1,0 +1,126 @@
+"""DiscoGAN against its ablations on mixtures: `python -m experiments.studies.disco_gan`.
+
+RESULT
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.studies import harness
+from experiments.translation.disco_gan import (
+    ARMS,
+    DRAWN,
+    LIMIT,
+    MIXTURES,
+    DiscoGANConfig,
+    model,
+    modes,
+    probability,
+)
+from jaxgen import plotting
+from jaxgen.data import domains
+from jaxgen.metrics.statistics import mean_and_error, with_error
+from jaxgen.training import Settings, TrainedModel, fit_seeds
+from jaxgen.training.ranges import Count
+
+LAYOUTS = {"5 to 10": "five_gaussians,ten_gaussians", "10 to 10": "ten_paired_gaussians,ten_gaussians"}
+"""The two domains, by the numbers of their modes."""
+METRICS = {"modes_b": 1, "collisions_b": 1, "high_quality_b": 3, "distance_a": 3}
+"""The metrics with their digits."""
+HEAD = ("model, domains", "modes of 10", "collisions", "high quality", "distance of G_A(G_B(x)) from x", "seconds")
+PER_CALL = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arms(harness.StudyConfig):
+    steps: Count = 10_000
+    """Batches of each run; the paper has 50,000."""
+    seeds: Count = 10
+    """Runs of each model, side by side."""
+    batch_size: Count = 100
+    width: Count = 64
+    """Units of a layer."""
+    runs: Path = Path("runs/studies.disco_gan")
+
+
+def study(config: Arms) -> str:
+    """Raises:
+    ValueError: unknown names in `only`, rows with other settings.
+    NonFiniteLoss: a model's loss is not finite.
+    """
+    settings = {name: getattr(config, name) for name in ("steps", "seeds", "batch_size", "width")}
+    compute = {f"{arm}, {layout}": partial(train, arm, layout, config) for layout in LAYOUTS for arm in ARMS}
+    results = harness.rows(compute, config.only, config.runs, settings)
+    for layout, data in LAYOUTS.items():
+        plot(config.runs, layout, data, [arm for arm in ARMS if f"{arm}, {layout}" in results])
+    lines = [
+        (name, *(cell(result, metric) for metric in METRICS), result["training_seconds"])
+        for name, result in results.items()
+    ]
+    notes = f"{config.steps:,} steps of {config.batch_size}, {config.seeds} seeds, {config.width} units a layer."
+    records = [record(config, name, result) for name, result in results.items()]
+    return harness.save(config.runs, harness.table(HEAD, lines, notes), records)
+
+
+def cell(result: Mapping[str, Any], metric: str) -> str:
+    return with_error(result[metric], METRICS[metric]) if metric in result else "–"
+
+
+def record(config: Arms, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    arm, _, layout = name.partition(", ")
+    names = [metric for metric in METRICS if metric in result]
+    seeds = [dict(zip(names, values, strict=True)) for values in zip(*(result[m] for m in names), strict=True)]
+    means, errors = mean_and_error(seeds) if len(seeds) > 1 else (seeds[0], {})
+    return {
+        "experiment": "studies.disco_gan", "system": arm, "data": LAYOUTS[layout], "seeds": config.seeds, "test": means,
+        "standard_errors": errors, "headline": ["modes_b", "collisions_b", "high_quality_b"], "steps": config.steps,
+        "changed": {"width": config.width, "batch_size": config.batch_size},
+        "training_seconds": result["training_seconds"], "published": [],
+    }  # fmt: skip
+
+
+def train(arm: str, layout: str, config: Arms) -> dict[str, Any]:
+    """Trains the seeds of a model; returns lists over seeds, by metric. Writes the points of a plot of the first."""
+    began, data = time.monotonic(), LAYOUTS[layout]
+    splits, own = domains(data), DiscoGANConfig(arm=arm, width=config.width)
+    # without moving averages, as in the paper
+    settings = Settings(
+        steps=config.steps, batch_size=config.batch_size, ema=0.0, steps_per_call=PER_CALL, log_every=PER_CALL,
+        eval_every=config.steps, checkpoint_every=config.steps,
+    )  # fmt: skip
+    built = model(own, splits)
+    seeds = fit_seeds(built, splits.train, settings, seeds=range(config.seeds), progress=False)
+    metrics = [modes(data, splits.test, trained) for trained in seeds]
+    x, label = (splits.test.sources["a"].head(DRAWN)[name] for name in ("x", "label"))
+    initial = TrainedModel(built, built.init(jax.random.key(0), splits.train.head(1)))
+    np.savez(
+        config.runs / f"{harness.slug(f'{arm}, {layout}')}.npz", label=label, initial=initial.translate(x),
+        translated=seeds[0].translate(x), surface=probability(seeds[0], plotting.mesh(LIMIT), "b"),
+    )  # fmt: skip
+    result = {name: [one[name] for one in metrics] for name in METRICS if name in metrics[0]}
+    return {**result, "training_seconds": round(time.monotonic() - began)}
+
+
+def plot(folder: Path, layout: str, data: str, arms: list[str]) -> None:
+    """The paper's figure 4 of the first seed: translations before training, and by each finished model."""
+    panels, surfaces = {}, {}
+    for arm in arms:
+        with np.load(folder / f"{harness.slug(f'{arm}, {layout}')}.npz") as file:
+            panels["initial"] = file["initial"], file["label"]
+            panels[arm], surfaces[arm] = (file["translated"], file["label"]), file["surface"]
+    if panels:
+        figure = plotting.mapped_points(panels, MIXTURES[data.split(",")[1]][0], surfaces, LIMIT)
+        plotting.save(figure, folder / f"{harness.slug(layout)}.png")
+
+
+if __name__ == "__main__":
+    harness.main(Arms, study, __doc__, "experiments.studies.disco_gan")

@@ -43,8 +43,12 @@ def covariance_matrix(features: Array) -> Array:
 
 
 def layer_scales(features: Features) -> dict[str, Array]:
-    """The standard deviation of each layer over all its values, a scalar each; without gradient."""
-    return {name: lax.stop_gradient(as_arrays("B ...", features=layer)[0].std()) for name, layer in features.items()}
+    """By layer, the mean over examples of the standard deviation of all values of an example; without gradient."""
+    scales = {}
+    for name, layer in features.items():
+        (layer,) = as_arrays("B ...", features=layer)
+        scales[name] = lax.stop_gradient(layer.reshape(layer.shape[0], -1).std(1).mean())
+    return scales
 
 
 def feature_distance(

@@ -31,7 +31,7 @@ from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
-from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
+from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
 
 __all__ = [
     "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
@@ -42,7 +42,7 @@ __all__ = [
     "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder",
     "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv", "SpectralDense",
     "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "Translation", "TransposedConv", "UNet",
-    "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
-    "normalize_activations", "sample_codes", "small_normal",
+    "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead", "WeightNormDense", "concatenate_context",
+    "load_vgg", "normalize_activations", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -1,4 +1,4 @@
-"""The convolutional trunk of VGG (Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
+"""The convolutional trunk of VGG, and its mirror (Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition"), a fixed feature extractor for perceptual losses and style transfer.
 """
 
@@ -58,7 +58,7 @@ class VGG(nn.Module):
         x = 255 * jnp.flip(x, -1) - jnp.asarray(self.mean, x.dtype)
         features = {}
         for name in self.layers:
-            block, index = map(int, name.removeprefix("relu").split("_"))
+            block, index = _place(name)
             if block > 1 and index == 1:
                 x = nn.max_pool(x, (2, 2), (2, 2))
             if self.padding == "reflect":
@@ -109,21 +109,65 @@ def load_vgg(
     return network, {"params": {name: value for name, value in params.items() if name in kept}}
 
 
-def normalize_activations(network: VGG, variables: Mapping[str, Any], x: Any) -> dict[str, Any]:
-    """Variables with which each feature has mean one over the positions of images: `f / mean(f)`.
+def normalize_activations(
+    network: VGG, variables: Mapping[str, Any], x: Any, per: Literal["channel", "layer"] = "channel"
+) -> dict[str, Any]:
+    """Variables with which the features of images have mean one over all positions: features divided by their means.
 
     The "normalised" VGG of Gatys et al. 2016 and Huang and Belongie 2017: since ReLU and pooling commute with positive
-    factors, they are factors of kernels and biases. Channels that are zero on all the images stay as they are.
+    factors, they are factors of kernels and biases.
 
     Args:
         x: images as `network` takes them, [B, H, W, 3].
+        per: each channel has mean one, or only each layer: in a network with channels that are almost always zero, those
+            would be amplified above all others. Channels that are zero on all images stay so.
     """
     features = network.apply(variables, as_batch("x", x))
     params, before = dict(variables["params"]), jnp.ones(3)
     for layer in network.layers:
         mean, name = features[layer].mean((0, 1, 2)), layer.replace("relu", "conv")
+        if per == "layer":
+            mean = jnp.full_like(mean, mean.mean())
         mean = jnp.where(mean > 0, mean, 1.0)
         kernel, bias = params[name]["kernel"], params[name]["bias"]
         params[name] = {"kernel": kernel * before[:, None] / mean, "bias": bias / mean}
         before = mean
     return {**variables, "params": params}
+
+
+class VGGDecoder(nn.Module):
+    """Features [B, h, w, C] of a layer of a `VGG` to RGB images [B, H, W, 3]: the mirrored trunk.
+
+    Convolutions in the reverse order, each with a reflection of the image around it and a ReLU after it, except the last;
+    nearest-neighbour upsampling in place of pooling, which leaves no checkerboard (Huang and Belongie 2017, section 6).
+
+    Attributes:
+        last: the layer of the trunk, `relu<block>_<convolution>`.
+        widths, depths: channels and number of convolutions of each block of the trunk; smaller widths make a smaller
+            decoder of the same form.
+    """
+
+    last: str = "relu4_1"
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    depths: tuple[int, ...] = (2, 2, 3, 3, 3)
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        x = features
+        for name in reversed(VGG(self.last, self.widths, self.depths, parent=None).layers):
+            block, index = _place(name)
+            first = block == index == 1
+            width = 3 if first else self.widths[block - 1 - (index == 1)]
+            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+            x = Conv(width, padding="VALID", name=f"conv{block}_{index}")(x)
+            if not first:
+                x = nn.relu(x)
+            if index == 1 and block > 1:
+                x = x.repeat(2, 1).repeat(2, 2)
+        return x
+
+
+def _place(layer: str) -> tuple[int, int]:
+    """The block and the convolution of a layer `relu<block>_<convolution>`."""
+    block, index = map(int, layer.removeprefix("relu").split("_"))
+    return block, index

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from jaxgen.nets import VGG, load_vgg, normalize_activations
+from jaxgen.nets import VGG, VGGDecoder, load_vgg, normalize_activations
 
 WIDTHS, DEPTHS = (3, 4, 2), (1, 2, 1)
 RNG = np.random.default_rng(0)
@@ -81,18 +81,22 @@ def test_the_default_is_vgg_16():
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 2_915_648
 
 
-def test_normalised_activations_have_mean_one_and_are_the_same_up_to_factors(path):
+@pytest.mark.parametrize("per", ["channel", "layer"])
+def test_normalised_activations_have_mean_one_and_are_the_same_up_to_factors(per, path):
     network, variables = load_vgg(path, padding="reflect")
     params = dict(variables["params"])
     params["conv2_1"] = {**params["conv2_1"], "bias": params["conv2_1"]["bias"].at[1].set(-1e4)}  # a dead channel
     variables = {"params": params}
     x = RNG.random((3, 12, 8, 3)).astype(np.float32)
-    before, after = network.apply(variables, x), network.apply(normalize_activations(network, variables, x), x)
+    before, after = network.apply(variables, x), network.apply(normalize_activations(network, variables, x, per), x)
     for name in network.layers:
         mean = np.asarray(before[name]).mean((0, 1, 2))
-        factor = np.where(mean > 0, mean, 1)
+        means = np.asarray(after[name]).mean((0, 1, 2))
+        factor = np.where(mean > 0, mean, 1) if per == "channel" else mean.mean()
         np.testing.assert_allclose(after[name], before[name] / factor, rtol=2e-3, atol=1e-4)
-        np.testing.assert_allclose(np.asarray(after[name]).mean((0, 1, 2)), mean > 0, rtol=1e-3, atol=1e-4)
+        if per == "channel":
+            np.testing.assert_allclose(means, mean > 0, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(means.mean(), (mean > 0).mean() if per == "channel" else 1, rtol=1e-3)
     assert np.asarray(before["relu2_1"])[..., 1].max() == 0
 
 
@@ -120,3 +124,35 @@ def test_other_files_are_refused(tmp_path):
     for name in ("text.npz", "one.npy", "missing.npz"):  # an .npy holds one array
         with pytest.raises(ValueError, match="`path` must be an .npz file"):
             load_vgg(tmp_path / name)
+
+
+def test_the_decoder_mirrors_the_trunk():
+    trunk, decoder = VGG(), VGGDecoder()
+    x = jnp.zeros((2, 16, 24, 3))
+    encoder_shapes = jax.eval_shape(trunk.init, jax.random.key(0), x)["params"]
+    features = jax.ShapeDtypeStruct((2, 2, 3, 512), jnp.float32)
+    shapes = jax.eval_shape(decoder.init, jax.random.key(0), features)
+    assert jax.eval_shape(decoder.apply, shapes, features).shape == x.shape
+    assert set(shapes["params"]) == set(encoder_shapes)
+    for name, layer in shapes["params"].items():
+        h, w, inputs, outputs = encoder_shapes[name]["kernel"].shape
+        assert layer["kernel"].shape == (h, w, outputs, inputs)
+
+
+def test_the_decoder_is_reflection_nearest_upsampling_and_convolution_in_this_order():
+    decoder = VGGDecoder("relu2_1", widths=(2, 4), depths=(2, 1))
+    h = RNG.normal(size=(1, 3, 2, 5))
+    shapes = jax.eval_shape(decoder.init, jax.random.key(0), jnp.float32(h))["params"]
+    params = jax.tree.map(lambda leaf: RNG.normal(size=leaf.shape).astype(np.float32), shapes)
+    out = decoder.apply({"params": params}, jnp.float32(h))
+    for name in ("conv2_1", "conv1_2", "conv1_1"):
+        kernel, bias = (np.float64(params[name][part]) for part in ("kernel", "bias"))
+        padded = np.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")[0]
+        h = np.stack([
+            sum(correlate2d(padded[..., c], kernel[..., c, d], "valid") for c in range(kernel.shape[2])) + bias[d]
+            for d in range(kernel.shape[3])
+        ], -1)[None]  # fmt: skip
+        h = h if name == "conv1_1" else np.maximum(h, 0)
+        h = np.kron(h, np.ones((1, 2, 2, 1))) if name == "conv2_1" else h
+    assert out.shape == (1, 6, 4, 3) and out.min() < 0  # the last convolution has no ReLU
+    np.testing.assert_allclose(out, h, rtol=1e-4, atol=1e-3)

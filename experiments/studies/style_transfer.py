@@ -1,0 +1,88 @@
+"""Style transfer on held-out styles: AdaIN against the linear transformation after equally many steps, and controls.
+
+`python -m experiments.studies.style_transfer --runs runs/style --data style_content.npz --contents photos.npz --trunk
+vgg.npz` trains both with `--preset small` and measures each content with each test style at 128x128 pixels: `content`,
+the distance from the content in relu4_1, and `style`, the distance of means and deviations from the style's in four
+layers (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns.
+
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxgen
+from experiments.studies import harness
+from experiments.styling import ALPHAS, TEST_SIDE, TIMED
+from jaxgen.training.ranges import Count, Natural
+
+METHODS = {"AdaIN": "translation.adain", "linear transformation": "translation.linear_style"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StyleStudyConfig(harness.StudyConfig):
+    data: Path
+    """Pictures, as in `experiments.translation.adain`."""
+    contents: Path
+    """Contents to train with."""
+    trunk: Path
+    """The fixed features."""
+    steps: Count = 600
+    """Of each method; the linear transformation trains its decoder in half of them."""
+    seed: Natural = 0
+
+
+def study(config: StyleStudyConfig) -> str:
+    settings = {name: getattr(config, name) for name in ("data", "contents", "trunk", "steps", "seed")}
+    files = [word for name in ("data", "contents", "trunk") for word in (f"--{name}", str(getattr(config, name)))]
+    budget = ["--preset", "small", "--steps", str(config.steps), "--seed", str(config.seed)]
+
+    def train(method: str) -> dict[str, Any]:
+        result = harness.experiment(METHODS[method], config.runs / harness.slug(method), *budget, *files)
+        return {name: result[name] for name in ("test", "baselines", "training_seconds")}
+
+    compute = {method: lambda method=method: train(method) for method in METHODS}
+    compute["seconds"] = lambda: seconds(config.runs)
+    results = harness.rows(compute, config.only, config.runs, settings)
+    return harness.save(config.runs, table(results))
+
+
+def seconds(runs: Path) -> dict[str, float]:
+    """The median seconds per picture of each method, measured in turns."""
+    trained = {method: jaxgen.load(runs / harness.slug(method)) for method in METHODS}
+    x, style = np.random.default_rng(0).integers(0, 256, (2, 1, TEST_SIDE, TEST_SIDE, 3)).astype(np.uint8)
+    times: dict[str, list[float]] = {method: [] for method in METHODS}
+    for call in range(TIMED + 1):
+        for method, model in trained.items():
+            began = time.perf_counter()
+            jax.block_until_ready(model.translate(x, style))
+            if call:  # the first one compiles
+                times[method].append(time.perf_counter() - began)
+    return {method: float(np.median(values)) for method, values in times.items()}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    trained = {method: results[method] for method in METHODS if method in results}
+    lines = []
+    for method, result in trained.items():
+        time_of_method = results.get("seconds", {}).get(method)
+        for alpha in ALPHAS:
+            distances = [f"{result['test'][f'{metric} (alpha {alpha:g})']:.3f}" for metric in ("content", "style")]
+            picture = "" if time_of_method is None else f"{1000 * time_of_method:.0f} ms"
+            lines.append([f"{method}, alpha {alpha:g}", *distances, picture])
+    controls = next(iter(trained.values()))["baselines"] if trained else {}
+    for name in [key.removeprefix("content (").removesuffix(")") for key in controls if key.startswith("content (")]:
+        lines.append([name, *(f"{controls[f'{metric} ({name})']:.3f}" for metric in ("content", "style")), ""])
+    return harness.table(["method", "content", "style", "time per picture"], lines)
+
+
+if __name__ == "__main__":
+    harness.main(StyleStudyConfig, study, __doc__, "experiments.studies.style_transfer")

@@ -1,0 +1,55 @@
+"""AdaIN: style transfer by adaptive instance normalisation (Huang and Belongie 2017).
+
+The paper's user study and losses on ImageNet's VGG-19 cannot be repeated without that network; its training: 160,000
+batches of 8 crops of 256 pixels, MS-COCO as contents and WikiArt as styles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import optax
+
+from experiments.config import Experiment
+from experiments.run import main
+from experiments.styling import StyleConfig, decoder_widths, experiment, fixed_features
+from experiments.translating import both
+from jaxgen.data import Splits
+from jaxgen.models.translation import AdaIN
+from jaxgen.models.translation.style_transfer import inverse_decay
+from jaxgen.nets import VGGDecoder
+from jaxgen.training.ranges import NonNegative
+
+VARIANTS = {"torch": ("sum", 0.01), "naoto": ("mean", 10.0)}
+"""How the style loss reduces channels, and its weight, in the authors' code and in a widely used other one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaINConfig(StyleConfig):
+    PRESETS: ClassVar = {
+        "paper": {},
+        "small": {
+            "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
+            "learning_rate": 1e-3, "eval_every": 250, "checkpoint_every": 500,
+        },
+    }  # fmt: skip
+    variant: Literal["torch", "naoto"] = "torch"
+    """Reduction and weight of the style loss: the authors' or naoto0804's."""
+    style_weight: NonNegative | None = None
+    """Replaces the variant's."""
+
+
+def build(config: AdaINConfig, data: Splits) -> Experiment:
+    network, start = fixed_features(config, data)
+    channels, weight = VARIANTS[config.variant]
+    model = AdaIN(
+        **both(data), features=network, decoder=VGGDecoder("relu4_1", decoder_widths(config)), style_channels=channels,
+        style_weight=weight if config.style_weight is None else config.style_weight,
+    )  # fmt: skip
+    optimizer = optax.adam(inverse_decay(config.learning_rate, 5e-5))
+    return experiment(config, data, model, start, optimizers={"decoder": optimizer})
+
+
+if __name__ == "__main__":
+    main(AdaINConfig, build)

@@ -4,8 +4,8 @@ Five steps: heat maps of joints, masks of limbs and background, limbs moved by s
 baselines of the paper and of this file are `--system network`, one U-Net with as many parameters, and `--system still`,
 the five steps with limbs that stay where they are.
 
-Metrics of people that training does not show: mean absolute errors in grey levels 0..255 of the whole image, of the person
-(weighted by the true mask) and of the background where the source's person was and the target's is not; the
+Metrics on people that are not in the training set: mean absolute errors in grey levels 0..255 of the whole image, of the
+person (weighted by the true mask) and of the background where the source's person was and the target's is not; the
 intersection over union of true and synthesised masks.
 """
 
@@ -106,7 +106,7 @@ def generator(config: PoseConfig, shape: tuple[int, ...], joints: int) -> LimbSy
         return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
     # as in the paper, channels double twice
-    candidates = [DirectSynthesis(PoseUNet(w, 4 * w), channels=channels) for w in range(max(1, width // 2), 2 * width + 1)]
+    candidates = [DirectSynthesis(PoseUNet(w, 4 * w), channels=channels) for w in range(max(1, width // 2), 4 * width)]
     wanted = parameters(limbs)
     return min(candidates, key=lambda network: abs(parameters(network) - wanted))
 
@@ -148,7 +148,7 @@ def build(config: PoseConfig, data: Splits) -> Experiment:
 
 
 def synthesis_metrics(output: Array, batch: Batch) -> dict[str, Array]:
-    """Errors of images in [-1, 1] in grey levels: of all of the image, of the person, and of the background that appears.
+    """Errors of images in [-1, 1] in grey levels: of the whole image, the person, and the background that appears.
 
     They are means over examples of the mean over pixels, weighted by the true masks.
     """
@@ -209,15 +209,14 @@ def plot_steps(trained: TrainedModel, batch: Batch) -> Any:
         return np.clip((np.asarray(x, np.float32) + 1) / 2, 0, 1)
 
     def pose(maps: Any) -> np.ndarray:
-        colors = plotting_colors(maps.shape[-1])
+        colors = distinct_colors(maps.shape[-1])
         return np.clip(np.asarray(maps) @ colors, 0, 1).repeat(2, 1).repeat(2, 2)[:, : side[0], : side[1]]
 
     rows = {"source": source["x"] / 255, "source pose": pose(made.source_pose), "target pose": pose(made.target_pose)}
     if made.masks is not None:
         limbs = np.asarray(made.masks[..., 1:])
-        colors = plotting_colors(limbs.shape[-1])
-        # black where a limb is not: the images are grey there
-        moved = np.asarray(made.limbs).sum(3)
+        colors = distinct_colors(limbs.shape[-1])
+        moved = np.asarray(made.limbs).sum(3)  # zero, which is grey, where no limb is
         rows |= {
             "masks": np.clip(limbs @ colors, 0, 1), "moved limbs": shown(moved), "foreground": shown(made.foreground),
             "its mask": np.broadcast_to(made.foreground_mask, (*made.foreground_mask.shape[:3], 3)),
@@ -227,7 +226,7 @@ def plot_steps(trained: TrainedModel, batch: Batch) -> Any:
     return plotting.rows({name: np.asarray(row, np.float32) for name, row in rows.items()})
 
 
-def plotting_colors(count: int) -> np.ndarray:
+def distinct_colors(count: int) -> np.ndarray:
     """Distinct colours, [count, 3]."""
     hue = np.arange(count)[:, None] / count + np.array([0, 1 / 3, 2 / 3])
     return 0.5 + 0.5 * np.cos(2 * np.pi * hue)

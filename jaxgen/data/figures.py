@@ -72,7 +72,8 @@ def _poses(rng: np.random.Generator, count: int, frames: int) -> np.ndarray:
         joints[:, :, first + 6] = hips + (sign * 0.05 * width) * (1, 0)
         upper = -sign * rng.uniform(0.0, 1.6, shape) + lean
         joints[:, :, first + 1] = towards(joints[:, :, first], upper, length["upper arm"])
-        joints[:, :, first + 2] = towards(joints[:, :, first + 1], upper - sign * rng.uniform(-0.3, 1.2, shape), length["forearm"])
+        forearm = upper - sign * rng.uniform(-0.3, 1.2, shape)
+        joints[:, :, first + 2] = towards(joints[:, :, first + 1], forearm, length["forearm"])
         thigh = rng.normal(0, 0.35, shape) + lean
         joints[:, :, first + 7] = towards(joints[:, :, first + 6], thigh, length["thigh"])
         joints[:, :, first + 8] = towards(joints[:, :, first + 7], thigh + rng.normal(0, 0.3, shape), length["calf"])

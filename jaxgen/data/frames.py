@@ -27,8 +27,8 @@ class FramePairs(Source):
     An example is a pair, so that the batch of a step is a function of the seed and the step, as in any source.
 
     Args:
-        arrays: of the frames, [N, ...]: `"x"`, images uint8 [N, H, W, C]; `"joints"`, float [N, J, 2], (x, y) in pixels,
-            NaN where unknown; and others.
+        arrays: of the frames, [N, ...]: `"x"`, images uint8 [N, H, W, C]; `"joints"`, float [N, J, 2], (x, y) in
+            pixels, NaN where unknown; and others.
         pairs: indices of the frames of each pair, [M, 2]: source, target.
         name: used in messages.
 
@@ -43,9 +43,8 @@ class FramePairs(Source):
         joints = np.asarray(arrays.get("joints"), np.float32)
         self.frames = checks.batch({k: v for k, v in arrays.items() if k != "joints"}, name, self.levels, None)
         if joints.ndim != 3 or joints.shape[::2] != (len(self.frames["x"]), 2) or np.isinf(joints).any():
-            raise DataError(
-                f"{name}: array 'joints' must be [{len(self.frames['x'])}, J, 2], finite or NaN, got shape {joints.shape}"
-            )
+            n = len(self.frames["x"])
+            raise DataError(f"{name}: array 'joints' must be [{n}, J, 2], finite or NaN, got shape {joints.shape}")
         self.frames["joints"] = joints
         checks.check_indices(np.ravel(pairs), name, len(joints))
         self.pairs = np.asarray(pairs, np.int32).reshape(-1, 2)
@@ -96,9 +95,9 @@ class FramePairs(Source):
 
 
 def all_pairs(clips: int, frames: int, apart: float = APART) -> np.ndarray:
-    """All ordered pairs of different frames of each clip, more than `apart` of it apart, in a fixed random order: [M, 2].
+    """All ordered pairs of different frames of each clip, more than `apart` of it apart: [M, 2].
 
-    The random order is for the first examples, which should represent the whole set.
+    They are in a fixed random order, so that the first ones represent the whole set.
     """
     first, second = np.meshgrid(np.arange(frames), np.arange(frames), indexing="ij")
     far = np.abs(first - second) > max(apart * frames, 0)
@@ -123,8 +122,8 @@ def frames(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     Args:
         name: `figures`, or the path of a .npz file with `image_train` uint8 [P, F, H, W, C] and `joints_train`
             [P, F, J, 2], and optionally `mask_train` uint8 [P, F, H, W] and `background_train` [P, H, W, C] or
-            [P, F, H, W, C], for P figures with F frames each; likewise `valid` and `test`, which are otherwise taken from
-            the last figures, a tenth each.
+            [P, F, H, W, C], for P figures with F frames each; likewise `valid` and `test`, which are otherwise taken
+            from the last figures, a tenth each.
         data_dir: the folder of relative paths.
 
     Raises:

@@ -105,9 +105,9 @@ def limb_masks(joints: jax.Array, skeleton: Skeleton, height: int, width: int) -
 
 
 def limb_similarities(joints: jax.Array, others: jax.Array, skeleton: Skeleton) -> jax.Array:
-    """The similarity of each limb, [B, L, 2, 3], that takes the limb's joints to those of another pose in least squares.
+    """The similarity of each limb, [B, L, 2, 3], that takes its joints to those of another pose in least squares.
 
-    The identity where a joint of the limb is unknown in either pose.
+    It is the identity where a joint of the limb is unknown in either pose.
     """
     known = known_limbs(joints, skeleton) & known_limbs(others, skeleton)
     (_, joints), (_, others) = known_joints(joints), known_joints(others)

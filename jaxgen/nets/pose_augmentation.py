@@ -18,7 +18,8 @@ class PoseAugmentation:
     """Random similarity transforms, flips and contrast, the same for all frames of an example.
 
     A point p becomes c + s R(a) F (p - c) + t, with c the image's centre: scale s, rotation a, flip F, shift t, each
-    uniform in its range; beyond the border is the edge of the image. The defaults are those of Balakrishnan et al. 2018.
+    uniform in its range; the edge of the image continues beyond its border. The defaults are those of Balakrishnan
+    et al. 2018.
 
     Attributes:
         scale: its range.

@@ -5,7 +5,7 @@ Poses"): the U-Net, the five steps made of three of them, one U-Net alone, and t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,17 @@ def _halvings(x: jax.Array) -> int:
     while side >= 2 * SMALLEST:
         side, count = side // 2, count + 1
     if not count or any(n % 2**count for n in x.shape[1:3]):
-        raise ValueError(f"images must have sides of at least 16, divisible by {2**count}, got shape {x.shape}")
+        raise ValueError(
+            f"`image` must have sides of at least {2 * SMALLEST}, divisible by {2**count}, got shape {x.shape}"
+        )
     return count
 
 
 class PoseUNet(nn.Module):
     """An image [B, H, W, C] and a pose [B, H/2, W/2, J] to features [B, H, W, last].
 
-    Convolutions of stride 2 down to 8 pixels, five times from 256, and bilinear upsampling; the encoder of each resolution
-    is concatenated to its decoder, and the pose to the features at half of the image's.
+    Convolutions of stride 2 down to 8 pixels, five times from 256, and bilinear upsampling; the encoder's features of each
+    resolution are concatenated to the decoder's, and the pose to those at half of the image's.
 
     Attributes:
         width: channels at full resolution; each halving doubles them, up to `most`.
@@ -103,8 +105,8 @@ class Synthesis(NamedTuple):
 def half_size_maps(joints: jax.Array, height: int, width: int) -> jax.Array:
     """Heat maps of joints at half of the image's size, [B, height/2, width/2, J].
 
-    Their standard deviation is `POSE_STD` of the height, 7/4 pixels of the map in the paper, and at least one pixel of the
-    map: narrower Gaussians would fall between the pixels.
+    Their standard deviation is `POSE_STD` of the height, 7/4 pixels of the map in the paper, and at least one pixel of
+    the map: narrower Gaussians would fall between the pixels.
     """
     return pose_maps(joints / 2, height // 2, width // 2, max(1.0, POSE_STD * height / 2))
 
@@ -121,8 +123,8 @@ class LimbSynthesis(nn.Module):
     and output = m foreground + (1 - m) background.
 
     Attributes:
-        segmenter, foreground, background: networks called with an image and a pose, three instances; the module adds their
-            last layers.
+        segmenter, foreground, background: networks called with an image and a pose, three instances; the module adds
+            their last layers.
         skeleton: joints and limbs.
         motion: `(target joints, source joints, skeleton) -> matrices` of the backward warps, [B, L, 2, 3];
             `jaxgen.nets.no_motion` leaves limbs where they are.
@@ -157,7 +159,7 @@ class LimbSynthesis(nn.Module):
         return nn.softmax(self.segmenter_head(self.segmenter(image, pose)) + jnp.log(prior + LOG_FLOOR))
 
     def move(self, image: jax.Array, masks: jax.Array, joints: jax.Array, target: jax.Array) -> jax.Array:
-        """The limbs of an image in the target's pose, [B, H, W, L, C], zero for limbs that are unknown in either pose."""
+        """The limbs of an image in the target's pose, [B, H, W, L, C], zero for limbs unknown in either pose."""
         b, h, w, c = image.shape
         count = masks.shape[-1]
         masked = (masks[..., None] * image[..., None, :]).transpose(0, 3, 1, 2, 4)
@@ -220,8 +222,3 @@ class PoseCritic(nn.Module):
             x = nn.relu(nn.Dense(self.hidden, name=f"hidden_{i}")(x))
         return nn.Dense(1, name="score")(x)[:, 0]
 
-
-def count_parameters(network: nn.Module, *inputs: Any) -> int:
-    """The number of parameters of a network for inputs of given shapes (arrays or `jax.ShapeDtypeStruct`)."""
-    shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))

@@ -19,7 +19,8 @@ def arrays(count=12):
 
 def test_pairs_are_all_ordered_pairs_within_a_clip_that_are_far_enough_apart():
     pairs = all_pairs(3, 4)
-    assert sorted(map(tuple, pairs)) == [(c + i, c + j) for c in (0, 4, 8) for i in range(4) for j in range(4) if i != j]
+    expected = [(c + i, c + j) for c in (0, 4, 8) for i in range(4) for j in range(4) if i != j]
+    assert sorted(map(tuple, pairs)) == expected
     # two percent of 100 frames: at least three apart
     distances = np.abs(np.diff(all_pairs(2, 100), axis=1))
     assert distances.min() == 3 and len(distances) == 2 * sum(2 * (100 - d) for d in range(3, 100))
@@ -95,7 +96,7 @@ def test_a_file_has_images_and_joints_by_split(tmp_path):
     splits = frames("dolls.npz", tmp_path)
     np.testing.assert_array_equal(splits.test.frames["x"], drawn["test"]["image"].reshape(8, 16, 16, 3))
     np.testing.assert_array_equal(splits.test.frames["background"][4], drawn["test"]["background"][1])
-    assert len(splits.train.frames["x"]) == 8 and len(splits.valid.frames["x"]) == 4  # the last figure is the validation
+    assert len(splits.train.frames["x"]) == 8 and len(splits.valid.frames["x"]) == 4  # the last figure
     np.testing.assert_array_equal(splits.valid.frames["x"][0], drawn["train"]["image"][2, 0])
     for missing in ("joints_train", "image_test"):
         np.savez(tmp_path / "less.npz", **{key: value for key, value in file.items() if key != missing})

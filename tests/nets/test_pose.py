@@ -1,4 +1,4 @@
-"""Heat maps, masks and similarities of limbs, the five steps, and augmentation, against drawn limbs and closed forms."""
+"""Heat maps, masks and similarities of limbs, the five steps, and augmentation: drawn limbs and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -96,8 +96,9 @@ def test_a_torso_runs_from_the_middle_of_shoulders_to_that_of_hips():
 def test_the_same_pose_has_the_identity_similarity_and_another_takes_joints_to_joints():
     joints = jnp.asarray(RNG.uniform(0, SIDE, (3, 14, 2)).astype(np.float32))
     same = limb_similarities(joints, joints, Skeleton())
-    np.testing.assert_allclose(same, np.broadcast_to(np.eye(2, 3), (3, 10, 2, 3)), atol=1e-4)
-    np.testing.assert_array_equal(no_motion(joints, joints + 3, Skeleton()), np.broadcast_to(np.eye(2, 3), (3, 10, 2, 3)))
+    identity = np.broadcast_to(np.eye(2, 3), (3, 10, 2, 3))
+    np.testing.assert_allclose(same, identity, atol=1e-4)
+    np.testing.assert_array_equal(no_motion(joints, joints + 3, Skeleton()), identity)
     others = jnp.asarray(RNG.uniform(0, SIDE, (3, 14, 2)).astype(np.float32))
     matrices = limb_similarities(joints, others, Skeleton())
     for i, limb in enumerate(Skeleton().limbs[:9]):
@@ -226,7 +227,7 @@ def test_saturation_multiplies_and_clips():
 
 def test_images_must_be_divisible():
     for shape in ((1, 12, 12, 3), (1, 34, 48, 3)):
-        with pytest.raises(ValueError, match="sides of at least 16, divisible by"):
+        with pytest.raises(ValueError, match="`image` must have sides of at least 16, divisible by"):
             PoseUNet(2, 4).init(jax.random.key(0), jnp.zeros(shape), jnp.zeros((1, shape[1] // 2, shape[2] // 2, 3)))
     with pytest.raises(ValueError, match="`limbs` must have two or four joints"):
         Skeleton(limbs=((0, 1, 2),))

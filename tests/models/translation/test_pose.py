@@ -37,7 +37,8 @@ PAIRS = FramePairs(FRAMES, all_pairs(4, 4))
 BATCH = PAIRS.batch_at(0, 4, 0)
 # the baseline's one network compiles in a third of the time
 MODEL = PoseSynthesis(
-    Domain((16, 16, 3)), generator=DirectSynthesis(PoseUNet(2, 4)), critic=PoseCritic(2, 4), adversary_fraction=0.5, lead=2
+    Domain((16, 16, 3)), generator=DirectSynthesis(PoseUNet(2, 4)), critic=PoseCritic(2, 4), adversary_fraction=0.5,
+    lead=2,
 )
 FEATURES = replace(MODEL, reconstruction=FeatureReconstruction(Trunk()))
 NETWORK = replace(MODEL, adversary_fraction=0.0, augmentation=None)
@@ -48,7 +49,8 @@ def variables():
     made = jax.jit(FEATURES.init)(jax.random.key(0), BATCH)
     leaves, tree = jax.tree.flatten(made)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    return jax.tree.unflatten(tree, [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)])
+    moved = [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, moved)
 
 
 def difference(a, b):

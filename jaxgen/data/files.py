@@ -57,6 +57,23 @@ def load(path: Path) -> Splits:
     return carve(sources["train"], sources.get("valid"), sources.get("test"))
 
 
+def read(path: Path) -> Arrays:
+    """All arrays of a `.npz` file by their keys. Nothing is unpickled.
+
+    Raises:
+        DataError: the file is missing or damaged, holds Python objects, or is not a `.npz` file.
+    """
+    arrays = {}
+    with _readable(str(path)), open(path, "rb") as stream:
+        file = np.load(stream, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise DataError(f"{path} must be a .npz file, got one array")
+        for key in file.files:
+            with _readable(f"{path}: array {key!r}"):
+                arrays[key] = file[key]
+    return arrays
+
+
 def load_named(path: Path, name: str) -> Splits:
     """The splits of the arrays `<name>_train` and optionally `<name>_valid` and `<name>_test` of a `.npz` file.
 

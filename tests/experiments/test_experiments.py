@@ -64,6 +64,7 @@ RUNS = {
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
     "translation.cycle_gan": ["--preset", "small", "--size", "8", "--width", "2", "--blocks", "1", "--critic-widths", "2", "2"],
+    "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -74,10 +75,10 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    "translation.cycle_gan",
+    "translation.cycle_gan", "translation.pose",
 }
 # whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor", "translation.cycle_gan"}
+SAMPLELESS = {"gans.feature_extractor", "translation.cycle_gan", "translation.pose"}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

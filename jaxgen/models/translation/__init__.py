@@ -10,12 +10,14 @@ from jaxgen.models.translation.linear_style import LinearStyle, LinearTransforma
 from jaxgen.models.translation.networks import ConditionalCritic, Translator, translated
 from jaxgen.models.translation.pix2pix import Pix2Pix
 from jaxgen.models.translation.pool import ImagePool
+from jaxgen.models.translation.pose import FeatureReconstruction, PixelReconstruction, PoseSynthesis
 from jaxgen.models.translation.segmenter import Segmenter
 from jaxgen.models.translation.unit import RELEASED_WEIGHTS, UNIT, UNITWeights
 
 __all__ = [
     "AdaIN", "Balance", "ClassifyingUNIT", "ConditionalCritic", "Curriculum", "CycleGAN", "DiscoGAN", "Domain",
-    "ImagePool", "LinearStyle", "LinearTransformation", "Pix2Pix", "RELEASED_WEIGHTS", "Segmenter", "Translator",
-    "UNIT", "UNITWeights", "adaptive_instance_norm", "translated",
+    "FeatureReconstruction", "ImagePool", "LinearStyle", "LinearTransformation", "Pix2Pix", "PixelReconstruction",
+    "PoseSynthesis", "RELEASED_WEIGHTS", "Segmenter", "Translator", "UNIT", "UNITWeights", "adaptive_instance_norm",
+    "translated",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

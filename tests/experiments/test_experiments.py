@@ -61,6 +61,7 @@ RUNS = {
     "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
+    "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -70,9 +71,10 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
+    "translation.unit",
 }
 # whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor"}
+SAMPLELESS = {"gans.feature_extractor", "translation.unit"}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

@@ -1,8 +1,18 @@
 """UNIT: two VAEs with a shared latent space (Liu et al. 2017, arXiv:1703.00848).
 
-`--data mnist.npz,usps.npz --size 16 --preset small --adaptation` translates digits both ways. A classifier trained on
-translated labelled digits is tested in the other domain; the paper reports an accuracy of 0.9597 from MNIST to USPS and
-0.9358 back, with a classifier on its critic's features. `--no-shared` gives each domain its own latent networks.
+Result on digits, `--preset digits --data mnist.npz,usps.npz --size 16 --adaptation`: a classifier trained on translated
+labelled digits and tested in the other domain, mean and standard error of two seeds, six minutes each on a busy core:
+
+                                   MNIST to USPS     USPS to MNIST
+    shared latent networks         0.797 +- 0.038    0.657 +- 0.040
+    `--no-shared`                  0.222 +- 0.197    0.087 +- 0.023
+    without translation            0.674             0.438
+    paper                          0.9597            0.9358
+
+Sharing keeps the class: without it, translations are digits of another class. So they are if only one residual block is
+shared, with the cycle terms (0.407 and 0.351 in one run of 1,600 batches of 32, with a smaller critic). The paper's
+accuracy is that of a classifier on its critics' features; `--classifier` trains one, which after 1,500 steps has 0.955 in
+its own domain and 0.108 in the other, for a reason that is not found yet.
 
 `--preset released` has the losses, networks and optimizer of the authors' later program, in which nothing is shared.
 """
@@ -31,6 +41,12 @@ from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
 
+_SMALL: dict[str, Any] = {
+    "steps": 3_000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64, 128),
+    "learning_rate": 5e-4, "eval_every": 500, "checkpoint_every": 500,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class UNITConfig(TranslationConfig):
     PRESETS: ClassVar = {
@@ -40,14 +56,16 @@ class UNITConfig(TranslationConfig):
             "strided_norm": True, "weight_decay": 1e-4, "halve_every": 100_000, "adversarial": 2.0, "kl": 0.02,
             "reconstruction": 10.0, "cycle_kl": 0.02, "cycle": 10.0,
         },
-        "small": {
-            "steps": 3000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64, 128),
-            "learning_rate": 5e-4, "eval_every": 500, "checkpoint_every": 500,
+        "small": _SMALL,
+        "digits": {
+            **_SMALL, "steps": 1_500, "batch_size": 16, "blocks": 0, "shared_blocks": 2, "shared_halvings": 1,
+            "cycle_kl": 0.0, "cycle": 0.0, "eval_every": 1_500, "checkpoint_every": 1_500,
         },
     }  # fmt: skip
 
-    preset: Literal["paper", "released", "small"] = "paper"
-    """Defaults: the paper's, those of the authors' later program, or those for images of 16 to 64 pixels."""
+    preset: Literal["paper", "released", "small", "digits"] = "paper"
+    """Defaults: the paper's, those of the authors' later program, those for images of 16 to 64 pixels, or for digits,
+    of which the networks share more, without cycle terms."""
     steps: Count = 500_000
     batch_size: Count = 1
     ema: float = 0.0
@@ -157,7 +175,7 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
         if not config.adaptation:
             return {}
         return {
-            f"accuracy of {origin} to {to}": adaptation_accuracy(
+            f"accuracy_{origin}_to_{to}": adaptation_accuracy(
                 data.train.sources[origin], data.test.sources[to], partial(_translate, trained, to), config.seed
             )
             for origin, to in ("ab", "ba")
@@ -165,7 +183,7 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
 
     headline: tuple[str, ...] = ("sliced_wasserstein",)
     if config.adaptation:
-        headline = ("accuracy of a to b", "accuracy of b to a")
+        headline = ("accuracy_a_to_b", "accuracy_b_to_a")
     elif config.classifier:
         headline = ("accuracy_b",)
     return Experiment(

@@ -65,6 +65,7 @@ RUNS = {
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
     "translation.cycle_gan": ["--preset", "small", "--size", "8", "--width", "2", "--blocks", "1", "--critic-widths", "2", "2"],
     "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
+    "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -75,10 +76,12 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    "translation.cycle_gan", "translation.pose",
+    "translation.cycle_gan", "translation.pose", "translation.unit",
 }
 # whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor", "translation.cycle_gan", "translation.pose"}
+SAMPLELESS = {
+    "gans.feature_extractor", "translation.cycle_gan", "translation.pose", "translation.unit",
+}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

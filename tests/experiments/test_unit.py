@@ -59,6 +59,16 @@ def test_the_released_preset_has_the_authors_losses_and_shares_nothing():
         assert code.shape == (1, 16, 16, 256)
 
 
+def test_the_classifiers_critics_share_all_but_their_first_layers():
+    model = build(preset("digits", classifier=True), domains((16, 16))).model
+    images = {d: {"x": jnp.zeros((2, 16, 16, 1), jnp.uint8)} for d in "ab"}
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    assert "latent_critic" in variables and "latent_critic_a" not in variables
+    assert jax.eval_shape(model.classify, variables, images["b"]["x"]).shape == (2, 10)
+    with pytest.raises(ValueError, match="`classifier` requires labelled data in domain a"):
+        build(preset("digits", classifier=True), domains((16, 16), labels=False))
+
+
 def test_weight_decay_is_part_of_the_gradient_and_the_rate_is_halved():
     adam = optimizer(preset("released", learning_rate=0.1, halve_every=2))
     params = {"w": jnp.array([3.0, -0.5])}

@@ -1,6 +1,12 @@
 """CycleGAN (Zhu et al. 2017, arXiv:1703.10593): translation between two domains without pairs.
 
-TODO result
+The defaults are the paper's for 128x128 pictures (`--blocks 9` for 256x256): 200 epochs of batches of one, identity loss,
+random crops and mirror images. `--cycle-weight 0` and `--identity-weight 0` are its ablations. `--preset small` is for 16
+to 64 pixels: a U-Net as generator, which learns to reproduce details in a fraction of the steps, and a higher rate.
+
+The paper's figures are votes of people and scores of a segmentation network on maps, photographs and Cityscapes.
+
+@RESULTS@
 """
 
 from collections.abc import Mapping
@@ -27,8 +33,9 @@ from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 class CycleGANConfig(TranslationConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {
-            "steps": 10_000, "width": 32, "halvings": 1, "blocks": 3, "kernel_size": 5, "critic_widths": (64, 128),
-            "critic_strides": (2, 2), "jitter": False,
+            "steps": 5_000, "checkpoint_every": 1_000, "network": "u_net", "width": 32, "halvings": 3, "blocks": 3,
+            "kernel_size": 5, "critic_widths": (64, 128), "critic_strides": (2, 2), "jitter": False,
+            "learning_rate": 5e-4,
         }
     }  # fmt: skip
     steps: Count = 266_800

@@ -34,7 +34,7 @@ class Pix2PixConfig(TranslationConfig):
         "paper": {},
         "small": {
             "steps": 4_000, "batch_size": 4, "ema": 0.99, "eval_every": 4_000, "width": 32, "critic_width": 32,
-            "receptive_field": 34, "norm": "instance",
+            "receptive_field": 34, "norm": "instance", "learning_rate": 8e-4,
         },
     }  # fmt: skip
 

@@ -23,11 +23,10 @@ from experiments.translating import COLUMNS, TranslationConfig, both, side_by_si
 from experiments.translation.adaptation import adaptation_accuracy, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
-from jaxgen.models.translation import UNIT, UNITWeights
+from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
-from jaxgen.nets.multi_scale import MultiScale
+from jaxgen.nets.multi_scale import MultiScale, StridedCritic
 from jaxgen.nets.normalization import InstanceNorm
-from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
@@ -38,11 +37,11 @@ class UNITConfig(TranslationConfig):
         "paper": {},
         "released": {
             "adversarial_loss": "least_squares", "scales": 3, "shared": False, "blocks": 4, "shared_blocks": 0,
-            "strided_norm": True, "weight_decay": 1e-4, "halve_every": 100_000, "adversarial": 1.0, "kl": 0.02,
+            "strided_norm": True, "weight_decay": 1e-4, "halve_every": 100_000, "adversarial": 2.0, "kl": 0.02,
             "reconstruction": 10.0, "cycle_kl": 0.02, "cycle": 10.0,
         },
         "small": {
-            "steps": 3000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64),
+            "steps": 3000, "batch_size": 32, "width": 16, "blocks": 1, "kernel_size": 5, "critic_widths": (32, 64, 128),
             "learning_rate": 5e-4, "eval_every": 500, "checkpoint_every": 500,
         },
     }  # fmt: skip
@@ -93,6 +92,8 @@ class UNITConfig(TranslationConfig):
     """Coefficient of the parameters that is added to their gradients before Adam."""
     halve_every: Count | None = None
     """Steps after which the learning rate is halved, again and again."""
+    classifier: bool = False
+    """Train a classifier of a's labels on the critics' features, which are then shared but for the first layers."""
     adaptation: bool = False
     """Test classifiers trained on translated labelled examples in the other domain."""
 
@@ -110,14 +111,21 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
     if config.shared_halvings > config.halvings:
         raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
     norms = (InstanceNorm, nn.LayerNorm) if config.strided_norm else (None, None)
-    critic = PatchCritic(config.critic_widths, (2,) * len(config.critic_widths), norm=None)
+    critic = StridedCritic(config.critic_widths)
+    critic = critic if config.scales == 1 else MultiScale(critic, config.scales)
+    if config.classifier:
+        width, layers = config.critic_widths[0], len(config.critic_widths)
+        coder = ResidualCoder(layers - 1, 0)
+        critics = {"critic": ImageEncoder(width // 2, 5, 1, 0), "latent_critic": coder}
+    else:
+        critics = {"critic": critic}
     shared, own = config.shared_halvings, config.halvings - config.shared_halvings
     return {
         "encoder": ImageEncoder(config.width, config.kernel_size, own, config.blocks, strided_norm=norms[0]),
         "latent_encoder": ResidualCoder(shared, config.shared_blocks, strided_norm=norms[0]),
         "latent_decoder": ResidualCoder(0, config.shared_blocks, shared, strided_norm=norms[1]),
         "decoder": ResidualCoder(0, config.blocks, own, strided_norm=norms[1]),
-        "critic": critic if config.scales == 1 else MultiScale(critic, config.scales),
+        **critics,
     }
 
 
@@ -135,7 +143,13 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     """
     weights = UNITWeights(config.adversarial, config.kl, config.reconstruction, config.cycle_kl, config.cycle)
     loss = LeastSquares() if config.adversarial_loss == "least_squares" else NonSaturating()
-    model = UNIT(**networks(config), **both(data), shared=config.shared, weights=weights, adversarial_loss=loss)
+    fields = {**networks(config), **both(data), "shared": config.shared, "weights": weights, "adversarial_loss": loss}
+    if config.classifier:
+        if data.train.num_classes["a"] is None:
+            raise ValueError(f"`classifier` requires labelled data in domain a, got {config.data!r}")
+        model = ClassifyingUNIT(**fields, num_classes=data.train.num_classes["a"])
+    else:
+        model = UNIT(**fields)
     if config.adaptation and None in data.train.num_classes.values():
         raise ValueError(f"`adaptation` requires labelled data in both domains, got {config.data!r}")
 
@@ -149,12 +163,17 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
             for origin, to in ("ab", "ba")
         }
 
+    headline: tuple[str, ...] = ("sliced_wasserstein",)
+    if config.adaptation:
+        headline = ("accuracy of a to b", "accuracy of b to a")
+    elif config.classifier:
+        headline = ("accuracy_b",)
     return Experiment(
         model,
         optimizers=dict.fromkeys(model.plays(), optimizer(config)),
         final_metrics=accuracies,
         plots={"a_to_b": partial(plot, data, "a"), "b_to_a": partial(plot, data, "b")},
-        headline=("accuracy of a to b", "accuracy of b to a") if config.adaptation else ("sliced_wasserstein",),
+        headline=headline,
         draws=1,
     )
 

@@ -6,6 +6,9 @@ import jax
 from flax import linen as nn
 
 from jaxgen.arguments import check_counts
+from jaxgen.convolution import Conv
+from jaxgen.nets.initializers import small_normal
+from jaxgen.precision import float32_or_wider
 
 
 def halve(x: jax.Array) -> jax.Array:
@@ -15,6 +18,27 @@ def halve(x: jax.Array) -> jax.Array:
     """
     fields = {"window_shape": (3, 3), "strides": (2, 2), "padding": ((1, 1), (1, 1))}
     return nn.avg_pool(x, count_include_pad=False, **fields)
+
+
+class StridedCritic(nn.Module):
+    """[B, H, W, C] to scores [B, H/2^n, W/2^n], its last layer included: the critic of UNIT, without normalisation.
+
+    n convolutions with stride 2 and LeakyReLU, and a 1x1 convolution. Source: the authors' programs for Liu et al. 2017,
+    "Unsupervised Image-to-Image Translation Networks".
+
+    Attributes:
+        widths: channels of each strided convolution.
+        kernel_size: of the strided convolutions.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    kernel_size: int = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in self.widths:
+            x = nn.leaky_relu(Conv(width, self.kernel_size, strides=2, kernel_init=small_normal)(x), 0.2)
+        return Conv(1, 1, kernel_init=small_normal, dtype=float32_or_wider(x))(x)[..., 0]
 
 
 class MultiScale(nn.Module):

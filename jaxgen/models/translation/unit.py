@@ -15,8 +15,8 @@ Divergences and distances are means over coordinates, as in both of the authors'
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +24,15 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import check_counts, check_number, freeze_fields
+from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.elbo import kl_per_dimension
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.translation.domain import Domain, check_domains
-from jaxgen.nets.heads import EventHead, Headed
-
-OTHER = {"a": "b", "b": "a"}
-"""The other domain."""
+from jaxgen.models.translation.networks import Translator
+from jaxgen.models.translation.unit_passes import AUTOENCODER, OTHER, Passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +58,11 @@ class UNITWeights:
             check_number(name, value, 0)
 
 
-RELEASED_WEIGHTS = UNITWeights(adversarial=1.0, kl=0.02, reconstruction=10.0, cycle_kl=0.02, cycle=10.0)
-"""Those of the authors' later program, which has 0.01 mean(m^2), twice the divergence, for each code."""
+RELEASED_WEIGHTS = UNITWeights(adversarial=2.0, kl=0.02, reconstruction=10.0, cycle_kl=0.02, cycle=10.0)
+"""Those of the authors' later program, for `LeastSquares`.
+
+It has E (D - 1)^2, of which `LeastSquares` has half, and 0.01 mean(m^2), where the divergence is 1/2 mean(m^2).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,15 +97,22 @@ class UNIT:
     weights: UNITWeights = UNITWeights()
     adversarial_loss: AdversarialLoss = NonSaturating()
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
+    critics: ClassVar[tuple[str, ...]] = ("critic",)
 
-    def __post_init__(self):
-        freeze_fields(self)
+    def _domain(self, name: str) -> Domain:
+        """Raises:
+        ValueError: neither "a" nor "b".
+        """
+        if name not in OTHER:
+            raise ValueError(f"a domain must be 'a' or 'b', got {name!r}")
+        return getattr(self, name)
 
-    def _network(self, role: str, domain: str) -> tuple[nn.Module, str]:
+    def network(self, role: str, domain: str) -> tuple[nn.Module, str]:
         """The network with this role in a domain, and its player."""
         network = getattr(self, role)
         if role == "decoder":
-            network = Headed(network, EventHead(getattr(self, domain).event_shape))
+            to = self._domain(domain)
+            network = Translator(network, to.event_shape, to.bounded)
         return network, role if self.shared and role.startswith("latent") else f"{role}_{domain}"
 
     def init(self, key: Key, batch: Batch) -> Variables:
@@ -114,79 +122,71 @@ class UNIT:
         check_domains(batch)
         variables: dict[str, Any] = {}
         for i, domain in enumerate(OTHER):
-            x = h = getattr(self, domain).scaled(batch[domain]["x"])
-            for j, role in enumerate(("encoder", "latent_encoder", "latent_decoder", "decoder", "critic")):
-                network, player = self._network(role, domain)
+            x = h = self._domain(domain).scaled(batch[domain]["x"])
+            for j, role in enumerate((*AUTOENCODER, *self.critics)):
+                h = x if role == "critic" else h
+                network, player = self.network(role, domain)
                 if player not in variables:
-                    variables[player] = network.init(jax.random.fold_in(key, 5 * i + j), x if role == "critic" else h)
+                    variables[player] = network.init(jax.random.fold_in(key, 10 * i + j), h)
                 if "batch_stats" in variables[player]:
                     raise ValueError(f"`{role}` must not have batch statistics; use instance or layer normalisation")
-                if role != "critic":
-                    h = forward(network, variables[player], h)[0]
+                h = forward(network, variables[player], h)[0]
         return variables
 
     def plays(self) -> Mapping[str, Play]:
-        players = tuple(
-            dict.fromkeys(
-                self._network(role, domain)[1]
-                for domain in OTHER
-                for role in ("encoder", "latent_encoder", "latent_decoder", "decoder")
-            )
-        )
-        means = self.adversarial_loss.accumulates
-        adam = optax.adam(1e-4, b1=0.5)
+        means, adam = self.adversarial_loss.accumulates, optax.adam(1e-4, b1=0.5)
+        critics, autoencoders = self._players(self.critics), self._players(AUTOENCODER)
         return {
-            "critics": Play(("critic_a", "critic_b"), self.critic_loss, adam, accumulates="critic" in means),
-            "autoencoders": Play(players, self.autoencoder_loss, adam, accumulates="generator" in means),
+            "critics": Play(critics, self.critic_loss, adam, accumulates="critic" in means),
+            "autoencoders": Play(autoencoders, self.autoencoder_loss, adam, accumulates="generator" in means),
         }
+
+    def _players(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.network(role, domain)[1] for domain in OTHER for role in roles))
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, over domains and scales."""
-        network = _Networks(self, variables, key)
+        passes = Passes(self, variables, key)
         x = self._scaled(batch)
-        z = {d: network.sample(network.code(x[d], d)) for d in OTHER}
-        value, real_scores, fake_scores = jnp.zeros(()), [], []
-        for d in OTHER:
-            real = network.scores(x[d], d)
-            fake = network.scores(lax.stop_gradient(network.decode(z[OTHER[d]], d)), d)
-            value += sum(map(self.adversarial_loss.critic, real, fake))
-            real_scores += [score.mean() for score in real]
-            fake_scores += [score.mean() for score in fake]
-        metrics = {"real": jnp.stack(real_scores).mean(), "fake": jnp.stack(fake_scores).mean()}
-        statistics = {player: network.statistics[player] for player in ("critic_a", "critic_b")}
+        z = {d: passes.sample(passes.code(x[d], d)) for d in OTHER}
+        fake = {d: lax.stop_gradient(passes.decode(z[OTHER[d]], d)) for d in OTHER}
+        pairs = [pair for d in OTHER for pair in zip(passes.scores(x[d], d), passes.scores(fake[d], d), strict=True)]
+        value = sum(self.adversarial_loss.critic(*pair) for pair in pairs)
+        metrics = {name: sum(pair[i].mean() for pair in pairs) / len(pairs) for i, name in enumerate(("real", "fake"))}
+        statistics = passes.updates(self._players(self.critics))
         return LossOutput(self.weights.adversarial * value, metrics, statistics)
 
     def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the terms without their weights, means over the two domains."""
-        network, weights = _Networks(self, variables, key), self.weights
+        passes, weights = Passes(self, variables, key), self.weights
         x = self._scaled(batch)
-        codes = {d: network.code(x[d], d) for d in OTHER}
-        z = {d: network.sample(codes[d]) for d in OTHER}
-        translations = {d: network.decode(z[d], OTHER[d]) for d in OTHER}
+        codes = {d: passes.code(x[d], d) for d in OTHER}
+        z = {d: passes.sample(codes[d]) for d in OTHER}
+        translations = {d: passes.decode(z[d], OTHER[d]) for d in OTHER}
         terms = {
             "adversarial": [
-                sum(map(self.adversarial_loss.generator, network.scores(translations[d], OTHER[d]))) for d in OTHER
+                sum(map(self.adversarial_loss.generator, passes.scores(y, OTHER[d]))) for d, y in translations.items()
             ],
             "kl": [unit_kl(codes[d]) for d in OTHER],
-            "reconstruction": [_distance(x[d], network.decode(z[d], d)) for d in OTHER],
+            "reconstruction": [_distance(x[d], passes.decode(z[d], d)) for d in OTHER],
         }
         if weights.cycle_kl or weights.cycle:
-            second = {d: network.code(translations[d], OTHER[d]) for d in OTHER}
+            second = {d: passes.code(translations[d], OTHER[d]) for d in OTHER}
             terms["cycle_kl"] = [unit_kl(second[d]) for d in OTHER]
-            terms["cycle"] = [_distance(x[d], network.decode(network.sample(second[d]), d)) for d in OTHER]
+            terms["cycle"] = [_distance(x[d], passes.decode(passes.sample(second[d]), d)) for d in OTHER]
         value = sum(getattr(weights, name) * sum(both) for name, both in terms.items())
-        statistics = {player: s for player, s in network.statistics.items() if not player.startswith("critic")}
+        statistics = passes.updates(self._players(AUTOENCODER))
         return LossOutput(value, {name: sum(both) / 2 for name, both in terms.items()}, statistics)
 
     def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
-        network = _Networks(self, variables)
-        mean = network.code(getattr(self, domain).scaled(x), domain)
+        passes = Passes(self, variables)
+        mean = passes.code(self._domain(domain).scaled(x), domain)
         return mean if key is None else mean + jax.random.normal(key, mean.shape, mean.dtype)
 
     def decode(self, variables: Variables, z: Array, domain: str = "a") -> Array:
         """Examples of a domain in data units from codes [B, ...]."""
-        return getattr(self, domain).data(_Networks(self, variables).decode(z, domain))
+        return self._domain(domain).data(Passes(self, variables).decode(z, domain))
 
     def translate(
         self, variables: Variables, x: Array, to: str = "b", key: Key | None = None, samples: int | None = None
@@ -200,6 +200,7 @@ class UNIT:
         Raises:
             ValueError: `samples` without a key.
         """
+        self._domain(to)
         if samples is None:
             return self.decode(variables, self.encode(variables, x, OTHER[to], key), to)
         check_counts(samples=samples)
@@ -222,7 +223,7 @@ class UNIT:
         """
         metrics: dict[str, list[Array]] = {}
         for d, other in OTHER.items():
-            domain, target, x = getattr(self, d), getattr(self, other), batch[d]["x"]
+            domain, target, x = self._domain(d), self._domain(other), batch[d]["x"]
             y = self.translate(variables, x, other)
             values = {
                 "reconstruction": _distance(domain.fraction(x), domain.fraction(self.reconstruct(variables, x, d))),
@@ -234,42 +235,12 @@ class UNIT:
                 metrics.setdefault(name, []).append(value)
         return {name: sum(values) / 2 for name, values in metrics.items()}
 
-    def _scaled(self, batch: Batch) -> dict[str, Array]:
-        return {d: getattr(self, d).scaled(batch[d]["x"]) for d in OTHER}
-
-
-class _Networks:
-    """Forward passes with one set of variables: in training mode, with statistics updated, if there is a key."""
-
-    def __init__(self, model: UNIT, variables: Variables, key: Key | None = None):
-        self.model, self.variables, self.key = model, dict(variables), key
-        self.statistics: dict[str, Mapping[str, Any]] = {}
-        self._draws = 0
-
-    def _next_key(self) -> Key | None:
-        self._draws += 1
-        return None if self.key is None else jax.random.fold_in(self.key, self._draws)
-
-    def _apply(self, role: str, domain: str, x: Array) -> Any:
-        network, player = self.model._network(role, domain)
-        y, statistics = forward(network, self.variables[player], x, key=self._next_key())
-        self.variables[player] = {**self.variables[player], **statistics}
-        self.statistics[player] = statistics
-        return y
-
-    def code(self, x: Array, domain: str) -> Array:
-        return self._apply("latent_encoder", domain, self._apply("encoder", domain, x))
-
-    def sample(self, mean: Array) -> Array:
-        return mean + jax.random.normal(self._next_key(), mean.shape, mean.dtype)
-
-    def decode(self, z: Array, domain: str) -> Array:
-        y = self._apply("decoder", domain, self._apply("latent_decoder", domain, z))[..., 0]
-        return jnp.tanh(y) if getattr(self.model, domain).bounded else y
-
-    def scores(self, x: Array, domain: str) -> tuple[Array, ...]:
-        scores = self._apply("critic", domain, x)
+    def scores(self, passes: Passes, x: Array, domain: str) -> tuple[Array, ...]:
+        scores = passes.apply("critic", domain, x)
         return scores if isinstance(scores, tuple) else (scores,)
+
+    def _scaled(self, batch: Batch) -> dict[str, Array]:
+        return {d: self._domain(d).scaled(batch[d]["x"]) for d in OTHER}
 
 
 def unit_kl(mean: Array) -> Array:

@@ -8,7 +8,8 @@ from flax import linen as nn
 
 import jaxgen
 from jaxgen.models.gans import LeastSquares
-from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, Domain, UNITWeights, unit
+from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, ClassifyingUNIT, Domain, UNITWeights, unit
+from jaxgen.models.translation.unit_passes import Passes
 from jaxgen.nets import MLP, BatchNorm, SpectralDense
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, halve
@@ -34,7 +35,7 @@ def noise(mean):
 
 @pytest.fixture
 def fixed_noise(monkeypatch):
-    monkeypatch.setattr(unit._Networks, "sample", lambda self, mean: mean + noise(mean))
+    monkeypatch.setattr(Passes, "sample", lambda self, mean: mean + noise(mean))
 
 
 class Written:
@@ -73,13 +74,13 @@ def test_the_autoencoders_loss_is_the_papers(fixed_noise, shared, weights, loss)
             mean = nets.code(X[d], d)
             z = mean + noise(mean)
             score = nets.score(nets.translation(d), d)
-            adversarial = ((score - 1) ** 2).mean() if loss else -jnp.log(jax.nn.sigmoid(score)).mean()
+            # the later program has no factor 1/2: its weight of 1 is that of E (D - 1)^2
+            adversarial = ((score - 1) ** 2).mean() if loss else 5 * -jnp.log(jax.nn.sigmoid(score)).mean()
             second = nets.code(nets.decode(z, other), other)
             back = nets.decode(second + noise(second), d)
-            total += weights.adversarial * (0.5 * adversarial if loss else adversarial)
-            total += weights.kl * 0.5 * (mean**2).mean() + weights.cycle_kl * 0.5 * (second**2).mean()
-            total += weights.reconstruction * abs(X[d] - nets.decode(z, d)).mean()
-            total += weights.cycle * abs(X[d] - back).mean()
+            kl, cycle_kl, reconstruction, cycle = (0.01, 0.01, 10, 10) if loss else (0.5 * 0.3, 0.5 * 0.7, 2, 3)
+            total += adversarial + kl * (mean**2).mean() + cycle_kl * (second**2).mean()
+            total += reconstruction * abs(X[d] - nets.decode(z, d)).mean() + cycle * abs(X[d] - back).mean()
         return total
 
     # gradients of the shared networks come from both domains
@@ -173,9 +174,11 @@ def test_translations_are_of_mean_codes_and_training_adds_unit_noise():
     np.testing.assert_allclose(codes.std(0), 1, atol=0.05)
     samples = model.translate(variables, X["a"], "b", KEY, samples=3)
     assert samples.shape == (3, 4, 3) and not np.allclose(samples[0], samples[1])
+    with pytest.raises(ValueError, match="a domain must be 'a' or 'b', got 'c'"):
+        model.translate(variables, X["a"], "c")
     with pytest.raises(ValueError, match="`key` must be given"):
         model.translate(variables, X["a"], samples=3)
-    training = unit._Networks(model, variables, KEY)
+    training = Passes(model, variables, KEY)
     drawn_noise = np.asarray(training.sample(jnp.zeros((50, 80)))), np.asarray(training.sample(jnp.zeros((50, 80))))
     assert abs(drawn_noise[0].std() - 1) < 0.05 and abs(np.corrcoef(*map(np.ravel, drawn_noise))[0, 1]) < 0.1
 
@@ -216,7 +219,7 @@ def test_critics_at_several_scales_are_summed(fixed_noise):
     model = UNIT(*[nn.Dense(2)] * 4, critic, image, image, adversarial_loss=LeastSquares())
     batch = {d: {"x": RNG.normal(size=(2, 4, 4, 1)).astype(np.float32)} for d in OTHER}
     variables = drawn(model, batch)
-    networks = unit._Networks(model, variables)
+    networks = Passes(model, variables)
     fake = networks.decode(networks.sample(networks.code(batch["b"]["x"], "b")), "a")
     both = {"a": fake, "b": networks.decode(networks.sample(networks.code(batch["a"]["x"], "a")), "b")}
     expected = 0.0
@@ -239,8 +242,46 @@ def test_domains_may_differ_in_channels_and_images_keep_their_range():
     y = model.translate(variables, batch["a"]["x"])
     assert y.shape == (2, 4, 4, 3) and y.dtype == jnp.uint8
     assert model.translate(variables, y, to="a").shape == (2, 4, 4, 1)
-    networks = unit._Networks(model, variables)
+    networks = Passes(model, variables)
     assert float(abs(networks.decode(1e3 * jnp.ones((1, 2, 2, 4)), "b")).max()) <= 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_noise, shared):
+    model = ClassifyingUNIT(
+        *[nn.Dense(3)] * 4, nn.Dense(4), DOMAIN, DOMAIN, nn.Dense(5), 3, class_weight=2, feature_weight=0.5,
+        dropout=0.0, weights=UNITWeights(adversarial=3), shared=shared,
+    )  # fmt: skip
+    label = np.array([2, 0, 1, 1])
+    batch = {"a": {"x": X["a"], "label": label}, "b": BATCH["b"]}
+    variables = drawn(model, batch)
+
+    def judged(nets, x, d):
+        head = nets.params["latent_critic"]
+        features = linear(head["network"], linear(nets.params[f"critic_{d}"], x))
+        return features, linear(head["score"], features)[:, 0], linear(head["classes"], features)
+
+    def expected(params):
+        nets, total = Written(params), 0.0
+        log_p = jax.nn.log_softmax(judged(nets, X["a"], "a")[2])
+        total += 2 * -log_p[np.arange(4), label].mean()
+        for d, other in OTHER.items():
+            real, fake = judged(nets, X[d], d)[1], judged(nets, nets.translation(d), d)[1]
+            total += 3 * (jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean())
+            mean = nets.code(X[d], d)
+            images = {to: nets.decode(mean + noise(mean), to) for to in OTHER}
+            total += 0.5 * abs(judged(nets, images["a"], "a")[0] - judged(nets, images["b"], "b")[0]).mean()
+        return total
+
+    play = model.plays()["critics"]
+    assert set(play.players) == {"critic_a", "critic_b", "latent_critic"}
+    as_written(play, variables, batch, expected)
+    nets = Written({player: v["params"] for player, v in variables.items()})
+    logits = judged(nets, X["b"], "b")[2]
+    np.testing.assert_allclose(model.classify(variables, X["b"]), jax.nn.log_softmax(logits), rtol=1e-4, atol=1e-5)
+    metrics = jax.jit(model.evaluate)(variables, batch, KEY)
+    right = (judged(nets, X["a"], "a")[2].argmax(-1) == label).mean()
+    assert float(metrics["accuracy_a"]) == pytest.approx(float(right)) and "accuracy_b" not in metrics
 
 
 def test_a_run_trains_and_is_loaded(tmp_path):

@@ -6,7 +6,8 @@
 The same on both sides: the networks, layer by layer, after the papers; the losses; one fixed batch; float32; Adam; all
 players move in a step, critics first; calls block until the losses are computed. In PyTorch, as in the authors' code,
 the translations of a step are computed once, for critics and generators. Ours computes those of Pix2Pix twice, each
-with a dropout of its own. Our U-Net's last layer is a 3x3 convolution with a pixel shuffle, PyTorch's a transposed one of 4x4.
+with a dropout of its own. Our U-Net's last layer is a 3x3 convolution with a pixel shuffle, PyTorch's a transposed one
+of 4x4.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CycleGAN (Zhu et al. 2017, arXiv:1703.10593): translation between two domains without pairs.
 
 The defaults are the paper's for 128x128 pictures (`--blocks 9` for 256x256): 200 epochs of batches of one, identity
-loss, random crops and mirror images. `--cycle-weight 0` and `--identity-weight 0` are its ablations. `--preset small` is
-for 16 to 64 pixels: a U-Net as generator, which learns to reproduce details in a fraction of the steps, and a higher
+loss, random crops and mirror images. `--cycle-weight 0` and `--identity-weight 0` are its ablations. `--preset small`
+is for 16 to 64 pixels: a U-Net as generator, which learns to reproduce details in a fraction of the steps, and a higher
 learning rate. The paper's results are votes of people, and scores of a segmentation network on Cityscapes.
 
 Results for the emoji of two vendors, each shuffled on its own: `--preset small --data emoji32_pairs.npz --domains

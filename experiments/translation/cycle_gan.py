@@ -12,6 +12,7 @@ translations that are nearest to their true partner, L1 the distance to it, from
                                              retrieval        L1
     untranslated                             0.535 / 0.425    0.169 / 0.169
     CycleGAN                                 0.535 / 0.465    0.149 / 0.155
+    --identity-weight 1                      0.535 / 0.460    0.148 / 0.155
     --cycle-weight 0 --identity-weight 5     0.510 / 0.455    0.151 / 0.159
     --identity-weight 0, exchanges colours   0.015 / 0.010    0.263 / 0.287
 

@@ -4,9 +4,10 @@
 `compare.py`.
 
 The same on both sides: the networks, layer by layer, after the papers; the losses; one fixed batch; float32; Adam; all
-players move in a step, critics first; calls block until the losses are computed. In PyTorch, as in the authors' code, the
-translations of a step are computed once, for critics and generators. Ours computes those of Pix2Pix twice, each with a
-dropout of its own. Our U-Net's last layer is a 3x3 convolution with a pixel shuffle, PyTorch's a transposed one of 4x4.
+players move in a step, critics first; calls block until the losses are computed. In PyTorch, as in the authors' code,
+the translations of a step are computed once, for critics and generators. Ours computes those of Pix2Pix twice, each
+with a dropout of its own. Our U-Net's last layer is a 3x3 convolution with a pixel shuffle, PyTorch's a transposed one
+of 4x4.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Row:
         """A generator's layers, each once."""
         if self.model == "cycle_gan":
             top = self.width << self.levels
-            halvings = [(self.resolution >> i, self.width << (i - 1), self.width << i) for i in range(1, self.levels + 1)]
+            halved = range(1, self.levels + 1)
+            halvings = [(self.resolution >> i, self.width << (i - 1), self.width << i) for i in halved]
             down = [self._layer(side, m, n, 3) for side, m, n in halvings]
             # each output of a transposed convolution sees 2x2 inputs
             up = [self._layer(2 * side, n, m, 2) for side, m, n in reversed(halvings)]
@@ -85,7 +87,8 @@ class Row:
             return [first, *down, *blocks, *up, last]
         widths = unet_widths(self)
         down = [
-            self._layer(self.resolution >> i, m, n, 4) for i, (m, n) in enumerate(pairwise((CHANNELS, *widths)), start=1)
+            self._layer(self.resolution >> i, m, n, 4)
+            for i, (m, n) in enumerate(pairwise((CHANNELS, *widths)), start=1)
         ]
         # the lowest level has nothing below it to be concatenated with
         up = [

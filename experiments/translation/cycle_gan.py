@@ -1,6 +1,25 @@
 """CycleGAN (Zhu et al. 2017, arXiv:1703.10593): translation between two domains without pairs.
 
-TODO result
+The defaults are the paper's for 128x128 pictures (`--blocks 9` for 256x256): 200 epochs of batches of one, identity
+loss, random crops and mirror images. `--cycle-weight 0` and `--identity-weight 0` are its ablations. `--preset small`
+is for 16 to 64 pixels: a U-Net as generator, which learns to reproduce details in a fraction of the steps, and a higher
+learning rate. The paper's results are votes of people, and scores of a segmentation network on Cityscapes.
+
+Results for the emoji of two vendors, each shuffled on its own: `--preset small --data emoji32_pairs.npz --domains
+twitter google --aligned`, 5,000 steps, seed 0, eight minutes on a shared core. Retrieval is the fraction of 200
+translations that are nearest to their true partner, L1 the distance to it, from twitter to google / from google:
+
+                                             retrieval        L1
+    untranslated                             0.535 / 0.425    0.169 / 0.169
+    CycleGAN                                 0.535 / 0.465    0.149 / 0.155
+    --identity-weight 1                      0.535 / 0.460    0.148 / 0.155
+    --cycle-weight 0 --identity-weight 5     0.510 / 0.455    0.151 / 0.159
+    --identity-weight 0, exchanges colours   0.015 / 0.010    0.263 / 0.287
+
+Results for digits: `--preset small --data mnist.npz,usps.npz --size 16 --adaptation --batch-size 4 --steps 6000
+--learning-rate 2e-4`, seed 0, seven minutes. A classifier of translated MNIST has an accuracy of 0.809 on USPS, one of
+MNIST itself 0.674; from USPS to MNIST 0.747 and 0.438. With `--network residual --halvings 1 --steps 3000`, nine
+minutes, 0.831 and 0.757. Liu et al. 2017 report 0.9597 and 0.9358 for UNIT.
 """
 
 from collections.abc import Mapping
@@ -27,8 +46,9 @@ from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 class CycleGANConfig(TranslationConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {
-            "steps": 10_000, "width": 32, "halvings": 1, "blocks": 3, "kernel_size": 5, "critic_widths": (64, 128),
-            "critic_strides": (2, 2), "jitter": False,
+            "steps": 5_000, "checkpoint_every": 1_000, "network": "u_net", "width": 32, "halvings": 3, "blocks": 3,
+            "kernel_size": 5, "critic_widths": (64, 128), "critic_strides": (2, 2), "jitter": False,
+            "learning_rate": 5e-4,
         }
     }  # fmt: skip
     steps: Count = 266_800
@@ -102,13 +122,14 @@ def build(config: CycleGANConfig, data: Splits) -> Experiment:
         metrics = partner_metrics(model, data, trained) if config.aligned else {}
         return metrics | (adaptation_metrics(data, trained, config.seed) if config.adaptation else {})
 
+    measured = ("retrieval", "l1") if config.aligned else ("accuracy",) if config.adaptation else ()
     return Experiment(
         model,
         optimizers=dict.fromkeys(model.plays(), optimizer),
         final_metrics=final_metrics,
         plots={f"to_{to}": partial(plot_translations, data, to=to, paired=config.aligned) for to in DOMAINS},
         baselines={f"copy, {k}": v for k, v in partner_metrics(model, data).items()} if config.aligned else {},
-        headline=tuple(f"{name}_{way}" for name in ("retrieval", "l1") for way in WAYS.values()) if config.aligned else (),
+        headline=tuple(f"{name}_{way}" for name in measured for way in WAYS.values()),
         draws=1,
     )
 
@@ -136,8 +157,8 @@ def partner_metrics(model: CycleGAN, data: Splits, trained: TrainedModel | None 
 
 
 def adaptation_metrics(data: Splits, trained: TrainedModel, seed: int) -> dict[str, float]:
-    """`accuracy_a_to_b`: on b, of a classifier trained on translated examples of a; `source_only_a_to_b`: of one trained
-    on the examples themselves; and the same of b to a.
+    """`accuracy_a_to_b`: on b, of a classifier trained on translated examples of a; `source_only_a_to_b`: of one
+    trained on the examples themselves; and the same of b to a.
     """
     metrics = {}
     for to, way in WAYS.items():

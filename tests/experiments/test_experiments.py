@@ -66,6 +66,11 @@ RUNS = {
     "translation.cycle_gan": ["--preset", "small", "--size", "8", "--width", "2", "--blocks", "1", "--critic-widths", "2", "2"],
     "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
     "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
+    "translation.cycle_gan": [
+        "--preset", "small", "--size", "8", "--network", "residual", "--halvings", "1", "--width", "2", "--blocks", "1",
+        "--critic-widths", "2", "2",
+    ],
+    "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -76,11 +81,11 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    "translation.cycle_gan", "translation.pose", "translation.unit",
+    "translation.cycle_gan", "translation.pix2pix", "translation.pose", "translation.unit",
 }
 # whose models generate nothing
 SAMPLELESS = {
-    "gans.feature_extractor", "translation.cycle_gan", "translation.pose", "translation.unit",
+    "gans.feature_extractor", "translation.cycle_gan", "translation.pix2pix", "translation.pose", "translation.unit",
 }
 # where a model cannot do without
 CONTEXT = {
@@ -107,8 +112,8 @@ def test_every_experiment_is_tried_here():
         for _, name, package in pkgutil.walk_packages(experiments.__path__, "experiments.")
         if not package and name.count(".") == 2 and hasattr(importlib.import_module(name), "build")
     }
-    # which needs a trained classifier: tests/experiments/test_stacked_digits.py
-    assert found == {*RUNS, "gans.stacked_digits"}
+    # which need a trained classifier or label maps: tests/experiments/{test_stacked_digits,test_pix2pix}.py
+    assert found == {*RUNS, "gans.stacked_digits", "translation.segmenter"}
 
 
 @pytest.mark.parametrize("module", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in RUNS])

@@ -1,9 +1,13 @@
-"""Translation of pairs: `python -m experiments.studies.translation --data facades64.npz --domains label photo --labels`.
+"""Translation of pairs: `python -m experiments.studies.translation --data FILE --domains label photo --labels`.
 
 Pix2Pix and the rows of its paper's table 1 (L1 alone, the conditional adversary alone, both) on the same pairs, beside
 simple methods. Each model is trained with `--preset small` from several seeds; means ± standard errors on the test
-split. `truth` is the best score that is possible. With `--labels`, a segmenter of the same width is trained first, whose
-scores of photographs are the row of `truth`.
+split. `truth` is the best score that is possible. With `--labels`, a segmenter of the same width is trained first,
+whose scores of photographs are the row of `truth`.
+
+Result on facades64.npz with `--width 16 --trunk hed_vgg16_to_relu4_1.npz`, 25 minutes on a shared core: L1 alone has
+the least L1 (0.152 against 0.164) and PSNR, both together the better label-back accuracy (0.557 against 0.487) and
+Frechet distance (78,000 against 209,000), each by more than ten standard errors.
 """
 
 from __future__ import annotations
@@ -89,7 +93,8 @@ def lines(
 
 
 def notes(config: TranslationStudy, results: Mapping[str, Any]) -> str:
-    text = f"{config.steps:,} batches of {config.batch_size} pairs, width {config.width}, {config.seeds} seeds; seconds of one run."
+    text = f"{config.steps:,} batches of {config.batch_size} pairs, width {config.width}, {config.seeds} seeds; "
+    text += "seconds of one run."
     if config.trunk is not None:
         text += f" Frechet distance of the features at all positions, trunk {config.trunk.name}."
     if "segmenter" in results:
@@ -122,7 +127,8 @@ def train(name: str, arguments: Sequence[str], segmenter: Path | None, config: T
         for seed in range(config.seeds)
     ]  # fmt: skip
     seconds = float(np.mean([result["training_seconds"] for result in results]))
-    return {"tests": [result["test"] for result in results], "training_seconds": seconds, "command": results[0]["command"]}
+    tests = [result["test"] for result in results]
+    return {"tests": tests, "training_seconds": seconds, "command": results[0]["command"]}
 
 
 def controls(segmenter: Path | None, config: TranslationStudy) -> dict[str, dict[str, float]]:
@@ -166,7 +172,7 @@ def _squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def record(config: TranslationStudy, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
     tests = result["tests"]
     means, errors = mean_and_error(tests) if len(tests) > 1 else (tests[0], {})
-    headline = [metric for metric in ("l1", "retrieval", "label_back_pixel_accuracy", "frechet_relu2_1") if metric in means]
+    headline = [name for name in ("l1", "retrieval", "label_back_pixel_accuracy", "frechet_relu2_1") if name in means]
     return {
         "experiment": "studies.translation", "system": name, "data": Path(config.data).name, "seeds": config.seeds,
         "test": means, "standard_errors": errors, "headline": headline, "steps": config.steps,

@@ -1,5 +1,10 @@
 """Pix2Pix (Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks").
 
+Result on facades64.npz, labels to photographs, three seeds of width 16: label-back pixel accuracy 0.557 ± 0.003 (L1
+alone 0.487 ± 0.005, photographs 0.584) and L1 0.164 ± 0.001 (L1 alone 0.152, the mean colours of the classes 0.167),
+4 minutes a seed on a shared core, by `python -m experiments.studies.translation`. The paper's FCN scores on Cityscapes
+(table 1) have the same order: 0.66, L1 alone 0.42, photographs 0.80.
+
 The defaults are the paper's for facades at 256x256, 200 epochs of 400 pairs; `--preset small` is for 32 to 64 pixels.
 `--adversarial-weight 0` and `--l1-weight 0` are the paper's rows L1 and cGAN. With a folder of
 `experiments.translation.segmenter`, translations from label maps get the label-back scores (the paper's FCN scores,

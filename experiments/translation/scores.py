@@ -72,7 +72,8 @@ def label_scores(segmenter: TrainedModel, maps: Any, pictures: Any) -> dict[str,
     """
     labels = segmenter.model.labels(maps)
     found = np.concatenate([segmenter.logits(part).argmax(-1) for part in _parts(pictures)])
-    return {name: float(value) for name, value in segmentation_scores(found, labels, segmenter.model.num_classes).items()}
+    scores = segmentation_scores(found, labels, segmenter.model.num_classes)
+    return {name: float(value) for name, value in scores.items()}
 
 
 def trunk_features(path: Path, pictures: np.ndarray) -> np.ndarray:
@@ -80,7 +81,8 @@ def trunk_features(path: Path, pictures: np.ndarray) -> np.ndarray:
     network, variables = load_vgg(path, LAYER)
     apply = jax.jit(lambda x: network.apply(variables, x)[LAYER])
     coloured = np.broadcast_to(pictures, (*pictures.shape[:-1], 3))
-    return np.concatenate([np.asarray(features).reshape(-1, features.shape[-1]) for features in map(apply, _parts(coloured))])
+    features = np.concatenate([np.asarray(apply(part)) for part in _parts(coloured)])
+    return features.reshape(-1, features.shape[-1])
 
 
 def baselines(data: Splits) -> Mapping[str, np.ndarray]:

@@ -1,7 +1,12 @@
-"""A segmenter of pictures, trained on pairs of label maps (a) and pictures (b): `--data facades64.npz --domains label,photo`.
+"""A segmenter of pictures, trained on pairs of label maps (a) and pictures (b).
 
-It is the opposite direction of pix2pix, with cross-entropy, and the judge of translations from label maps: its folder is
-the argument `--segmenter` of `experiments.translation.pix2pix`. The classes are the colours of the label maps.
+Result on the 50 test photographs of facades64.npz: 0.584 of the pixels, 0.312 of the classes, IoU 0.224 (the most
+frequent class: 0.332 of the pixels), in 2.5 minutes on a shared core, by `--data facades64.npz --domains label photo
+--width 16`. Its predecessor with instance normalisation had 0.564, and found washed-out translations as good as
+photographs (0.564 too): it does not see their lack of contrast.
+
+It is the opposite direction of pix2pix, with cross-entropy, and the judge of translations from label maps: its folder
+is the argument `--segmenter` of `experiments.translation.pix2pix`. The classes are the colours of the label maps.
 """
 
 from dataclasses import dataclass

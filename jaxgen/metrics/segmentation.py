@@ -12,8 +12,8 @@ def segmentation_scores(predicted: Array, labels: Array, num_classes: int) -> di
     """The metrics of Long et al. 2015, "Fully Convolutional Networks for Semantic Segmentation", section 5.
 
     With n_ij the number of pixels of class i predicted as j: `pixel_accuracy`, sum_i n_ii / sum_ij n_ij;
-    `class_accuracy`, the mean over classes of n_ii / sum_j n_ij; `iou`, that of n_ii / (sum_j n_ij + sum_j n_ji - n_ii).
-    Classes without pixels do not count. They are not means over examples: compute them on a whole set.
+    `class_accuracy`, the mean over classes of n_ii / sum_j n_ij; `iou`, that of n_ii / (sum_j n_ij + sum_j n_ji -
+    n_ii). Classes without pixels do not count. They are not means over examples: compute them on a whole set.
 
     Of translations from label maps, segmented by a network that was trained on photographs, they are the FCN score of
     Isola et al. 2017 (section 4.1), for any such network a "label-back" score.

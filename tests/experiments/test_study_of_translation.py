@@ -40,7 +40,8 @@ def test_each_arm_is_run_from_each_seed(tmp_path, data, monkeypatch):
     words = [words for _, _, words in called]
     assert words[0][-2:] == ["--adversarial-weight", "0"] and words[2][-2:] == ["--l1-weight", "0"]
     assert all(line[line.index("--steps") + 1] == line[line.index("--eval-every") + 1] == "70" for line in words)
-    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if "|" in line}
+    cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line)
+    rows = {name: rest for name, *rest in cells}
     assert rows["L1"] == ["0.1100 ± 0.0100", "15.00 ± 0.00", "0.500 ± 0.000", "60 s"]
     assert rows["truth"][:3] == ["0.0000", "100.00", "1.000"] and {"mean picture", "input", "kernel ridge"} < set(rows)
     records = [json.loads(line) for line in (tmp_path / "runs" / "records.jsonl").read_text().splitlines()]

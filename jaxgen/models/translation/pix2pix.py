@@ -75,9 +75,8 @@ class Pix2Pix:
         if self.statistics not in get_args(Statistics):
             raise ValueError(f"`statistics` must be one of {get_args(Statistics)}, got {self.statistics!r}")
         if self.a.event_shape[:-1] != self.b.event_shape[:-1]:
-            raise ValueError(
-                f"`a` and `b` must have images of the same resolution, got {self.a.event_shape} and {self.b.event_shape}"
-            )
+            shapes = f"{self.a.event_shape} and {self.b.event_shape}"
+            raise ValueError(f"`a` and `b` must have images of the same resolution, got {shapes}")
 
     @property
     def _generator(self) -> nn.Module:

@@ -54,9 +54,8 @@ class Segmenter:
                 f"`palette` must be at least two colours of {self.a.event_shape[-1]} channels, got shape {shape}"
             )
         if self.a.event_shape[:-1] != self.b.event_shape[:-1]:
-            raise ValueError(
-                f"`a` and `b` must have images of the same resolution, got {self.a.event_shape} and {self.b.event_shape}"
-            )
+            shapes = f"{self.a.event_shape} and {self.b.event_shape}"
+            raise ValueError(f"`a` and `b` must have images of the same resolution, got {shapes}")
 
     @property
     def num_classes(self) -> int:
@@ -83,7 +82,8 @@ class Segmenter:
         jitter_key, key = jax.random.split(key)
         labels, x = self.labels(batch["a"]["x"]), self.b.scaled(batch["b"]["x"])
         if self.jitter is not None:
-            both = self.jitter(jnp.concatenate([labels[..., None].astype(x.dtype), x], -1), jitter_key, clock.phase_step)
+            both = jnp.concatenate([labels[..., None].astype(x.dtype), x], -1)
+            both = self.jitter(both, jitter_key, clock.phase_step)
             labels, x = both[..., 0].astype(labels.dtype), both[..., 1:]
         logits, statistics = forward(self._network, variables["segmenter"], x, key=key)
         metrics = {"pixel_accuracy": (logits.argmax(-1) == labels).mean()}

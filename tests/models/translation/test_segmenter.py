@@ -33,15 +33,16 @@ def test_the_loss_is_the_cross_entropy_of_the_pixels(variables):
     np.testing.assert_array_equal(MODEL.labels(BATCH["a"]["x"]), LABELS)
     logits = jax.jit(lambda: MODEL.logits(variables, BATCH["b"]["x"]))()
     assert logits.shape == (4, 8, 8, 3)
-    expected = np.mean([-np.log(np.exp(row[label]) / np.exp(row).sum())
-                        for row, label in zip(np.float64(logits).reshape(-1, 3), LABELS.ravel(), strict=True)])  # fmt: skip
+    rows = zip(np.float64(logits).reshape(-1, 3), LABELS.ravel(), strict=True)
+    expected = np.mean([-np.log(np.exp(row[label]) / np.exp(row).sum()) for row, label in rows])
     still = dataclasses.replace(MODEL, jitter=None)
     assert jax.jit(lambda: still.loss(variables, BATCH, KEY, Clock()))().value == pytest.approx(expected, rel=1e-4)
     metrics = jax.jit(lambda: MODEL.evaluate(variables, BATCH, KEY))()
     found = logits.argmax(-1)
     assert metrics["cross_entropy"] == pytest.approx(expected, rel=1e-4)
     assert metrics["pixel_accuracy"] == pytest.approx((found == LABELS).mean())
-    np.testing.assert_array_equal(jax.jit(lambda: MODEL.translate(variables, BATCH["b"]["x"]))(), np.uint8(PALETTE)[found])
+    maps = jax.jit(lambda: MODEL.translate(variables, BATCH["b"]["x"]))()
+    np.testing.assert_array_equal(maps, np.uint8(PALETTE)[found])
 
 
 def test_labels_are_mirrored_with_their_pictures():

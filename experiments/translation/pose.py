@@ -26,7 +26,7 @@ from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import Splits, frames
-from jaxgen.models.translation import Domain, FeatureReconstruction, PixelReconstruction, PoseSynthesis
+from jaxgen.models.translation import Domain, FeatureReconstruction, PoseSynthesis
 from jaxgen.nets import (
     DirectSynthesis,
     LimbSynthesis,

@@ -63,7 +63,6 @@ RUNS = {
     "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
-    "translation.cycle_gan": ["--preset", "small", "--size", "8", "--width", "2", "--blocks", "1", "--critic-widths", "2", "2"],
     "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
     "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
     "translation.cycle_gan": [
@@ -81,12 +80,10 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    "translation.cycle_gan", "translation.pix2pix", "translation.pose", "translation.unit",
+    *(name for name in RUNS if name.startswith("translation.")),
 }
 # whose models generate nothing
-SAMPLELESS = {
-    "gans.feature_extractor", "translation.cycle_gan", "translation.pix2pix", "translation.pose", "translation.unit",
-}
+SAMPLELESS = {"gans.feature_extractor", *(name for name in RUNS if name.startswith("translation."))}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

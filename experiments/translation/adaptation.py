@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
@@ -11,8 +12,9 @@ import optax
 from jaxgen.contracts import Array
 from jaxgen.data import ArraySource, DataError, Source, Splits, Zipped
 from jaxgen.models.classifier import Classifier
+from jaxgen.models.translation.domain import other
 from jaxgen.nets.features import ConvFeatures
-from jaxgen.training import Settings, fit
+from jaxgen.training import Settings, TrainedModel, fit
 
 EXAMPLES = 20_000
 """Labelled examples that are translated, at most."""
@@ -20,6 +22,10 @@ CHUNK = 500
 """Examples that are translated or classified at a time."""
 STEPS = 800
 """Training steps of the classifier, of 128 examples each."""
+
+
+WAYS = {"b": "a_to_b", "a": "b_to_a"}
+"""Names of the two translations, by their target."""
 
 
 def resized(data: Splits, size: int) -> Splits:
@@ -77,6 +83,18 @@ def adaptation_accuracy(
     trained = fit(classifier, Splits(data), settings, optimizers=adam, progress=False)
     predicted = in_chunks(lambda y: trained.logits(y).argmax(-1), test.arrays["x"])
     return float((predicted == test.arrays["label"]).mean())
+
+
+def adaptation_metrics(data: Splits, trained: TrainedModel, seed: int) -> dict[str, float]:
+    """`accuracy_a_to_b`: on b, of a classifier trained on translated examples of a; `source_only_a_to_b`: of one
+    trained on the examples themselves; and the same of b to a.
+    """
+    metrics = {}
+    for to, way in WAYS.items():
+        train, test = data.train.sources[other(to)], data.test.sources[to]
+        for name, translate in (("accuracy", partial(trained.translate, to=to)), ("source_only", None)):
+            metrics[f"{name}_{way}"] = adaptation_accuracy(train, test, translate, seed)
+    return metrics
 
 
 def in_chunks(function: Callable[[Array], Array], x: np.ndarray) -> np.ndarray:

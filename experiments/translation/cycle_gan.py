@@ -27,15 +27,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import TranslationConfig, both, plot_translations
-from experiments.translation.adaptation import adaptation_accuracy, in_chunks, resized
+from experiments.translation.adaptation import WAYS, adaptation_metrics, in_chunks, resized
 from jaxgen.data import Splits
 from jaxgen.metrics import retrieval_accuracy
 from jaxgen.models.translation import CycleGAN, ImagePool
-from jaxgen.models.translation.cycle_gan import DOMAINS, adam_with_linear_decay, other
+from jaxgen.models.translation.cycle_gan import adam_with_linear_decay
+from jaxgen.models.translation.domain import OTHER, other
 from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, ResNetTranslator, UNet
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
@@ -126,15 +126,13 @@ def build(config: CycleGANConfig, data: Splits) -> Experiment:
         model,
         optimizers=dict.fromkeys(model.plays(), optimizer),
         final_metrics=final_metrics,
-        plots={f"to_{to}": partial(plot_translations, data, to=to, paired=config.aligned) for to in DOMAINS},
+        plots={f"to_{to}": partial(plot_translations, data, to=to, paired=config.aligned) for to in OTHER},
         baselines={f"copy, {k}": v for k, v in partner_metrics(model, data).items()} if config.aligned else {},
         headline=tuple(f"{name}_{way}" for name in measured for way in WAYS.values()),
         draws=1,
     )
 
 
-WAYS = {"b": "a_to_b", "a": "b_to_a"}
-"""Names of the two translations, by their target."""
 
 
 def partner_metrics(model: CycleGAN, data: Splits, trained: TrainedModel | None = None) -> dict[str, float]:
@@ -152,18 +150,6 @@ def partner_metrics(model: CycleGAN, data: Splits, trained: TrainedModel | None 
         y = x if trained is None else in_chunks(partial(trained.translate, to=to), x)
         metrics[f"retrieval_{way}"] = float(retrieval_accuracy(scale(y), scale(target)))
         metrics[f"l1_{way}"] = float(abs(scale(y) - scale(target)).mean())
-    return metrics
-
-
-def adaptation_metrics(data: Splits, trained: TrainedModel, seed: int) -> dict[str, float]:
-    """`accuracy_a_to_b`: on b, of a classifier trained on translated examples of a; `source_only_a_to_b`: of one
-    trained on the examples themselves; and the same of b to a.
-    """
-    metrics = {}
-    for to, way in WAYS.items():
-        train, test = data.train.sources[other(to)], data.test.sources[to]
-        for name, translate in (("accuracy", partial(trained.translate, to=to)), ("source_only", None)):
-            metrics[f"{name}_{way}"] = adaptation_accuracy(train, test, translate, seed)
     return metrics
 
 

@@ -30,7 +30,7 @@ from flax import linen as nn
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, TranslationConfig, both, side_by_side
-from experiments.translation.adaptation import adaptation_accuracy, resized
+from experiments.translation.adaptation import adaptation_metrics, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
@@ -171,16 +171,6 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     if config.adaptation and None in data.train.num_classes.values():
         raise ValueError(f"`adaptation` requires labelled data in both domains, got {config.data!r}")
 
-    def accuracies(trained: TrainedModel) -> dict[str, float]:
-        if not config.adaptation:
-            return {}
-        return {
-            f"accuracy_{origin}_to_{to}": adaptation_accuracy(
-                data.train.sources[origin], data.test.sources[to], partial(_translate, trained, to), config.seed
-            )
-            for origin, to in ("ab", "ba")
-        }
-
     headline: tuple[str, ...] = ("sliced_wasserstein",)
     if config.adaptation:
         headline = ("accuracy_a_to_b", "accuracy_b_to_a")
@@ -189,15 +179,11 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     return Experiment(
         model,
         optimizers=dict.fromkeys(model.plays(), optimizer(config)),
-        final_metrics=accuracies,
+        final_metrics=partial(adaptation_metrics, data, seed=config.seed) if config.adaptation else None,
         plots={"a_to_b": partial(plot, data, "a"), "b_to_a": partial(plot, data, "b")},
         headline=headline,
         draws=1,
     )
-
-
-def _translate(trained: TrainedModel, to: str, x: Any) -> Any:
-    return trained.translate(x, to=to)
 
 
 def plot(data: Splits, origin: str, trained: TrainedModel) -> Any:

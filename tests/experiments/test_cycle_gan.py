@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.translation import cycle_gan
+from experiments.translation import adaptation
 from experiments.translation.cycle_gan import CycleGANConfig, build, partner_metrics
 from jaxgen.data import ArraySource, Splits, Zipped
 from jaxgen.nets import Jitter
@@ -59,8 +59,8 @@ def test_a_classifier_is_tested_on_the_domain_that_its_examples_were_translated_
         calls.append((bool(np.array_equal(x, test.arrays["x"])), seed))
         return len(calls) / 10
 
-    monkeypatch.setattr(cycle_gan, "adaptation_accuracy", accuracy)
+    monkeypatch.setattr(adaptation, "adaptation_accuracy", accuracy)
     trained = SimpleNamespace(translate=lambda x, to: 255 - x)
-    metrics = cycle_gan.adaptation_metrics(data, trained, 3)
+    metrics = adaptation.adaptation_metrics(data, trained, 3)
     assert metrics == {"accuracy_a_to_b": 0.1, "source_only_a_to_b": 0.2, "accuracy_b_to_a": 0.3, "source_only_b_to_a": 0.4}
     assert calls == [(True, 3), (False, 3), (True, 3), (False, 3)]

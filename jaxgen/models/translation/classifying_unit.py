@@ -22,8 +22,9 @@ from jax import lax
 from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.losses.auxiliary import class_loss
+from jaxgen.models.translation.domain import OTHER
 from jaxgen.models.translation.unit import UNIT
-from jaxgen.models.translation.unit_passes import OTHER, Passes
+from jaxgen.models.translation.unit_passes import Passes
 from jaxgen.nets.heads import ScalarHead, VectorHead
 
 

@@ -26,24 +26,12 @@ from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Phase, Play, Variables
 from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, LeastSquares
-from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.models.translation.domain import OTHER, Domain, check_domains, other
 from jaxgen.models.translation.networks import Translator
 from jaxgen.models.translation.pool import ImagePool
 
-DOMAINS = ("a", "b")
 Transform = Callable[[Array, Key, Array], Array]
 """`(x, key, step) -> x`, such as `jaxgen.nets.Jitter()`."""
-
-
-def other(domain: str) -> str:
-    """The other of the two domains.
-
-    Raises:
-        ValueError: neither "a" nor "b".
-    """
-    if domain not in DOMAINS:
-        raise ValueError(f"a domain must be 'a' or 'b', got {domain!r}")
-    return "a" if domain == "b" else "b"
 
 
 def adam_with_linear_decay(rate: float, steps: int, b1: float = 0.5) -> optax.GradientTransformation:
@@ -112,7 +100,7 @@ class CycleGAN:
         ValueError: a batch without both domains; data of another shape or type; networks with batch statistics.
         """
         variables, x = {}, self._scaled(batch)
-        for i, domain in enumerate(DOMAINS):
+        for i, domain in enumerate(OTHER):
             generator_key, critic_key = jax.random.split(jax.random.fold_in(key, i))
             generator = self._generator(domain).init(generator_key, x[other(domain)])
             critic = self.critic.init(critic_key, x[domain])
@@ -139,7 +127,7 @@ class CycleGAN:
     def critics_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real_a`, `fake_a`, `real_b` and `fake_b`."""
         x, value, metrics, memory = self._examples(batch, key, clock), 0.0, {}, {}
-        for i, domain in enumerate(DOMAINS):
+        for i, domain in enumerate(OTHER):
             translation_key, pool_key, *keys = jax.random.split(jax.random.fold_in(key, i), 5)
             critic, real = f"critic_{domain}", x[domain]
             fake = lax.stop_gradient(self._translations(variables, domain, x, translation_key)[0])
@@ -158,9 +146,9 @@ class CycleGAN:
         """Metrics: the parts of the loss without their weights, `adversarial`, `cycle`, `identity` and `content`, those
         of weight zero left out.
         """
-        x, keys = self._examples(batch, key, clock), jax.random.split(key, len(DOMAINS))
+        x, keys = self._examples(batch, key, clock), jax.random.split(key, len(OTHER))
         fake, parts = {}, collections.defaultdict(float)
-        for domain, domain_key in zip(DOMAINS, keys, strict=True):
+        for domain, domain_key in zip(OTHER, keys, strict=True):
             translation_key, critic_key = jax.random.split(domain_key)
             fake[domain], same = self._translations(variables, domain, x, translation_key)
             scores = self._score(variables, domain, fake[domain], critic_key)
@@ -170,7 +158,7 @@ class CycleGAN:
             if self.content is not None:
                 parts["content"] += jnp.abs(self.content(fake[domain]) - self.content(x[other(domain)])).mean()
         if self.cycle_weight:
-            for domain, domain_key in zip(DOMAINS, keys, strict=True):
+            for domain, domain_key in zip(OTHER, keys, strict=True):
                 back = self._translate(variables, domain, fake[other(domain)], jax.random.fold_in(domain_key, 2))
                 parts["cycle"] += jnp.abs(back - x[domain]).mean()
         return LossOutput(sum(getattr(self, f"{name}_weight") * part for name, part in parts.items()), dict(parts))
@@ -191,7 +179,7 @@ class CycleGAN:
         """
         check_domains(batch)
         metrics = {}
-        for domain in DOMAINS:
+        for domain in OTHER:
             x, fraction = batch[domain]["x"], self._domain(domain).fraction
             back = self.reconstruct(variables, x, domain)
             metrics[f"cycle_{domain}"] = jnp.abs(fraction(back) - fraction(x)).mean()
@@ -207,15 +195,15 @@ class CycleGAN:
 
     def _scaled(self, batch: Batch) -> dict[str, Array]:
         check_domains(batch)
-        return {domain: self._domain(domain).scaled(batch[domain]["x"]) for domain in DOMAINS}
+        return {domain: self._domain(domain).scaled(batch[domain]["x"]) for domain in OTHER}
 
     def _examples(self, batch: Batch, key: Key, clock: Clock) -> dict[str, Array]:
         """Examples on the networks' scale, as training sees them."""
         x = self._scaled(batch)
         if self.jitter is None:
             return x
-        keys = jax.random.split(jax.random.fold_in(key, len(DOMAINS)), len(DOMAINS))
-        return {domain: self.jitter(x[domain], k, clock.phase_step) for domain, k in zip(DOMAINS, keys, strict=True)}
+        keys = jax.random.split(jax.random.fold_in(key, len(OTHER)), len(OTHER))
+        return {domain: self.jitter(x[domain], k, clock.phase_step) for domain, k in zip(OTHER, keys, strict=True)}
 
     def _translate(
         self, variables: Variables, to: str, x: Array, key: Key | None = None, train: bool | None = None

@@ -36,13 +36,11 @@ from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.gans.networks import Generator
 from jaxgen.models.translation.balance import Balance, Curriculum, Turn
-from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.models.translation.domain import OTHER, Domain, check_domains, other
 from jaxgen.nets.conditioning import Unconditional
 from jaxgen.nets.heads import ScalarHead
 from jaxgen.nets.stages import FeatureCritic
 
-OTHER = {"a": "b", "b": "a"}
-"""The domain from which a generator translates to one."""
 AUTHORS_CODE: Mapping[str, Any] = dict(balance=Curriculum(), critic_every=3, critic_weight=0.5, weight_decay=1e-5)
 """The fields that differ in the authors' code."""
 GAN: Mapping[str, Any] = {"judged": ("b",), "reconstructed": ()}
@@ -178,7 +176,7 @@ class DiscoGAN:
             ValueError: the game does not translate to this domain.
         """
         self._check("to", to, self.generators)
-        x = getattr(self, OTHER[to]).scaled(x)
+        x = getattr(self, other(to)).scaled(x)
         return getattr(self, to).data(self._translate(variables, x, to, key, train=False)[0])
 
     def reconstruct(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
@@ -189,7 +187,7 @@ class DiscoGAN:
         """
         self._check("domain", domain, ("a", "b") if len(self.generators) == 2 else ())
         y = getattr(self, domain).scaled(x)
-        for i, to in enumerate((OTHER[domain], domain)):
+        for i, to in enumerate((other(domain), domain)):
             y, _ = self._translate(variables, y, to, key if key is None else jax.random.fold_in(key, i), train=False)
         return getattr(self, domain).data(y)
 

@@ -30,9 +30,9 @@ from jaxgen.losses.elbo import kl_per_dimension
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
-from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.models.translation.domain import OTHER, Domain, check_domains, other
 from jaxgen.models.translation.networks import Translator
-from jaxgen.models.translation.unit_passes import AUTOENCODER, OTHER, Passes
+from jaxgen.models.translation.unit_passes import AUTOENCODER, Passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +103,7 @@ class UNIT:
         """Raises:
         ValueError: neither "a" nor "b".
         """
-        if name not in OTHER:
-            raise ValueError(f"a domain must be 'a' or 'b', got {name!r}")
-        return getattr(self, name)
+        return getattr(self, other(other(name)))
 
     def network(self, role: str, domain: str) -> tuple[nn.Module, str]:
         """The network with this role in a domain, and its player."""

@@ -13,8 +13,6 @@ from jaxgen.models.forward import forward
 if TYPE_CHECKING:
     from jaxgen.models.translation.unit import UNIT
 
-OTHER = {"a": "b", "b": "a"}
-"""The other domain."""
 AUTOENCODER = ("encoder", "latent_encoder", "latent_decoder", "decoder")
 """The networks of a VAE, in their order; the domains may share those called latent."""
 

@@ -27,7 +27,7 @@ from experiments.studies.harness import table, write
 Record = dict[str, Any]
 
 WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "translation": "Translation"}
-STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes"}
+STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "disco_gan": "translation"}
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results
 

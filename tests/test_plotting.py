@@ -147,7 +147,8 @@ def test_translated_points_lie_over_the_critics_surface_beside_the_modes_of_thei
     # rises to the right, so that its levels are vertical lines
     surfaces = {"second": (mesh[:, 0] + 2) / 4}
     modes = np.array([[1.0, 1.0], [0.0, -1.0]])
-    first, second = plotting.mapped_points({"first": (points, labels), "second": (points[:1], labels[:1])}, modes, surfaces, 2).axes
+    panels = {"first": (points, labels), "second": (points[:1], labels[:1])}
+    first, second = plotting.mapped_points(panels, modes, surfaces, 2).axes
     assert first.get_title() == "first" and first.get_xlim() == (-2, 2)
     groups = [np.asarray(group.get_offsets()) for group in first.collections]
     np.testing.assert_array_equal(groups[0], points[[0, 2]])

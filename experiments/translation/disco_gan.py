@@ -1,6 +1,20 @@
 """DiscoGAN (Kim et al. 2017, "Learning to Discover Cross-Domain Relations with GANs", arXiv:1703.05192).
 
-RESULT
+Result on mixtures of five and ten modes: all ten modes covered, no collisions, 0.960 of the translations within three
+standard deviations of a mode; 10,000 steps, one to three minutes on a busy core, by the defaults.
+
+The paper compares DiscoGAN with a GAN (`--arm gan`) and a GAN with reconstruction (`--arm recongan`) on such mixtures
+in figure 4, without numbers, after 50,000 steps; `experiments.studies.disco_gan` measures them over ten seeds. `--game
+authors` is the game of the authors' code.
+
+`--data coil20_32.npz --objects 2 5` translates between views of two cars, unpaired, and measures whether the angle is
+preserved: `angle_correlation` is 1 if the angles of the test images nearest to the translations are the inputs' up to a
+constant offset and the sense of rotation, about 0.13 if they are unrelated; `axis_correlation` is the same modulo 180
+degrees. The baselines are those of the inputs themselves. The authors' settings for angles are `--game authors
+--bottleneck 100 --start 0.9 --rate 0.9`. With them, `--preset small`, after 4,318 of 6,000 steps, ten minutes on a busy
+core: angle correlation 0.15 (baseline 0.69), axis correlation 0.69 (0.98). The translations are views of the other car,
+but the map is piecewise: front and back are confused, and parts are mirrored, so that the paper's result on many models
+of cars is not reached with one car a domain and this budget.
 """
 
 from __future__ import annotations
@@ -47,7 +61,7 @@ LIMIT = 2.2
 @dataclass(frozen=True, kw_only=True)
 class DiscoGANConfig(TranslationConfig):
     PRESETS: ClassVar = {
-        "small": {"steps": 6_000, "batch_size": 36, "width": 32, "eval_every": 1_000, "steps_per_call": 50}
+        "small": {"steps": 6_000, "batch_size": 36, "width": 16, "eval_every": 2_000, "steps_per_call": 50}
     }  # fmt: skip
 
     data: str = "five_gaussians,ten_gaussians"
@@ -61,8 +75,8 @@ class DiscoGANConfig(TranslationConfig):
     steps: Count = 10_000
     batch_size: Count = 200
     ema: Fraction = 0.0
-    eval_every: Count = 1_000
-    checkpoint_every: Count = 1_000
+    eval_every: Count = 2_500
+    checkpoint_every: Count = 2_500
     steps_per_call: Count = 1_000
     log_every: Count = 1_000
     width: Count = 128
@@ -141,7 +155,7 @@ def build(config: DiscoGANConfig, data: Splits) -> Experiment:
     built, names = model(config, data), config.data.split(",")
     if config.objects is not None:
         return Experiment(
-            built, baselines=angles(data.test), draws=1, headline=("angle_correlation_b", "angle_error_b"),
+            built, baselines=angles(data.test), draws=1, headline=("angle_correlation_b", "axis_correlation_b"),
             final_metrics=partial(angles, data.test),
             plots={"translations": partial(plot_objects, data.test), "angles": partial(plot_angles, data.test)},
         )  # fmt: skip
@@ -196,12 +210,14 @@ def probability(trained: TrainedModel, x: np.ndarray, domain: str) -> np.ndarray
 
 def angles(test: Zipped, trained: TrainedModel | None = None) -> dict[str, float]:
     """For each judged domain, how well the angles of the test images nearest to the translations agree with the
-    inputs' (`angle_agreement`); without a model, of the images nearest to the inputs themselves.
+    inputs' (`angle_agreement`), and `axis_correlation`, that of the doubled angles, for objects whose front looks like
+    their back; without a model, of the images nearest to the inputs themselves.
     """
     metrics = {}
     for to in ("a", "b") if trained is None else trained.model.judged:
         angle, found, _ = nearest(test, to, trained)
         metrics |= {f"{name}_{to}": float(value) for name, value in angle_agreement(angle, found).items()}
+        metrics[f"axis_correlation_{to}"] = float(angle_agreement(2 * angle, 2 * found)["angle_correlation"])
     return metrics
 
 

@@ -3,8 +3,9 @@
 Each function draws a batch of `n` points from `rng`: `"x"` and, for sets with parts, `"label"`, the index of the part.
 `eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are from Gulrajani et al. 2017 ("Improved Training of
 Wasserstein GANs"); `five_gaussians`, `ten_gaussians` and `ten_paired_gaussians` are domains to translate between, in
-the manner of Kim et al. 2017 ("DiscoGAN"), section 3.1; `banana`, `funnel` and `ring` are samples of `jaxgen.distributions.unnormalized`; the others, unless
-their docstrings name a source, are from Grathwohl et al. 2019 ("FFJORD").
+the manner of Kim et al. 2017 ("DiscoGAN"), section 3.1; `banana`, `funnel` and `ring` are samples of
+`jaxgen.distributions.unnormalized`; the others, unless their docstrings name a source, are from Grathwohl et al. 2019
+("FFJORD").
 """
 
 from collections.abc import Callable

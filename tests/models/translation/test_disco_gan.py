@@ -77,7 +77,8 @@ def test_the_game_of_the_paper_is_its_equations():
 
     plays = PAPER.plays()
     assert plays["generator"].players == ("to_a", "to_b") and plays["critic"].players == ("critic_a", "critic_b")
-    assert list(plays) == ["critic", "generator"] and all(play.when is None and play.accumulates for play in plays.values())
+    assert list(plays) == ["critic", "generator"]
+    assert all(play.when is None and play.accumulates for play in plays.values())
     out = as_written(plays["generator"], VARIABLES, BATCH, generators)
     as_written(plays["critic"], VARIABLES, BATCH, critics)
     params = {player: collections["params"] for player, collections in VARIABLES.items()}
@@ -207,7 +208,8 @@ def test_images_are_translated_within_their_own_levels_and_each_on_its_own():
     assert set(outputs["generator"].statistics) == {"to_a", "to_b"}
     for out in outputs.values():
         for player, new in out.statistics.items():
-            moved = jax.tree.map(lambda a, b: bool((a != b).any()), new["batch_stats"], variables[player]["batch_stats"])
+            averages = variables[player]["batch_stats"]
+            moved = jax.tree.map(lambda a, b: bool((a != b).any()), new["batch_stats"], averages)
             assert all(jax.tree.leaves(moved))
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.studies import pose as study_of_pose
 from experiments.translation import pose
 from jaxgen.data import FramePairs, Splits
 from jaxgen.data.figures import figures
@@ -93,3 +94,13 @@ def test_an_experiment_measures_and_shows_every_step(built):
         "source", "source pose", "target pose", "masks", "moved limbs", "foreground", "its mask", "background", "output",
         "target",
     ]  # fmt: skip
+
+
+def test_the_study_has_a_row_for_each_system_and_control():
+    test = {"error": 7.0, "error of the person": 20.0, "target mask, IoU": 0.8}
+    baselines = {"source, error": 6.59, "source, error of the person": 33.56}
+    result = {"test": test, "parameters": {"generator": 302930}, "training_seconds": 600.0, "baselines": baselines}
+    assert study_of_pose.lines({"one U-Net": result}) == [
+        ["one U-Net", "302,930", "20.00", "7.00", "", "0.800", "", "10"],
+        ["source", "", "33.56", "6.59", "", "", "", ""],
+    ]

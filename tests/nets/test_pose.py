@@ -142,12 +142,17 @@ def test_masks_sum_to_one_and_the_output_is_composed(made):
 
 def test_each_step_can_be_called_alone(made):
     network, variables, image, joints, target = made
-    out = jax.jit(network.apply)(variables, image, joints, target)
-    masks = network.apply(variables, image, joints, out.source_pose, method="segment")
-    limbs = network.apply(variables, image, masks[..., 1:], joints, target, method="move")
-    foreground, _ = network.apply(variables, limbs, out.target_pose, method="draw_foreground")
-    background = network.apply(variables, image, masks[..., :1], out.source_pose, method="fill_background")
-    for found, expected in ((limbs, out.limbs), (foreground, out.foreground), (background, out.background)):
+
+    @jax.jit
+    def alone(variables):
+        out = network.apply(variables, image, joints, target)
+        masks = network.apply(variables, image, joints, out.source_pose, method="segment")
+        limbs = network.apply(variables, image, masks[..., 1:], joints, target, method="move")
+        foreground, _ = network.apply(variables, limbs, out.target_pose, method="draw_foreground")
+        background = network.apply(variables, image, masks[..., :1], out.source_pose, method="fill_background")
+        return (limbs, foreground, background), (out.limbs, out.foreground, out.background)
+
+    for found, expected in zip(*alone(variables), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
 from jaxgen.data.pictures import central_crop, load_pictures, random_crops
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
 from jaxgen.nets import VGG, load_vgg, normalize_activations
-from jaxgen.training import TrainedModel
+from jaxgen.training import TrainedModel, load
 from jaxgen.training.ranges import Count, NonNegative
 
 TEST_SIDE = 128
@@ -43,6 +43,8 @@ class StyleConfig(TranslationConfig):
     """A .npz file whose arrays `photo_*` are the contents to train with; required for a .npz file of pictures."""
     trunk: Path | None = None
     """A .npz file of a VGG (`jaxgen.nets.load_vgg`); None: a small network with random weights."""
+    decoder: Path | None = None
+    """Run folder of an experiment with style transfer, whose decoder of the same form is the initial one."""
     steps: Count = 160_000
     batch_size: Count = 8
     size: Count = 256
@@ -161,8 +163,13 @@ def seconds_per_picture(trained: TrainedModel, size: int = TEST_SIDE, calls: int
 
 
 def experiment(config: StyleConfig, data: Splits, model: StyleTransfer, start: Variables | None, **more: Any) -> Experiment:
-    """An experiment with plots, and with a trunk the `StyleDistance` of the test pairs and of simple methods."""
+    """An experiment with plots, and with a trunk the `StyleDistance` of the test pairs and of simple methods.
 
+    Args:
+        start: as of `fixed_features`; the configured `decoder` is added.
+    """
+    if config.decoder is not None:
+        start = {**(start or {}), "decoder": load(config.decoder).variables["decoder"]}
     test = data.test.head(len(data.test))
     plots = {"translations": partial(plot_pairs, data)}
     if config.trunk is None:

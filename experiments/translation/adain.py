@@ -31,9 +31,11 @@ class AdaINConfig(StyleConfig):
         "paper": {},
         "small": {
             "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
-            "learning_rate": 1e-3, "eval_every": 250, "checkpoint_every": 500,
+            "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 500, "layer": "relu3_1", "style_weight": 0.002,
         },
     }  # fmt: skip
+    layer: Literal["relu2_1", "relu3_1", "relu4_1"] = "relu4_1"
+    """Whose features are transformed; a lower layer is easier to decode."""
     variant: Literal["torch", "naoto"] = "torch"
     """Reduction and weight of the style loss: the authors' or naoto0804's."""
     style_weight: NonNegative | None = None
@@ -44,7 +46,8 @@ def build(config: AdaINConfig, data: Splits) -> Experiment:
     network, start = fixed_features(config, data)
     channels, weight = VARIANTS[config.variant]
     model = AdaIN(
-        **both(data), features=network, decoder=VGGDecoder("relu4_1", decoder_widths(config)), style_channels=channels,
+        **both(data), features=network, decoder=VGGDecoder(config.layer, decoder_widths(config)), layer=config.layer,
+        content_layer=config.layer, stride=2 ** (int(config.layer[4]) - 1), style_channels=channels,
         style_weight=weight if config.style_weight is None else config.style_weight,
     )  # fmt: skip
     optimizer = optax.adam(inverse_decay(config.learning_rate, 5e-5))

@@ -28,7 +28,8 @@ class LinearStyleConfig(StyleConfig):
         "paper": {},
         "small": {
             "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
-            "learning_rate": 1e-3, "eval_every": 250, "checkpoint_every": 500, "feature_weight": 0.0,
+            "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 500, "feature_weight": 0.0,
+            "style_weight": 0.004,
         },
     }  # fmt: skip
     steps: Count = 180_000

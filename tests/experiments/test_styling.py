@@ -1,5 +1,6 @@
 """Experiments with style transfer, from files of pictures to distances, plots and a table."""
 
+import dataclasses
 import json
 
 import jax
@@ -95,7 +96,11 @@ def test_from_files_to_distances(module, kind, files, tmp_path):
     kernel = trained.variables["features"]["params"]["conv1_1"]["kernel"]
     means = load_vgg(files["trunk"])[0].mean
     assert trained.model.features.mean == means and kernel.shape == (3, 3, 3, 2)
-    _, start = styling.fixed_features(config, config.open())
+    # another run may begin with its decoder
+    data = config.open()
+    another = module.build(dataclasses.replace(config, decoder=tmp_path / "run"), data)
+    jax.tree.map(np.testing.assert_array_equal, another.start["decoder"], trained.variables["decoder"])
+    _, start = styling.fixed_features(config, data)
     jax.tree.map(np.testing.assert_array_equal, trained.variables["features"], start["features"])
 
 

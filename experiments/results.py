@@ -27,7 +27,10 @@ from experiments.studies.harness import table, write
 Record = dict[str, Any]
 
 WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "translation": "Translation"}
-STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "disco_gan": "translation"}
+STUDIES = {
+    "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes",
+    **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
+}
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results
 
@@ -101,19 +104,24 @@ def _missing(result: Mapping[str, Any]) -> list[str]:
 def record_of(result: Mapping[str, Any]) -> Record:
     """The record of a `result.json`."""
     config, paper = result["config"], result["published"]
-    command = result["command"] and " ".join(
-        os.path.basename(word) if os.sep in word else word for word in result["command"].split()
-    )
-    names = ("headline", "baselines", "test", "standard_errors", "changed", "training_seconds", "devices", "commit")
+    command = result["command"] and " ".join(map(without_folders, result["command"].split()))
+    names = ("headline", "baselines", "test", "standard_errors", "training_seconds", "devices", "commit")
+    changed = {k: without_folders(v) if isinstance(v, str) else v for k, v in result.get("changed", {}).items()}
     return {
         "experiment": result["experiment"].removeprefix("experiments."),
-        "data": Path(result["data"]).name,
+        "data": without_folders(result["data"]),
         **{name: result[name] for name in names if name in result},
+        "changed": changed,
         "published": [paper] if paper else [],
         "steps": config["steps"],
         "seeds": config["seeds"],
         "command": command,
     }
+
+
+def without_folders(path: str) -> str:
+    """The last parts of a path, or of several with commas between them."""
+    return ",".join(os.path.basename(part.rstrip(os.sep)) for part in path.split(","))
 
 
 def key(record: Record) -> tuple[str, ...]:

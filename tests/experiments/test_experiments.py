@@ -69,6 +69,9 @@ RUNS = {
         "--preset", "small", "--size", "8", "--network", "residual", "--halvings", "1", "--width", "2", "--blocks", "1",
         "--critic-widths", "2", "2",
     ],
+    "translation.disco_gan": ["--width", "8", "--eval-batch", "5000"],
+    "translation.adain": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
+    "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
 }
 # whose networks take long to compile; the parts of each are tested where they are

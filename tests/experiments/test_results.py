@@ -84,6 +84,17 @@ def test_two_configurations_of_one_experiment_are_told_apart(tmp_path):
     assert len(read_records(tmp_path / "results")) == 3
 
 
+def test_a_machines_folders_are_not_recorded():
+    config = {"steps": 3, "seeds": 1}
+    record = results.record_of({
+        "experiment": "experiments.translation.unit", "data": "/data/mnist.npz,/data/usps.npz", "published": None,
+        "config": config, "test": {}, "changed": {"trunk": "/data/vgg.npz", "width": 4},
+        "command": "python -m experiments.translation.unit --data /data/mnist.npz,/data/usps.npz --out /runs/a/",
+    })  # fmt: skip
+    assert record["data"] == "mnist.npz,usps.npz" and record["changed"] == {"trunk": "vgg.npz", "width": 4}
+    assert record["command"] == "python -m experiments.translation.unit --data mnist.npz,usps.npz --out a"
+
+
 def test_several_seeds_are_one_row_with_their_error(tmp_path):
     summary = result("gans.a", 2.0, seeds=3)
     summary["config"]["seeds"], summary["standard_errors"] = 3, {"bits_per_dim": 0.0123}

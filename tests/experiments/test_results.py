@@ -2,6 +2,7 @@
 
 import json
 
+from experiments import results
 from experiments.results import Results, read_records, update
 
 PAPER = {"metric": "nats", "value": 1.5, "source": "the paper", "budget": 4000}

@@ -25,7 +25,7 @@ from experiments.studies.harness import table, write
 
 Record = dict[str, Any]
 
-WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "translation": "Translation"}
+WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
 STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes"}
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results

@@ -25,6 +25,7 @@ from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecode
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, load_vgg, normalize_activations
@@ -36,8 +37,8 @@ __all__ = [
     "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "Projection", "RecurrentDecoder",
     "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv",
-    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "TransposedConv", "UNet",
-    "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
+    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StridedConvs", "StridedScore", "Translation",
+    "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
     "normalize_activations", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

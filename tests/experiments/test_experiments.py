@@ -61,6 +61,8 @@ RUNS = {
     "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
+    "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -70,6 +72,7 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
+    "hybrids.vae_gan", "hybrids.cvae_gan",
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor"}

@@ -9,17 +9,45 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxgen.contracts import Array, Key, Variables
+from jaxgen.arguments import broadcast_context
+from jaxgen.contracts import Array, Batch, Key, Variables
+from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.distributions.likelihoods import Gaussian
 from jaxgen.models.forward import forward
+from jaxgen.models.vaes.objectives import BoundTerms
 from jaxgen.models.vaes.vae import VAE
 
 UNIT = Gaussian(std=1.0)
+
+
+class Generated(NamedTuple):
+    """What encoder and decoder make of a batch.
+
+    Attributes:
+        real, reconstructions, samples: [B, *event_shape], as the encoder sees data.
+        context: [B, ...] or None.
+        z: [B, L], a sample of q, from which the reconstructions are.
+        q, log_posterior: q(z|x), and log q(z|x) [B].
+        statistics: of both players, as a training pass updates them.
+    """
+
+    real: Array
+    reconstructions: Array
+    samples: Array
+    context: Array | None
+    z: Array
+    q: Any
+    log_posterior: Array
+    statistics: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def images(self) -> tuple[Array, Array, Array]:
+        return self.real, self.reconstructions, self.samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +101,36 @@ class FeatureVAE(VAE):
         inputs = self._decoder_inputs(z, context, None)
         params, statistics = forward(self._decoder, variables["decoder"], inputs, key=key)
         return self.likelihood.mean(params), statistics
+
+    def generate_both(
+        self, variables: Variables, batch: Batch, key: Key, sample_context: Array | None = None, training: bool = True
+    ) -> Generated:
+        """Reconstructions and samples, by one pass of the decoder over both.
+
+        Args:
+            sample_context: of the samples; None: the batch's.
+        """
+        x_key, z_key, prior_key, *keys = jax.random.split(key, 5)
+        encoder_key, decoder_key = keys if training else (None, None)
+        seen = self._observe(batch["x"], x_key)[0]
+        context = broadcast_context(batch.get("context"), seen)
+        sample_context = context if sample_context is None else sample_context
+        q, encoder_statistics = self._infer(variables, seen, context, encoder_key)
+        noise = jax.random.normal(z_key, (seen.shape[0], self.latent_dim))
+        z, log_posterior = self.posterior.reparameterize(variables, q, noise)
+        z_prior = self.sample_prior(variables, prior_key, seen.shape[0], sample_context)
+        contexts = None if context is None else jnp.concatenate([context, sample_context])
+        both, statistics = self.generate(variables, jnp.concatenate([z, z_prior]), contexts, decoder_key)
+        statistics = {"encoder": encoder_statistics, "decoder": statistics}
+        return Generated(seen, *jnp.split(both, 2), context, z, q, log_posterior, statistics)
+
+    def bound_terms(self, variables: Variables, generated: Generated, log_likelihood: Array) -> BoundTerms:
+        """The terms of the bound with log p(x|z) [B] of `Generated.z`."""
+        prior, z = self.prior.normal(variables, self.latent_dim, generated.context), generated.z
+        exact = prior is not None and isinstance(generated.q, DiagonalNormal)
+        log_prior = self.prior.log_prob(variables, z, generated.context)
+        sampled = (a[None] for a in (log_likelihood, log_prior, generated.log_posterior))
+        return BoundTerms(*sampled, generated.q.kl_per_dimension(prior) if exact else None, z[None], generated.q)
 
 
 def log_likelihood(on_real: Sequence[Array], on_generated: Sequence[Array]) -> Array:

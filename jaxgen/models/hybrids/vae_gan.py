@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,16 +39,6 @@ from jaxgen.nets.conditioning import Concatenate
 from jaxgen.nets.heads import ScalarHead
 
 Fake = Literal["reconstructions", "samples"]
-
-
-class Generated(NamedTuple):
-    """Data, reconstructions and samples as the critic sees them, the context, and the decoder's statistics."""
-
-    real: Array
-    reconstructions: Array
-    samples: Array
-    context: Array | None
-    statistics: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +132,14 @@ class VAEGAN(FeatureVAE):
         """Metrics: `reconstruction`, E log N(D_l(x) | D_l(x'), I), and `adversarial`, the sum over the fakes."""
         generate_key, critic_key = jax.random.split(key)
         generated = self.generate_both(variables, batch, generate_key)
-        outputs, _ = self._criticize(variables, generated[:3], generated.context, critic_key)
+        outputs, _ = self._criticize(variables, generated.images, generated.context, critic_key)
         by_name = dict(zip(("real", "reconstructions", "samples"), outputs, strict=True))
         on_real, on_reconstructions = ((by_name[name].features,) for name in ("real", "reconstructions"))
         reconstruction = log_likelihood(on_real, on_reconstructions).mean()
         adversarial = sum(self.generator_loss(by_name[name].score) for name in self.fakes)
         value = gated(adversarial - self.gamma * reconstruction, moves(variables["critic"], "decoder"))
         metrics = {"reconstruction": reconstruction, "adversarial": adversarial}
-        return LossOutput(value, metrics, {"decoder": generated.statistics})
+        return LossOutput(value, metrics, {"decoder": generated.statistics["decoder"]})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`elbo` and its parts, with the likelihood of features, in nats; `squared_error` of reconstructions from a
@@ -185,23 +175,6 @@ class VAEGAN(FeatureVAE):
         """The critic's score and features D_l of examples in data units, [B, ...] each."""
         seen = self._observe(x, None)[0]
         return self._criticize(variables, (seen,), broadcast_context(context, seen))[0][0]
-
-    def generate_both(self, variables: Variables, batch: Batch, key: Key, training: bool = True) -> Generated:
-        """Reconstructions and samples, by one pass of the decoder over both."""
-        x_key, z_key, prior_key, *keys = jax.random.split(key, 5)
-        encoder_key, decoder_key = keys if training else (None, None)
-        seen = self._observe(batch["x"], x_key)[0]
-        context = broadcast_context(batch.get("context"), seen)
-        q, _ = self._infer(variables, seen, context, encoder_key)
-        noise = jax.random.normal(z_key, (seen.shape[0], self.latent_dim))
-        z, _ = self.posterior.reparameterize(variables, q, noise)
-        z_prior = self.sample_prior(variables, prior_key, seen.shape[0], context)
-
-        def decode(z: Array, context: Array | None) -> tuple[Array, Mapping[str, Any]]:
-            return self.generate(variables, z, context, decoder_key)
-
-        (reconstructions, samples), statistics = jointly(decode, (z, z_prior), context)
-        return Generated(seen, reconstructions, samples, context, statistics)
 
     def _criticize(
         self, variables: Variables, batches: tuple[Array, ...], context: Array | None, key: Key | None = None

@@ -8,7 +8,7 @@ The defaults are the paper's for 64x64 faces: `--preset small` is for 28 to 32 p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,7 +22,7 @@ from experiments.run import main
 from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.metrics import laplacian_energy
-from jaxgen.models.hybrids import VAEGAN, Gate, waiting
+from jaxgen.models.hybrids import AUTHORS, VAEGAN, Gate, waiting
 from jaxgen.models.vaes import VAE
 from jaxgen.nets import DCGANGenerator, StridedConvs, StridedScore
 from jaxgen.nets.decoders import halved, halvings
@@ -30,6 +30,7 @@ from jaxgen.training import TrainedModel
 from jaxgen.training.extractor import load_extractor
 from jaxgen.training.ranges import Count, NonNegative
 
+VARIANTS = {"paper": {}, "authors": AUTHORS, "authors_celeba": {"fakes": ("samples",), "gate": Gate()}}
 MEASURED = 2000
 """Test examples whose reconstructions are measured."""
 
@@ -38,7 +39,7 @@ MEASURED = 2000
 class VAEGANConfig(NetworksConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"width": 16, "latents": 32, "kernel_size": 4, "gamma": 1e-3, "learning_rate": 1e-3},
+        "small": {"width": 16, "latents": 32, "kernel_size": 4, "gamma": 1e-3, "learning_rate": 5e-4},
     }
 
     preset: Literal["paper", "small"] = "paper"
@@ -57,10 +58,9 @@ class VAEGANConfig(NetworksConfig):
     """RMSProp's learning rate, for all players."""
     gamma: NonNegative = 1e-5
     """Weight of the reconstruction in the decoder's loss."""
-    fakes: tuple[Literal["reconstructions", "samples"], ...] = ("reconstructions", "samples")
-    """What the critic is shown as generated; the authors' first script for CelebA has samples alone."""
-    margin: NonNegative | None = 0.4
-    """Distance of a cost from 0.68 from which critic or decoder waits; by None both always move."""
+    variant: Literal["paper", "authors", "authors_celeba"] = "paper"
+    """The paper's game, that of the authors' code (equal weights, and a gate decides whether critic and decoder move),
+    or that of its first script for CelebA, which also shows the critic samples alone."""
     extractor: Path | None = None
     """Run folder of a classifier in whose features reconstructions are compared."""
 
@@ -90,8 +90,7 @@ def build(config: VAEGANConfig, data: Splits) -> Experiment:
         model = VAE(**{name: value for name, value in fields.items() if not name.startswith("critic")})
         optimizers = {"elbo": rmsprop}
     else:
-        gate = None if config.margin is None else Gate(margin=config.margin)
-        model = VAEGAN(**fields, gamma=config.gamma, fakes=config.fakes, gate=gate)
+        model = VAEGAN(**fields, gamma=config.gamma, **VARIANTS[config.variant])
         optimizers = {"critic": waiting(rmsprop), "encoder": rmsprop, "decoder": waiting(rmsprop)}
     measured = partial(measure_reconstructions, config=config, data=data)
     plots = {"compared": partial(plot_reconstructions, data=data)} if plotting.drawable(data.test.head(1)["x"]) else {}

@@ -11,9 +11,11 @@ sample x_p = G(z_p), z_p ~ p(z):
     decoder:  gamma L_like + log(1 - D(x')) + log(1 - D(x_p))
     critic:   -L_GAN
 
-No gradient of L_like moves the critic, and none of L_GAN the encoder. The decoder's loss is the minimax one, as in the
-paper. The authors' code decides by the critic's costs who of the two moves (`Gate`); its scripts for faces have gamma
-from 1e-6 to 1e-5, at 16,384 features, and the first of them shows the critic no reconstructions (`fakes`).
+No gradient of L_like moves the critic, and none of L_GAN the encoder. The decoder's loss is the minimax one. What the
+authors' code does differently is `AUTHORS`: it weights real and generated examples equally, and decides by the critic's
+costs who of critic and decoder moves. Both belong together: with the weights of L_GAN above, the costs of the best
+critic at p = q are log 3 and log 3/2, not both log 2. The first of its scripts for faces shows the critic no
+reconstructions (`fakes=("samples",)`). Its gamma is 1e-6 to 1e-5 at 16,384 features.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from jaxgen.nets.conditioning import Concatenate
 from jaxgen.nets.heads import ScalarHead
 
 Fake = Literal["reconstructions", "samples"]
+AUTHORS = {"real_weight": 2.0, "gate": Gate()}
+"""The fields of the authors' code: `dataclasses.replace(model, **AUTHORS)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class VAEGAN(FeatureVAE):
         critic_head: the layers above l, from D_l to a score.
         gamma: weight of the reconstruction in the decoder's loss.
         fakes: what the critic and the decoder play for.
-        real_weight: of log D(x) in the critic's loss; 2 balances it with two kinds of fakes, as the authors' code does.
+        real_weight: of log D(x) in the critic's loss; 2 balances it with two kinds of fakes.
         generator_loss: of the critic's scores of generated examples; `non_saturating_generator` in many other
             implementations.
         gate: who of critic and decoder moves; None: always both.
@@ -70,7 +74,7 @@ class VAEGAN(FeatureVAE):
     fakes: tuple[Fake, ...] = ("reconstructions", "samples")
     real_weight: float = 1.0
     generator_loss: Callable[[Array], Array] = minimax_generator
-    gate: Gate | None = Gate()
+    gate: Gate | None = None
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
     monitor: tuple[str, str] = ("sliced_wasserstein", "min")
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import jax
 import numpy as np
 import optax
 
@@ -98,8 +99,9 @@ def build(config: VAEGANConfig, data: Splits) -> Experiment:
 
 
 def measure_reconstructions(trained: TrainedModel, config: VAEGANConfig, data: Splits) -> dict[str, float]:
-    """Squared error and sharpness of reconstructions from the means of q(z|x), sharpness of samples; by the extractor
-    the squared distance of features, relative to that of two examples, and how often the class is the same.
+    """Squared error and sharpness of reconstructions from the means of q(z|x), and the sharpness of samples, both over
+    that of the data; by the extractor the squared distance of features, over that of two examples, and how often the
+    class is the same.
     """
     head = data.test.head(MEASURED)
     x, context = head["x"], head.get("context")
@@ -109,7 +111,8 @@ def measure_reconstructions(trained: TrainedModel, config: VAEGANConfig, data: S
     if min(x.shape[1:3]) >= 3:
         fakes = {"reconstructions": again, "samples": sampled(trained, len(x), context)}
         real = np.asarray(laplacian_energy(x)).mean()
-        metrics |= {f"sharpness of {name}": float(np.asarray(laplacian_energy(f)).mean() / real) for name, f in fakes.items()}
+        for name, fake in fakes.items():
+            metrics[f"sharpness of {name}"] = float(np.asarray(laplacian_energy(fake)).mean() / real)
     if config.extractor is not None:
         extractor = load_extractor(config.extractor)
         features, reconstructed = extractor.features(x), extractor.features(again)
@@ -121,8 +124,6 @@ def measure_reconstructions(trained: TrainedModel, config: VAEGANConfig, data: S
 
 
 def sampled(trained: TrainedModel, n: int, context: Any) -> np.ndarray:
-    import jax
-
     return np.asarray(trained.decode(trained.sample_prior(jax.random.key(0), n, context), context))
 
 
@@ -130,8 +131,8 @@ def plot_reconstructions(trained: TrainedModel, data: Splits) -> Any:
     """Test examples, their reconstructions, and samples."""
     head = data.test.head(COLUMNS)
     x, context = head["x"], head.get("context")
-    rows = {"data": x, "reconstructions": trained.reconstruct(x, None, context), "samples": sampled(trained, len(x), context)}
-    return plotting.rows({name: np.asarray(row) for name, row in rows.items()})
+    again = np.asarray(trained.reconstruct(x, None, context))
+    return plotting.rows({"data": x, "reconstructions": again, "samples": sampled(trained, len(x), context)})
 
 
 if __name__ == "__main__":

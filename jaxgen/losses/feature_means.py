@@ -1,7 +1,7 @@
 """Matching of mean features, in all or by class, with moving averages of the means.
 
-Bao et al. 2017, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training", equations 4 and 5. A batch has few
-examples of a class, so the means are moving averages over batches, here of the sums and counts of each class: their
+Bao et al. 2017, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training", equations 4 and 5. A batch has
+few examples of a class, so the means are moving averages over batches, here of the sums and counts of each class: their
 ratio does not depend on how often a class was in the batches, and averages over devices are right.
 """
 
@@ -32,7 +32,12 @@ def averaged_means(averages: Averages) -> Array:
 
 
 def match_class_means(
-    real: Array, fake: Array, real_labels: Array, fake_labels: Array, averages: Mapping[str, Averages], decay: float = 0.9
+    real: Array,
+    fake: Array,
+    real_labels: Array,
+    fake_labels: Array,
+    averages: Mapping[str, Averages],
+    decay: float = 0.9,
 ) -> tuple[Array, dict[str, dict[str, Array]]]:
     """1/2 sum_c |E_c f(x) - E_c f(G(z, c))|^2, with moving averages for the means of both.
 
@@ -54,10 +59,10 @@ def match_class_means(
     real, fake = real.reshape(real.shape[0], -1), fake.reshape(fake.shape[0], -1)
     real_labels = as_integers("B", {"B": real.shape[0]}, real_labels=real_labels)
     fake_labels = as_integers("R", {"R": fake.shape[0]}, fake_labels=fake_labels)
-    after = {
-        kind: dict(zip(("counts", "sums"), update_averages(**averages[kind], z_e=f, codes=labels, decay=decay), strict=True))
-        for kind, f, labels in (("real", real, real_labels), ("fake", fake, fake_labels))
-    }
+    after = {}
+    for kind, features, labels in (("real", real, real_labels), ("fake", fake, fake_labels)):
+        counts, sums = update_averages(**averages[kind], z_e=features, codes=labels, decay=decay)
+        after[kind] = {"counts": counts, "sums": sums}
     known = (after["real"]["counts"] > 0) & (after["fake"]["counts"] > 0)
     member = (fake_labels[:, None] == jnp.arange(known.shape[0])).astype(fake.dtype)
     of_batch = member.T @ fake / jnp.maximum(member.sum(0), 1)[:, None]

@@ -31,10 +31,10 @@ from jaxgen.metrics.sharpness import laplacian_energy
 __all__ = [
     "SampleMetrics", "active_units", "average_precision", "best_f1_threshold", "birthday_duplicates", "bleu",
     "class_histogram_divergence", "data_bandwidth", "density_coverage", "distance_ratio", "feature_metrics",
-    "frechet_distance", "frechet_distance_of_moments", "inception_score", "kernel_distance",
-    "laplacian_energy", "measure", "mixture_metrics", "mmd_squared", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
-    "nearest_distances", "one_nearest_neighbour", "precision_recall", "precision_recall_of_manifolds", "psnr",
-    "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "self_bleu", "sliced_wasserstein",
-    "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
+    "frechet_distance", "frechet_distance_of_moments", "inception_score", "kernel_distance", "laplacian_energy",
+    "measure", "mixture_metrics", "mmd_squared", "mode_coverage", "mode_score", "mutual_information",
+    "n_gram_jensen_shannon", "nearest_distances", "one_nearest_neighbour", "precision_recall",
+    "precision_recall_of_manifolds", "psnr", "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances",
+    "self_bleu", "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -37,8 +37,8 @@ __all__ = [
     "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "Projection", "RecurrentDecoder",
     "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv",
-    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StridedConvs", "StridedScore", "Translation",
-    "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
-    "normalize_activations", "sample_codes", "small_normal",
+    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StridedConvs", "StridedScore",
+    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VectorHead", "WeightNormDense",
+    "concatenate_context", "load_vgg", "normalize_activations", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -1,6 +1,6 @@
-"""Networks of the VAE-GAN (Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric", table 1).
+"""Networks of the VAE-GAN (Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
 
-The decoder of the paper is `DCGANGenerator((8, 8), (256, 256, 128, 32))`.
+The sizes are those of table 1. The decoder there is `DCGANGenerator((8, 8), (256, 256, 128, 32))`.
 """
 
 from __future__ import annotations

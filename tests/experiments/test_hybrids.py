@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.hybrids.cvae_gan import CVAEGANConfig, pairs, swap_baselines, swap_error
+from experiments.hybrids.cvae_gan import CVAEGANConfig, log_additive, pairs, swap_baselines, swap_error
 from experiments.hybrids.cvae_gan import build as build_cvae_gan
 from experiments.hybrids.vae_gan import VAEGANConfig, measure_reconstructions
 from experiments.hybrids.vae_gan import build as build_vae_gan
@@ -28,8 +28,9 @@ FACES = Splits(faces([0, 0, 1, 1, 2], [0, 1, 0, 255, 3]), faces([2], [1]), faces
 
 
 def test_swaps_are_scored_against_the_true_example_of_the_other_class():
-    index, label, truth = pairs(FACES)
+    index, label, factor, truth = pairs(FACES)
     found = sorted(zip(index.tolist(), label.tolist(), truth[:, 0, 0, 0].tolist(), strict=True))
+    np.testing.assert_array_equal(truth[:, 0, 0, 0], 10 * label + factor)
     # the first test example has light 1, as the second class has nowhere and the third in `valid`; the third light 0
     assert found == [(0, 2, 21), (2, 0, 0), (2, 1, 10)]
 
@@ -46,6 +47,17 @@ def test_swaps_are_scored_against_the_true_example_of_the_other_class():
     baselines = swap_baselines(FACES)
     assert baselines["copy"] == pytest.approx((20 + 20 + 10) / 3 / 255)
     assert baselines["mean of the class"] == pytest.approx((2 + 0.5 + 0) / 3 / 255)
+
+
+def test_the_log_additive_control_is_exact_where_class_and_factor_multiply():
+    reflectance, light = np.random.default_rng(0).uniform(0.5, 1, (3, 2, 2, 1)), np.array([40.0, 90.0, 150.0, 220.0])
+    label, factor = (a.ravel() for a in np.meshgrid(np.arange(3), np.arange(4)))
+    x = reflectance[label] * light[factor][:, None, None, None] - 1
+    seen = np.arange(12) != 5
+    train = {"x": x[seen], "label": label[seen], "factor": factor[seen]}
+    # an example whose factor is not known is left out
+    train = {"x": np.append(train["x"], x[:1], 0), "label": np.append(train["label"], 1), "factor": np.append(train["factor"], 255)}
+    np.testing.assert_allclose(log_additive(train, label, factor), x, rtol=1e-6)
 
 
 def test_reconstructions_are_measured_against_the_data():

@@ -187,7 +187,7 @@ class CVAEGAN(FeatureVAE):
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, means: bool = True
     ) -> Array:
-        """G(z, c), z ~ p(z), in data units; without `means` a sample of the likelihood of pixels, which is not trained."""
+        """G(z, c), z ~ p(z), in data units; without `means` a sample of the pixels' untrained likelihood."""
         class_key, key = jax.random.split(key)
         context = self._one_hot(self._uniform_classes(class_key, n)) if context is None else context
         return super().sample(variables, key, n, context, means)

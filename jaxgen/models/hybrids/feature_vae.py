@@ -71,7 +71,8 @@ class FeatureVAE(VAE):
         super().__post_init__()
         if self.likelihood.levels is not None:
             raise ValueError(
-                f"`likelihood` must be Bernoulli or Gaussian, whose mean has the scale of the data, got {self.likelihood}"
+                "`likelihood` must be Bernoulli or Gaussian, whose mean has the scale of the data, got "
+                f"{self.likelihood}"
             )
 
     @property
@@ -138,7 +139,9 @@ def log_likelihood(on_real: Sequence[Array], on_generated: Sequence[Array]) -> A
     return sum(UNIT.log_prob(b[..., None], a) for a, b in zip(on_real, on_generated, strict=True))
 
 
-def jointly(network: Callable[..., tuple[Any, Any]], batches: Sequence[Array], context: Array | None) -> tuple[list, Any]:
+def jointly(
+    network: Callable[..., tuple[Any, Any]], batches: Sequence[Array], context: Array | None
+) -> tuple[list[Any], Any]:
     """Applies `network(x, context) -> (outputs, statistics)` to several batches [B, ...] at once.
 
     Batch normalisation then has the statistics of all: with those of each it would hide differences between real and

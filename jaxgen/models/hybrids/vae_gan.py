@@ -166,7 +166,7 @@ class VAEGAN(FeatureVAE):
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, means: bool = True
     ) -> Array:
-        """G(z), z ~ p(z), in data units; without `means` a sample of the likelihood of pixels, which is not trained."""
+        """G(z), z ~ p(z), in data units; without `means` a sample of the pixels' likelihood, which is not trained."""
         return super().sample(variables, key, n, context, means)
 
     def features(

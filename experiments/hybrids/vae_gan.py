@@ -22,9 +22,10 @@ from experiments.config import Experiment
 from experiments.run import main
 from jaxgen import plotting
 from jaxgen.data import Splits
+from jaxgen.losses import minimax_generator, non_saturating_generator
 from jaxgen.metrics import laplacian_energy
 from jaxgen.models.hybrids import AUTHORS, VAEGAN, Gate, waiting
-from jaxgen.models.vaes import VAE
+from jaxgen.models.vaes import ELBO, VAE
 from jaxgen.nets import DCGANGenerator, StridedConvs, StridedScore
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.training import TrainedModel
@@ -59,6 +60,10 @@ class VAEGANConfig(NetworksConfig):
     """RMSProp's learning rate, for all players."""
     gamma: NonNegative = 1e-5
     """Weight of the reconstruction in the decoder's loss."""
+    kl_weight: NonNegative = 1.0
+    """Weight of the divergence in the encoder's loss, beside a sum over features: the paper's are 16,384."""
+    generator_loss: Literal["minimax", "non_saturating"] = "minimax"
+    """The decoder's loss of the critic's scores."""
     variant: Literal["paper", "authors", "authors_celeba"] = "paper"
     """The paper's game, that of the authors' code (equal weights, and a gate decides whether critic and decoder move),
     or that of its first script for CelebA, which also shows the critic samples alone."""
@@ -91,7 +96,9 @@ def build(config: VAEGANConfig, data: Splits) -> Experiment:
         model = VAE(**{name: value for name, value in fields.items() if not name.startswith("critic")})
         optimizers = {"elbo": rmsprop}
     else:
-        model = VAEGAN(**fields, gamma=config.gamma, **VARIANTS[config.variant])
+        loss = {"minimax": minimax_generator, "non_saturating": non_saturating_generator}[config.generator_loss]
+        fields |= {"gamma": config.gamma, "generator_loss": loss, "objective": ELBO(config.kl_weight)}
+        model = VAEGAN(**fields, **VARIANTS[config.variant])
         optimizers = {"critic": waiting(rmsprop), "encoder": rmsprop, "decoder": waiting(rmsprop)}
     measured = partial(measure_reconstructions, config=config, data=data)
     plots = {"compared": partial(plot_reconstructions, data=data)} if plotting.drawable(data.test.head(1)["x"]) else {}

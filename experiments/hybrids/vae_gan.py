@@ -67,6 +67,8 @@ class VAEGANConfig(NetworksConfig):
     variant: Literal["paper", "authors", "authors_celeba"] = "paper"
     """The paper's game, that of the authors' code (equal weights, and a gate decides whether critic and decoder move),
     or that of its first script for CelebA, which also shows the critic samples alone."""
+    normalize: bool = False
+    """Normalise the critic's features before they are compared, so that their scale does not drift."""
     extractor: Path | None = None
     """Run folder of a classifier in whose features reconstructions are compared."""
 
@@ -82,7 +84,7 @@ def networks(config: VAEGANConfig, data: Splits) -> dict[str, Any]:
             halved(data.train.event_shape, stages),
             (top, *(top >> i for i in range(stages - 1)), max(1, width // 2)),
         ),
-        "critic": StridedConvs(critic, max(1, width // 2), None, config.kernel_size),
+        "critic": StridedConvs(critic, max(1, width // 2), None, config.kernel_size, config.normalize),
         "critic_head": StridedScore(8 * width),
     }  # fmt: skip
 

@@ -24,6 +24,8 @@ class StridedConvs(nn.Module):
         stem: channels of a first convolution with stride 1 and ReLU, without normalisation; 0: there is none.
         features: units of a dense layer at the end, with batch normalisation and ReLU; None: there is none. The output
             is then that of the last convolution: the features that the authors' code compares.
+        normalize: with `features=None`, batch normalisation of the output, without gain and bias. The scale of a
+            convolution before batch normalisation is arbitrary, and so is the weight of a likelihood of its outputs.
         kernel_size: 5 in the paper; 4 takes less than half the time on a CPU.
     """
 
@@ -31,6 +33,7 @@ class StridedConvs(nn.Module):
     stem: int = 0
     features: int | None = None
     kernel_size: int = 5
+    normalize: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +43,9 @@ class StridedConvs(nn.Module):
             x = Conv(width, self.kernel_size, strides=2, use_bias=False)(x)
             if i + 1 < len(self.widths) or self.features is not None:
                 x = nn.relu(BatchNorm()(x))
-        return x if self.features is None else MLP((self.features,), norm=BatchNorm)(x)
+        if self.features is not None:
+            return MLP((self.features,), norm=BatchNorm)(x)
+        return BatchNorm(affine=False)(x) if self.normalize else x
 
 
 class StridedScore(nn.Module):

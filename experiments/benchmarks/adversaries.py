@@ -4,9 +4,9 @@
 float32: the critic's step of a WGAN-GP (losses, gradient penalty, Adam's update), on points of the plane with three
 dense layers of 512 at batches of 256, and on 32x32x3 images with DCGAN's networks, the critic's without normalisation,
 at batches of 64; and a step of both players of a DCGAN on these images, with batch normalisation in both. Numbers of
-parameters differ by at most 2 %, except in `dcgan_transposed`, where PyTorch's generator has the usual transposed
-convolutions of 4x4, with 16/36 of the arithmetic of our sub-pixel ones. Each library has a process of its own and all
-processors; the processes alternate, round by round, each idle while another is timed: `compare.py`.
+parameters differ by at most 2 %. In `dcgan_transposed` the generators have the usual transposed convolutions of 4x4, at
+16/36 of the arithmetic of the sub-pixel ones. Each library has a process of its own and all processors; the processes
+alternate, round by round, each idle while another is timed: `compare.py`.
 
 The table also has the floor of our step, the time of its multiply-adds at the rate of one plain product: `steps.py`.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import compare
-from experiments.benchmarks.adversary_peers import LIBRARIES, ROWS, TOLERANCES
+from experiments.benchmarks.adversary_peers import LIBRARIES, ROWS
 from experiments.benchmarks.steps import with_floor
 
 
@@ -37,7 +37,7 @@ def main(config: Adversaries) -> dict[str, Any]:
     config.check()
     rows = {name: ROWS[name] for name in config.rows}
     module = "experiments.benchmarks.adversary_peers"
-    result = compare.compare(module, rows, config.libraries, config.rounds, TOLERANCES)
+    result = compare.compare(module, rows, config.libraries, config.rounds)
     result["rows"] = {name: with_floor(measured, rows[name].products()) for name, measured in result["rows"].items()}
     compare.write(result, config.out)
     return result

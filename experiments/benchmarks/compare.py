@@ -33,7 +33,7 @@ from jaxgen.heap import keep_freed_memory
 
 OURS = "jaxgen"
 TOLERANCE = 0.02
-"""Relative difference of numbers of parameters that is allowed by default."""
+"""Relative difference of numbers of parameters that is allowed."""
 SECONDS = 0.2
 """Approximate duration of a library's calls in a round: as many as fit, or one."""
 WARM_UP = 3
@@ -220,14 +220,11 @@ class Worker:
         self.process.wait()
 
 
-def measure(
-    module: str, row: Any, libraries: Sequence[str], rounds: int, tolerance: float = TOLERANCE
-) -> dict[str, Any]:
+def measure(module: str, row: Any, libraries: Sequence[str], rounds: int) -> dict[str, Any]:
     """Times a row.
 
     Args:
         module: run by `python -m` with a library and a row (as JSON); it calls `serve`.
-        tolerance: relative difference of numbers of parameters that is allowed.
 
     Returns:
         `parameters` by library; `absent`, the reasons why libraries have no values; and `measures`, by measure and
@@ -243,7 +240,7 @@ def measure(
                 worker.close()
                 absent[library] = reason
         parameters = {library: worker.greeting["parameters"] for library, worker in workers.items()}
-        check_sizes(parameters, tolerance)
+        check_sizes(parameters)
         calls = {}
         for library, worker in workers.items():
             for what, seconds in worker.greeting["warm_up"].items():
@@ -265,31 +262,21 @@ def measure(
     return {"sizes": dataclasses.asdict(row), "parameters": parameters, "absent": absent, "measures": measures}
 
 
-def check_sizes(parameters: Mapping[str, int], tolerance: float = TOLERANCE) -> None:
+def check_sizes(parameters: Mapping[str, int]) -> None:
     """Raises ValueError unless all numbers of parameters are within the tolerance of the first library's."""
     first, n = next(iter(parameters.items()), ("", 0))
     for library, m in parameters.items():
-        if abs(m / n - 1) > tolerance:
-            raise ValueError(f"{library}'s model has {m:,} parameters, {first}'s {n:,}, beyond {tolerance:.0%}")
+        if abs(m / n - 1) > TOLERANCE:
+            raise ValueError(f"{library}'s model has {m:,} parameters, {first}'s {n:,}, beyond {TOLERANCE:.0%}")
 
 
-def compare(
-    module: str,
-    rows: Mapping[str, Any],
-    libraries: Sequence[str],
-    rounds: int,
-    tolerances: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
-    """Times all rows; skips libraries that are not installed.
-
-    Args:
-        tolerances: by row, where not `TOLERANCE`.
-    """
+def compare(module: str, rows: Mapping[str, Any], libraries: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Times all rows; skips libraries that are not installed."""
     installed = [library for library in libraries if importlib.util.find_spec(library) is not None]
     measured = {}
     for name, row in rows.items():
         print(f"{name}: {', '.join(installed)}")
-        measured[name] = measure(module, row, installed, rounds, (tolerances or {}).get(name, TOLERANCE))
+        measured[name] = measure(module, row, installed, rounds)
     return {
         "libraries": installed,
         "not installed": [library for library in libraries if library not in installed],

@@ -2,7 +2,7 @@
 arXiv:1703.10155).
 
 On FaceScrub the paper's classifier assigns 97.8 % of its samples to the right person, 62.0 % of a conditional GAN's and
-8.1 % of a conditional VAE's (table 1). `--system cvae` and `--system cgan` train these two with the same networks.
+8.1 % of a conditional VAE's. `--system cvae` and `--system cgan` train these two with the same networks.
 
 With `--extractor FOLDER`, a run of `experiments.gans.feature_extractor` on the same data, an independent classifier
 rates samples of uniform classes. Data with a second factor, such as the light on a face, are scored by swaps: an

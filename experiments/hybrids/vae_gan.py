@@ -2,7 +2,7 @@
 
 `--system vae` trains the control: a VAE of the pixels with the same encoder and decoder. With `--extractor FOLDER`, a
 run of `experiments.gans.feature_extractor` on the same data, reconstructions are compared in the features of that
-independent classifier too. The paper's figure for this is of faces with attributes; on these data there is none.
+independent classifier too. The paper reports no such metric.
 
 The defaults are the paper's for 64x64 faces: `--preset small` is for 28 to 32 pixels on a CPU.
 """
@@ -79,7 +79,7 @@ def networks(config: VAEGANConfig, data: Splits) -> dict[str, Any]:
     top = width << (stages - 1)
     critic = tuple(min(2 * width << i, 4 * width) for i in range(stages))
     return {
-        "encoder": StridedConvs(tuple(width << i for i in range(stages)), 0, 16 * width, config.kernel_size),
+        "encoder": StridedConvs(tuple(width << i for i in range(stages)), 0, 32 * width, config.kernel_size),
         "decoder": DCGANGenerator(
             halved(data.train.event_shape, stages),
             (top, *(top >> i for i in range(stages - 1)), max(1, width // 2)),

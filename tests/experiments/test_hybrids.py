@@ -83,7 +83,7 @@ def test_what_is_built_is_what_the_papers_have():
     faces = ArraySource({"x": np.zeros((20, 64, 64, 3), np.uint8)}, levels=256)
     model = build_vae_gan(VAEGANConfig(), Splits(faces, faces, faces)).model
     assert isinstance(model, VAEGAN) and model.gate is None and model.real_weight == 1 and model.latent_dim == 128
-    assert model.encoder == StridedConvs((64, 128, 256), 0, 1024, 5)
+    assert model.encoder == StridedConvs((64, 128, 256), 0, 2048, 5)
     assert model.decoder.start == (8, 8) and model.decoder.widths == (256, 256, 128, 32)
     assert model.critic == StridedConvs((128, 256, 256), 32, None, 5) and model.critic_head.width == 512
     digits = source("digits")

@@ -54,14 +54,14 @@ class Generated(NamedTuple):
 class FeatureVAE(VAE):
     """A base class; subclasses add the players that compute the features, and their plays.
 
-    `terms`, `evaluate` and `anomaly_score` have the likelihood of the features. There is no `log_prob`: densities of
-    features are none of x.
+    `terms`, `evaluate` and `anomaly_score` use the likelihood of the features. There is no `log_prob`: a density of
+    features is not a density of x.
 
     Attributes:
         likelihood: its mean is G(z), in (0, 1) for a Bernoulli; its density is not used.
 
     Raises:
-        ValueError: a likelihood with levels, whose mean has not the scale of the encoder's input.
+        ValueError: a likelihood with levels, whose mean does not have the scale of the encoder's input.
     """
 
     _: dataclasses.KW_ONLY
@@ -77,7 +77,7 @@ class FeatureVAE(VAE):
 
     @property
     def log_prob(self) -> Any:
-        raise AttributeError(f"{type(self).__name__} has no density of the data, only one of their features")
+        raise AttributeError(f"{type(self).__name__} has no density of the data, only of their features")
 
     def features(
         self, variables: Variables, images: Sequence[Array], context: Array | None, key: Key | None = None

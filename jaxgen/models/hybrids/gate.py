@@ -23,12 +23,13 @@ GATE = "gate"
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """Who moves, given the critic's mean costs -E log D(x) of data and -E log(1 - D(x)) of generated examples.
+    """Decides which players move, by the critic's mean costs: -E log D of data, -E log(1 - D) of generated examples.
 
     The critic waits if either is below equilibrium - margin, the decoder if either is above equilibrium + margin; both
-    move if both would wait. At equilibrium D = 1/2, and both costs are log 2.
+    move if both would wait. At equilibrium D = 1/2, and both costs are log 2. A critic that rates everything as real
+    waits too, since its cost of data is low: it can be fooled for long before it moves again.
 
-    Source: the code of Larsen et al. 2016, whose paper does not mention it; its scripts have margins 0.35 and 0.4.
+    Source: the code of Larsen et al. 2016, with margins 0.35 and 0.4; the paper does not mention it.
     """
 
     equilibrium: float = 0.68

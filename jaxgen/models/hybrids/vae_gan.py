@@ -49,17 +49,17 @@ AUTHORS = {"real_weight": 2.0, "gate": Gate()}
 class VAEGAN(FeatureVAE):
     """A VAE's players and `critic`; plays `critic`, `encoder` and `decoder`, each step in this order.
 
-    With a context, encoder, decoder and critic are conditional (the paper's section 4.3).
+    With a context, such as attributes, encoder, decoder and critic are conditional.
 
     Attributes:
         critic: any network from data (and context, concatenated) to the features D_l.
         critic_head: the layers above l, from D_l to a score.
         gamma: weight of the reconstruction in the decoder's loss.
-        fakes: what the critic and the decoder play for.
+        fakes: the generated examples in the losses of critic and decoder.
         real_weight: of log D(x) in the critic's loss; 2 balances it with two kinds of fakes.
         generator_loss: of the critic's scores of generated examples; `non_saturating_generator` in many other
             implementations.
-        gate: who of critic and decoder moves; None: always both.
+        gate: decides by the critic's costs whether critic and decoder move; None: both always move.
         metrics: `(real, fake) -> {name: scalar}` on samples in data units, reported by `evaluate`.
         monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
 
@@ -129,7 +129,7 @@ class VAEGAN(FeatureVAE):
     def encoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The objective with the likelihood of features, in nats; metrics are its parts."""
         loss = super().loss(variables, batch, key, clock)
-        # the decoder's statistics are of its own play
+        # the decoder's play updates its statistics
         return loss.replace(statistics={player: s for player, s in loss.statistics.items() if player != "decoder"})
 
     def decoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:

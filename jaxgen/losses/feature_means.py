@@ -1,8 +1,8 @@
 """Matching of mean features, in all or by class, with moving averages of the means.
 
 Bao et al. 2017, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training". A batch has few examples of a
-class, so the means are moving averages over batches. What is averaged are the sums and counts of each class: their ratio
-does not depend on how often a class was in the batches, and averages over devices are right.
+class, so the means are moving averages over batches. What is averaged are the sums and counts of each class: their
+ratio does not depend on how often a class was in the batches, and averages over devices are right.
 """
 
 from __future__ import annotations

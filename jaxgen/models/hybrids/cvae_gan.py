@@ -148,10 +148,10 @@ class CVAEGAN(FeatureVAE):
         """lambda_1 L_KL + L_G + lambda_3 L_GD + lambda_4 L_GC in nats, without the weights as metrics: `kl`,
         `reconstruction`, which is -L_G and a constant, `critic_matching` and `class_matching`.
         """
-        generate_key, class_key, features_key, penalty_key = jax.random.split(key, 4)
+        generate_key, class_key, penalty_key = jax.random.split(key, 3)
         labels = self._uniform_classes(class_key, jnp.shape(batch["x"])[0])
         generated = self.generate_both(variables, self._conditional(batch), generate_key, self._one_hot(labels))
-        on_real, on_reconstructed, on_sampled = self.features(variables, generated.images, None, features_key)
+        on_real, on_reconstructed, on_sampled = self.features(variables, generated.images, None)
         terms = self.bound_terms(variables, generated, log_likelihood(on_real, on_reconstructed))
         penalty = self.posterior.penalty(variables, generated.q, penalty_key)
         means, matching = dict(variables["decoder"][MEANS]), {}
@@ -216,8 +216,10 @@ class CVAEGAN(FeatureVAE):
     def features(
         self, variables: Variables, images: Sequence[Array], context: Array | None, key: Key | None = None
     ) -> list[tuple[Array, ...]]:
-        """The pixels, f_D and f_C of each batch; the classifier is in evaluation mode."""
-        outputs, _ = self._criticize(variables, images, key)
+        """The pixels, f_D and f_C of each batch, by critic and classifier in evaluation mode: with statistics of the batch,
+        wild samples would bring the features of all examples together.
+        """
+        outputs, _ = self._criticize(variables, images)
         of_classifier, _ = jointly(lambda x, _: (self._classifier.features(variables, x), {}), images, None)
         return [(x, output.features, f) for x, output, f in zip(images, outputs, of_classifier, strict=True)]
 

@@ -134,13 +134,15 @@ class VAEGAN(FeatureVAE):
 
     def decoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: `reconstruction`, E log N(D_l(x) | D_l(x'), I), and `adversarial`, the sum over the fakes."""
-        generate_key, critic_key = jax.random.split(key)
+        generate_key, critic_key, features_key = jax.random.split(key, 3)
         generated = self.generate_both(variables, batch, generate_key)
-        outputs, _ = self._criticize(variables, generated.images, generated.context, critic_key)
-        by_name = dict(zip(("real", "reconstructions", "samples"), outputs, strict=True))
-        on_real, on_reconstructions = ((by_name[name].features,) for name in ("real", "reconstructions"))
-        reconstruction = log_likelihood(on_real, on_reconstructions).mean()
-        adversarial = sum(self.generator_loss(by_name[name].score) for name in self.fakes)
+        real, reconstructions, _ = generated.images
+        # without samples: where the critic has batch statistics, wild ones would bring all features together
+        on_both = self.features(variables, (real, reconstructions), generated.context, features_key)
+        reconstruction = log_likelihood(*on_both).mean()
+        batches = (real, *(getattr(generated, name) for name in self.fakes))
+        (_, *on_fakes), _ = self._criticize(variables, batches, generated.context, critic_key)
+        adversarial = sum(self.generator_loss(each.score) for each in on_fakes)
         value = gated(adversarial - self.gamma * reconstruction, moves(variables["critic"], "decoder"))
         metrics = {"reconstruction": reconstruction, "adversarial": adversarial}
         return LossOutput(value, metrics, {"decoder": generated.statistics["decoder"]})

@@ -56,7 +56,7 @@ def features(variables, x):
 
 def generated_in(model, play, variables):
     """What a play generates, and the classes of its samples."""
-    generate_key, class_key, *_ = jax.random.split(KEY, 3 if play == "critic" else 4)
+    generate_key, class_key, *_ = jax.random.split(KEY, 3)
     classes = jax.random.randint(class_key, (6,), 0, 3)
     batch = {**BATCH, "context": np.eye(3)[LABEL]}
     return model.generate_both(variables, batch, generate_key, jax.nn.one_hot(classes, 3)), np.asarray(classes)
@@ -147,6 +147,24 @@ def test_the_training_is_asymmetric():
         other[player] = {**variables[player], "params": {**params, "head": jax.tree.map(lambda a: -2 * a, params["head"])}}
     for a, b in zip(*(jax.tree.leaves(gradients(model, "autoencoder", v)["decoder"]) for v in (variables, other)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wild(CVAEGAN):
+    """Whose samples are far from the data."""
+
+    def sample_prior(self, variables, key, n, context=None):
+        return 100 * super().sample_prior(variables, key, n, context)
+
+
+def test_wild_samples_do_not_bring_features_of_reconstructions_nearer():
+    """As they would by batch statistics of the critic over all three: the decoder then learns to make noise."""
+    model = dataclasses.replace(STRIDED, decoder=HIDDEN)
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model) if field.init}
+    batch = {**batch_for(model), "label": LABEL}
+    variables = ready(model, batch)
+    found = [loss_of(each, "autoencoder", variables, batch).metrics["reconstruction"] for each in (model, Wild(**fields))]
+    np.testing.assert_allclose(*found, rtol=1e-5)
 
 
 def test_the_condition_enters_the_encoder_and_samples_have_uniform_classes():

@@ -1,6 +1,12 @@
 """The CVAE-GAN (Bao et al. 2017, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training",
 arXiv:1703.10155).
 
+Result on Extended Yale B, 38 people of 32x32 pixels, one seed, 1,200 steps in a minute and a half of one core:
+`--data yaleb32.npz --arrays label subject factor light --preset small --width 8 --batch-size 32 --steps 1200`. An
+independent classifier finds the class in 91.4 % of samples (examples: 97.9 %), the swap error is 0.0771. With the
+paper's weights of 0.001 it is 77.4 % and 0.0780. After 1,500 steps a conditional VAE has 94.6 % and 0.0652, a
+conditional GAN 25.0 %. The log-additive baseline has 0.0616, copy 0.1143.
+
 On FaceScrub the paper's classifier assigns 97.8 % of its samples to the right person, 62.0 % of a conditional GAN's and
 8.1 % of a conditional VAE's. `--system cvae` and `--system cgan` train these two with the same networks.
 
@@ -51,8 +57,11 @@ SHOWN = 6
 class CVAEGANConfig(NetworksConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"width": 16, "latents": 16, "kernel_size": 4, "kl_weight": 0.1, "learning_rate": 5e-4},
-    }
+        "small": {
+            "width": 16, "latents": 16, "kernel_size": 4, "kl_weight": 0.1, "learning_rate": 5e-4,
+            "critic_matching": 0.03, "class_matching": 0.03,
+        },
+    }  # fmt: skip
 
     preset: Literal["paper", "small"] = "paper"
     """Defaults: the paper's weights, or those for images of 28 to 32 pixels."""

@@ -3,7 +3,7 @@
 Result on digits of 8x8 pixels, one seed, 1,200 steps in 45 seconds of one core: `--variant authors --preset small
 --width 8 --latents 16 --steps 1200`, beside the VAE. Feature distance of reconstructions 0.095 (VAE 0.119), sharpness
 0.87 (0.38), of samples 0.95 (0.35), pixel error 0.0303 (0.0308), but 14.9 nats of divergence (3.0), and some of the
-samples are noise. The paper's own game, without a gate, loses to the critic here.
+samples are noise.
 
 `--system vae` trains the control: a VAE of the pixels with the same encoder and decoder. With `--extractor FOLDER`, a
 run of `experiments.gans.feature_extractor` on the same data, reconstructions are compared in the features of that

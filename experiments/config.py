@@ -29,6 +29,8 @@ class Config(Settings):
     """A dataset: `digits`, `two_moons`, ..., a .npz, .npy or .txt file, a folder of images, or `tfds:<name>`."""
     data_dir: str | None = None
     """Folder of prepared TensorFlow Datasets; relative paths of data start here."""
+    arrays: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Further arrays of a .npz file by their name in a batch: `label subject` makes `subject_train` the labels."""
     conditional: bool = False
     """Condition the model on the labels."""
     seeds: Count = 1
@@ -62,7 +64,7 @@ class Config(Settings):
 
     def open(self) -> Splits:
         """The configured data."""
-        splits = source(self.data, data_dir=self.data_dir)
+        splits = source(self.data, self.data_dir, self.arrays)
         return Splits(*(split.conditional() for split in splits)) if self.conditional else splits
 
     def changed(self) -> dict[str, Any]:

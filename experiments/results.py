@@ -26,7 +26,7 @@ from experiments.studies.harness import table, write
 
 Record = dict[str, Any]
 
-WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "translation": "Translation"}
+WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
 STUDIES = {
     "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes",
     **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),

@@ -32,6 +32,7 @@ from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
+from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
@@ -45,9 +46,9 @@ __all__ = [
     "PoseUNet", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
     "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
     "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "Synthesis", "Translation", "TransposedConv",
-    "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead", "WeightNormDense", "concatenate_context",
-    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps",
-    "sample_codes", "small_normal",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
+    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
+    "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
+    "normalize_activations", "pose_maps", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -73,6 +73,8 @@ RUNS = {
     "translation.adain": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
+    "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -83,7 +85,7 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    *(name for name in RUNS if name.startswith("translation.")),
+    *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
 }
 # whose models generate nothing
 SAMPLELESS = {"gans.feature_extractor", *(name for name in RUNS if name.startswith("translation."))}

@@ -1,7 +1,7 @@
 """Style transfer on held-out styles: AdaIN against the linear transformation after equally many steps, and controls.
 
 `python -m experiments.studies.style_transfer --runs runs/style --data style_content.npz --contents photos.npz --trunk
-vgg.npz` trains both with `--preset small` and measures each content with each test style at 128x128 pixels: `content`,
+vgg.npz` trains one decoder, from which both methods begin, with `--preset small`, and measures each content with each test style at 128x128 pixels: `content`,
 the distance from the content in relu4_1, and `style`, the distance of means and deviations from the style's in four
 layers (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns.
 
@@ -24,7 +24,11 @@ from experiments.studies import harness
 from experiments.styling import ALPHAS, TEST_SIDE, TIMED
 from jaxgen.training.ranges import Count, Natural
 
-METHODS = {"AdaIN": "translation.adain", "linear transformation": "translation.linear_style"}
+METHODS = {
+    "AdaIN": ("translation.adain",),
+    "linear transformation": ("translation.linear_style", "--decoder-share", "0"),
+}
+"""By name, the experiment and its arguments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,21 +39,30 @@ class StyleStudyConfig(harness.StudyConfig):
     """Contents to train with."""
     trunk: Path
     """The fixed features."""
-    steps: Count = 600
-    """Of each method; the linear transformation trains its decoder in half of them."""
+    decoder_steps: Count = 300
+    """Of the decoder that both methods begin with."""
+    steps: Count = 700
+    """Of each method after that."""
     seed: Natural = 0
 
 
 def study(config: StyleStudyConfig) -> str:
-    settings = {name: getattr(config, name) for name in ("data", "contents", "trunk", "steps", "seed")}
+    settings = {name: getattr(config, name) for name in ("data", "contents", "trunk", "decoder_steps", "steps", "seed")}
     files = [word for name in ("data", "contents", "trunk") for word in (f"--{name}", str(getattr(config, name)))]
-    budget = ["--preset", "small", "--steps", str(config.steps), "--seed", str(config.seed)]
+    common = ["--preset", "small", "--seed", str(config.seed), *files]
+    decoder = config.runs / "decoder"
+
+    def train_decoder() -> str:
+        steps = ["--decoder-share", "1", "--steps", str(config.decoder_steps)]
+        return harness.experiment("translation.linear_style", decoder, *common, *steps)["experiment"]
 
     def train(method: str) -> dict[str, Any]:
-        result = harness.experiment(METHODS[method], config.runs / harness.slug(method), *budget, *files)
+        more = ["--steps", str(config.steps), "--decoder", str(decoder), *METHODS[method][1:]]
+        result = harness.experiment(METHODS[method][0], config.runs / harness.slug(method), *common, *more)
         return {name: result[name] for name in ("test", "baselines", "training_seconds")}
 
-    compute = {method: lambda method=method: train(method) for method in METHODS}
+    compute: dict[str, Any] = {"decoder": train_decoder}
+    compute |= {method: lambda method=method: train(method) for method in METHODS}
     compute["seconds"] = lambda: seconds(config.runs)
     results = harness.rows(compute, config.only, config.runs, settings)
     return harness.save(config.runs, table(results))

@@ -27,7 +27,7 @@ class LinearStyleConfig(StyleConfig):
     PRESETS: ClassVar = {
         "paper": {},
         "small": {
-            "steps": 600, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
+            "steps": 700, "batch_size": 4, "size": 64, "largest": 128, "crops": 2000, "decoder_width": 32,
             "learning_rate": 1e-3, "eval_every": 200, "checkpoint_every": 500, "feature_weight": 0.0,
             "style_weight": 0.004,
         },
@@ -56,7 +56,8 @@ def build(config: LinearStyleConfig, data: Splits) -> Experiment:
         "decoder": optax.adam(inverse_decay(config.learning_rate, 5e-5)),
         "transformation": optax.adam(inverse_decay(config.learning_rate, 1e-5)),
     }
-    return experiment(config, data, model, start, optimizers=optimizers)
+    played = {name for phase in model.phases(config.steps) for name in phase.plays}
+    return experiment(config, data, model, start, optimizers={name: optimizers[name] for name in sorted(played)})
 
 
 if __name__ == "__main__":

@@ -104,6 +104,13 @@ def test_from_files_to_distances(module, kind, files, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, trained.variables["features"], start["features"])
 
 
+def test_the_linear_transformation_may_train_one_of_its_two_phases(files):
+    for share, play in ((0.0, "transformation"), (1.0, "decoder")):
+        config = linear_style.LinearStyleConfig(**{**files, "trunk": None}, **SMALL, decoder_share=share)
+        built = linear_style.build(config, config.open())
+        assert set(built.optimizers) == {play} == set(built.model.phases(4)[0].plays)
+
+
 def test_the_table_of_the_study_has_methods_and_controls():
     test = {f"{name} (alpha {alpha})": 0.25 for name in ("content", "style") for alpha in ("0.5", "1")}
     baselines = {"content (style itself)": 1.6, "style (style itself)": 0.0}

@@ -6,8 +6,8 @@ is for 16 to 64 pixels: a U-Net as generator, which learns to reproduce details 
 learning rate. The paper's results are votes of people, and scores of a segmentation network on Cityscapes.
 
 Results for the emoji of two vendors, each shuffled on its own: `--preset small --data emoji32_pairs.npz --domains
-twitter google --aligned`, 5,000 steps, eight minutes on a shared core; three seeds in the second row, within 0.005 of
-each other, one in the others. Retrieval is the fraction of 200 translations that are nearest to their true partner, L1
+twitter google --aligned`, 5,000 steps, eight minutes on a shared core; the second row is the mean of three seeds, with
+standard errors below 0.005, the others are one seed. Retrieval is the fraction of 200 translations that are nearest to their true partner, L1
 the distance to it, from twitter to google / from google:
 
                                              retrieval        L1

@@ -1,8 +1,8 @@
 """Pose synthesis against its baselines: `python -m experiments.studies.pose --data dolls.npz --steps 1000`.
 
-Rows are the systems of `experiments.translation.pose` at equal steps: the five steps of Balakrishnan et al. 2018, the same
-with limbs that stay where they are, and one U-Net with as many parameters; then the source image and the true empty
-background in place of the output.
+Rows are the systems of `experiments.translation.pose` at equal steps: the five steps of Balakrishnan et al. 2018, the
+same with limbs that stay where they are, and one U-Net with as many parameters; then the source image and the true
+empty background in place of the output.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Style transfer on held-out styles: AdaIN against the linear transformation after equally many steps, and controls.
 
 `python -m experiments.studies.style_transfer --runs runs/style --data style_content.npz --contents photos.npz --trunk
-vgg.npz` trains one decoder, from which both methods begin, with `--preset small`, and measures each content with each test style at 128x128 pixels: `content`,
-the distance from the content in relu4_1, and `style`, the distance of means and deviations from the style's in four
-layers (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns.
+vgg.npz` trains one decoder, from which both methods begin, with `--preset small`, and measures each content with each
+test style at 128x128 pixels: `content`, the distance from the content in relu4_1, and `style`, the distance of means
+and deviations from the style's in four layers (`experiments.styling.StyleDistance`). Times are medians over many calls
+in one process, in turns.
 
 The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG.
 """

@@ -7,8 +7,8 @@ learning rate. The paper's results are votes of people, and scores of a segmenta
 
 Results for the emoji of two vendors, each shuffled on its own: `--preset small --data emoji32_pairs.npz --domains
 twitter google --aligned`, 5,000 steps, eight minutes on a shared core; the second row is the mean of three seeds, with
-standard errors below 0.005, the others are one seed. Retrieval is the fraction of 200 translations that are nearest to their true partner, L1
-the distance to it, from twitter to google / from google:
+standard errors below 0.005, the others are one seed. Retrieval is the fraction of 200 translations that are nearest to
+their true partner, L1 the distance to it, from twitter to google / from google:
 
                                              retrieval        L1
     untranslated                             0.535 / 0.425    0.169 / 0.169
@@ -17,8 +17,8 @@ the distance to it, from twitter to google / from google:
     --cycle-weight 0 --identity-weight 5     0.510 / 0.455    0.151 / 0.159
     --identity-weight 0, exchanges colours   0.015 / 0.010    0.263 / 0.287
 
-From twitter, all seeds retrieve the same 107 pictures as no translation does: colours and contrast are translated, which
-lowers L1, shapes and gloss are not.
+From twitter, all seeds retrieve the same 107 pictures as no translation does: colours and contrast are translated,
+which lowers L1, shapes and gloss are not.
 
 Results for digits: `--preset small --data mnist.npz,usps.npz --size 16 --adaptation --batch-size 4 --steps 6000
 --learning-rate 2e-4`, seed 0, seven minutes. A classifier of translated MNIST has an accuracy of 0.809 on USPS, one of

@@ -1,17 +1,18 @@
 """A person in another pose (Balakrishnan et al. 2018, "Synthesizing Images of Humans in Unseen Poses").
 
 Result on drawn figures, `--data paper_dolls64.npz --preset small --steps 1000 --adversary-fraction 0`, seven minutes on
-one core, seed 0, 120 pairs of ten unseen people: mean absolute error of the person 24.5, where one U-Net of equal size has
-33.0 and the source image 33.6; of the background that appears 25.8, 36.1 and 50.3; of the whole image 7.8, 9.3 and 6.6,
-worse than the source image after so few steps (the paper trains for 110,000); intersection over union of the output's mask
-0.83. Limbs that stay where they are have 33.0, 40.5, 9.6 and 0.12. The paper measures photographs of 256 pixels.
+one core, seed 0, 120 pairs of ten unseen people: mean absolute error of the person 24.5, where one U-Net of equal size
+has 33.0 and the source image 33.6; of the background that appears 25.8, 36.1 and 50.3; of the whole image 7.8, 9.3 and
+6.6, worse than the source image after so few steps (the paper trains for 110,000); intersection over union of the
+output's mask 0.83. Limbs that stay where they are have 33.0, 40.5, 9.6 and 0.12. The paper measures photographs of 256
+pixels.
 
 Five steps: heat maps of joints, masks of limbs and background, limbs moved by similarities, foreground, background. The
 baselines of the paper and of this file are `--system network`, one U-Net with as many parameters, and `--system still`,
 the five steps with limbs that stay where they are.
 
-Metrics on people that are not in the training set: mean absolute errors in grey levels 0..255 of the whole image, of the
-person (weighted by the true mask) and of the background where the source's person was and the target's is not; the
+Metrics on people that are not in the training set: mean absolute errors in grey levels 0..255 of the whole image, of
+the person (weighted by the true mask) and of the background where the source's person was and the target's is not; the
 intersection over union of true and synthesised masks.
 """
 

@@ -11,8 +11,8 @@ labelled digits and tested in the other domain, mean and standard error of two s
 
 Sharing keeps the class: without it, translations are digits of another class. So they are if only one residual block is
 shared, with the cycle terms (0.407 and 0.351 in one run of 1,600 batches of 32, with a smaller critic). The paper's
-accuracy is that of a classifier on its critics' features; `--classifier` trains one, which after 1,500 steps has 0.955 in
-its own domain and 0.108 in the other, for a reason that is not found yet.
+accuracy is that of a classifier on its critics' features; `--classifier` trains one, which after 1,500 steps has 0.955
+in its own domain and 0.108 in the other, for a reason that is not found yet.
 
 `--preset released` has the losses, networks and optimizer of the authors' later program, in which nothing is shared.
 """

@@ -1,11 +1,12 @@
 """UNIT: two VAEs with a shared latent space (Liu et al. 2017, arXiv:1703.00848).
 
 Result on digits, `--preset digits --data mnist.npz,usps.npz --size 16 --adaptation`: a classifier trained on translated
-labelled digits and tested in the other domain, mean and standard error of two seeds, six minutes each on a busy core:
+labelled digits and tested in the other domain, mean and standard error of three seeds, six to ten minutes each on a
+shared core:
 
                                    MNIST to USPS     USPS to MNIST
-    shared latent networks         0.797 +- 0.038    0.657 +- 0.040
-    `--no-shared`                  0.222 +- 0.197    0.087 +- 0.023
+    shared latent networks         0.811 +- 0.026    0.647 +- 0.025
+    `--no-shared`                  0.220 +- 0.114    0.117 +- 0.033
     without translation            0.674             0.438
     paper                          0.9597            0.9358
 

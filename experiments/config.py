@@ -68,14 +68,16 @@ class Config(Settings):
         return Splits(*(split.conditional() for split in splits)) if self.conditional else splits
 
     def changed(self) -> dict[str, Any]:
-        """The fields that affect the results and differ from their defaults, except the data."""
-        values = {field.name: (getattr(self, field.name), field) for field in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, (value, field) in values.items()
-            if name not in _WITHOUT_EFFECT
-            and value != (field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
-        }
+        """The fields that affect the results and differ from their defaults or their preset, except the data."""
+        preset = self.PRESETS.get(getattr(self, "preset", None), {})
+        changed = {}
+        for field in dataclasses.fields(self):
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            value = getattr(self, field.name)
+            if field.name not in _WITHOUT_EFFECT and value != preset.get(field.name, default):
+                changed[field.name] = value
+        return changed
 
 
 _WITHOUT_EFFECT = {

@@ -29,6 +29,8 @@ class Config(Settings):
     """A dataset: `digits`, `two_moons`, ..., a .npz, .npy or .txt file, a folder of images, or `tfds:<name>`."""
     data_dir: str | None = None
     """Folder of prepared TensorFlow Datasets; relative paths of data start here."""
+    arrays: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Further arrays of a .npz file by their name in a batch: `label subject` makes `subject_train` the labels."""
     conditional: bool = False
     """Condition the model on the labels."""
     seeds: Count = 1
@@ -62,18 +64,20 @@ class Config(Settings):
 
     def open(self) -> Splits:
         """The configured data."""
-        splits = source(self.data, data_dir=self.data_dir)
+        splits = source(self.data, self.data_dir, self.arrays)
         return Splits(*(split.conditional() for split in splits)) if self.conditional else splits
 
     def changed(self) -> dict[str, Any]:
-        """The fields that affect the results and differ from their defaults, except the data."""
-        values = {field.name: (getattr(self, field.name), field) for field in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, (value, field) in values.items()
-            if name not in _WITHOUT_EFFECT
-            and value != (field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
-        }
+        """The fields that affect the results and differ from their defaults or their preset, except the data."""
+        preset = self.PRESETS.get(getattr(self, "preset", None), {})
+        changed = {}
+        for field in dataclasses.fields(self):
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            value = getattr(self, field.name)
+            if field.name not in _WITHOUT_EFFECT and value != preset.get(field.name, default):
+                changed[field.name] = value
+        return changed
 
 
 _WITHOUT_EFFECT = {

@@ -53,10 +53,12 @@ def experiment(config: LikelihoodConfig, data: Splits, model: Flow, **more: Any)
     Args:
         more: other fields of the `Experiment`.
     """
-    optimizers = dict.fromkeys(model.plays(), optimizer(config))
+    fields = {"optimizers": dict.fromkeys(model.plays(), optimizer(config))}
     if data.train.levels is None:
-        return Experiment(model, optimizers=optimizers, **{"baselines": log_prob(data), "draws": 1} | more)
-    return Experiment(model, optimizers=optimizers, **{"baselines": bits_per_dim(data)} | more)
+        fields |= {"baselines": log_prob(data), "draws": 1}
+    else:
+        fields["baselines"] = bits_per_dim(data)
+    return Experiment(model, **fields | more)
 
 
 def image_shape(config: LikelihoodConfig, data: Splits) -> tuple[tuple[int, int, int], int]:

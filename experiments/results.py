@@ -7,7 +7,7 @@ RESULTS.md is generated from them. A run has a `result.json`; a study's folder h
 A record is the part of `result.json` that the page needs: `experiment`, `data`, `test` metrics and `standard_errors`,
 `headline` metrics, `baselines`, `published` results, `changed` fields of the config, `steps`, `seeds`,
 `training_seconds`, `devices`, `commit` and `command`; for a study, the `system` too. Experiment, system, data and
-changed fields identify it.
+changed fields identify it. A `result.json` without these, of an older version, is skipped with a note.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,11 @@ from experiments.studies.harness import table, write
 
 Record = dict[str, Any]
 
-WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "translation": "Translation"}
-STUDIES = {"mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes"}
+WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
+STUDIES = {
+    "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes",
+    **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
+}
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results
 
@@ -65,8 +69,13 @@ def update(config: Results) -> int:
         covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
         covered = covered or "result.json" in folders.get(folder.parent, ())
         if "result.json" in names and not covered:
+            file = folder / "result.json"
+            result = json.loads(file.read_text(encoding="utf-8"))
+            if missing := _missing(result):
+                print(f"{file}: skipped, an older version wrote it without {missing}", file=sys.stderr)
+                continue
             count += 1
-            record = record_of(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+            record = record_of(result)
             records[key(record)] = record
     config.records.mkdir(parents=True, exist_ok=True)
     for wing in WINGS:
@@ -84,22 +93,35 @@ def _files(root: Path) -> dict[Path, list[str]]:
     return {Path(folder): names for folder, _, names in os.walk(root)}
 
 
+_REQUIRED = {"experiment", "data", "test", "headline", "published", "training_seconds", "command", "config"}
+
+
+def _missing(result: Mapping[str, Any]) -> list[str]:
+    """The fields that a `result.json` lacks for a record."""
+    return sorted((_REQUIRED - result.keys()) | ({"steps", "seeds"} - result.get("config", {}).keys()))
+
+
 def record_of(result: Mapping[str, Any]) -> Record:
     """The record of a `result.json`."""
     config, paper = result["config"], result["published"]
-    command = result["command"] and " ".join(
-        os.path.basename(word) if os.sep in word else word for word in result["command"].split()
-    )
-    names = ("headline", "baselines", "test", "standard_errors", "changed", "training_seconds", "devices", "commit")
+    command = result["command"] and " ".join(map(without_folders, result["command"].split()))
+    names = ("headline", "baselines", "test", "standard_errors", "training_seconds", "devices", "commit")
+    changed = {k: without_folders(v) if isinstance(v, str) else v for k, v in result.get("changed", {}).items()}
     return {
         "experiment": result["experiment"].removeprefix("experiments."),
-        "data": Path(result["data"]).name,
+        "data": without_folders(result["data"]),
         **{name: result[name] for name in names if name in result},
+        "changed": changed,
         "published": [paper] if paper else [],
         "steps": config["steps"],
         "seeds": config["seeds"],
         "command": command,
     }
+
+
+def without_folders(path: str) -> str:
+    """The last parts of a path, or of several with commas between them."""
+    return ",".join(os.path.basename(part.rstrip(os.sep)) for part in path.split(","))
 
 
 def key(record: Record) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ class StyleConfig(TranslationConfig):
     """The fields of an experiment with style transfer; the defaults are Huang and Belongie's."""
 
     data: str = "patches"
-    """Images that are contents and styles, or a .npz file of pictures: arrays `style_*` and `content_*`, and the names of
-    those to train and to test with, `style_train` and `style_test`. Contents of that file are for testing alone."""
+    """Images that are contents and styles, or a .npz file of pictures: arrays `style_*` and `content_*`, and the names
+    of those to train and to test with, `style_train` and `style_test`. Contents of that file are for testing alone."""
     contents: Path | None = None
     """A .npz file whose arrays `photo_*` are the contents to train with; required for a .npz file of pictures."""
     trunk: Path | None = None
@@ -69,7 +69,7 @@ class StyleConfig(TranslationConfig):
         if not self.data.endswith(files.SUFFIXES):
             return Splits(*(Zipped({"a": split, "b": split}) for split in source(self.data, data_dir=self.data_dir)))
         if self.contents is None:
-            raise ValueError("`contents` must be a .npz file with arrays `photo_*` if `data` is a file of pictures, got None")
+            raise ValueError("`contents` must be a .npz file with arrays `photo_*` if `data` holds pictures, got None")
         path, contents = Path(self.data), files.load_named(self.contents, "photo")
         names = files.load_arrays(path)
         styles = list(load_pictures(path, names["style_train"]).values())

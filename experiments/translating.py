@@ -35,6 +35,8 @@ class TranslationConfig(Config):
         super().check()
         if self.conditional:
             raise ValueError("`conditional` must be False: a translation is conditioned on its input")
+        if self.arrays:
+            raise ValueError(f"`arrays` must be empty: `domains` names the arrays, got {self.arrays}")
 
     def open(self) -> Splits:
         return domains(self.data, self.domains, paired=self.paired, data_dir=self.data_dir)

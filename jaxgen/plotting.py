@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,42 @@ def points(x: Any, label: Any = None, title: str = "") -> Any:
     return figure
 
 
+def mesh(limit: float, points: int = 100) -> np.ndarray:
+    """Points of a grid over the square [-limit, limit]^2, row by row, float32 [points^2, 2]."""
+    line = np.linspace(-limit, limit, points, dtype=np.float32)
+    return np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+
+
+def mapped_points(
+    panels: Mapping[str, tuple[Any, Any]],
+    targets: Any,
+    surfaces: Mapping[str, Any] | None = None,
+    limit: float = 2.2,
+) -> Any:
+    """A figure with a panel for each set of translated points, over the square [-limit, limit]^2.
+
+    Args:
+        panels: by title, points [n, 2] and the integer labels [n] of their colours.
+        targets: modes of the target domain, drawn as crosses, [K, 2], or by title.
+        surfaces: by title, numbers in [0, 1] at the points of `mesh(limit)`, such as a critic's probabilities: the
+            background, darker for higher numbers.
+    """
+    figure, axes = _figure(1, len(panels), 3.6)
+    for ax, (title, (x, label)) in zip(axes[0], panels.items(), strict=True):
+        if surfaces and title in surfaces:
+            values = np.asarray(surfaces[title])
+            values = values.reshape(math.isqrt(len(values)), -1)
+            extent = (-limit, limit, -limit, limit)
+            ax.contourf(values, np.linspace(0, 1, 11), cmap="Greys", alpha=0.5, extent=extent)
+        x, label = np.asarray(x), np.asarray(label)
+        for c in np.unique(label):
+            ax.scatter(*x[label == c].T, s=5, alpha=0.6, linewidths=0, color=f"C{c % 10}")
+        modes = targets[title] if isinstance(targets, Mapping) else targets
+        ax.scatter(*np.asarray(modes).T, marker="x", color="black", s=40)
+        ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[])
+    return figure
+
+
 def rows(images: Mapping[str, Any], title: str = "") -> Any:
     """A figure of named rows of images, aligned in columns.
 
@@ -155,9 +192,7 @@ def density(log_prob: Callable[[np.ndarray], Any], limit: float = 4.0, points: i
     Args:
         log_prob: maps points [n, 2] to log-densities [n].
     """
-    line = np.linspace(-limit, limit, points, dtype=np.float32)
-    mesh = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-    values = np.exp(np.asarray(log_prob(mesh))).reshape(points, points)
+    values = np.exp(np.asarray(log_prob(mesh(limit, points)))).reshape(points, points)
     figure, axes = _figure()
     axes[0, 0].imshow(values, origin="lower", extent=(-limit, limit, -limit, limit), cmap="magma")
     axes[0, 0].set_title("density")

@@ -155,7 +155,7 @@ def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
     shared = (
         "arguments", "autodiff", "contracts", "convolution", "distributions", "lazy", "numerics",
-        "precision", "sharding",
+        "precision", "sharding", "warping",
     )  # fmt: skip
     everyone = tuple(f"jaxgen.{name}" for name in shared)
     room = file.relative_to(ROOT / "jaxgen").parts[0]
@@ -175,6 +175,7 @@ def allowed(file: Path) -> tuple[str, ...]:
         "arguments.py": ("jaxgen.sharding",),
         "convolution.py": ("jaxgen.autodiff", "jaxgen.sharding"),
         "plotting.py": ("jaxgen.writing",),
+        "warping.py": ("jaxgen.arguments",),
     }.get(room, ())
 
 

@@ -137,3 +137,26 @@ def test_histograms_hold_everything_in_shares_of_each_group():
     # what lies far out is counted, but does not squeeze the rest
     assert one.get_xlim()[1] < 1000 and one.get_xlim()[0] > -1000
     assert [ax.lines[0].get_xdata()[0] for ax in (one, two)] == [4, 7]
+
+
+def test_translated_points_lie_over_the_critics_surface_beside_the_modes_of_their_target():
+    points, labels = np.array([[-1.0, 1.0], [0.5, 0.5], [1.0, -1.0]]), np.array([0, 3, 0])
+    mesh = plotting.mesh(2.0)
+    assert mesh.shape == (10_000, 2) and mesh.dtype == np.float32
+    np.testing.assert_array_equal(mesh[[0, 99, -1]], [[-2, -2], [2, -2], [2, 2]])
+    # rises to the right, so that its levels are vertical lines
+    surfaces = {"second": (mesh[:, 0] + 2) / 4}
+    modes = np.array([[1.0, 1.0], [0.0, -1.0]])
+    panels = {"first": (points, labels), "second": (points[:1], labels[:1])}
+    first, second = plotting.mapped_points(panels, modes, surfaces, 2).axes
+    assert first.get_title() == "first" and first.get_xlim() == (-2, 2)
+    groups = [np.asarray(group.get_offsets()) for group in first.collections]
+    np.testing.assert_array_equal(groups[0], points[[0, 2]])
+    np.testing.assert_array_equal(groups[1], points[[1]])
+    np.testing.assert_array_equal(groups[2], modes)
+    assert len(second.collections) == 3
+    (filled,) = (group for group in second.collections if len(group.get_paths()) > 1)
+    boxes = [path.get_extents() for path in filled.get_paths()]
+    for level, box in enumerate(boxes):
+        np.testing.assert_allclose([box.x0, box.x1], [0.4 * level - 2, 0.4 * level - 1.6], atol=0.05)
+        np.testing.assert_allclose([box.y0, box.y1], [-2, 2], atol=0.05)

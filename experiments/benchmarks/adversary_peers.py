@@ -6,8 +6,8 @@
 The same on both sides: the networks, layer by layer; the losses and the gradient penalty; one fixed batch, and new
 noise for each player; float32; Adam; calls block until their results are computed. A generator doubles the resolution
 by a 3x3 convolution to four times the channels and a pixel shuffle; in the row `dcgan_transposed` by a transposed
-convolution of 4x4, except in our last layer. Differences: our step also reports how far the samples have collapsed, and in PyTorch the
-second derivative of a rectifier is a tensor of zeros that goes back through the whole critic.
+convolution of 4x4, except in our last layer. Differences: our step also reports how far the samples have collapsed, and
+in PyTorch the second derivative of a rectifier is a tensor of zeros that goes back through the whole critic.
 """
 
 from __future__ import annotations

@@ -47,10 +47,11 @@ def greatest(products: Sequence[Product]) -> Product:
     return max(products, key=lambda product: product.multiply_adds)
 
 
-def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence[str] | None = None) -> Built:
+def ours(model: Any, x: Any, products: Sequence[Product], plays: Sequence[str] | None = None) -> Built:
     """The train step of a model of ours, on one batch.
 
     Args:
+        x: the examples, or a whole batch as a mapping.
         plays: the plays of the step; None: all of the model's.
     """
     import jax
@@ -60,10 +61,13 @@ def ours(model: Any, x: np.ndarray, products: Sequence[Product], plays: Sequence
     from jaxgen.training import init_state, make_train_step
 
     free_memory_early()
-    batch = {"x": jnp.asarray(x)}
+    batch = jax.tree.map(jnp.asarray, x if isinstance(x, Mapping) else {"x": x})
     adam = optax.adam(compare.LEARNING_RATE)
     played = {name: p._replace(optimizer=adam) for name, p in model.plays().items() if plays is None or name in plays}
-    state = jax.jit(lambda batch: init_state(model, played, jax.random.key(0), batch))(batch)
+    # it runs once, and its key is an argument: XLA would compute the random numbers of a constant one when it compiles
+    options = {"xla_backend_optimization_level": 0}
+    init = jax.jit(lambda key, batch: init_state(model, played, key, batch), compiler_options=options)
+    state = init(jax.random.key(0), batch)
     step = jax.jit(make_train_step(played, ema=0.0), donate_argnums=0)
 
     def train():

@@ -2,10 +2,10 @@
 
 `python -m experiments.studies.style_transfer --runs runs/style --data style_content.npz --contents photos.npz --trunk
 vgg.npz` trains with `--preset small` a decoder to reconstruct, from it AdaIN, and on AdaIN's decoder, held fixed, the
-linear transformation for as many steps; a decoder of few steps that only reconstructs blurs too much to be fixed. It
-measures each content with each test style at 128x128 pixels: `content`,
-the distance from the content in relu4_1, and `style`, the distance of means and deviations from the style's in four
-layers (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns.
+linear transformation for as many steps: a decoder of few steps that only reconstructs blurs too much to be fixed. Each
+content is measured with each test style at 128x128 pixels: `content`, the distance from the content in relu4_1, and
+`style`, the distance of means and deviations from the style's in four layers (`experiments.styling.StyleDistance`). Times
+are medians over many calls in one process, in turns.
 
 The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `content` / `style`: AdaIN .567 /
 1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per

@@ -1,6 +1,7 @@
 """Invertible Flax modules from data to latents, with their log-determinants."""
 
 from jaxgen.bijectors.act_norm import ActNorm
+from jaxgen.bijectors.affine_injector import AffineInjector
 from jaxgen.bijectors.autoregressive import MaskedAutoregressive
 from jaxgen.bijectors.batch_norm import BatchNorm
 from jaxgen.bijectors.bijector import Bijector, event_axes, sum_over_event, zero_log_det
@@ -22,7 +23,7 @@ from jaxgen.bijectors.transformers import (
 )
 
 __all__ = [
-    "ActNorm", "Additive", "Affine", "Alternate", "BatchNorm", "Bijector", "Chain", "Checkerboard",
+    "ActNorm", "Additive", "Affine", "AffineInjector", "Alternate", "BatchNorm", "Bijector", "Chain", "Checkerboard",
     "ConditionalNormal", "Coupling", "Elementwise", "FirstHalf", "Halves", "Invert", "InvertibleLinear",
     "LeakyReLU", "LearnedTanhAffine", "LogisticMixtureCDF", "Logit", "MaskedAutoregressive", "Permute", "Probit",
     "RationalQuadraticSpline", "Repeat", "Reshape", "Scale", "SharedHead", "Sigmoid", "SigmoidAffine", "Softplus",

@@ -8,13 +8,14 @@ from jaxgen.data.catalog import NAMED, source
 from jaxgen.data.context import attributes
 from jaxgen.data.domains import domains
 from jaxgen.data.errors import DataError
+from jaxgen.data.frames import FramePairs, frames
 from jaxgen.data.records import RecordSource
 from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits, carve
 from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
-    "ArraySource", "DataError", "NAMED", "Paired", "RecordSource", "Source", "Splits", "Zipped", "attributes",
-    "carve", "domains", "source",
+    "ArraySource", "DataError", "FramePairs", "NAMED", "Paired", "RecordSource", "Source", "Splits", "Zipped",
+    "attributes", "carve", "domains", "frames", "source",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

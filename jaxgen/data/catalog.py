@@ -1,7 +1,7 @@
 """Datasets by name."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from jaxgen.data import checks, files, image_folder, images, series, text, tfds, toys
@@ -17,7 +17,11 @@ NAMED: dict[str, Callable[[], Splits]] = {
 """The sets that need neither files nor network."""
 
 
-def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None) -> Splits:
+def source(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    arrays: Mapping[str, str] | None = None,
+) -> Splits:
     """Opens a dataset: its train, valid and test sources.
 
     Args:
@@ -27,6 +31,7 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
             `python -m jaxgen.data.pack <folder>`.
         data_dir: the folder of relative paths (default: the current one) and of prepared sets (default:
             ~/tensorflow_datasets).
+        arrays: further arrays of a .npz file by their name in a batch: `{"label": "subject"}`.
 
     Raises:
         DataError: an unknown name (the message suggests similar ones), or data that cannot be read or used.
@@ -34,8 +39,10 @@ def source(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
     name = checks.path("source", name)
     folder = checks.location("data_dir", data_dir or "")
     path = folder / os.path.expanduser(name)
+    if arrays and not name.endswith(files.SUFFIXES):
+        raise DataError(f"`arrays` must be empty for data other than .npz files, got {dict(arrays)} for {name!r}")
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
-        splits = (text if name.endswith(text.SUFFIXES) else files).load(path)
+        splits = text.load(path) if name.endswith(text.SUFFIXES) else files.load(path, arrays)
     elif name.startswith("tfds:"):
         splits = tfds.load(name.removeprefix("tfds:"), data_dir)
     elif name in NAMED:

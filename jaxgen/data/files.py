@@ -28,7 +28,7 @@ _DAMAGE = (
 KEYS = {"x": ("x", "num"), "label": ("label", "labels", "y"), "context": ("context",), "categories": ("cat",)}
 
 
-def load(path: Path) -> Splits:
+def load(path: Path, arrays: Mapping[str, str] | None = None) -> Splits:
     """The splits of a file.
 
     A `.npy` file holds `"x"`. A `.npz` file has `x`, or `x_train` and optionally `x_valid` and `x_test`, with `label*`
@@ -39,10 +39,14 @@ def load(path: Path) -> Splits:
     Records have numeric columns `num_train*` in place of `x_train`, and optionally categorical ones `cat_train*`,
     integers that become `"categories"`; likewise the other splits. `num_test` is preferred to longer names.
 
+    Args:
+        arrays: further arrays of a `.npz` file, by their name in a batch: `{"label": "subject"}` for `subject_train`,
+            `subject_valid` and `subject_test`.
+
     Raises:
         DataError: the file is missing, damaged, has other keys or Python objects, or arrays that `ArraySource` refuses.
     """
-    parts = _parts(path)
+    parts = _parts(path, dict(arrays or {}))
     if "train" not in parts:
         raise DataError(f"{path} must have 'x_train', got {[f'x_{part}' for part in parts]}")
     xs = [part["x"] for part in parts.values()]
@@ -55,6 +59,23 @@ def load(path: Path) -> Splits:
         for name, part in parts.items()
     }
     return carve(sources["train"], sources.get("valid"), sources.get("test"))
+
+
+def read(path: Path) -> Arrays:
+    """All arrays of a `.npz` file by their keys. Nothing is unpickled.
+
+    Raises:
+        DataError: the file is missing or damaged, holds Python objects, or is not a `.npz` file.
+    """
+    arrays = {}
+    with _readable(str(path)), open(path, "rb") as stream:
+        file = np.load(stream, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise DataError(f"{path} must be a .npz file, got one array")
+        for key in file.files:
+            with _readable(f"{path}: array {key!r}"):
+                arrays[key] = file[key]
+    return arrays
 
 
 def load_named(path: Path, name: str) -> Splits:
@@ -105,11 +126,13 @@ def _coloured(x: np.ndarray, palette: np.ndarray | None, name: str) -> np.ndarra
     return palette[x]
 
 
-def _parts(path: Path) -> dict[str, Arrays]:
+def _parts(path: Path, further: Mapping[str, str]) -> dict[str, Arrays]:
     """Arrays by split; a file without splits is `"train"`."""
     with _readable(str(path)), open(path, "rb") as stream:
         file = np.load(stream, allow_pickle=False)
         if isinstance(file, np.ndarray):
+            if further:
+                raise DataError(f"{path} must be a .npz file with arrays {list(further.values())}, got one array")
             return {"train": {"x": _as_images(file)}}
         if "x" in file:
             suffixes = {"train": ""}
@@ -117,7 +140,7 @@ def _parts(path: Path) -> dict[str, Arrays]:
             suffixes = {name: f"_{name}" for name in SPLITS if f"x_{name}" in file} or _record_suffixes(path, file)
         if not suffixes:
             raise DataError(f"{path} must have an array 'x' or 'x_train', got {file.files}")
-        return {name: _part(path, file, suffix) for name, suffix in suffixes.items()}
+        return {name: _part(path, file, suffix, further) for name, suffix in suffixes.items()}
 
 
 def _record_suffixes(path: Path, file: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -131,9 +154,11 @@ def _record_suffixes(path: Path, file: Mapping[str, np.ndarray]) -> dict[str, st
     return suffixes
 
 
-def _part(path: Path, file: Mapping[str, np.ndarray], suffix: str) -> Arrays:
+def _part(path: Path, file: Mapping[str, np.ndarray], suffix: str, further: Mapping[str, str]) -> Arrays:
     arrays = {}
-    for name, keys in KEYS.items():
+    if missing := [key + suffix for key in further.values() if key + suffix not in file]:
+        raise DataError(f"{path} must have the arrays {missing}, got {list(file)}")
+    for name, keys in {**KEYS, **{name: (key,) for name, key in further.items()}}.items():
         for key in (key + suffix for key in keys if key + suffix in file):
             with _readable(f"{path}: array {key!r}"):
                 arrays[name] = file[key]

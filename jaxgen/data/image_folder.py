@@ -22,9 +22,9 @@ MODES = {"L": "L", "RGB": "RGB", "1": "L", "P": "RGB"}
 def load(path: Path) -> Splits:
     """The splits of a folder of images, uint8 `[N, height, width, 1 or 3]` with 256 levels.
 
-    With a subfolder `train`, it and the optional `valid` (or `val`) and `test` are the splits; otherwise all images are training
-    examples. Missing splits are taken from `train` (`carve`). A split holds either images, without labels, or one
-    folder per class; labels are the alphabetical indices of `train`'s folders.
+    With a subfolder `train`, it and the optional `valid` (or `val`) and `test` are the splits; otherwise all images are
+    training examples. Missing splits are taken from `train` (`carve`). A split holds either images, without labels, or
+    one folder per class; labels are the alphabetical indices of `train`'s folders.
 
     Images are grey or RGB, all of the same size; bilevel images become grey, palettes RGB, and 16-bit colours keep
     their upper 8 bits. Hidden files and files with other suffixes than `SUFFIXES` are skipped. Sets that fit into

@@ -28,7 +28,8 @@ def load_pictures(path: Path, names: str | Sequence[str]) -> dict[str, np.ndarra
     else:
         chosen = [str(name) for name in names]
     if not chosen or not all(name in arrays and _is_picture(arrays[name]) for name in chosen):
-        raise DataError(f"{path} must have pictures uint8 [height, width, 3] named {names!r:.200}, got {sorted(arrays)!r:.200}")
+        expected = f"pictures uint8 [height, width, 3] named {names!r:.200}"
+        raise DataError(f"{path} must have {expected}, got {sorted(arrays)!r:.200}")
     return {name: arrays[name] for name in chosen}
 
 

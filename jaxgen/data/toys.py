@@ -2,8 +2,10 @@
 
 Each function draws a batch of `n` points from `rng`: `"x"` and, for sets with parts, `"label"`, the index of the part.
 `eight_gaussians`, `twenty_five_gaussians` and `swiss_roll` are from Gulrajani et al. 2017 ("Improved Training of
-Wasserstein GANs"); `banana`, `funnel` and `ring` are samples of `jaxgen.distributions.unnormalized`; the others, unless
-their docstrings name a source, are from Grathwohl et al. 2019 ("FFJORD").
+Wasserstein GANs"); `five_gaussians`, `ten_gaussians` and `ten_paired_gaussians` are domains to translate between, in
+the manner of Kim et al. 2017 ("DiscoGAN"), section 3.1; `banana`, `funnel` and `ring` are samples of
+`jaxgen.distributions.unnormalized`; the others, unless their docstrings name a source, are from Grathwohl et al. 2019
+("FFJORD").
 """
 
 from collections.abc import Callable
@@ -31,6 +33,28 @@ GAUSSIAN_RING_STD = 0.01
 GAUSSIAN_GRID_CENTERS = tuple((2.0 * x, 2.0 * y) for x in range(-2, 3) for y in range(-2, 3))
 """Means of `gaussian_grid`."""
 GAUSSIAN_GRID_STD = 0.05
+
+
+def _circle(n: int, radius: float, turn: float) -> list[tuple[float, float]]:
+    """n points on a circle, equally far apart; the first at `turn` times their distance."""
+    angles = 2 * np.pi * (np.arange(n) + turn) / n
+    return [(float(radius * np.cos(t)), float(radius * np.sin(t))) for t in angles]
+
+
+def _standardized(centers: list[tuple[float, float]], std: float) -> tuple[tuple[tuple[float, float], ...], float]:
+    """Means and standard deviation of a mixture around zero, divided by the standard deviation of its coordinates."""
+    scale = (sum(x**2 for x, _ in centers) / len(centers) + std**2) ** 0.5
+    return tuple((x / scale, y / scale) for x, y in centers), std / scale
+
+
+FIVE_GAUSSIANS_CENTERS, FIVE_GAUSSIANS_STD = _standardized(_circle(5, 1.0, 0.0), 0.1)
+"""Means of `five_gaussians`, and the standard deviation of each component, per coordinate."""
+TEN_GAUSSIANS_CENTERS, TEN_GAUSSIANS_STD = _standardized(_circle(10, 2.0, 0.25), 0.1)
+"""Means and standard deviation of `ten_gaussians`."""
+TEN_PAIRED_GAUSSIANS_CENTERS, TEN_PAIRED_GAUSSIANS_STD = _standardized(
+    _circle(5, 1.0, 0.0) + _circle(5, 2.0, 0.0), 0.1
+)
+"""Means and standard deviation of `ten_paired_gaussians`."""
 
 
 def two_moons(rng: np.random.Generator, n: int) -> Arrays:
@@ -112,6 +136,24 @@ def ring(rng: np.random.Generator, n: int) -> Arrays:
     return _mixture(rng, n, tuple((3 * x, 3 * y) for x, y in _COMPASS), 0.5)
 
 
+def five_gaussians(rng: np.random.Generator, n: int) -> Arrays:
+    """Five Gaussians on a circle: radius 1 and standard deviation 0.1, scaled to unit variance of the coordinates."""
+    return _mixture(rng, n, FIVE_GAUSSIANS_CENTERS, FIVE_GAUSSIANS_STD)
+
+
+def ten_gaussians(rng: np.random.Generator, n: int) -> Arrays:
+    """Ten Gaussians on a circle: radius 2 and standard deviation 0.1, scaled to unit variance of the coordinates."""
+    return _mixture(rng, n, TEN_GAUSSIANS_CENTERS, TEN_GAUSSIANS_STD)
+
+
+def ten_paired_gaussians(rng: np.random.Generator, n: int) -> Arrays:
+    """Two Gaussians in each of five directions: radii 1 and 2, standard deviation 0.1, scaled to unit variance.
+
+    No rotation maps them to `ten_gaussians`. To permute the modes of a domain would not change it: they have no order.
+    """
+    return _mixture(rng, n, TEN_PAIRED_GAUSSIANS_CENTERS, TEN_PAIRED_GAUSSIANS_STD)
+
+
 TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]] = {
     "two_moons": (two_moons, 2),
     "eight_gaussians": (eight_gaussians, 8),
@@ -125,6 +167,9 @@ TOYS: dict[str, tuple[Callable[[np.random.Generator, int], Arrays], int | None]]
     "banana": (banana, None),
     "funnel": (funnel, None),
     "ring": (ring, 8),
+    "five_gaussians": (five_gaussians, 5),
+    "ten_gaussians": (ten_gaussians, 10),
+    "ten_paired_gaussians": (ten_paired_gaussians, 10),
 }
 """By name, the function that draws and its number of classes."""
 

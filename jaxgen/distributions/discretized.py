@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgen.contracts import Array, Key
-from jaxgen.distributions.likelihoods import _checked, _bounded_scale, _sum_levels
+from jaxgen.distributions.likelihoods import as_params_and_data, bounded_scale, sum_log_mass
 from jaxgen.precision import at_least_float32
 
 
@@ -36,9 +36,9 @@ class DiscretizedLogistic:
             raise ValueError(f"`levels` of DiscretizedLogistic must be at least 2, got {self.levels}")
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         location, scale = _location_and_scale(params, self.levels, self.floor)
-        return _sum_levels(lambda x: _log_mass(x, location, scale, self.levels), x, self.levels)
+        return sum_log_mass(lambda x: _log_mass(x, location, scale, self.levels), x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""
@@ -82,14 +82,14 @@ class DiscretizedLogisticMixture:
         return logits, *_location_and_scale(jnp.stack([locations, scales], -1), self.levels, self.floor)
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         logits, location, scale = self._components(params)
         log_weights = jax.nn.log_softmax(logits)
 
         def log_mass(x: Array) -> Array:
             return jax.nn.logsumexp(log_weights + _log_mass(x[..., None], location, scale, self.levels), axis=-1)
 
-        return _sum_levels(log_mass, x, self.levels)
+        return sum_log_mass(log_mass, x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """The mean of the discrete distribution, in levels."""
@@ -107,7 +107,7 @@ class DiscretizedLogisticMixture:
 def _location_and_scale(params: Array, levels: int, floor: float) -> tuple[Array, Array]:
     """Parameters [..., 2], in units in which the levels span [-1, 1], to location and scale in levels, [...] each."""
     half = (levels - 1) / 2
-    return half * (1 + params[..., 0]), half * _bounded_scale(params[..., 1], floor)
+    return half * (1 + params[..., 0]), half * bounded_scale(params[..., 1], floor)
 
 
 def _log_mass(x: Array, location: Array, scale: Array, levels: int) -> Array:

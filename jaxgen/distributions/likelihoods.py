@@ -50,7 +50,12 @@ class Likelihood(Protocol):
         """A sample: [..., num_params] to [...]."""
 
 
-def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
+def as_params_and_data(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Array]:
+    """Parameters [..., num_params] and data [...] of a likelihood, at least float32.
+
+    Raises:
+        ValueError: other shapes, or concrete data that are not among the levels.
+    """
     if params.shape != (*x.shape, likelihood.num_params):
         raise ValueError(
             f"`params` of {type(likelihood).__name__} must have shape {(*x.shape, likelihood.num_params)} for data of "
@@ -61,7 +66,7 @@ def _checked(likelihood: Likelihood, params: Array, x: Array) -> tuple[Array, Ar
     return at_least_float32(params), at_least_float32(x)
 
 
-def _sum_levels(log_mass: Callable[[Array], Array], x: Array, levels: int) -> Array:
+def sum_log_mass(log_mass: Callable[[Array], Array], x: Array, levels: int) -> Array:
     """The sum of log_mass(x) over the event, -inf if x is not in 0..levels-1, where log_mass is evaluated at 0."""
     inside = (x >= 0) & (x <= levels - 1) & (x == jnp.floor(x))
     return _sum_event(jnp.where(inside, log_mass(jnp.where(inside, x, 0)), -jnp.inf))
@@ -71,7 +76,7 @@ def _sum_event(a: Array) -> Array:
     return a.sum(tuple(range(1, a.ndim)))
 
 
-def _bounded_scale(raw: Array, floor: float) -> Array:
+def bounded_scale(raw: Array, floor: float) -> Array:
     """A scale above `floor` from any number, by softplus: exp overflows, and a clip has no gradient."""
     return floor + jax.nn.softplus(raw)
 
@@ -89,7 +94,7 @@ class Bernoulli:
     levels: ClassVar[None] = None
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         check_range("x", x, 0, 1)
         # events as vectors: XLA's loops over [B, H, W, 1] are more than twice as slow on a CPU
         logits, x = params.reshape(params.shape[0], -1), x.reshape(x.shape[0], -1)
@@ -127,10 +132,10 @@ class Gaussian:
     def _std(self, params: Array) -> Array:
         if self.std is not None:
             return jnp.asarray(self.std, params.dtype)
-        return _bounded_scale(params[..., 1], self.floor)
+        return bounded_scale(params[..., 1], self.floor)
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         std = self._std(params)
         z = (x - params[..., 0]) / std
         return _sum_event(-0.5 * (z**2 + jnp.log(2 * jnp.pi)) - jnp.log(std))
@@ -172,13 +177,13 @@ class OptimalGaussian:
 
     def std(self, params: Array, x: Array) -> Array:
         """The maximum-likelihood standard deviation of these data, a scalar: params [B, ..., 1], x [B, ...]."""
-        return jnp.sqrt(self._variance(*_checked(self, params, x)))
+        return jnp.sqrt(self._variance(*as_params_and_data(self, params, x)))
 
     def _variance(self, params: Array, x: Array) -> Array:
         return jnp.maximum(((x - params[..., 0]) ** 2).mean(), self.floor**2)
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         variance = self._variance(params, x)
         return _sum_event(-0.5 * ((x - params[..., 0]) ** 2 / variance + jnp.log(2 * jnp.pi * variance)))
 
@@ -208,13 +213,13 @@ class Categorical:
         return self.levels
 
     def log_prob(self, params: Array, x: Array) -> Array:
-        params, x = _checked(self, params, x)
+        params, x = as_params_and_data(self, params, x)
         log_p = jax.nn.log_softmax(params)
 
         def log_mass(x):
             return jnp.take_along_axis(log_p, x.astype(jnp.int32)[..., None], axis=-1)[..., 0]
 
-        return _sum_levels(log_mass, x, self.levels)
+        return sum_log_mass(log_mass, x, self.levels)
 
     def mean(self, params: Array) -> Array:
         """sum_k k P(k), meaningful if the integers are ordered."""

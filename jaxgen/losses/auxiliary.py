@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,26 @@ def feature_matching(real_features: Array, fake_features: Array) -> Array:
     """
     real_features, fake_features = as_arrays("B ...", "R ...", real_features=real_features, fake_features=fake_features)
     return ((real_features.mean(0) - fake_features.mean(0)) ** 2).sum()
+
+
+def layerwise_feature_matching(real_features: Sequence[Array], fake_features: Sequence[Array]) -> Array:
+    """`feature_matching` averaged over the features of each layer, and summed over layers.
+
+    Kim et al. 2017 ("DiscoGAN") have it in their code, as a hinge embedding loss with target 1: the loss itself.
+
+    Args:
+        real_features, fake_features: by layer, [B, ...]; the batches may differ in size.
+
+    Raises:
+        ValueError: no layers, or not equally many.
+    """
+    if not real_features or len(real_features) != len(fake_features):
+        raise ValueError(
+            f"`real_features` and `fake_features` must have equally many layers, at least one, got "
+            f"{len(real_features)} and {len(fake_features)}"
+        )
+    layers = zip(real_features, fake_features, strict=True)
+    return sum(feature_matching(real, fake) / real[0].size for real, fake in layers)
 
 
 def bottleneck(kl: Array, beta: Array, information: float) -> Array:

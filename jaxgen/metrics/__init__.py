@@ -1,5 +1,6 @@
 """Metrics of samples, features and scores: pure functions of arrays."""
 
+from jaxgen.metrics.angles import angle_agreement
 from jaxgen.metrics.classifier_scores import class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.detection import average_precision, best_f1_threshold, precision_recall, roc_auc, roc_curve
@@ -16,7 +17,14 @@ from jaxgen.metrics.distances import (
 )
 from jaxgen.metrics.distortion import psnr
 from jaxgen.metrics.latents import active_units, mutual_information, total_correlation
-from jaxgen.metrics.modes import mixture_metrics, mode_coverage, reverse_kl_of_modes, stacked_modes
+from jaxgen.metrics.modes import (
+    majority_modes,
+    mixture_metrics,
+    mode_collisions,
+    mode_coverage,
+    reverse_kl_of_modes,
+    stacked_modes,
+)
 from jaxgen.metrics.neighbours import (
     birthday_duplicates,
     density_coverage,
@@ -25,15 +33,20 @@ from jaxgen.metrics.neighbours import (
     precision_recall_of_manifolds,
 )
 from jaxgen.metrics.report import SampleMetrics, feature_metrics, measure
+from jaxgen.metrics.retrieval import retrieval_accuracy
+from jaxgen.metrics.segmentation import nearest_colours, segmentation_scores
 from jaxgen.metrics.sequences import bleu, n_gram_jensen_shannon, self_bleu
+from jaxgen.metrics.sharpness import laplacian_energy
 
 __all__ = [
-    "SampleMetrics", "active_units", "average_precision", "best_f1_threshold", "birthday_duplicates", "bleu",
-    "class_histogram_divergence", "data_bandwidth", "density_coverage", "distance_ratio", "feature_metrics",
-    "frechet_distance", "frechet_distance_of_moments", "inception_score", "kernel_distance", "measure",
-    "mixture_metrics", "mmd_squared", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
-    "nearest_distances", "one_nearest_neighbour", "precision_recall", "precision_recall_of_manifolds", "psnr",
-    "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "self_bleu", "sliced_wasserstein",
-    "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
+    "SampleMetrics", "active_units", "angle_agreement", "average_precision", "best_f1_threshold",
+    "birthday_duplicates", "bleu", "class_histogram_divergence", "data_bandwidth", "density_coverage",
+    "distance_ratio", "feature_metrics", "frechet_distance", "frechet_distance_of_moments", "inception_score",
+    "kernel_distance", "laplacian_energy", "majority_modes", "measure", "mixture_metrics", "mmd_squared",
+    "mode_collisions", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
+    "nearest_colours", "nearest_distances", "one_nearest_neighbour", "precision_recall",
+    "precision_recall_of_manifolds", "psnr", "retrieval_accuracy", "reverse_kl_of_modes", "roc_auc", "roc_curve",
+    "sample_distances", "segmentation_scores", "self_bleu", "sliced_wasserstein", "stacked_modes",
+    "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

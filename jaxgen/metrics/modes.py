@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy.special import rel_entr
 
-from jaxgen.arguments import as_arrays, as_integers, check_counts, check_finite, check_number, check_values
+from jaxgen.arguments import as_arrays, as_integers, check_counts, check_finite, check_number, check_range, check_values
 from jaxgen.contracts import Array
 from jaxgen.metrics.distances import sample_distances
 
@@ -48,6 +48,37 @@ def mode_coverage(
         "fair_modes": (per_mode >= fair * samples.shape[0] / centers.shape[0]).sum(),
         "reverse_kl": reverse_kl_of_modes(samples, centers),
     }
+
+
+def majority_modes(
+    samples: Array, labels: Array, num_labels: int, centers: Array | Sequence[Sequence[float]]
+) -> Array:
+    """The mode to which most samples of each label are nearest, integers [num_labels]; -1 for labels without samples.
+
+    Args:
+        samples: [N, D].
+        labels: integers [N] in 0..num_labels-1, for example the modes from which the samples were translated.
+        centers: [K, D].
+    """
+    check_counts(num_labels=num_labels)
+    samples, centers = _checked(samples, centers)
+    labels = as_integers("N", {"N": samples.shape[0]}, labels=labels)
+    check_range("labels", labels, 0, num_labels - 1, whole=True)
+    nearest = _squared_distances(samples, centers).argmin(1)
+    counts = jnp.zeros((num_labels, centers.shape[0]), jnp.int32).at[labels, nearest].add(1)
+    return jnp.where(counts.sum(1) > 0, counts.argmax(1), -1)
+
+
+def mode_collisions(
+    samples: Array, labels: Array, num_labels: int, centers: Array | Sequence[Sequence[float]]
+) -> Array:
+    """The number of pairs of labels with the same majority mode (`majority_modes`), a scalar; zero if all differ.
+
+    Kim et al. 2017 ("DiscoGAN"), section 3.1, show such collisions of translated modes.
+    """
+    modes = majority_modes(samples, labels, num_labels, centers)
+    equal = (modes[:, None] == modes) & (modes >= 0)
+    return (equal.sum() - (modes >= 0).sum()) // 2
 
 
 def reverse_kl_of_modes(

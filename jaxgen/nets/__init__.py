@@ -9,6 +9,8 @@ from jaxgen.nets.conv_net import ConvNet, GatedConvNet
 from jaxgen.nets.critics import ResNetCritic
 from jaxgen.nets.dcgan import DCGANCritic, DCGANGenerator
 from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
+from jaxgen.nets.disco_gan import DiscoGANCritic, DiscoGANGenerator
+from jaxgen.nets.edges import BlurredEdges
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
@@ -21,23 +23,32 @@ from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, InstanceNorm
 from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
+from jaxgen.nets.pose import Skeleton, limb_masks, limb_similarities, no_motion, pose_maps
+from jaxgen.nets.pose_augmentation import PoseAugmentation
+from jaxgen.nets.pose_networks import DirectSynthesis, LimbSynthesis, PoseCritic, PoseUNet, Synthesis
 from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecoder, RecurrentEncoder
 from jaxgen.nets.residual import ResNet, ResidualStack
+from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.stages import Stages
+from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
 
 __all__ = [
-    "Autoregressive", "BatchNorm", "Brightness", "CausalDecoder", "Concatenate", "ConditionalBatchNorm", "Contrast",
-    "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "EventHead", "FiLM",
-    "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "MLP",
-    "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "Projection", "RecurrentDecoder",
-    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
-    "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "SelfAttention", "SpectralConv",
-    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Translation", "TransposedConv", "UNet",
-    "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead", "WeightNormDense", "concatenate_context", "load_vgg",
-    "normalize_activations", "sample_codes", "small_normal",
+    "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
+    "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
+    "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet",
+    "GaussianHead", "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP",
+    "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic",
+    "PoseUNet", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
+    "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
+    "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
+    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
+    "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
+    "normalize_activations", "pose_maps", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -22,6 +24,7 @@ class MinibatchDiscrimination(nn.Module):
 
     kernels: int = 100
     dims: int = 5
+    examples_interact: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

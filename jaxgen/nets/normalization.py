@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 from flax import linen as nn
 
@@ -18,6 +20,7 @@ class BatchNorm(nn.Module):
 
     momentum: float = 0.9
     affine: bool = True
+    examples_interact: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -53,6 +56,7 @@ class ConditionalBatchNorm(nn.Module):
     """
 
     momentum: float = 0.9
+    examples_interact: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:

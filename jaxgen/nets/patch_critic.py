@@ -1,4 +1,7 @@
-"""Critics that score patches (Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks")."""
+"""Critics that score patches.
+
+Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 6.1.2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The U-Net of pix2pix (Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", 6.1.1)."""
+"""The U-Net of pix2pix.
+
+Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 6.1.1.
+"""
 
 from __future__ import annotations
 
@@ -67,5 +70,6 @@ class UNet(nn.Module):
         possible = min((side & -side).bit_length() - 1 for side in sides)
         levels = possible if self.levels is None else self.levels
         if not 1 <= levels <= possible:
-            raise ValueError(f"`levels` must be from 1 to {possible} for images of {sides[0]} x {sides[1]}, got {levels}")
+            size = f"{sides[0]} x {sides[1]}"
+            raise ValueError(f"`levels` must be from 1 to {possible} for images of {size}, got {levels}")
         return levels

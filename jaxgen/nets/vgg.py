@@ -1,5 +1,6 @@
-"""The convolutional trunk of VGG, and its mirror (Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
-Recognition"), a fixed feature extractor for perceptual losses and style transfer.
+"""The convolutions of VGG, fixed features for perceptual losses and style transfer, and a decoder that mirrors them.
+
+Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition".
 """
 
 from __future__ import annotations

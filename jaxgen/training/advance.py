@@ -68,7 +68,10 @@ class Resident:
         return state, [jax.tree.map(lambda a: a[:n], m) for m in _split_seeds(jax.device_get(metrics), self.seeds)]
 
     def shapes(self, state: TrainState) -> Any:
-        return jax.eval_shape(self.run, state, self.data.arrays, self._indices(0, 1), np.int32(1))
+        # placed as in a call, which then finds the traced program
+        arrays = _placed(self.data.arrays, replicated(self.mesh))
+        indices = _placed(self._indices(0, 1), split(self.mesh, self.axis))
+        return jax.eval_shape(self.run, state, arrays, indices, np.int32(1))
 
     def close(self) -> None:
         pass
@@ -117,6 +120,11 @@ class Streamed:
     def close(self) -> None:
         for stream in self.streams:
             stream.close()
+
+
+def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes and dtypes of a tree of arrays that are divided over devices."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

@@ -21,7 +21,7 @@ from jaxgen.training.recorder import Recorder, record_steps
 from jaxgen.training.seeds import AXES, over_seeds, select_seed, stack_states
 from jaxgen.training.settings import Settings
 from jaxgen.training.signals import Interrupted, Signals
-from jaxgen.training.state import TrainState, enter_phase, init_state
+from jaxgen.training.state import TrainState, enter_phase, init_state, signature
 from jaxgen.training.timing import Timer, Trace
 from jaxgen.training.trained import TrainedModel
 
@@ -127,8 +127,7 @@ class Run:
         return self._placed(state if len(self.seeds) == 1 else jax.eval_shape(lambda s: select_seed(s, 0), state))
 
     def _check(self, state: TrainState, advance: Advance) -> None:
-        before, after = (jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (state, advance.shapes(state)[0]))
-        if before != after:
+        if signature(state) != signature(advance.shapes(state)[0]):
             raise ValueError("plays must keep the structure, shapes and dtypes of the model's variables")
 
     def _each(self, state: TrainState) -> Iterator[tuple[Recorder, TrainState]]:

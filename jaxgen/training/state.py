@@ -69,7 +69,7 @@ def enter_phase(state: TrainState, phase: Phase, batch: Batch | None = None, ind
         key = jax.random.fold_in(jax.random.fold_in(state.key, index), 0xE17E2)
         variables, average = (phase.enter(v, batch, key) for v in (state.variables, state.average))
         for entered in (variables, average):
-            if _signature(entered) != _signature(state.variables):
+            if signature(entered) != signature(state.variables):
                 raise ValueError("`Phase.enter` must keep the structure, shapes and dtypes of the variables")
         params, collections = split_params(variables)
         state = state.replace(params=params, collections=collections, average=average)
@@ -77,7 +77,7 @@ def enter_phase(state: TrainState, phase: Phase, batch: Batch | None = None, ind
     opt_state = {name: _init_optimizer(state, play) for name, play in phase.plays.items()}
     if not phase.fresh_optimizers:
         for name in set(moves) & set(state.moves):
-            if _signature(opt_state[name]) != _signature(state.opt_state[name]):
+            if signature(opt_state[name]) != signature(state.opt_state[name]):
                 raise ValueError(
                     f"`fresh_optimizers` must be True: play {name!r} has another optimizer or other players than before"
                 )
@@ -89,7 +89,8 @@ def _init_optimizer(state: TrainState, play: Play) -> Any:
     return play.optimizer.init({player: state.params[player] for player in play.players})
 
 
-def _signature(tree: Any) -> Any:
+def signature(tree: Any) -> Any:
+    """The structure, shapes and dtypes of a tree of arrays, or of their shapes and dtypes; equal for equal ones."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
 
@@ -112,7 +113,7 @@ def init_state(
         if player not in variables:
             raise ValueError(f"`start` must have players among {sorted(variables)}, got {player!r}")
         collections = {name: jax.tree.map(jnp.asarray, tree) for name, tree in collections.items()}
-        if _signature(collections) != _signature(variables[player]):
+        if signature(collections) != signature(variables[player]):
             raise ValueError(f"`start` must have the structure, shapes and dtypes of the model's player {player!r}")
         variables[player] = collections
     for name, play in plays.items():

@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import (
-    Additive, Alternate, Checkerboard, ConditionalNormal, Coupling, LearnedTanhAffine, SharedHead, SigmoidAffine,
+    Additive, AffineInjector, Alternate, Checkerboard, ConditionalNormal, Coupling, LearnedTanhAffine, SharedHead, SigmoidAffine,
     TanhAffine,
 )
 from jaxgen.bijectors.coupling import ZeroHead, fit_context
@@ -209,3 +209,19 @@ def test_networks_may_compute_in_half_precision():
     z, log_det = half.apply(variables, x)
     assert z.dtype == log_det.dtype == jnp.float32
     np.testing.assert_allclose(half.apply(variables, z, method="inverse"), x, atol=1e-5)
+
+
+def test_an_injector_transforms_every_coordinate_by_the_context_alone():
+    """`z = (x + t(u)) exp(s(u))`, s = 2 tanh(a / 2), with the network and the head computed by NumPy."""
+    injector, x, context = AffineInjector(nn.Sequential((nn.Dense(4), nn.tanh))), data((5,)), data((2,))
+    variables = random_variables(injector, 1, x, context)
+    z, log_det = injector.apply(variables, x, context)
+    (dense,), head = variables["params"]["conditioner"].values(), variables["params"]["head"]["layer"]
+    h = np.tanh(np.asarray(context) @ dense["kernel"] + dense["bias"])
+    a, t = np.split(h @ head["kernel"] + head["bias"], 2, -1)
+    s = 2 * np.tanh(a / 2)
+    np.testing.assert_allclose(z, (x + t) * np.exp(s), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_det, s.sum(-1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(injector.apply(variables, x + 1, context, method="log_det"), log_det)
+    with pytest.raises(ValueError, match="`context` must be given"):
+        injector.apply(variables, x)

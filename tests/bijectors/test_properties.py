@@ -15,8 +15,8 @@ from flax import linen as nn
 
 import jaxgen.bijectors
 from jaxgen.bijectors import (
-    ActNorm, Additive, Affine, Alternate, BatchNorm, Bijector, Chain, Checkerboard, ConditionalNormal, Coupling,
-    Elementwise, FirstHalf, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedTanhAffine, LogisticMixtureCDF, Logit,
+    ActNorm, Additive, Affine, AffineInjector, Alternate, BatchNorm, Bijector, Chain, Checkerboard, ConditionalNormal,
+    Coupling, Elementwise, FirstHalf, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedTanhAffine, LogisticMixtureCDF, Logit,
     MaskedAutoregressive, Permute, Probit, RationalQuadraticSpline, Repeat, Reshape, Scale, SharedHead, Sigmoid,
     SigmoidAffine, Softplus, Squeeze, Tanh, TanhAffine, factor_out,
 )
@@ -132,6 +132,11 @@ CASES = {
     ),
     "learned bound of images": Case(learned_bound(conv(), mask=Checkerboard()), (2, 3, 2)),
     "learned bound of images, dense network": Case(learned_bound(dense()), (2, 2, 3)),
+    "affine injector": Case(AffineInjector(dense()), (3,), (2,)),
+    "affine injector of images, coarse context": Case(AffineInjector(conv()), (4, 2, 2), (2, 1, 3)),
+    "sigmoid affine injector of images, dense network": Case(
+        AffineInjector(dense(), SigmoidAffine()), (2, 2, 1), (2,)
+    ),
     "spline coupling": Case(Coupling(RationalQuadraticSpline(4), dense()), (5,), scale=1.0),
     "spline coupling of one bin": Case(Coupling(RationalQuadraticSpline(1), dense(), flip=True), (5,)),
     "spline coupling of two bins, context": Case(

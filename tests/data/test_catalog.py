@@ -105,6 +105,9 @@ def test_toys_are_fixed_float32_points_with_independent_splits(name):
     [
         ("eight_gaussians", toys.GAUSSIANS_8_CENTERS, toys.GAUSSIANS_8_STD, 2 / 1.414),
         ("twenty_five_gaussians", toys.GAUSSIANS_25_CENTERS, toys.GAUSSIANS_25_STD, 4 * 2**0.5 / 2.828),
+        ("five_gaussians", toys.FIVE_GAUSSIANS_CENTERS, toys.FIVE_GAUSSIANS_STD, 0.51**-0.5),
+        ("ten_gaussians", toys.TEN_GAUSSIANS_CENTERS, toys.TEN_GAUSSIANS_STD, 2 * 2.01**-0.5),
+        ("ten_paired_gaussians", toys.TEN_PAIRED_GAUSSIANS_CENTERS, toys.TEN_PAIRED_GAUSSIANS_STD, 2 * 1.26**-0.5),
     ],
 )
 def test_mixtures_have_their_centres_and_width(name, centers, std, radius):
@@ -120,6 +123,16 @@ def test_mixtures_have_their_centres_and_width(name, centers, std, radius):
     noise = batch["x"] - centers[batch["label"]]
     np.testing.assert_allclose(noise.std(0), std, rtol=0.02)
     assert abs(np.corrcoef(noise.T)[0, 1]) < 0.02
+
+
+def test_domains_of_mixtures_are_standardized_and_differ_in_layout():
+    for name in ("five_gaussians", "ten_gaussians", "ten_paired_gaussians"):
+        x = draw(name)["x"]
+        np.testing.assert_allclose(x.mean(0), 0, atol=0.02)
+        np.testing.assert_allclose(x.std(0), 1, atol=0.02)
+    ring, pairs = (np.array(c) @ [1, 1j] for c in (toys.TEN_GAUSSIANS_CENTERS, toys.TEN_PAIRED_GAUSSIANS_CENTERS))
+    # no rotation maps one to the other: other distances from the origin
+    assert np.ptp(abs(ring)) < 1e-9 and np.ptp(abs(pairs)) > 0.8
 
 
 def test_published_set_ups_of_the_mixtures():

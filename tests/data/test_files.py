@@ -217,3 +217,23 @@ def test_labels_of_a_column_one_hot_and_boolean_ones_are_classes(save, make, cla
         x = part.arrays["x"].astype(int)
         np.testing.assert_array_equal(part.arrays["label"], x > 0 if classes == 2 else x)
         assert part.num_classes == classes and part.conditional().arrays["context"].shape[1] == classes
+
+
+def test_further_arrays_are_named_by_the_caller(tmp_path):
+    """Labels under any name, and other columns beside them, in all splits."""
+    subject, light = np.arange(60) % 7, np.arange(60) % 4
+    arrays = {"x": images(60), "subject": subject, "light": light, "y": np.zeros(60, int)}
+    parts = {f"{name}_{split}": a[rows] for name, a in arrays.items() for split, rows in (("train", slice(40)), ("test", slice(40, 60)))}
+    np.savez(tmp_path / "set.npz", **parts)
+    splits = source(tmp_path / "set.npz", arrays={"label": "subject", "factor": "light"})
+    for part in splits:
+        np.testing.assert_array_equal(part.arrays["label"], numbers(part) % 7)
+        np.testing.assert_array_equal(part.arrays["factor"], numbers(part) % 4)
+    assert splits.train.num_classes == 7 and set(splits.test.arrays) == {"x", "label", "factor"}
+    with pytest.raises(DataError, match=r"must have the arrays \['lamp_train'\], got"):
+        source(tmp_path / "set.npz", arrays={"factor": "lamp"})
+    with pytest.raises(DataError, match="`arrays` must be empty for data other than .npz files"):
+        source("digits", arrays={"label": "subject"})
+    np.save(tmp_path / "one.npy", images(30))
+    with pytest.raises(DataError, match="must be a .npz file with arrays"):
+        source(tmp_path / "one.npy", arrays={"label": "subject"})

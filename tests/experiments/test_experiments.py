@@ -29,6 +29,8 @@ RUNS = {
     "flows.reverse_kl": ["--depth", "1", "--width", "8", "--eval-batch", "5000"],
     "flows.latent_space": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--edits", "20"],
     "flows.super_resolution": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4"],
+    "flows.sr_flow": ["--batch-size", "32", "--scales", "1", "--depth", "1", "--width", "4", "--blocks", "1",
+                      "--features", "4", "--growth", "2", "--schedule", "halved", "--freeze", "0.5"],
     "vaes.beta_vae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--objective", "capacity"],
     "vaes.beta_tcvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--estimator", "stratified"],
     "vaes.cvae": ["--width", "8", "--latents", "2", "--importance-samples", "4", "--attributes", "ink", "label"],
@@ -61,18 +63,32 @@ RUNS = {
     "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
+    "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
+    "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
+    "translation.cycle_gan": [
+        "--preset", "small", "--size", "8", "--network", "residual", "--halvings", "1", "--width", "2", "--blocks", "1",
+        "--critic-widths", "2", "2",
+    ],
+    "translation.disco_gan": ["--width", "8", "--eval-batch", "5000"],
+    "translation.adain": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
+    "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
+    "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
+    "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
-    "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "vaes.vq_vae",
+    "flows.flow_plus_plus", "flows.dequantized", "flows.latent_space", "flows.super_resolution", "flows.sr_flow",
+    "vaes.vq_vae",
     "vaes.anomaly", "vaes.aae", "vaes.aavae", "vaes.avb", "vaes.ali", "vaes.beta_tcvae", "vaes.iaf", "vaes.iwae",
     "vaes.sequence_vae", "gans.wgan_gp_images", "gans.dcgan", "gans.sagan", "gans.lsgan", "gans.f_gan", "gans.infogan",
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
+    *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
 }
 # whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor"}
+SAMPLELESS = {"gans.feature_extractor", *(name for name in RUNS if name.startswith("translation."))}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],
@@ -80,6 +96,7 @@ CONTEXT = {
     "gans.localized": np.zeros((1, 64), np.float32),
     "vaes.cvae": np.zeros((1, 11), np.float32),
     "flows.super_resolution": np.zeros((1, 4, 4, 1), np.float32),
+    "flows.sr_flow": np.zeros((1, 4, 4, 1), np.float32),
 }
 
 
@@ -97,8 +114,8 @@ def test_every_experiment_is_tried_here():
         for _, name, package in pkgutil.walk_packages(experiments.__path__, "experiments.")
         if not package and name.count(".") == 2 and hasattr(importlib.import_module(name), "build")
     }
-    # which needs a trained classifier: tests/experiments/test_stacked_digits.py
-    assert found == {*RUNS, "gans.stacked_digits"}
+    # which need a trained classifier or label maps: tests/experiments/{test_stacked_digits,test_pix2pix}.py
+    assert found == {*RUNS, "gans.stacked_digits", "translation.segmenter"}
 
 
 @pytest.mark.parametrize("module", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in RUNS])

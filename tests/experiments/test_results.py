@@ -2,6 +2,7 @@
 
 import json
 
+from experiments import results
 from experiments.results import Results, read_records, update
 
 PAPER = {"metric": "nats", "value": 1.5, "source": "the paper", "budget": 4000}
@@ -53,6 +54,22 @@ def test_runs_that_are_gone_stay_and_others_are_brought_up_to_date(tmp_path):
     assert page.count("| a | digits | other | 7 |") == 1 and "--out run`" in page and "/there" not in page
 
 
+def test_runs_of_an_older_version_are_skipped_with_a_note(tmp_path, capsys):
+    put(tmp_path / "runs" / "new", result("flows.a", 2.0))
+    for name in ("headline", "config", "seeds"):
+        old = result("flows.b", 3.0)
+        del (old["config"] if name == "seeds" else old)[name]
+        put(tmp_path / "runs" / f"without {name}", old)
+    assert update(config(tmp_path, "runs")) == 1
+    notes = sorted(capsys.readouterr().err.splitlines())
+    assert [note.partition("runs/")[2] for note in notes] == [
+        "without config/result.json: skipped, an older version wrote it without ['config', 'seeds', 'steps']",
+        "without headline/result.json: skipped, an older version wrote it without ['headline']",
+        "without seeds/result.json: skipped, an older version wrote it without ['seeds']",
+    ]
+    assert [record["experiment"] for record in read_records(tmp_path / "results").values()] == ["flows.a"]
+
+
 def test_two_configurations_of_one_experiment_are_told_apart(tmp_path):
     put(tmp_path / "runs" / "a", result("gans.a", 2.0, width=4))
     put(tmp_path / "runs" / "b", result("gans.a", 3.0, width=8, steps=1000))
@@ -66,6 +83,17 @@ def test_two_configurations_of_one_experiment_are_told_apart(tmp_path):
     update(config(tmp_path, "later"))
     assert ("a (width=4)", "2.5") in [(line[0], line[3]) for line in lines(tmp_path, "GANs")]
     assert len(read_records(tmp_path / "results")) == 3
+
+
+def test_a_machines_folders_are_not_recorded():
+    config = {"steps": 3, "seeds": 1}
+    record = results.record_of({
+        "experiment": "experiments.translation.unit", "data": "/data/mnist.npz,/data/usps.npz", "published": None,
+        "config": config, "test": {}, "changed": {"trunk": "/data/vgg.npz", "width": 4},
+        "command": "python -m experiments.translation.unit --data /data/mnist.npz,/data/usps.npz --out /runs/a/",
+    })  # fmt: skip
+    assert record["data"] == "mnist.npz,usps.npz" and record["changed"] == {"trunk": "vgg.npz", "width": 4}
+    assert record["command"] == "python -m experiments.translation.unit --data mnist.npz,usps.npz --out a"
 
 
 def test_several_seeds_are_one_row_with_their_error(tmp_path):

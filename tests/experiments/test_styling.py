@@ -70,7 +70,7 @@ def test_controls_of_unchanged_contents_and_styles_are_zero(files):
     data = adain.AdaINConfig(**files, **SMALL).open()
     controls = styling.StyleDistance(files["trunk"], data).controls()
     assert controls["content (unchanged content)"] == controls["style (style itself)"] == 0
-    assert all(value > 0 for name, value in controls.items() if name not in ("content (unchanged content)", "style (style itself)"))
+    assert sum(value > 0 for value in controls.values()) == len(controls) - 2
     # colours have the moments of the style's colours up to clipping, so the style is nearer
     assert controls["style (colours moved)"] < controls["style (unchanged content)"]
 

@@ -31,6 +31,13 @@ def test_a_preset_changes_defaults_and_arguments_replace_them(monkeypatch, argum
     assert config.preset == ("small" if "small" in arguments else "paper")
 
 
+def test_fields_of_a_preset_are_not_changes_of_their_own():
+    assert Config().changed() == {}
+    preset = Config(preset="small", width=8, batch_size=4)
+    assert preset.changed() == {"preset": "small"}
+    assert dataclasses.replace(preset, width=64).changed() == {"preset": "small", "width": 64}
+
+
 def test_an_unknown_preset_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["program", "--preset", "tiny"])
     with pytest.raises(SystemExit):

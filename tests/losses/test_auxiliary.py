@@ -135,3 +135,19 @@ def test_gradients_are_those_of_finite_differences():
 
         given = tuple(jnp.asarray(normals(4, 3, seed=s)) for s in range(3))
         check_grads(weighted, given, order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_features_are_matched_layer_by_layer():
+    """Squared distances of means over the batch, then means over each layer's features, summed over layers."""
+    real = [normals(5, 3), normals(5, 2, 2, 4, seed=1)]
+    fake = [normals(7, 3, seed=2), normals(7, 2, 2, 4, seed=3)]
+    expected = sum(((r.mean(0) - f.mean(0)) ** 2).mean() for r, f in zip(real, fake, strict=True))
+    match = jax.jit(auxiliary.layerwise_feature_matching)
+    assert float(match(real, fake)) == pytest.approx(expected, rel=1e-5)
+    # PyTorch's HingeEmbeddingLoss with target 1 is the distance itself: it is minimised, and zero for equal means
+    assert float(match(real, [r[::-1] for r in real])) == pytest.approx(0, abs=1e-6)
+    gradient = jax.grad(lambda f: match(real[:1], [f]))(fake[0])
+    assert float(match(real[:1], [fake[0] - 0.1 * gradient])) < float(match(real[:1], fake[:1]))
+    for other in ([], real[:1]):
+        with pytest.raises(ValueError, match="equally many layers, at least one, got"):
+            auxiliary.layerwise_feature_matching(other, fake)

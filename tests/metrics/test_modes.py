@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr
 
-from jaxgen.metrics.modes import mode_coverage, reverse_kl_of_modes, stacked_modes
+from jaxgen.metrics.modes import majority_modes, mode_collisions, mode_coverage, reverse_kl_of_modes, stacked_modes
 
 CENTERS = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0), (10.0, 10.0))
 coverage = jax.jit(functools.partial(mode_coverage, centers=CENTERS, std=1.0), static_argnames="fair")
@@ -84,3 +84,19 @@ def test_stacked_digits_are_counted_by_their_combination():
     assert float(stacked(labels, reference)["reverse_kl"]) == pytest.approx(expected, rel=1e-5)
     assert stacked(reference, labels)["reverse_kl"] == np.inf
     assert stacked(np.array([[0, 1, 2], [2, 1, 0]]), num_classes=3)["modes"] == 2
+
+
+def test_labels_collide_whose_samples_are_mostly_nearest_to_one_mode():
+    modes = [0, 0, 1, 3, 3, 2, 0, 0, 2, 3, 3, 1]
+    labels = [0, 0, 0, 1, 1, 1, 3, 3, 3, 4, 4, 4]
+    samples = np.float32(CENTERS)[modes]
+    most = jax.jit(majority_modes, static_argnums=(2, 3))(samples, np.array(labels), 6, CENTERS)
+    np.testing.assert_array_equal(most, [0, 3, -1, 0, 3, -1])
+    collisions = jax.jit(mode_collisions, static_argnums=(2, 3))
+    # labels 0 with 3, and 1 with 4; those without samples do not collide
+    assert collisions(samples, np.array(labels), 6, CENTERS) == 2
+    # three labels at one mode are three pairs
+    assert collisions(samples[[0, 1, 6]], np.array([0, 1, 2]), 3, CENTERS) == 3
+    assert collisions(samples[[0, 2, 5]], np.array([0, 1, 2]), 3, CENTERS) == 0
+    with pytest.raises(ValueError, match="`labels` must be integers from 0 to 2"):
+        mode_collisions(samples, np.array(labels), 3, CENTERS)

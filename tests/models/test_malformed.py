@@ -14,6 +14,7 @@ from jaxgen.models.flows.maf import iaf, maf, maf_image
 from jaxgen.models.flows.neural_spline import neural_spline_autoregressive, neural_spline_coupling
 from jaxgen.models.flows.nice import nice
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
+from jaxgen.models.flows.sr_flow import sr_flow
 from jaxgen.models.gans import GAN
 from jaxgen.models.vaes import conv_vae, dense_vae, residual_vae
 from jaxgen.nets import MLP
@@ -35,6 +36,7 @@ BUILDERS = {
     real_nvp_vector: {"features": 2, "depth": 1, "widths": (3,)},
     real_nvp_image: {"event_shape": IMAGE, "num_levels": 4, "num_scales": 1, "depth": 1, "width": 3},
     glow: {"event_shape": IMAGE, "num_levels": 4, "num_scales": 1, "depth": 1, "width": 3},
+    sr_flow: {"event_shape": IMAGE, "num_levels": 4, "num_scales": 1, "depth": 1, "width": 3},
     maf: {"features": 2, "depth": 1, "widths": (3,)},
     iaf: {"features": 2, "depth": 1, "widths": (3,)},
     maf_image: {"event_shape": IMAGE, "num_levels": 4, "depth": 1, "widths": (3,)},

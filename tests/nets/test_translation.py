@@ -90,7 +90,8 @@ def test_the_u_net_has_the_papers_widths():
 def small():
     network, x = UNet(4, levels=4, norm=InstanceNorm), normals(2, 16, 16, 3)
     variables = drawn(network, x)
-    return x, variables, jax.jit(network.apply), jax.jit(lambda x, key: network.apply(variables, x, rngs={"noise": key}))
+    noisy = jax.jit(lambda x, key: network.apply(variables, x, rngs={"noise": key}))
+    return x, variables, jax.jit(network.apply), noisy
 
 
 def test_a_u_net_passes_on_what_its_innermost_level_sees(small):
@@ -148,7 +149,8 @@ def test_the_papers_critics():
     assert PatchCritic.with_receptive_field(70) == PatchCritic()
     shape, leaves = shapes(PatchCritic(), 2, 256, 256, 6)
     assert shape == (2, 30, 30) and sum("scale" in name for name in leaves) == 3
-    assert [kernels(leaves)[f"Conv_{i}"][2:] for i in range(5)] == [(6, 64), (64, 128), (128, 256), (256, 512), (512, 1)]
+    widths = [kernels(leaves)[f"Conv_{i}"][2:] for i in range(5)]
+    assert widths == [(6, 64), (64, 128), (128, 256), (256, 512), (512, 1)]
     assert shapes(PatchCritic.with_receptive_field(1), 2, 8, 9, 3)[0] == (2, 8, 9)
     with pytest.raises(ValueError, match="`size` must be 1, 16, 34, 70, 142 or 286, got 64"):
         PatchCritic.with_receptive_field(64)

@@ -70,6 +70,19 @@ def on_disk(**how):
     return RecordSource(Disk(**how), {"x": "x"})
 
 
+def test_the_check_before_compiling_and_the_first_call_share_a_trace():
+    traces = []
+
+    class Counted(Exploding):
+        def loss(self, variables, batch, key, clock):
+            traces.append(0)
+            return super().loss(variables, batch, key, clock)
+
+    fit(Counted(10**6), X, SHORT, progress=False)
+    # the loop's body, and the shapes of its metrics before
+    assert len(traces) == 2
+
+
 def test_what_is_read_ahead_trains_as_what_is_read_in_time_and_resumes(tmp_path):
     before = set(threading.enumerate())
     reads, alone = on_disk(), on_disk()

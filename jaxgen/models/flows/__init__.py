@@ -13,11 +13,12 @@ from jaxgen.models.flows.neural_spline import (
 from jaxgen.models.flows.nice import nice
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.flows.reverse_kl import ReverseKL
+from jaxgen.models.flows.sr_flow import sr_flow
 from jaxgen.models.flows.variational_dequantization import VariationalDequantization
 
 __all__ = [
     "Encoder", "Flow", "ReverseKL", "VariationalDequantization", "flow_plus_plus", "glow", "iaf", "maf",
     "maf_image", "neural_spline_autoregressive", "neural_spline_coupling", "neural_spline_image", "nice",
-    "real_nvp_image", "real_nvp_vector",
+    "real_nvp_image", "real_nvp_vector", "sr_flow",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

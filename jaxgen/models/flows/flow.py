@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
-from jaxgen.arguments import as_events
+from jaxgen.arguments import as_events, as_real
 from jaxgen.bijectors.bijector import Bijector, zero_log_det
 from jaxgen.bijectors.compose import reverses
 from jaxgen.bijectors.reversible import reconstruction_error
@@ -28,25 +30,28 @@ class Flow:
 
     Data are [B, *base.event_shape]: floats, or with a dequantization integers. Log-probabilities are in nats and in
     data units: with dequantization they are lower bounds of the integers' log-probabilities, and require a key for the
-    noise. A learned dequantization is a second player, "dequantizer", trained with the flow.
+    noise. A learned dequantization is a second player, "dequantizer", trained with the flow, and so is the "encoder" of
+    the context: a `Play` of fewer players freezes the others, `fit(start={"encoder": ...})` begins with a trained one.
 
     Attributes:
         bijector: f, whose `forward` runs from data to latents of the same shape.
         base: the density of the latents, `StandardNormal`, `Logistic` or `Uniform`; its mass outside the bijector's
             image would be lost.
         dequantization: from integers to points of [0, 1), the bijector's inputs; None for continuous data.
+        encoder: a network from the context to the features that condition the bijector; None: the context itself.
     """
 
     bijector: Bijector
     base: StandardDistribution
     dequantization: Dequantization | None = None
+    encoder: nn.Module | None = None
 
     @property
     def monitor(self) -> tuple[str, str]:
         return ("bits_per_dim" if self.dequantization else "negative_log_likelihood", "min")
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """The variables {"flow": collections}, with a learned dequantization also "dequantizer".
+        """The variables {"flow": collections}, and those of the players "dequantizer" and "encoder" if there are such.
 
         Data-dependent parameters are computed from `batch["x"]` [B, *event] and `batch["context"]`, if any.
         """
@@ -55,13 +60,17 @@ class Flow:
         if self._learns_noise:
             dequantizer_key, key = jax.random.split(key)
             variables["dequantizer"] = self.dequantization.init(dequantizer_key, jnp.asarray(batch["x"]))
+        context = batch.get("context")
+        if self.encoder is not None:
+            encoder_key, key = jax.random.split(key)
+            variables["encoder"] = jax.jit(self.encoder.init)(encoder_key, self._encoder_input(context))
         y, _ = self._continuous(variables, batch["x"], noise_key)
         # one compilation in place of hundreds of small ones
-        return {**variables, "flow": jax.jit(self.bijector.init)(key, y, batch.get("context"))}
+        return {**variables, "flow": jax.jit(self.bijector.init)(key, y, self._encode(variables, context)[0])}
 
     def plays(self) -> Mapping[str, Play]:
         """One play: maximum likelihood by Adam, gradients clipped to norm 50 (log-likelihoods sum over the event)."""
-        players = ("dequantizer", "flow") if self._learns_noise else ("flow",)
+        players = ("dequantizer",) * self._learns_noise + ("encoder",) * (self.encoder is not None) + ("flow",)
         optimizer = optax.chain(optax.clip_by_global_norm(50.0), optax.adam(1e-3))
         return {"flow": Play(players, self.loss, optimizer, accumulates=True)}
 
@@ -72,15 +81,15 @@ class Flow:
         """
         noise_key, flow_key = jax.random.split(key)
         y, data_log_det = self._continuous(variables, batch["x"], noise_key)
-        (z, log_det), statistics = forward(self.bijector, variables["flow"], y, batch.get("context"), key=flow_key)
+        context, statistics = self._encode(variables, batch.get("context"), jax.random.fold_in(flow_key, 0xE2C))
+        (z, log_det), updated = forward(self.bijector, variables["flow"], y, context, key=flow_key)
+        statistics = {**statistics, **({"flow": updated} if updated else {})}
         log_prob = self.base.log_prob(z) + log_det + data_log_det
         metrics = {**self._metrics(log_prob), "log_det": log_det.mean()}
         if reverses(self.bijector):
-            few, context = y[:2], batch.get("context")
-            metrics["reconstruction_error"] = reconstruction_error(
-                self.bijector, variables["flow"], few, None if context is None else context[:2]
-            )
-        return LossOutput(negative_log_likelihood(log_prob), metrics, {"flow": statistics} if statistics else {})
+            few = None if context is None else context[:2]
+            metrics["reconstruction_error"] = reconstruction_error(self.bijector, variables["flow"], y[:2], few)
+        return LossOutput(negative_log_likelihood(log_prob), metrics, statistics)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """Evaluation metrics: `log_prob` in nats; `bits_per_dim` for integers, else `negative_log_likelihood`."""
@@ -99,6 +108,7 @@ class Flow:
         Raises:
             ValueError: x of another event shape or, with dequantization, floats or no key.
         """
+        context, _ = self._encode(variables, context)
 
         def one(key: Key | None) -> Array:
             y, data_log_det = self._continuous(variables, x, key)
@@ -132,7 +142,7 @@ class Flow:
         """
         if self._learns_noise:
             raise ValueError("sample_and_log_prob requires a fixed dequantization, got a learned one")
-        z = self.base.sample(key, n)
+        z, (context, _) = self.base.sample(key, n), self._encode(variables, context)
         (y, log_det), _ = forward(self.bijector, variables["flow"], z, context, method="inverse_and_log_det")
         log_prob = self.base.log_prob(z) - log_det
         if self.dequantization is None:
@@ -143,11 +153,13 @@ class Flow:
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """Data to latents, both [B, *event]; raises as `log_prob`."""
         y, _ = self._continuous(variables, x, key)
+        context, _ = self._encode(variables, context)
         return forward(self.bijector, variables["flow"], y, context, method="forward")[0]
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """Latents to data, both [B, *event]."""
         z = as_events("z", z, self.base.event_shape)
+        context, _ = self._encode(variables, context)
         y, _ = forward(self.bijector, variables["flow"], z, context, method="inverse")
         return y if self.dequantization is None else quantize(y, self.dequantization.levels)
 
@@ -158,6 +170,26 @@ class Flow:
     @property
     def _dims(self) -> int:
         return math.prod(self.base.event_shape)
+
+    @staticmethod
+    def _encoder_input(context: Array | None) -> Array:
+        """The context as an array.
+
+        Raises:
+            ValueError: no context.
+        """
+        if context is None:
+            raise ValueError("`context` must be given: this flow's encoder computes its features from it, got None")
+        return as_real("context", context)
+
+    def _encode(
+        self, variables: Variables, context: Array | None, key: Key | None = None
+    ) -> tuple[Array | None, dict[str, Any]]:
+        """The bijector's context, and the statistics that the encoder updates in training, by player."""
+        if self.encoder is None:
+            return context, {}
+        features, updated = forward(self.encoder, variables["encoder"], self._encoder_input(context), key=key)
+        return features, {"encoder": updated} if updated else {}
 
     def _continuous(self, variables: Variables, x: Array, key: Key | None) -> tuple[Array, Array]:
         """The bijector's inputs [B, *event], and the term that dequantization adds to log p, [B]."""

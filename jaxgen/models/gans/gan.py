@@ -35,6 +35,7 @@ from jaxgen.models.forward import forward
 from jaxgen.models.scaling import from_data, to_data
 from jaxgen.nets.conditioning import Concatenate, Unconditional
 from jaxgen.nets.heads import ScalarHead
+from jaxgen.nets.interaction import examples_interact
 from jaxgen.sharding import sharded
 
 COMPARED = 64
@@ -134,7 +135,8 @@ class GAN:
     def _play(self, name: str, loss: Callable[..., LossOutput], when: Every | None = None) -> Play:
         players = (name, *(player for term in self.terms for player in term.players(name)))
         means = all(name in part.accumulates for part in (self.adversarial_loss, *self.terms))
-        return Play(players, loss, self._optimizer(name), when, accumulates=means and self.packing == 1)
+        apart = self.packing == 1 and not examples_interact(self)
+        return Play(players, loss, self._optimizer(name), when, accumulates=means and apart)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance

@@ -10,6 +10,9 @@ from jaxgen.arguments import check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch
 from jaxgen.models.scaling import from_data, to_data
 
+OTHER = {"a": "b", "b": "a"}
+"""The other domain, by name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
@@ -45,6 +48,17 @@ class Domain:
     def fraction(self, x: Array) -> Array:
         """Examples in data units with integers scaled to [0, 1]: the units in which errors are reported."""
         return jnp.asarray(x, jnp.float32) / (self.levels - 1) if self.levels is not None else x
+
+
+def other(domain: str) -> str:
+    """The other of the two domains.
+
+    Raises:
+        ValueError: neither "a" nor "b".
+    """
+    if domain not in OTHER:
+        raise ValueError(f"a domain must be 'a' or 'b', got {domain!r}")
+    return OTHER[domain]
 
 
 def check_domains(batch: Batch) -> None:

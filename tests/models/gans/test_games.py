@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxgen.contracts import Clock, Model
 from jaxgen.losses import f_divergences
@@ -33,7 +34,11 @@ from jaxgen.models.gans import (
     SemiSupervisedGAN,
     Wasserstein,
 )
-from jaxgen.nets import MLP, Concatenate, DCGANCritic, DCGANGenerator, FiLM, InstanceNoise, NoisyMLP, Projection
+from jaxgen.nets import (
+    MLP, BatchNorm, Concatenate, DCGANCritic, DCGANGenerator, FiLM, InstanceNoise, MinibatchDiscrimination, NoisyMLP,
+    Projection,
+)
+from jaxgen.nets.interaction import examples_interact
 from jaxgen.training.description import build, describe
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
@@ -138,9 +143,31 @@ def test_a_game_says_where_rows_meet():
     meeting = {
         "minimax": (False, False), "wgan-gp": (False, False),  # packed
         "least squares": (False, True),  # DRAGAN's points are as far as the batch's spread
+        "dcgan": (False, False),  # batch normalisation
         "weighted": (True, False), "ebgan": (True, False), "semi-supervised": (True, False),
     }  # fmt: skip
     assert apart == {name: meeting.get(name, (True, True)) for name in GAMES}
+
+
+@pytest.mark.parametrize("network", [
+    MinibatchDiscrimination(2, 3),
+    nn.Sequential((nn.Dense(4), MinibatchDiscrimination(2, 3))),
+    DCGANCritic((3, 4), 3, norm=BatchNorm),
+])
+def test_networks_in_which_examples_meet_are_found_wherever_they_stand(network):
+    assert examples_interact(network) and not examples_interact(DENSE) and not examples_interact(nn.Dense)
+    for field in ("critic", "generator"):
+        model = dataclasses.replace(DENSE, **{field: network})
+        assert not any(play.accumulates for play in model.plays().values())
+
+
+def test_a_critic_that_compares_examples_would_accumulate_another_gradient():
+    """Why `accumulates` is False: the mean of the scores of halves of a batch is not that of the batch."""
+    critic = MinibatchDiscrimination(2, 3)
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    whole, variables = critic.init_with_output(KEY, x)
+    halves = np.concatenate([critic.apply(variables, part) for part in (x[:3], x[3:])])
+    assert np.abs(whole - halves).max() > 0.1
 
 
 def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason():

@@ -41,7 +41,7 @@ def variables_of(model):
     features = normalize_activations(model.features, variables["features"], X / np.float32(255))
     decoder = jax.tree.map(lambda leaf: 0.6 * leaf, variables["decoder"])
     decoder["params"]["conv1_1"]["bias"] = jnp.full(3, 0.5)
-    others = {player: jax.tree.map(lambda leaf: 0.5 * leaf, v) for player, v in variables.items() if player == "transformation"}
+    others = jax.tree.map(lambda leaf: 0.5 * leaf, {p: v for p, v in variables.items() if p == "transformation"})
     return {"features": features, "decoder": decoder, **others}
 
 
@@ -79,7 +79,8 @@ def test_adain_has_the_moments_of_the_style():
     np.testing.assert_allclose(adaptive_instance_norm(content, content), content, rtol=1e-5, atol=1e-5)
     # a constant channel of a content has no pattern to amplify
     flatline = jnp.full((1, 4, 4, 2), 3.0)
-    np.testing.assert_allclose(adaptive_instance_norm(flatline, style[:1, ..., :2])[0, 0, 0], flat(style).mean(1)[0, :2], rtol=1e-5)
+    moved = adaptive_instance_norm(flatline, style[:1, ..., :2])
+    np.testing.assert_allclose(moved[0, 0, 0], flat(style).mean(1)[0, :2], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("channels", "weight"), [("sum", 0.01), ("mean", 10.0)])

@@ -1,0 +1,102 @@
+"""What the experiments of the hybrid wing measure, on models whose results are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from experiments.hybrids.cvae_gan import CVAEGANConfig, log_additive, pairs, swap_baselines, swap_error
+from experiments.hybrids.cvae_gan import build as build_cvae_gan
+from experiments.hybrids.vae_gan import VAEGANConfig, measure_reconstructions
+from experiments.hybrids.vae_gan import build as build_vae_gan
+from jaxgen.data import ArraySource, Splits, source
+from jaxgen.models.gans import GAN
+from jaxgen.models.hybrids import CVAEGAN, VAEGAN, Gate
+from jaxgen.models.vaes import VAE
+from jaxgen.nets import StridedConvs
+
+
+def faces(labels, factors):
+    """Images [4, 4, 1] whose grey value is 10 times the class plus the factor; unknown factors count as 0."""
+    labels, factors = np.array(labels), np.array(factors)
+    x = np.broadcast_to((10 * labels + np.where(factors == 255, 0, factors))[:, None, None, None], (len(labels), 4, 4, 1))
+    arrays = {"x": x.astype(np.uint8), "label": labels, "factor": factors}
+    return ArraySource(arrays, levels=256, num_classes=3).conditional()
+
+
+FACES = Splits(faces([0, 0, 1, 1, 2], [0, 1, 0, 255, 3]), faces([2], [1]), faces([0, 1, 2, 0], [1, 255, 0, 2]))
+
+
+def test_swaps_are_scored_against_the_true_example_of_the_other_class():
+    index, label, factor, truth = pairs(FACES)
+    found = sorted(zip(index.tolist(), label.tolist(), truth[:, 0, 0, 0].tolist(), strict=True))
+    np.testing.assert_array_equal(truth[:, 0, 0, 0], 10 * label + factor)
+    # the first test example has light 1, as the second class has nowhere and the third in `valid`; the third light 0
+    assert found == [(0, 2, 21), (2, 0, 0), (2, 1, 10)]
+
+    def encode(x, key, context):
+        return x[:, 0, 0] - 10.0 * context.argmax(1)[:, None]
+
+    def decode(z, context):
+        grey = z[:, :, None, None] + 10 * context.argmax(1)[:, None, None, None]
+        return np.broadcast_to(grey, (len(z), 4, 4, 1))
+
+    assert swap_error(SimpleNamespace(encode=encode, decode=decode), FACES) == 0
+    wrong = SimpleNamespace(encode=lambda *a: encode(*a) + 3.0, decode=decode)
+    assert swap_error(wrong, FACES) == pytest.approx(3 / 255)
+    baselines = swap_baselines(FACES)
+    assert baselines["copy"] == pytest.approx((20 + 20 + 10) / 3 / 255)
+    assert baselines["mean of the class"] == pytest.approx((2 + 0.5 + 0) / 3 / 255)
+
+
+def test_the_log_additive_control_is_exact_where_class_and_factor_multiply():
+    reflectance, light = np.random.default_rng(0).uniform(0.5, 1, (3, 2, 2, 1)), np.array([40.0, 90.0, 150.0, 220.0])
+    label, factor = (a.ravel() for a in np.meshgrid(np.arange(3), np.arange(4)))
+    x = reflectance[label] * light[factor][:, None, None, None] - 1
+    seen = np.arange(12) != 5
+    train = {"x": x[seen], "label": label[seen], "factor": factor[seen]}
+    # an example whose factor is not known is left out
+    train = {"x": np.append(train["x"], x[:1], 0), "label": np.append(train["label"], 1), "factor": np.append(train["factor"], 255)}
+    np.testing.assert_allclose(log_additive(train, label, factor), x, rtol=1e-6)
+
+
+def test_reconstructions_are_measured_against_the_data():
+    data = source("digits")
+
+    def trained(change):
+        return SimpleNamespace(
+            reconstruct=lambda x, key, context: change(np.float32(x)),
+            decode=lambda z, context: data.test.head(len(z))["x"],
+            sample_prior=lambda key, n, context: np.zeros((n, 2)),
+        )
+
+    exact = measure_reconstructions(trained(lambda x: x), VAEGANConfig(), data)
+    assert exact["pixel error"] == 0 and exact["sharpness of reconstructions"] == pytest.approx(1)
+    assert exact["sharpness of samples"] == pytest.approx(1)
+    half = measure_reconstructions(trained(lambda x: x / 2), VAEGANConfig(), data)
+    x = data.test.head(len(data.test))["x"] / 16
+    assert half["pixel error"] == pytest.approx((x**2).mean() / 4, rel=1e-4)
+    assert half["sharpness of reconstructions"] == pytest.approx(0.25, rel=1e-4)
+
+
+def test_what_is_built_is_what_the_papers_have():
+    faces = ArraySource({"x": np.zeros((20, 64, 64, 3), np.uint8)}, levels=256)
+    model = build_vae_gan(VAEGANConfig(), Splits(faces, faces, faces)).model
+    assert isinstance(model, VAEGAN) and model.gate is None and model.real_weight == 1 and model.latent_dim == 128
+    assert model.encoder == StridedConvs((64, 128, 256), 0, 2048, 5)
+    assert model.decoder.start == (8, 8) and model.decoder.widths == (256, 256, 128, 32)
+    assert model.critic == StridedConvs((128, 256, 256), 32, None, 5) and model.critic_head.width == 512
+    digits = source("digits")
+    authors = build_vae_gan(VAEGANConfig(variant="authors"), digits).model
+    assert (authors.gate, authors.real_weight, len(authors.fakes)) == (Gate(), 2, 2)
+    celeba = build_vae_gan(VAEGANConfig(variant="authors_celeba"), digits).model
+    assert (celeba.gate, celeba.real_weight, celeba.fakes) == (Gate(), 1, ("samples",))
+    control = build_vae_gan(VAEGANConfig(system="vae"), digits).model
+    assert type(control) is VAE and control.encoder == build_vae_gan(VAEGANConfig(), digits).model.encoder
+    conditional = Splits(*(part.conditional() for part in digits))
+    kinds = {name: build_cvae_gan(CVAEGANConfig(system=name), conditional).model for name in ("cvae_gan", "cvae", "cgan")}
+    assert [type(kinds[name]) for name in kinds] == [CVAEGAN, VAE, GAN]
+    assert kinds["cvae"].encoder == kinds["cvae_gan"].encoder and kinds["cgan"].generator == kinds["cvae_gan"].decoder
+    assert (kinds["cvae_gan"].objective.kl_weight, kinds["cvae_gan"].class_matching) == (3.0, 1e-3)
+    with pytest.raises(ValueError, match="`conditional` must be True"):
+        build_cvae_gan(CVAEGANConfig(conditional=False), digits)

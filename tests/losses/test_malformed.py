@@ -52,6 +52,10 @@ def of_layer_scales(features):
     return losses.layer_scales({"layer": features})
 
 
+def of_layers(real, fake):
+    return losses.layerwise_feature_matching([real], [fake])
+
+
 # Of each loss its arguments: axes, or ANY of them; of integers after INTEGERS.
 ARGUMENTS = {
     losses.boundary_seeking_generator: {"fake": ANY},
@@ -119,6 +123,7 @@ ARGUMENTS = {
     losses.covariance_matrix: {"features": "B H W C"},
     losses.gram_matrix: {"features": "B H W C"},
     losses.spatial_moments: {"features": "B H W C"},
+    of_layers: {"real": "B ...", "fake": "R ..."},
     of_feature_distance: {"a": "B ...", "b": "B ..."},
     of_gram_style_loss: {"a": "B H W C", "b": "B H W C"},
     of_layer_scales: {"features": "B ..."},
@@ -149,6 +154,7 @@ ARGUMENTS = {
 # neither of arrays nor a loss
 OTHERS = {
     "clip_weights", "cyclical", "warm_up", "decompose", "negative_decomposed_elbo", "feature_distance",
+    "layerwise_feature_matching", "match_class_means", "no_averages", "averaged_means",
     "gram_style_loss", "layer_scales", "moment_style_loss",
 }  # fmt: skip
 
@@ -242,7 +248,7 @@ UNEQUAL = {
     losses.energy_critic,
     losses.equilibrium_critic,
     losses.next_equilibrium,
-    losses.feature_matching,
+    losses.feature_matching, of_layers,
     losses.k_plus_one_unlabelled,
     losses.nearest_codes,
     losses.restart_dead_codes,

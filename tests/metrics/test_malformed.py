@@ -32,6 +32,7 @@ class Identity:
 # Axes of the array arguments of each metric, after the kind of values; others are given as they are.
 ARGUMENTS = {
     metrics.active_units: {"means": "N L"},
+    metrics.angle_agreement: {"angles": "N", "others": "N"},
     metrics.average_precision: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.best_f1_threshold: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.birthday_duplicates: {"samples": "N ...", "threshold": 0.5},
@@ -59,7 +60,10 @@ ARGUMENTS = {
     metrics.measure: {"real": "N D", "fake": "M D", "extractor": Identity(), "key": KEY},
     metrics.mixture_metrics: {"real": "N D", "fake": "M D", "centers": "K D", "std": 1.0},
     metrics.mmd_squared: {"x": "N ...", "y": "M ..."},
+    metrics.majority_modes: {"samples": "N D", "labels": LABELS + "N", "num_labels": 3, "centers": "K D"},
+    metrics.mode_collisions: {"samples": "N D", "labels": LABELS + "N", "num_labels": 3, "centers": "K D"},
     metrics.mode_coverage: {"samples": "N D", "centers": "K D", "std": 1.0},
+    metrics.laplacian_energy: {"x": "N H W C"},
     metrics.mode_score: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
     metrics.mutual_information: {"mean": "N L", "log_variance": "N L", "key": KEY},
     metrics.n_gram_jensen_shannon: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "n": 2},

@@ -21,7 +21,7 @@ from jaxgen.data.pictures import central_crop, load_pictures, random_crops
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
 from jaxgen.nets import VGG, load_vgg, normalize_activations
 from jaxgen.training import TrainedModel, load
-from jaxgen.training.ranges import Count, NonNegative
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 TEST_SIDE = 128
 PART = 14
@@ -57,7 +57,7 @@ class StyleConfig(TranslationConfig):
     """Channels of the decoder at the highest resolution; the trunk has 64."""
     learning_rate: NonNegative = 1e-4
     eval_batch: Count = PART
-    ema: float = 0.0
+    ema: Fraction = 0.0
 
     def open(self) -> Splits:
         """Training and validation: contents and crops of the training styles. Test: each content with each test style.

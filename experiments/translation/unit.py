@@ -39,7 +39,7 @@ from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, StridedCritic
 from jaxgen.nets.normalization import InstanceNorm
 from jaxgen.training import TrainedModel
-from jaxgen.training.ranges import Count, Natural, NonNegative
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 
 _SMALL: dict[str, Any] = {
@@ -69,7 +69,7 @@ class UNITConfig(TranslationConfig):
     of which the networks share more, without cycle terms."""
     steps: Count = 500_000
     batch_size: Count = 1
-    ema: float = 0.0
+    ema: Fraction = 0.0
     eval_every: Count = 5_000
     checkpoint_every: Count = 5_000
     size: Count | None = None

@@ -1,6 +1,7 @@
 """Command lines that ask for what cannot be: status 2 and one sentence, before anything is compiled."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 import sys
@@ -57,7 +58,7 @@ def said(module, *words, until=(run.Run, "go")):
     """What `python -m experiments.<module> <words>` says on stderr with status 2; None where it comes to `until`."""
     name = f"experiments.{module}"
     place = importlib.import_module(name)
-    (config,) = (thing for key, thing in vars(place).items() if key.endswith("Config") and thing.__module__ == name)
+    config = inspect.get_annotations(place.build, eval_str=True)["config"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *map(str, words)])
         patch.setattr(*until, taken)
@@ -116,8 +117,8 @@ def test_every_default_is_in_its_range():
 def test_every_number_has_a_range():
     """Also where an experiment replaces a default: its annotation replaces the range too."""
     for module in RUNS:
-        name = f"experiments.{module}"
-        (config,) = (c for key, c in vars(importlib.import_module(name)).items() if key.endswith("Config") and c.__module__ == name)
+        build = importlib.import_module(f"experiments.{module}").build
+        config = inspect.get_annotations(build, eval_str=True)["config"]
         for field, hint in typing.get_type_hints(config, include_extras=True).items():
             plain = str(typing.get_type_hints(config)[field])
             if re.search(r"\b(int|float)\b", plain):

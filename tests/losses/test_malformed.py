@@ -126,7 +126,7 @@ ARGUMENTS = {
     of_layers: {"real": "B ...", "fake": "R ..."},
     of_feature_distance: {"a": "B ...", "b": "B ..."},
     of_gram_style_loss: {"a": "B H W C", "b": "B H W C"},
-    of_layer_scales: {"features": "B ..."},
+    of_layer_scales: {"features": ANY},
     of_moment_style_loss: {"a": "B H W C", "b": "B H W C"},
     losses.k_plus_one_labelled: {"logits": "B K", "labels": f"{INTEGERS} B"},
     losses.k_plus_one_unlabelled: {"real_logits": "B K", "fake_logits": "R K"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from experiments.config import Experiment
-from experiments.translating import TranslationConfig, side_by_side
+from experiments.translating import TranslationConfig, in_chunks, side_by_side
 from jaxgen.contracts import Variables
 from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
 from jaxgen.data.pictures import central_crop, load_pictures, random_crops
@@ -71,7 +71,7 @@ class StyleConfig(TranslationConfig):
         if self.contents is None:
             raise ValueError("`contents` must be a .npz file with arrays `photo_*` if `data` holds pictures, got None")
         path, contents = Path(self.data), files.load_named(self.contents, "photo")
-        names = files.load_arrays(path)
+        names = files.read(path)
         styles = list(load_pictures(path, names["style_train"]).values())
         cut = partial(random_crops, styles, self.size, largest=self.largest)
         train, valid = (images(cut(count=n, seed=i), "styles") for i, n in enumerate((self.crops, len(contents.valid))))
@@ -106,12 +106,6 @@ def decoder_widths(config: StyleConfig) -> tuple[int, ...]:
     return tuple(config.decoder_width * factor for factor in (1, 2, 4, 8, 8))
 
 
-def in_parts(function: Callable[..., Any], *arrays: np.ndarray) -> Any:
-    """A function of batches applied to `PART` examples at a time; its results are concatenated."""
-    parts = [function(*(a[i : i + PART] for a in arrays)) for i in range(0, len(arrays[0]), PART)]
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *parts)
-
-
 class StyleDistance:
     """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them.
 
@@ -129,11 +123,12 @@ class StyleDistance:
 
         self.features, test = features, data.test.head(len(data.test))
         self.content, self.style = (test[name]["x"].astype(np.float32) / 255 for name in ("a", "b"))
-        self.of_content, self.of_style = in_parts(features, self.content), in_parts(features, self.style)
+        self.of_content, self.of_style = (in_chunks(features, part, size=PART) for part in (self.content, self.style))
 
     def __call__(self, output: np.ndarray) -> dict[str, float]:
         """Of outputs [N, H, W, 3] in [0, 1], in the order of the test pairs."""
-        metrics = style_metrics(in_parts(self.features, output), self.of_content, self.of_style, "relu4_1", STYLE_LAYERS)
+        of_output = in_chunks(self.features, output, size=PART)
+        metrics = style_metrics(of_output, self.of_content, self.of_style, "relu4_1", STYLE_LAYERS)
         return {name: float(value) for name, value in metrics.items()}
 
     def controls(self) -> dict[str, float]:
@@ -179,7 +174,7 @@ def experiment(config: StyleConfig, data: Splits, model: StyleTransfer, start: V
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = {"seconds per picture": seconds_per_picture(trained)}
         for alpha in ALPHAS:
-            output = in_parts(partial(trained.translate, alpha=alpha), test["a"]["x"], test["b"]["x"])
+            output = in_chunks(partial(trained.translate, alpha=alpha), test["a"]["x"], test["b"]["x"], size=PART)
             measured = distance(output.astype(np.float32) / 255)
             metrics |= {f"{name} (alpha {alpha:g})": value for name, value in measured.items()}
         return metrics

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
+import jax
 import numpy as np
 
 from experiments.config import Config
 from jaxgen import plotting
 from jaxgen.data import Splits, domains
 from jaxgen.models.translation import Domain
+from jaxgen.models.translation.domain import other
 from jaxgen.training import TrainedModel
 
 COLUMNS = 10
@@ -42,6 +44,12 @@ class TranslationConfig(Config):
         return domains(self.data, self.domains, paired=self.paired, data_dir=self.data_dir)
 
 
+def in_chunks(function: Callable[..., Any], *arrays: Any, size: int) -> Any:
+    """A function of batches, applied to `size` examples at a time; its results, arrays or trees, are concatenated."""
+    parts = [function(*(array[i : i + size] for array in arrays)) for i in range(0, len(arrays[0]), size)]
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *parts)
+
+
 def both(data: Splits) -> dict[str, Domain]:
     """The two domains of the data, by name."""
     shapes, levels = data.train.event_shape, data.train.levels
@@ -61,7 +69,7 @@ def side_by_side(rows: Mapping[str, Any], model: Any, title: str = "") -> Any:
 
 def plot_translations(data: Splits, trained: TrainedModel, to: str = "b", paired: bool = False) -> Any:
     """Test examples, their translations and, where the model offers them, reconstructions; with the truth if paired."""
-    origin = "a" if to == "b" else "b"
+    origin = other(to)
     head = data.test.head(COLUMNS)
     x = head[origin]["x"]
     rows = {"input": (x, origin), "translation": (trained.translate(x, to=to), to)}

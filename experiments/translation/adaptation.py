@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from experiments.translating import in_chunks
 from jaxgen.contracts import Array
 from jaxgen.data import ArraySource, DataError, Source, Splits, Zipped
 from jaxgen.models.classifier import Classifier
@@ -74,14 +75,14 @@ def adaptation_accuracy(
             raise DataError(f"{source.name} must be labelled, in memory, to train or test a classifier")
     x, label = (train.arrays[name][:EXAMPLES] for name in ("x", "label"))
     if translate is not None:
-        x = in_chunks(translate, x)
+        x = in_chunks(translate, x, size=CHUNK)
     network = ConvFeatures((32, 64), 128, dropout=0.3)
     classifier = Classifier(network, test.event_shape, test.num_classes, test.levels)
     adam = {"classifier": optax.adam(optax.cosine_decay_schedule(1e-3, STEPS))}
     settings = Settings(steps=STEPS, batch_size=128, seed=seed, ema=0.0, steps_per_call=50)
     data = ArraySource({"x": x, "label": label}, levels=test.levels, num_classes=test.num_classes, name="translations")
     trained = fit(classifier, Splits(data), settings, optimizers=adam, progress=False)
-    predicted = in_chunks(lambda y: trained.logits(y).argmax(-1), test.arrays["x"])
+    predicted = in_chunks(lambda y: trained.logits(y).argmax(-1), test.arrays["x"], size=CHUNK)
     return float((predicted == test.arrays["label"]).mean())
 
 
@@ -95,8 +96,3 @@ def adaptation_metrics(data: Splits, trained: TrainedModel, seed: int) -> dict[s
         for name, translate in (("accuracy", partial(trained.translate, to=to)), ("source_only", None)):
             metrics[f"{name}_{way}"] = adaptation_accuracy(train, test, translate, seed)
     return metrics
-
-
-def in_chunks(function: Callable[[Array], Array], x: np.ndarray) -> np.ndarray:
-    """`function(x)`, computed for at most 500 examples at a time."""
-    return np.concatenate([np.asarray(function(x[i : i + CHUNK])) for i in range(0, len(x), CHUNK)])

@@ -33,8 +33,8 @@ from typing import Any, ClassVar, Literal
 
 from experiments.config import Experiment
 from experiments.run import main
-from experiments.translating import TranslationConfig, both, plot_translations
-from experiments.translation.adaptation import WAYS, adaptation_metrics, in_chunks, resized
+from experiments.translating import TranslationConfig, both, in_chunks, plot_translations
+from experiments.translation.adaptation import CHUNK, WAYS, adaptation_metrics, resized
 from jaxgen.data import Splits
 from jaxgen.metrics import retrieval_accuracy
 from jaxgen.models.translation import CycleGAN, ImagePool
@@ -151,7 +151,7 @@ def partner_metrics(model: CycleGAN, data: Splits, trained: TrainedModel | None 
         return {}
     for to, way in WAYS.items():
         x, target, scale = test[other(to)]["x"], test[to]["x"], getattr(model, to).fraction
-        y = x if trained is None else in_chunks(partial(trained.translate, to=to), x)
+        y = x if trained is None else in_chunks(partial(trained.translate, to=to), x, size=CHUNK)
         metrics[f"retrieval_{way}"] = float(retrieval_accuracy(scale(y), scale(target)))
         metrics[f"l1_{way}"] = float(abs(scale(y) - scale(target)).mean())
     return metrics

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.translating import in_chunks
 from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
 from jaxgen.metrics import frechet_distance, psnr, retrieval_accuracy, segmentation_scores
@@ -71,7 +72,7 @@ def label_scores(segmenter: TrainedModel, maps: Any, pictures: Any) -> dict[str,
     Of translations from these maps, this is the label-back score.
     """
     labels = segmenter.model.labels(maps)
-    found = np.concatenate([segmenter.logits(part).argmax(-1) for part in _parts(pictures)])
+    found = in_chunks(lambda part: segmenter.logits(part).argmax(-1), pictures, size=CHUNK)
     scores = segmentation_scores(found, labels, segmenter.model.num_classes)
     return {name: float(value) for name, value in scores.items()}
 
@@ -81,7 +82,7 @@ def trunk_features(path: Path, pictures: np.ndarray) -> np.ndarray:
     network, variables = load_vgg(path, LAYER)
     apply = jax.jit(lambda x: network.apply(variables, x)[LAYER])
     coloured = np.broadcast_to(pictures, (*pictures.shape[:-1], 3))
-    features = np.concatenate([np.asarray(apply(part)) for part in _parts(coloured)])
+    features = in_chunks(apply, coloured, size=CHUNK)
     return features.reshape(-1, features.shape[-1])
 
 
@@ -107,7 +108,3 @@ def baselines(data: Splits) -> Mapping[str, np.ndarray]:
 
 def _nearest(values: np.ndarray) -> np.ndarray:
     return np.round(values).astype(np.uint8)
-
-
-def _parts(pictures: Any) -> list[Any]:
-    return [pictures[i : i + CHUNK] for i in range(0, len(pictures), CHUNK)]

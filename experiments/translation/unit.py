@@ -35,6 +35,7 @@ from experiments.translation.adaptation import adaptation_metrics, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
+from jaxgen.models.translation.domain import other
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, StridedCritic
 from jaxgen.nets.normalization import InstanceNorm
@@ -189,7 +190,7 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
 
 def plot(data: Splits, origin: str, trained: TrainedModel) -> Any:
     """Test examples, their reconstructions, translations and translations back."""
-    to = "b" if origin == "a" else "a"
+    to = other(origin)
     x = np.asarray(data.test.sources[origin].head(COLUMNS)["x"])
     translation = trained.translate(x, to=to)
     rows = {

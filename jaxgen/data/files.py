@@ -104,19 +104,6 @@ def load_named(path: Path, name: str) -> Splits:
     return carve(sources["train"], sources.get("valid"), sources.get("test"))
 
 
-def load_arrays(path: Path) -> Arrays:
-    """All arrays of a `.npz` file, by name. Nothing is unpickled.
-
-    Raises:
-        DataError: the file is missing, damaged, or has Python objects.
-    """
-    with _readable(str(path)), open(path, "rb") as stream:
-        file = np.load(stream, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise DataError(f"{path} must be a .npz file of named arrays, got one array")
-        return {name: file[name] for name in file}
-
-
 def _coloured(x: np.ndarray, palette: np.ndarray | None, name: str) -> np.ndarray:
     """Grey images, or with a palette the colours of maps of classes."""
     if palette is None or x.ndim != 3 or x.dtype.kind not in "iu":

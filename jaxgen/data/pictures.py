@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen.data.checks import seed as check_seed
 from jaxgen.data.checks import whole
 from jaxgen.data.errors import DataError
-from jaxgen.data.files import load_arrays
+from jaxgen.data import files
 
 
 def load_pictures(path: Path, names: str | Sequence[str]) -> dict[str, np.ndarray]:
@@ -22,7 +22,7 @@ def load_pictures(path: Path, names: str | Sequence[str]) -> dict[str, np.ndarra
     Raises:
         DataError: the file cannot be read, or has no such pictures.
     """
-    arrays = load_arrays(path)
+    arrays = files.read(path)
     if isinstance(names, str):
         chosen = [name for name in arrays if name.startswith(names) and _is_picture(arrays[name])]
     else:

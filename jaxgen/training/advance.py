@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxgen.contracts import Play
 from jaxgen.data import Source
 from jaxgen.data.streaming import Stream
-from jaxgen.training.devices import AXIS, jit_many, jit_step, pmap_step, replicated, split
+from jaxgen.training.devices import AXIS, jit_many, jit_step, placed, pmap_step, replicated, split
 from jaxgen.training.seeds import over_seeds
 from jaxgen.training.settings import Settings
 from jaxgen.training.state import TrainState
@@ -68,9 +68,9 @@ class Resident:
         return state, [jax.tree.map(lambda a: a[:n], m) for m in _split_seeds(jax.device_get(metrics), self.seeds)]
 
     def shapes(self, state: TrainState) -> Any:
-        # placed as in a call, which then finds the traced program
-        arrays = _placed(self.data.arrays, replicated(self.mesh))
-        indices = _placed(self._indices(0, 1), split(self.mesh, self.axis))
+        # as in a call, which then finds the traced program
+        arrays = placed(self.data.arrays, replicated(self.mesh))
+        indices = placed(self._indices(0, 1), split(self.mesh, self.axis))
         return jax.eval_shape(self.run, state, arrays, indices, np.int32(1))
 
     def close(self) -> None:
@@ -120,11 +120,6 @@ class Streamed:
     def close(self) -> None:
         for stream in self.streams:
             stream.close()
-
-
-def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """Shapes and dtypes of a tree of arrays that are divided over devices."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

@@ -38,6 +38,11 @@ def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
+def placed(tree: Any, sharding: NamedSharding) -> Any:
+    """Shapes and dtypes of a tree of arrays with this sharding."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
+
+
 def jit_step(step: TrainStep, mesh: Mesh, axis: int = 0) -> TrainStep:
     """Compiles a step over a mesh in the global view; the batch's axis `axis` is divided.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxgen.contracts import Model, Phase, Variables
 from jaxgen.training.advance import Advance, make_advance
-from jaxgen.training.devices import make_mesh, replicated
+from jaxgen.training.devices import make_mesh, placed, replicated
 from jaxgen.training.evaluation import HostMetrics, ValidationMetrics
 from jaxgen.training.folder import RunFolder
 from jaxgen.training.recorder import Recorder, record_steps
@@ -76,7 +76,7 @@ class Run:
             for phase, size in zip(phases, self.sizes, strict=True)
         ]
         for abstract, advance in zip(self.abstract, self.advance, strict=True):
-            self._check(self._placed(abstract), advance)
+            self._check(placed(abstract, whole), advance)
         if self.settings.profile and self.folder is None:
             raise ValueError(f"`out` must be a folder for the trace of profile={self.settings.profile}, got None")
 
@@ -117,14 +117,11 @@ class Run:
 
         return enter if len(self.seeds) == 1 else over_seeds(enter, None)
 
-    def _placed(self, state: TrainState) -> TrainState:
-        whole = replicated(self.mesh)
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), state)
-
     def _abstract_in(self, phase: int) -> TrainState:
         """Shapes of one seed's state in a phase."""
         state = self.abstract[phase]
-        return self._placed(state if len(self.seeds) == 1 else jax.eval_shape(lambda s: select_seed(s, 0), state))
+        state = state if len(self.seeds) == 1 else jax.eval_shape(lambda s: select_seed(s, 0), state)
+        return placed(state, replicated(self.mesh))
 
     def _check(self, state: TrainState, advance: Advance) -> None:
         if signature(state) != signature(advance.shapes(state)[0]):

@@ -20,7 +20,7 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Variables
 from jaxgen.losses.perceptual import Features, feature_distance, layer_scales, moment_style_loss
 from jaxgen.models.forward import forward
 from jaxgen.models.scaling import to_data
-from jaxgen.models.translation.domain import Domain, check_domains
+from jaxgen.models.translation.domain import Domain, check_domains, other
 from jaxgen.nets.vgg import VGG, VGGDecoder
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -179,7 +179,7 @@ class StyleTransfer:
                 target += weight * self.transform(variables, content, of_style)
             return self.decode(variables, (1 - alpha) * content + alpha * target)
 
-        return self._output(x, "a" if to == "b" else "b", to, transformed, variables)
+        return self._output(x, other(to), to, transformed, variables)
 
     def _output(self, x: Array, origin: str, to: str, decode: Callable[[Array], Array], variables: Variables) -> Array:
         """Images of `origin`, extended to multiples of `stride`, encoded, decoded, cropped, in data units of `to`."""

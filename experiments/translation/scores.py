@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,11 +80,16 @@ def label_scores(segmenter: TrainedModel, maps: Any, pictures: Any) -> dict[str,
 
 def trunk_features(path: Path, pictures: np.ndarray) -> np.ndarray:
     """Features of pictures in [0, 1] at all positions, [N H' W', C]."""
-    network, variables = load_vgg(path, LAYER)
-    apply = jax.jit(lambda x: network.apply(variables, x)[LAYER])
     coloured = np.broadcast_to(pictures, (*pictures.shape[:-1], 3))
-    features = in_chunks(apply, coloured, size=CHUNK)
+    features = in_chunks(_trunk(path), coloured, size=CHUNK)
     return features.reshape(-1, features.shape[-1])
+
+
+@functools.lru_cache(maxsize=1)
+def _trunk(path: Path) -> Callable[[np.ndarray], Any]:
+    """The compiled trunk, read once: translations and truth, of all methods, are its inputs."""
+    network, variables = load_vgg(path, LAYER)
+    return jax.jit(lambda x: network.apply(variables, x)[LAYER])
 
 
 def baselines(data: Splits) -> Mapping[str, np.ndarray]:

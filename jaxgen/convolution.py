@@ -4,9 +4,10 @@ XLA's CPU backend computes the gradient of a convolution's kernel by a naive loo
 convolution stands inside a `scan` or `while`; strided and transposed convolutions have the same problem. So on a CPU
 convolutions have a gradient of their own, through the same functions to any order and in forward mode:
 
-- a convolution of stride s is one of stride 1 on `space_to_depth(x, s)`, at the same arithmetic;
 - upsampling is a convolution to s^2 times the channels followed by `depth_to_space`;
 - the gradient with respect to the input is the convolution of the cotangent with the flipped kernel;
+- a convolution of stride s equals one of stride 1 on `space_to_depth(x, s)`, at the same arithmetic if s divides the
+  kernel's size ("folded"); gradients take this form or those of the table;
 - each of these, and the gradient with respect to the kernel, takes the form that was measured to be fastest. In
   milliseconds of processor time on one core (AVX-512, float32, JAX 0.10.2, PyTorch 2.14), kernel gradients where not
   said otherwise; `*` is the form that is taken, `python -m experiments.benchmarks.convolutions` measures them all:
@@ -19,19 +20,31 @@ convolutions have a gradient of their own, through the same functions to any ord
       D <= 32 and D <= C             64 x 8,  128 to 32      2.6        2.1      5.8    2.0*      3.1    1.9
                                      64 x 16, 64 to 12       4.4        3.9     10.4    2.6*      8.2    2.2
                                      64 x 32, 32 to 3        6.2        5.8     18.8    3.4*     15.7    4.4
-      C < 16                         16 x 16, 6 to 64        0.4        0.3     0.3*     1.0      0.6    0.6
+                                     16 x 70, 64 to 3, 7x7  62.9       72.1    260.1   20.9*        -   32.8
+      C < 16, at most 9 places       16 x 16, 6 to 64        0.4        0.3     0.3*     1.0      0.6    0.6
       at most 4 places               64 x 9,  256 to 128    22.8       23.0     9.7*     8.1        -    6.6
                                      64 x 5,  512 to 256    11.3       10.4     7.7*     8.9        -    7.9
-      other kernels: transposed
+      other kernels: transposed      16 x 70, 3 to 64, 7x7  15.0      13.0*     27.1   212.0        -    7.4
 
-      forward and input gradient     batch x side, C to D  XLA's   products overlaps   torch
-      at most 4 places: no padding   64 x 9,  256 to 128     7.6       6.1*      6.9     5.4
-      at most 4 places: full padding 64 x 4,  256 to 512     7.5        8.5     5.7*     5.3
-                                     64 x 16, 64 to 12       1.7        2.8     0.8*     1.7
-      other kernels                  64 x 8,  128 to 256   10.7*       13.2     12.7    10.0
+      forward and input gradient     batch x side, C to D  XLA's convolution products overlaps   torch
+      at most 4 places: no padding   64 x 9,  256 to 128     8.7         6.5     7.3*      7.2     5.7
+      full padding: at most 4 places 64 x 4,  256 to 512     8.3         8.1      9.4     6.2*     5.7
+                                     64 x 16, 64 to 12       2.0         1.7      3.4     0.9*     1.8
+      full padding, D <= 8           16 x 64, 64 to 3, 7x7  76.3        75.6    173.1    13.4*    30.6
+      other kernels                  64 x 8,  128 to 256    11.5       11.0*     15.2     14.0    10.4
+                                     16 x 70, 64 to 3, 7x7  68.8       11.9*    138.9     12.5    29.6
 
-XLA's own forward and input gradient are oneDNN's in JAX 0.10 and 0.11, without any option: compiled programs call
-`__onednn$convolution`.
+      stride 2                       batch x side, C to D          XLA's products  folded   torch
+      forward                        32 x 64, 64 to 128, 3x3       25.8*              69.4    30.8
+                                     64 x 16, 64 to 128, 4x4        7.0*               8.8     5.7
+      input gradient: odd kernels    32 x 64, 64 to 128, 3x3       31.1*              57.7    34.0
+      even kernels                   64 x 8, 128 to 256, 4x4        6.9                6.4*    7.8
+      kernel gradient (XLA's not in  32 x 64, 64 to 128, 3x3       65.3      55.8*    93.7    28.0
+      loops)                         64 x 8, 128 to 256, 4x4        7.1       7.2*    11.1     6.8
+      C < 16                         64 x 32, 3 to 64, 4x4          1.7       1.8      1.0*    1.1
+
+XLA's own forward and input gradient are oneDNN's in JAX 0.10 and 0.11, except that JAX 0.10 hands convolutions without
+padding to YNNPACK, which takes up to 30 times as long. They get one row of padding, whose output is cropped.
 
 On an accelerator the stock convolution is right, and is taken.
 """
@@ -41,7 +54,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +86,8 @@ def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
 
 
 _FEW_PLACES = 4  # of a kernel; above, the copies of the shifted images cost more than products of matrices save
-_FEW_INPUTS, _FEW_OUTPUTS = 16, 32  # channels
+_SOME_PLACES = 9  # of a kernel, if images have few channels
+_COLORS, _FEW_INPUTS, _FEW_OUTPUTS = 8, 16, 32  # channels
 _WINOGRAD_CHANNELS = 64  # on either side, from which fewer products outweigh the transforms
 _TILES = 1024  # that are transformed at a time, about
 
@@ -96,17 +110,20 @@ def _opposite(padding: Padding, kernel: Sequence[int]) -> Padding:
 
 def _forward_form(kernel_shape: Sequence[int], padding: Padding) -> str:
     """The rule for `_unit_stride`: a name in `FORWARD_FORMS`."""
-    h, w, inputs, _ = kernel_shape
-    if h * w <= _FEW_PLACES:
-        if padding == ((h - 1, h - 1), (w - 1, w - 1)):
-            return "overlaps"
-        if padding == ((0, 0), (0, 0)) and inputs >= _FEW_INPUTS:
-            return "products"
+    h, w, inputs, outputs = kernel_shape
+    if padding == ((h - 1, h - 1), (w - 1, w - 1)):
+        return "overlaps" if h * w <= _FEW_PLACES or outputs <= _COLORS else "convolution"
+    if h * w <= _FEW_PLACES and padding == ((0, 0), (0, 0)) and inputs >= _FEW_INPUTS:
+        return "products"
     return "convolution"
 
 
 def _by_convolution(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
+    if any(map(any, padding)):
+        return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
+    # JAX 0.10 hands convolutions without padding to YNNPACK, which takes up to 30 times as long
+    y = lax.conv_general_dilated(x, kernel, (1, 1), ((0, 1), (0, 0)), dimension_numbers=_NHWC)
+    return y[:, :-1]
 
 
 def _by_shifted_products(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -154,7 +171,7 @@ def _kernel_gradient_form(x: jax.Array, g: jax.Array, padding: Padding) -> str:
     if outputs <= min(_FEW_OUTPUTS, inputs):
         return "columns"
     if inputs < _FEW_INPUTS:
-        return "products"
+        return "products" if math.prod(kernel) <= _SOME_PLACES else "transposed"
     even = g.shape[1] % 2 == g.shape[2] % 2 == 0
     if kernel == (3, 3) and even and min(inputs, outputs) >= _WINOGRAD_CHANNELS and x.dtype.itemsize >= 4:
         return "Winograd"
@@ -277,13 +294,88 @@ def _explicit(padding: str | Sequence, size: Sequence[int], kernel: Sequence[int
     return tuple((int(low), int(high)) for low, high in padding)
 
 
+class _Geometry(NamedTuple):
+    """Of a convolution with a stride: its sizes and the stride are of height and width."""
+
+    stride: int
+    padding: Padding
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        sizes = zip(self.size, self.padding, self.kernel, strict=True)
+        return tuple((n + sum(p) - k) // self.stride + 1 for n, p, k in sizes)
+
+
+def _folded(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    """The convolution of stride 1 on `space_to_depth(x)`, for which image and kernel are extended to multiples."""
+    s, padding, size, places = geometry
+    folded = [-(-k // s) for k in places]
+    sizes = zip(size, padding, folded, geometry.outputs, strict=True)
+    x = _padded(x, tuple((low, s * (o + f - 1) - n - low) for n, (low, _), f, o in sizes))
+    kernel = jnp.pad(kernel, [*((0, f * s - k) for f, k in zip(folded, places, strict=True)), (0, 0), (0, 0)])
+    h, w = folded
+    kernel = kernel.reshape(h, s, w, s, *kernel.shape[2:]).transpose(0, 2, 4, 1, 3, 5)
+    kernel = kernel.reshape(h, w, -1, kernel.shape[-1])
+    return _unit_stride(space_to_depth(x, s), kernel, ((0, 0), (0, 0)))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _strided(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    (top, bottom), columns = geometry.padding
+    # see `_by_convolution`
+    padding = ((top, bottom + (not any(map(any, geometry.padding)))), columns)
+    y = lax.conv_general_dilated(x, kernel, (geometry.stride,) * 2, padding, dimension_numbers=_NHWC)
+    return y[:, : geometry.outputs[0]]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _strided_input_gradient(g: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    """The transpose of `_strided` in x."""
+    s, padding, size, places = geometry
+    if not any(k % s for k in places) or any(k > o for k, o in zip(places, geometry.outputs, strict=True)):
+        # also where XLA would turn a convolution around, see `_gradient_by_transposed_convolution`
+        x = jnp.zeros_like(g, shape=(g.shape[0], *size, kernel.shape[2]))
+        return jax.vjp(lambda x: _folded(x, kernel, geometry), x)[1](g)[0]
+    # the zeros that extend the kernel cost more than those between the cotangents
+    sizes = zip(size, padding, places, geometry.outputs, strict=True)
+    padding = [(k - 1 - low, n + low - s * (o - 1) - 1) for n, (low, _), k, o in sizes]
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return lax.conv_general_dilated(g, flipped, (1, 1), padding, lhs_dilation=(s, s), dimension_numbers=_NHWC)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _strided_kernel_gradient(x: jax.Array, g: jax.Array, geometry: _Geometry) -> jax.Array:
+    """The transpose of `_strided` in its kernel."""
+    (s, padding, _, (h, w)), (rows, columns), inputs = geometry, geometry.outputs, x.shape[-1]
+    if inputs < _FEW_INPUTS:
+        kernel = jnp.zeros_like(x, shape=(h, w, inputs, g.shape[-1]))
+        return jax.vjp(lambda kernel: _folded(x, kernel, geometry), kernel)[1](g)[0]
+    # a product for each place of the kernel, of what it sees of the image with the cotangent
+    x, cotangents = _padded(x, padding), g.reshape(-1, g.shape[-1])
+    ends = s * (rows - 1) + 1, s * (columns - 1) + 1
+    seen = [x[:, i : i + ends[0] : s, j : j + ends[1] : s].reshape(-1, inputs) for i in range(h) for j in range(w)]
+    return jnp.stack([a.T @ cotangents for a in seen]).reshape(h, w, inputs, -1)
+
+
+def _swapped(function: Callable) -> Callable:
+    return lambda b, a, geometry: function(a, b, geometry)
+
+
+_bilinear(_strided, (_swapped(_strided_input_gradient), _strided_kernel_gradient))
+_bilinear(_strided_input_gradient, (_swapped(_strided), _swapped(_strided_kernel_gradient)))
+_bilinear(_strided_kernel_gradient, (_swapped(_strided_input_gradient), _strided))
+
+
 def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1), padding: Any = "SAME") -> jax.Array:
     """A two-dimensional convolution of `x` [B, H, W, C] with `kernel` [h, w, C, D], its gradients fast in loops.
 
     Args:
         padding: `"SAME"`, `"VALID"` or ((low, high), (low, high)).
     """
-    padding = _explicit(padding, x.shape[1:3], kernel.shape[:2], strides)
+    size, places = x.shape[1:3], kernel.shape[:2]
+    padding = _explicit(padding, size, places, strides)
     # outside of the gradient's own rule: in `shard_map` the kernel's gradient is then summed over devices
     x, kernel = vary_like(x, kernel), vary_like(kernel, x)
     s = strides[0]
@@ -291,15 +383,8 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1)
         return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_NHWC)
     if s == 1:
         return _unit_stride(x, kernel, padding)
-    # Pad explicitly, then enlarge the kernel with zeros and the image with zeros or a crop to multiples of the stride.
-    outputs = [(n + sum(p) - k) // s + 1 for n, p, k in zip(x.shape[1:3], padding, kernel.shape[:2], strict=True)]
-    folded = [-(-k // s) for k in kernel.shape[:2]]
-    ends = [s * (o + f - 1) - n - low for o, f, n, (low, _) in zip(outputs, folded, x.shape[1:3], padding, strict=True)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((p[0], e, 0) for p, e in zip(padding, ends)), (0, 0, 0)))
-    kernel = jnp.pad(kernel, [*((0, f * s - k) for f, k in zip(folded, kernel.shape[:2])), (0, 0), (0, 0)])
-    h, w = folded
-    kernel = kernel.reshape(h, s, w, s, *kernel.shape[2:]).transpose(0, 2, 4, 1, 3, 5).reshape(h, w, -1, kernel.shape[3])
-    return _unit_stride(space_to_depth(x, s), kernel, ((0, 0), (0, 0)))
+    apply = _folded if places == (s, s) else _strided
+    return apply(x, kernel, _Geometry(s, padding, size, places))
 
 
 def conv_general_dilated(

@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
     if mallopt is None:
         return
     # all threads allocate from one heap, which neither maps large blocks apart nor shrinks
-    for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26)):
+    for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 2**26)):
         mallopt(option, value)
 
 

@@ -21,13 +21,22 @@ from jaxgen.heap import keep_freed_memory
 
 
 class Shape(NamedTuple):
-    """A convolution of stride 1: images of `size` x `size`, "SAME" padding for odd kernels, "VALID" for even ones."""
+    """Images of `size` x `size`; at stride 1 "SAME" padding for odd kernels, "VALID" for even ones and 7x7."""
 
     batch: int
     size: int
     inputs: int
     outputs: int
     kernel: int = 3
+    stride: int = 1
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        if self.stride == 2:
+            total = self.kernel - 2
+            return ((total // 2, total - total // 2),) * 2
+        border = (self.kernel - 1) // 2 if self.kernel in (3, 5) else 0
+        return ((border, border),) * 2
 
 
 SHAPES = (
@@ -38,6 +47,11 @@ SHAPES = (
     Shape(16, 16, 6, 64), Shape(16, 8, 64, 24), Shape(16, 16, 64, 64),
     # kernels of 4x4 and stride 2, folded
     Shape(64, 17, 12, 64, 2), Shape(64, 9, 256, 128, 2), Shape(64, 5, 512, 256, 2),
+    # CycleGAN's generators, padded by reflection
+    Shape(16, 70, 3, 64, 7), Shape(16, 70, 64, 3, 7),
+    # kernels of stride 2
+    Shape(32, 64, 64, 128, 3, 2), Shape(64, 16, 64, 128, 5, 2),
+    Shape(64, 32, 3, 64, 4, 2), Shape(64, 16, 64, 128, 4, 2), Shape(64, 8, 128, 256, 4, 2),
 )  # fmt: skip
 
 
@@ -53,29 +67,19 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
 
     from jaxgen import convolution as forms
 
-    k, rng = shape.kernel, np.random.default_rng(0)
-    border = (k - 1) // 2
-    padding = ((border, border), (border, border))
-    size = shape.size + 2 * border - k + 1
+    k, padding, stride, rng = shape.kernel, shape.padding, shape.stride, np.random.default_rng(0)
+    geometry = forms._Geometry(stride, padding, (shape.size,) * 2, (k, k))
 
     def normals(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
-    x, g = normals(shape.batch, shape.size, shape.size, shape.inputs), normals(shape.batch, size, size, shape.outputs)
+    x = normals(shape.batch, shape.size, shape.size, shape.inputs)
+    g = normals(shape.batch, *geometry.outputs, shape.outputs)
     kernel = normals(k, k, shape.inputs, shape.outputs)
-    opposite = forms._opposite(padding, (k, k))
 
     def stock(x, kernel):
-        return forms._by_convolution(x, kernel, padding)
+        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=forms._NHWC)
 
-    def input_gradient(form):
-        return lambda g, kernel: form(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
-
-    forward = {name: functools.partial(form, padding=padding) for name, form in forms.FORWARD_FORMS.items()}
-    backward = {name: input_gradient(form) for name, form in forms.FORWARD_FORMS.items()}
-    by_kernel = {name: functools.partial(form, padding=padding) for name, form in forms.KERNEL_GRADIENT_FORMS.items()}
-    if k != 3 or size % 2:
-        by_kernel.pop("Winograd")
     own_input = lambda g, kernel: jax.vjp(lambda x: stock(x, kernel), jnp.asarray(x))[1](g)[0]
     own_kernel = lambda x, g: jax.vjp(lambda kernel: stock(x, kernel), jnp.asarray(kernel))[1](g)[0]
 
@@ -84,41 +88,67 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
         jitted = {name: jax.jit(function).lower(*arrays).compile() for name, function in named.items()}
         return {name: functools.partial(lambda f: f(*arrays).block_until_ready(), f) for name, f in jitted.items()}
 
-    peers = torch_functions(x, kernel, g, border)
-    transposed_shape = (k, k, shape.outputs, shape.inputs)
-    return {
-        "forward": (
-            forms._forward_form(kernel.shape, padding),
-            compiled(forward, x, kernel) | peers["forward"],
-        ),
-        "input gradient": (
-            forms._forward_form(transposed_shape, opposite),
-            compiled({"XLA's": own_input, **backward}, g, kernel) | peers["input gradient"],
-        ),
-        "kernel gradient": (
-            forms._kernel_gradient_form(x, g, padding),
-            compiled({"XLA's": own_kernel, **by_kernel}, x, g) | peers["kernel gradient"],
-        ),
-    }
+    peers = torch_functions(x, kernel, g, shape)
+    if stride > 1:
+        folded = functools.partial(forms._folded, geometry=geometry)
+        folded_input = lambda g, kernel: jax.vjp(lambda x: folded(x, kernel), jnp.asarray(x))[1](g)[0]
+        folded_kernel = lambda x, g: jax.vjp(lambda kernel: folded(x, kernel), jnp.asarray(kernel))[1](g)[0]
+        selected = {
+            "forward": "strided",
+            "input gradient": "dilated" if k % stride else "folded",
+            "kernel gradient": "products" if shape.inputs >= forms._FEW_INPUTS else "folded",
+        }
+        ours = {name: getattr(forms, f"_strided{name}") for name in ("", "_kernel_gradient")}
+        ours = {name: functools.partial(function, geometry=geometry) for name, function in ours.items()}
+        measures = {
+            "forward": {"XLA's": stock, "strided": ours[""], "folded": folded},
+            "input gradient": {"dilated": own_input, "folded": folded_input},
+            "kernel gradient": {"XLA's": own_kernel, selected["kernel gradient"]: ours["_kernel_gradient"]}
+            | {"folded": folded_kernel},
+        }
+    else:
+        opposite = forms._opposite(padding, (k, k))
+
+        def input_gradient(form):
+            return lambda g, kernel: form(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
+
+        forward = {name: functools.partial(form, padding=padding) for name, form in forms.FORWARD_FORMS.items()}
+        backward = {name: input_gradient(form) for name, form in forms.FORWARD_FORMS.items()}
+        by_kernel = {name: functools.partial(f, padding=padding) for name, f in forms.KERNEL_GRADIENT_FORMS.items()}
+        if k != 3 or geometry.outputs[0] % 2:
+            by_kernel.pop("Winograd")
+        selected = {
+            "forward": forms._forward_form(kernel.shape, padding),
+            "input gradient": forms._forward_form((k, k, shape.outputs, shape.inputs), opposite),
+            "kernel gradient": forms._kernel_gradient_form(x, g, padding),
+        }
+        measures = {
+            "forward": {"XLA's": stock, **forward},
+            "input gradient": {"XLA's": own_input, **backward},
+            "kernel gradient": {"XLA's": own_kernel, **by_kernel},
+        }
+    arrays = {"forward": (x, kernel), "input gradient": (g, kernel), "kernel gradient": (x, g)}
+    return {what: (selected[what], compiled(measures[what], *arrays[what]) | peers[what]) for what in measures}
 
 
-def torch_functions(x: np.ndarray, kernel: np.ndarray, g: np.ndarray, border: int) -> dict[str, dict[str, Callable]]:
+def torch_functions(x: np.ndarray, kernel: np.ndarray, g: np.ndarray, shape: Shape) -> dict[str, dict[str, Callable]]:
     """PyTorch's functions by measure; empty if it is not installed."""
     try:
         import torch
     except ImportError:
         return {"forward": {}, "input gradient": {}, "kernel gradient": {}}
     torch.set_num_threads(1)
+    border, stride = shape.padding[0][1], [shape.stride] * 2
     x, g = (torch.from_numpy(a).permute(0, 3, 1, 2).contiguous() for a in (x, g))
     kernel = torch.from_numpy(kernel).permute(3, 2, 0, 1).contiguous()
 
     def backward(*wanted):
         return torch.ops.aten.convolution_backward(
-            g, x, kernel, None, [1, 1], [border] * 2, [1, 1], False, [0, 0], 1, [*wanted, False]
+            g, x, kernel, None, stride, [border] * 2, [1, 1], False, [0, 0], 1, [*wanted, False]
         )
 
     return {
-        "forward": {"torch": lambda: torch.nn.functional.conv2d(x, kernel, padding=border)},
+        "forward": {"torch": lambda: torch.nn.functional.conv2d(x, kernel, stride=shape.stride, padding=border)},
         "input gradient": {"torch": lambda: backward(True, False)},
         "kernel gradient": {"torch": lambda: backward(False, True)},
     }
@@ -149,8 +179,8 @@ def main(config: Convolutions) -> dict[Shape, dict[str, tuple[str, dict[str, flo
             times = measure(named, config.rounds)
             results[shape][what] = selected, times
             cells = (f"{name}{'*' * (name == selected)} {ms:.2f}" for name, ms in times.items())
-            b, n, c, d, k = shape
-            print(f"{b}x{n}x{n}, {c} to {d}, {k}x{k} | {what} | {' | '.join(cells)}", flush=True)
+            b, n, c, d, k, s = shape
+            print(f"{b}x{n}x{n}, {c} to {d}, {k}x{k}, stride {s} | {what} | {' | '.join(cells)}", flush=True)
     return results
 
 

@@ -365,7 +365,7 @@ def _swapped(function: Callable) -> Callable:
 
 _bilinear(_strided, (_swapped(_strided_input_gradient), _strided_kernel_gradient))
 _bilinear(_strided_input_gradient, (_swapped(_strided), _swapped(_strided_kernel_gradient)))
-_bilinear(_strided_kernel_gradient, (_swapped(_strided_input_gradient), _strided))
+_bilinear(_strided_kernel_gradient, (_strided_input_gradient, _strided))
 
 
 def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1), padding: Any = "SAME") -> jax.Array:

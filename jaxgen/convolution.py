@@ -137,8 +137,13 @@ def _by_overlaps(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array
     """One product for all places of the kernel, each part of which is then added to the output where it belongs."""
     h, w, inputs, features = kernel.shape
     products = x.reshape(-1, inputs) @ jnp.flip(kernel, (0, 1)).transpose(2, 0, 1, 3).reshape(inputs, -1)
-    products = products.reshape(*x.shape[:3], h, w, features)
-    (top, bottom), (left, right) = _opposite(padding, (h, w))  # what of the full convolution is cropped
+    return _overlapped(products.reshape(*x.shape[:3], h, w, features), _opposite(padding, (h, w)))
+
+
+def _overlapped(products: jax.Array, crop: Padding) -> jax.Array:
+    """The sum over places (i, j) of products [B, H, W, h, w, D], each i lower and j to the right, without its border."""
+    h, w = products.shape[3:5]
+    (top, bottom), (left, right) = crop
     return sum(
         _padded(products[:, :, :, i, j], ((i - top, h - 1 - i - bottom), (j - left, w - 1 - j - right)))
         for i in range(h) for j in range(w)
@@ -156,11 +161,27 @@ def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """The transpose of `_unit_stride` in x, itself a convolution."""
-    return _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), _opposite(padding, kernel.shape[:2]))
+    h, w, inputs, outputs = kernel.shape
+    opposite = _opposite(padding, (h, w))
+    form = _forward_form((h, w, outputs, inputs), opposite)
+    if form == "convolution":
+        return _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
+    # products with the kernel as it is: to transpose a large one takes longer than a small product
+    if form == "overlaps":
+        products = (kernel.reshape(-1, outputs) @ g.reshape(-1, outputs).T).T
+        return _overlapped(products.reshape(*g.shape[:3], h, w, inputs), padding)
+    shifts = _shifts(_padded(g, opposite), (h, w))[::-1]
+    products = [shift @ place.T for shift, place in zip(shifts, kernel.reshape(-1, inputs, outputs), strict=True)]
+    return sum(products).reshape(-1, *_sizes(g, (h, w), opposite), inputs)
 
 
 def _kernel_size(x: jax.Array, g: jax.Array, padding: Padding) -> tuple[int, int]:
-    return tuple(n + sum(p) - m + 1 for n, m, p in zip(x.shape[1:3], g.shape[1:3], padding, strict=True))
+    return _sizes(x, g.shape[1:3], padding)
+
+
+def _sizes(x: jax.Array, other: Sequence[int], padding: Padding) -> tuple[int, int]:
+    """Of a convolution of x: the output's height and width by the kernel's, or the kernel's by the output's."""
+    return tuple(n + sum(p) - m + 1 for n, m, p in zip(x.shape[1:3], other, padding, strict=True))
 
 
 def _kernel_gradient_form(x: jax.Array, g: jax.Array, padding: Padding) -> str:
@@ -307,6 +328,11 @@ class _Geometry(NamedTuple):
         sizes = zip(self.size, self.padding, self.kernel, strict=True)
         return tuple((n + sum(p) - k) // self.stride + 1 for n, p, k in sizes)
 
+    @property
+    def small(self) -> bool:
+        """Whether XLA may turn the convolution around, see `_gradient_by_transposed_convolution`."""
+        return any(k > n for k, n in zip(self.kernel, self.outputs, strict=True))
+
 
 def _folded(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
     """The convolution of stride 1 on `space_to_depth(x)`, for which image and kernel are extended to multiples."""
@@ -323,6 +349,8 @@ def _folded(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _strided(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    if geometry.small:
+        return _folded(x, kernel, geometry)
     (top, bottom), columns = geometry.padding
     # see `_by_convolution`
     padding = ((top, bottom + (not any(map(any, geometry.padding)))), columns)
@@ -334,8 +362,7 @@ def _strided(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
 def _strided_input_gradient(g: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
     """The transpose of `_strided` in x."""
     s, padding, size, places = geometry
-    if not any(k % s for k in places) or any(k > o for k, o in zip(places, geometry.outputs, strict=True)):
-        # also where XLA would turn a convolution around, see `_gradient_by_transposed_convolution`
+    if not any(k % s for k in places) or geometry.small:
         x = jnp.zeros_like(g, shape=(g.shape[0], *size, kernel.shape[2]))
         return jax.vjp(lambda x: _folded(x, kernel, geometry), x)[1](g)[0]
     # the zeros that extend the kernel cost more than those between the cotangents

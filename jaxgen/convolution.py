@@ -26,13 +26,15 @@ convolutions have a gradient of their own, through the same functions to any ord
                                      64 x 5,  512 to 256    11.3       10.4     7.7*     8.9        -    7.9
       other kernels: transposed      16 x 70, 3 to 64, 7x7  15.0      13.0*     27.1   212.0        -    7.4
 
-      forward and input gradient     batch x side, C to D  XLA's convolution products overlaps   torch
-      at most 4 places: no padding   64 x 9,  256 to 128     8.7         6.5     7.3*      7.2     5.7
-      full padding: at most 4 places 64 x 4,  256 to 512     8.3         8.1      9.4     6.2*     5.7
-                                     64 x 16, 64 to 12       2.0         1.7      3.4     0.9*     1.8
-      full padding, D <= 8           16 x 64, 64 to 3, 7x7  76.3        75.6    173.1    13.4*    30.6
-      other kernels                  64 x 8,  128 to 256    11.5       11.0*     15.2     14.0    10.4
-                                     16 x 70, 64 to 3, 7x7  68.8       11.9*    138.9     12.5    29.6
+      forward and input gradient     batch x side, C to D  XLA's convolution products overlaps Winograd  torch
+      at most 4 places: no padding   64 x 9,  256 to 128     8.7         6.5     7.3*      7.2        -    5.7
+      full padding: at most 4 places 64 x 4,  256 to 512     8.3         8.1      9.4     6.2*        -    5.7
+                                     64 x 16, 64 to 12       2.0         1.7      3.4     0.9*        -    1.8
+      full padding, D <= 8           16 x 64, 64 to 3, 7x7  76.3        75.6    173.1    13.4*        -   30.6
+      3x3, C and D >= 128            32 x 16, 256 to 256    47.8        47.5        -        -    27.6*      -
+                                     64 x 8,  128 to 256    11.5        11.0     15.2     14.0     7.8*   10.4
+      other kernels                  64 x 16, 64 to 128     10.7       10.5*     20.6     17.8        -   11.2
+                                     16 x 70, 64 to 3, 7x7  68.8       11.9*    138.9     12.5        -   29.6
 
       stride 2                       batch x side, C to D          XLA's products  folded   torch
       forward                        32 x 64, 64 to 128, 3x3       25.8*              69.4    30.8
@@ -88,8 +90,10 @@ def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
 _FEW_PLACES = 4  # of a kernel; above, the copies of the shifted images cost more than products of matrices save
 _SOME_PLACES = 9  # of a kernel, if images have few channels
 _COLORS, _FEW_INPUTS, _FEW_OUTPUTS = 8, 16, 32  # channels
-_WINOGRAD_CHANNELS = 64  # on either side, from which fewer products outweigh the transforms
-_TILES = 1024  # that are transformed at a time, about
+_WINOGRAD_CHANNELS = 128  # on either side, from which fewer products outweigh the transforms
+_GRADIENT_WINOGRAD_CHANNELS = 64
+_WINOGRAD_TILES = 16  # from which the image outweighs the kernel's transform
+_TILES, _GRADIENT_TILES = 512, 1024  # that are transformed at a time, about
 
 
 def _shifts(x: jax.Array, kernel: Sequence[int]) -> list[jax.Array]:
@@ -108,14 +112,22 @@ def _opposite(padding: Padding, kernel: Sequence[int]) -> Padding:
     return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True))
 
 
-def _forward_form(kernel_shape: Sequence[int], padding: Padding) -> str:
+def _forward_form(x: jax.Array, kernel_shape: Sequence[int], padding: Padding) -> str:
     """The rule for `_unit_stride`: a name in `FORWARD_FORMS`."""
     h, w, inputs, outputs = kernel_shape
-    if padding == ((h - 1, h - 1), (w - 1, w - 1)):
-        return "overlaps" if h * w <= _FEW_PLACES or outputs <= _COLORS else "convolution"
+    if padding == ((h - 1, h - 1), (w - 1, w - 1)) and (h * w <= _FEW_PLACES or outputs <= _COLORS):
+        return "overlaps"
     if h * w <= _FEW_PLACES and padding == ((0, 0), (0, 0)) and inputs >= _FEW_INPUTS:
         return "products"
+    if min(inputs, outputs) >= _WINOGRAD_CHANNELS and _winograd_fits(x, (h, w), _sizes(x, (h, w), padding)):
+        return "Winograd"
     return "convolution"
+
+
+def _winograd_fits(x: jax.Array, kernel: Sequence[int], outputs: Sequence[int]) -> bool:
+    even = outputs[0] % 2 == outputs[1] % 2 == 0
+    tiles = x.shape[0] * math.prod(outputs) // 4
+    return tuple(kernel) == (3, 3) and even and tiles >= _WINOGRAD_TILES and x.dtype.itemsize >= 4
 
 
 def _by_convolution(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -141,7 +153,7 @@ def _by_overlaps(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array
 
 
 def _overlapped(products: jax.Array, crop: Padding) -> jax.Array:
-    """The sum over places (i, j) of products [B, H, W, h, w, D], each i lower and j to the right, without its border."""
+    """The sum over places (i, j) of products [B, H, W, h, w, D], each i lower and j to the right, without a border."""
     h, w = products.shape[3:5]
     (top, bottom), (left, right) = crop
     return sum(
@@ -150,23 +162,95 @@ def _overlapped(products: jax.Array, crop: Padding) -> jax.Array:
     )
 
 
-FORWARD_FORMS = {"convolution": _by_convolution, "products": _by_shifted_products, "overlaps": _by_overlaps}
+def _by_winograd(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """A convolution with a 3x3 kernel and outputs even in height and width, in 16 products a tile in place of 36.
+
+    Winograd's F(2x2, 3x3) (Lavin and Gray 2016, arXiv:1509.09308): `A^T ((G g G^T) (B^T x B)) A` with tiles 4x4 of x
+    and 2x2 of the output.
+    """
+    return _from_tiles(x, _transformed(kernel), padding, 1, (0, 1, 2, 3))
+
+
+def _transformed(kernel: jax.Array) -> jax.Array:
+    """`G g G^T` of a 3x3 kernel [3, 3, C, D]: [16, C, D]."""
+    shape = kernel.shape[2:]
+    for _ in range(2):  # rows, then columns
+        half_sum, half = (kernel[0] + kernel[2]) / 2, kernel[1] / 2
+        kernel = jnp.stack([kernel[0], half_sum + half, half_sum - half, kernel[2]]).swapaxes(0, 1)
+    return kernel.reshape(16, *shape)
+
+
+def _from_tiles(
+    x: jax.Array, kernel: jax.Array, padding: Padding, contracted: int, order: Sequence[int]
+) -> jax.Array:
+    """Outputs of tiles by a transformed kernel.
+
+    Args:
+        contracted: the axis of the kernel that x's channels belong to.
+        order: of the transformed kernel's rows and columns; a flipped kernel has the first and the last exchanged.
+    """
+    features = kernel.shape[3 - contracted]
+    height, width = _sizes(x, (3, 3), padding)
+
+    def outputs(x):
+        tiles = _tiles(x, padding)
+        tiles = jnp.stack([tiles[4 * i + j] for i in order for j in order])
+        m = lax.dot_general(tiles, kernel, (((2,), (contracted,)), ((0,), (0,))))
+        m = m.reshape(4, 4, -1, height // 2, width // 2, features)
+        for _ in range(2):
+            m0, m1, m2, m3 = (m[i] for i in order)
+            m = jnp.stack([m0 + m1 + m2, m1 - m2 - m3]).swapaxes(0, 1)
+        return m.transpose(2, 3, 0, 4, 1, 5).reshape(-1, height, width, features)
+
+    parts = _parts(x.shape[0], height, width, _TILES)
+    y = outputs(x) if parts == 1 else lax.map(outputs, x.reshape(parts, -1, *x.shape[1:]))
+    return y.reshape(-1, height, width, features)
+
+
+def _tiles(x: jax.Array, padding: Padding) -> list[jax.Array]:
+    """`B^T x B` of the overlapping 4x4 tiles of an image: 16 arrays [tiles, C]."""
+    # without the barrier, each of the tiles would look for the border on its own
+    x, channels = lax.optimization_barrier(_padded(x, padding)), x.shape[-1]
+    x = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2 * channels)
+    r0, r1, r2, r3 = x[:, :-1, 0], x[:, :-1, 1], x[:, 1:, 0], x[:, 1:, 1]
+    tiles = []
+    for r in (r0 - r2, r1 + r2, r2 - r1, r1 - r3):
+        left, right = r[:, :, :-1], r[:, :, 1:]
+        c0, c1, c2, c3 = left[..., :channels], left[..., channels:], right[..., :channels], right[..., channels:]
+        tiles += [c0 - c2, c1 + c2, c2 - c1, c1 - c3]
+    return [tile.reshape(-1, channels) for tile in tiles]
+
+
+def _parts(batch: int, height: int, width: int, tiles: int) -> int:
+    """Into how many a batch is split, so that tiles, four times what they are made from, stay in the cache."""
+    return math.gcd(batch, max(1, batch * height * width // (4 * tiles)))
+
+
+FORWARD_FORMS = {
+    "convolution": _by_convolution,
+    "products": _by_shifted_products,
+    "overlaps": _by_overlaps,
+    "Winograd": _by_winograd,
+}
 """By name, functions `(x, kernel, padding) -> y`, stride 1."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _unit_stride(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    return FORWARD_FORMS[_forward_form(kernel.shape, padding)](x, kernel, padding)
+    return FORWARD_FORMS[_forward_form(x, kernel.shape, padding)](x, kernel, padding)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """The transpose of `_unit_stride` in x, itself a convolution."""
     h, w, inputs, outputs = kernel.shape
     opposite = _opposite(padding, (h, w))
-    form = _forward_form((h, w, outputs, inputs), opposite)
+    form = _forward_form(g, (h, w, outputs, inputs), opposite)
     if form == "convolution":
-        return _unit_stride(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
+        return _by_convolution(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
     # products with the kernel as it is: to transpose a large one takes longer than a small product
+    if form == "Winograd":
+        return _from_tiles(g, _transformed(kernel), opposite, 2, (3, 1, 2, 0))
     if form == "overlaps":
         products = (kernel.reshape(-1, outputs) @ g.reshape(-1, outputs).T).T
         return _overlapped(products.reshape(*g.shape[:3], h, w, inputs), padding)
@@ -193,8 +277,7 @@ def _kernel_gradient_form(x: jax.Array, g: jax.Array, padding: Padding) -> str:
         return "columns"
     if inputs < _FEW_INPUTS:
         return "products" if math.prod(kernel) <= _SOME_PLACES else "transposed"
-    even = g.shape[1] % 2 == g.shape[2] % 2 == 0
-    if kernel == (3, 3) and even and min(inputs, outputs) >= _WINOGRAD_CHANNELS and x.dtype.itemsize >= 4:
+    if min(inputs, outputs) >= _GRADIENT_WINOGRAD_CHANNELS and _winograd_fits(x, kernel, g.shape[1:3]):
         return "Winograd"
     return "transposed"
 
@@ -240,24 +323,15 @@ def _gradient_by_winograd(x: jax.Array, g: jax.Array, padding: Padding) -> jax.A
     inputs = x.shape[-1]
 
     def products(x, g):
-        # without the barrier, each of the tiles would look for the border on its own
-        x = lax.optimization_barrier(_padded(x, padding)).reshape(-1, height // 2 + 1, 2, width // 2 + 1, 2 * inputs)
-        r0, r1, r2, r3 = x[:, :-1, 0], x[:, :-1, 1], x[:, 1:, 0], x[:, 1:, 1]
-        of_x = []
-        for r in (r0 - r2, r1 + r2, r2 - r1, r1 - r3):
-            left, right = r[:, :, :-1], r[:, :, 1:]
-            c0, c1, c2, c3 = left[..., :inputs], left[..., inputs:], right[..., :inputs], right[..., inputs:]
-            of_x += [c0 - c2, c1 + c2, c2 - c1, c1 - c3]
         g = g.reshape(-1, height // 2, 2, width // 2, 2 * outputs)
         g0, g1 = g[:, :, 0], g[:, :, 1]
         of_g = []
         for r in (g0, g0 + g1, g0 - g1, -g1):
             c0, c1 = r[..., :outputs], r[..., outputs:]
             of_g += [c0, c0 + c1, c0 - c1, -c1]
-        return jnp.stack([a.reshape(-1, inputs).T @ b.reshape(-1, outputs) for a, b in zip(of_x, of_g, strict=True)])
+        return jnp.stack([a.T @ b.reshape(-1, outputs) for a, b in zip(_tiles(x, padding), of_g, strict=True)])
 
-    # some images at a time: the tiles, four times what they are made from, stay in the cache
-    parts = math.gcd(batch, max(1, batch * height * width // (4 * _TILES)))
+    parts = _parts(batch, height, width, _GRADIENT_TILES)
     if parts == 1:
         total = products(x, g)
     else:
@@ -305,8 +379,13 @@ def _bilinear(function: Callable, transposes: Sequence[Callable]) -> None:
         return y, sum(changes[1:], changes[0])
 
 
-_bilinear(_unit_stride, (lambda kernel, g, padding: _input_gradient(g, kernel, padding), _kernel_gradient))
-_bilinear(_kernel_gradient, (lambda g, kernel, padding: _input_gradient(g, kernel, padding), _unit_stride))
+def _swapped(function: Callable) -> Callable:
+    return lambda b, a, padding: function(a, b, padding)
+
+
+_bilinear(_unit_stride, (_swapped(_input_gradient), _kernel_gradient))
+_bilinear(_input_gradient, (_swapped(_unit_stride), _swapped(_kernel_gradient)))
+_bilinear(_kernel_gradient, (_input_gradient, _unit_stride))
 
 
 def _explicit(padding: str | Sequence, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> Padding:
@@ -384,10 +463,6 @@ def _strided_kernel_gradient(x: jax.Array, g: jax.Array, geometry: _Geometry) ->
     ends = s * (rows - 1) + 1, s * (columns - 1) + 1
     seen = [x[:, i : i + ends[0] : s, j : j + ends[1] : s].reshape(-1, inputs) for i in range(h) for j in range(w)]
     return jnp.stack([a.T @ cotangents for a in seen]).reshape(h, w, inputs, -1)
-
-
-def _swapped(function: Callable) -> Callable:
-    return lambda b, a, geometry: function(a, b, geometry)
 
 
 _bilinear(_strided, (_swapped(_strided_input_gradient), _strided_kernel_gradient))

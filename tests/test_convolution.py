@@ -74,6 +74,7 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     [
         ((3, 6, 4, 64), (3, 3, 64, 65), 1),
         ((16, 16, 16, 64), (3, 3, 64, 64), 1),
+        ((4, 6, 4, 128), (3, 3, 128, 130), 1),
         ((2, 5, 4, 40), (3, 3, 40, 20), 1),
         ((2, 4, 5, 3), (3, 3, 3, 34), 1),
         ((2, 4, 5, 3), (5, 5, 3, 34), 1),
@@ -82,7 +83,7 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
         ((2, 8, 8, 3), (4, 4, 3, 40), 2),
     ],
     ids=[
-        "Winograd", "Winograd in parts", "few outputs", "few inputs", "many places", "strided", "strided and dilated",
+        "Winograd", "Winograd in parts", "Winograd forward too", "few outputs", "few inputs", "many places", "strided", "strided and dilated",
         "strided, few inputs",
     ],  # fmt: skip
 )
@@ -228,9 +229,10 @@ def test_upsampling_spreads_each_pixels_own_channels():
 @pytest.mark.parametrize(
     "shape, kernel, form",
     [
-        ((2, 4, 4, 64), (3, 3, 64, 64), "Winograd"),
-        ((2, 5, 4, 64), (3, 3, 64, 64), "transposed"),
-        ((2, 4, 4, 63), (3, 3, 63, 64), "transposed"),
+        ((4, 4, 4, 64), (3, 3, 64, 64), "Winograd"),
+        ((4, 5, 4, 64), (3, 3, 64, 64), "transposed"),
+        ((4, 4, 4, 63), (3, 3, 63, 64), "transposed"),
+        ((3, 4, 4, 64), (3, 3, 64, 64), "transposed"),
         ((2, 4, 4, 32), (3, 3, 32, 32), "columns"),
         ((2, 4, 4, 15), (3, 3, 15, 64), "products"),
         ((2, 4, 4, 64), (2, 2, 64, 64), "products"),

@@ -116,12 +116,14 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
         backward = {name: input_gradient(form) for name, form in forms.FORWARD_FORMS.items()}
         by_kernel = {name: functools.partial(f, padding=padding) for name, f in forms.KERNEL_GRADIENT_FORMS.items()}
         if k != 3 or geometry.outputs[0] % 2:
-            by_kernel.pop("Winograd")
+            for named in (forward, backward, by_kernel):
+                named.pop("Winograd")
         selected = {
-            "forward": forms._forward_form(kernel.shape, padding),
-            "input gradient": forms._forward_form((k, k, shape.outputs, shape.inputs), opposite),
+            "forward": forms._forward_form(x, kernel.shape, padding),
+            "input gradient": forms._forward_form(g, (k, k, shape.outputs, shape.inputs), opposite),
             "kernel gradient": forms._kernel_gradient_form(x, g, padding),
         }
+        backward[selected["input gradient"]] = functools.partial(forms._input_gradient, padding=padding)
         measures = {
             "forward": {"XLA's": stock, **forward},
             "input gradient": {"XLA's": own_input, **backward},

@@ -83,8 +83,8 @@ def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
         ((2, 8, 8, 3), (4, 4, 3, 40), 2),
     ],
     ids=[
-        "Winograd", "Winograd in parts", "Winograd forward too", "few outputs", "few inputs", "many places", "strided", "strided and dilated",
-        "strided, few inputs",
+        "Winograd", "Winograd in parts", "Winograd forward too", "few outputs", "few inputs", "many places", "strided",
+        "strided and dilated", "strided, few inputs",
     ],  # fmt: skip
 )
 def test_every_form_and_its_two_derivatives_are_the_stock_ones(shape, kernel, stride):

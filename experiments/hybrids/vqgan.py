@@ -43,7 +43,6 @@ COLUMNS = 10
 PART = 500
 """Images that are decoded at a time."""
 VARIANTS = {"paper": {}, "taming": TAMING}
-RANDOM_TRUNK = VGG("relu3_3", widths=(8, 12, 16, 24, 24))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +50,11 @@ class VQGANConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            "steps": 1000, "batch_size": 32, "width": 32, "factors": (1, 2, 2), "blocks": 1, "attention": (),
-            "features": 64, "codes": 256, "dimension": 32, "codebook": "averages", "learning_rate": 5e-4,
-            "critic_width": 32, "receptive_field": 16, "adversarial_start": 250, "adversarial_weight": 0.5,
-            "prior_width": 96, "prior_layers": 3, "prior_heads": 4, "prior_learning_rate": 2e-3,
-            "eval_every": 250, "checkpoint_every": 500,
+            "steps": 1400, "batch_size": 16, "width": 24, "factors": (1, 2, 2), "blocks": 1, "attention": (),
+            "features": 48, "codes": 256, "dimension": 32, "codebook": "averages", "learning_rate": 1e-3,
+            "layer": "relu2_2", "critic_width": 32, "receptive_field": 16, "adversarial_start": 250,
+            "adversarial_weight": 0.5, "prior_fraction": 0.571, "prior_width": 96, "prior_layers": 3, "prior_heads": 4,
+            "prior_learning_rate": 2e-3, "eval_every": 700, "checkpoint_every": 700,
         },
     }  # fmt: skip
 
@@ -96,6 +95,8 @@ class VQGANConfig(Config):
     """Of the Adam of autoencoder and critic; the paper's is 4.5e-6 per example of a batch."""
     trunk: Path | None = None
     """A .npz file of a VGG for the perceptual term; None: a small network with random weights."""
+    layer: Literal["relu1_2", "relu2_2", "relu3_3", "relu4_1"] = "relu4_1"
+    """The perceptual term compares this layer of the trunk and the last ones of the blocks before it."""
     perceptual_weight: NonNegative = 1.0
     """Weight of the perceptual term."""
     critic_width: Count = 64
@@ -175,22 +176,17 @@ def build(config: VQGANConfig, data: Splits) -> Experiment:
 def fixed_features(config: VQGANConfig, data: Splits) -> tuple[VGG, Mapping[str, Any] | None]:
     """The perceptual term's network, and variables of the player `features` with which each layer has mean one."""
     if config.trunk is None:
-        return RANDOM_TRUNK, None
-    network, variables = load_vgg(config.trunk)
-    network = network.clone(last=compared(network)[-1])
+        return VGG(config.layer, widths=(8, 12, 16, 24, 24)), None
+    network, variables = load_vgg(config.trunk, config.layer)
     x = data.train.head(64)["x"]
     scale = 1.0 if data.train.levels is None else data.train.levels - 1.0
     x = jnp.broadcast_to(jnp.asarray(x, jnp.float32) / scale, (*x.shape[:-1], 3))
-    kept = {name.replace("relu", "conv") for name in network.layers}
-    variables = {"params": {name: value for name, value in variables["params"].items() if name in kept}}
     return network, {"features": jax.jit(partial(normalize_activations, network, per="layer"))(variables, x)}
 
 
 def compared(network: VGG | None) -> tuple[str, ...]:
-    """The last layer of each of the first three blocks, as in LPIPS."""
-    if network is None:
-        return ()
-    return tuple({name[:5]: name for name in network.layers if int(name[4]) <= 3}.values())
+    """The last layer of each block, as in LPIPS."""
+    return () if network is None else tuple({name[:5]: name for name in network.layers}.values())
 
 
 def measure(trained: TrainedModel, config: VQGANConfig, data: Splits) -> dict[str, float]:

@@ -47,11 +47,11 @@ class VQGANStudy(harness.StudyConfig):
     """Labelled images."""
     trunk: Path | None = None
     """The features of the perceptual term, as in `experiments.hybrids.vqgan`."""
-    steps: Count = 1000
+    steps: Count = 1400
     """Of each system, its prior included."""
-    width: Count = 32
+    width: Count = 24
     """Channels of the autoencoders at the highest resolution."""
-    extractor_steps: Count = 600
+    extractor_steps: Count = 800
     """Of the classifier."""
     seed: Natural = 0
     runs: Path = Path("runs/studies.vqgan")
@@ -70,13 +70,13 @@ def study(config: VQGANStudy) -> str:
         return harness.experiment("gans.feature_extractor", extractor, common, steps)["test"]
 
     def system(name: str) -> dict[str, Any]:
-        every = str(max(1, config.steps // 4))
+        every, start = str(max(1, config.steps // 2)), str(config.steps // 6)
         trunk = [] if config.trunk is None else ["--trunk", str(config.trunk)]
         return harness.experiment(
             "hybrids.vqgan", config.runs / harness.slug(name), common, trunk,
             ("--preset", "small", "--system", SYSTEMS[name], "--conditional", "--extractor", str(extractor)),
             ("--steps", str(config.steps), "--width", str(config.width)),
-            ("--adversarial-start", every, "--eval-every", every, "--checkpoint-every", every),
+            ("--adversarial-start", start, "--eval-every", every, "--checkpoint-every", every),
         )  # fmt: skip
 
     compute: dict[str, Any] = {EXTRACTOR: classifier}

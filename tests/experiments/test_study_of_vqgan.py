@@ -22,14 +22,14 @@ def test_systems_differ_in_their_losses_alone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(harness.commands, "run", run)
     monkeypatch.setattr(vqgan, "sampling", lambda out: {"with the cache": 0.25, "without": 2.0, "equal codes": 1.0})
-    config = VQGANStudy(data="digits", runs=tmp_path / "runs", steps=80)
+    config = VQGANStudy(data="digits", runs=tmp_path / "runs", steps=84)
     text = vqgan.study(config)
     assert [(module, out) for module, out, _ in called] == [
         ("gans.feature_extractor", "extractor"), *(("hybrids.vqgan", name) for name in ("VQ-VAE", "perceptual", "VQGAN")),
     ]  # fmt: skip
     systems = [words.pop(words.index("--system") + 1) for _, _, words in called[1:]]
     assert systems == ["vq_vae", "perceptual", "vqgan"] and called[1][2] == called[2][2] == called[3][2]
-    assert called[1][2][called[1][2].index("--adversarial-start") + 1] == "20"
+    assert called[1][2][called[1][2].index("--adversarial-start") + 1] == "14"
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     assert cells[-1] == ["VQGAN", "500.00", "1.50", "2.500", "3.50", "4.50", "5.50", "6.5", "7.5", "8.500", "1.5"]
     assert "accuracy on the test split is 0.625" in text and "0.250 s with the cache and 2.000 s without" in text

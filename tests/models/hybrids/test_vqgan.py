@@ -14,7 +14,7 @@ from jaxgen.convolution import Conv
 from jaxgen.models.codebook import Codebook
 from jaxgen.models.gans.adversarial_losses import Hinge, NonSaturating
 from jaxgen.models.hybrids import TAMING, VQGAN, CodePrior, QuantizedAutoencoder
-from jaxgen.nets import VGG, BatchNorm, PatchCritic, TokenTransformer, UpConv
+from jaxgen.nets import VGG, BatchNorm, PatchCritic, TokenTransformer, UpConv, VQGANDecoder, VQGANEncoder
 from jaxgen.training.description import build, describe
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
@@ -103,6 +103,7 @@ def loss_of(model, variables=VARIABLES, play="autoencoder", key=KEY, step=0):
     return model.plays()[play].loss(variables, BATCH, key, Clock(step, step, step))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MODEL, dataclasses.replace(MODEL, adversarial_loss=Hinge(), epsilon=1e-4)])
 def test_the_autoencoder_minimises_its_equation_in_one_backward_pass(model):
     """The value, lambda, and the gradient, which knows that lambda is a constant."""
@@ -137,7 +138,7 @@ def test_without_the_critic_it_is_a_vq_vae_with_distances():
 def test_the_backward_pass_runs_once():
     """Operations with a costly trunk: those of a plain weighted sum with a given weight, not of three passes."""
     trunk = VGG("relu1_2", (24,), (2,))
-    model = dataclasses.replace(MODEL, features=trunk, critic=PatchCritic((24, 24), (2, 1), norm=None))
+    model = dataclasses.replace(MODEL, features=trunk, critic=PatchCritic((24, 24), (2, 1), 1, norm=None))
     shapes = jax.eval_shape(model.init, KEY, BATCH)
 
     def flops(function):
@@ -206,6 +207,7 @@ def test_the_adversarial_term_is_delayed_and_the_critic_is_not():
     assert [bool(when(Clock(step, step))) for step in range(3)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_in_a_step_the_reconstructions_are_computed_once():
     """The critic's play comes first, when the autoencoder has not moved yet."""
     wide = dataclasses.replace(MODEL, encoder=Conv(64, 2, strides=2), decoder=nn.Sequential((UpConv(32), Conv(32))))
@@ -222,7 +224,7 @@ def test_in_a_step_the_reconstructions_are_computed_once():
 
 
 def test_batch_statistics_of_the_critic_are_updated_and_the_autoencoder_does_not_touch_them():
-    model = dataclasses.replace(MODEL, critic=PatchCritic((3, 4), (2, 1), norm=BatchNorm))
+    model = dataclasses.replace(MODEL, critic=PatchCritic((3, 4), (2, 1), 1, norm=BatchNorm))
     variables = drawn(model, BATCH)
     assert "batch_stats" in loss_of(model, variables, "critic").statistics["critic"]
     assert "critic" not in loss_of(model, variables).statistics
@@ -297,6 +299,7 @@ def test_the_last_layers_bias_does_not_count_and_any_last_layer_has_a_kernel():
 
 def test_its_description_is_read_back():
     for model in (MODEL, TAMED, PLAIN):
+        model = dataclasses.replace(model, encoder=VQGANEncoder((4, 8)), decoder=VQGANDecoder((4, 8)))
         assert build(describe(model)) == model
 
 

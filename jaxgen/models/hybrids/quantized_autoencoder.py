@@ -28,22 +28,11 @@ from jaxgen.models.codebook import PLAYER, Codebook, Quantized
 from jaxgen.models.forward import forward
 from jaxgen.models.hybrids.code_prior import CodePrior, bits_per_code
 from jaxgen.models.scaling import from_data, to_data
-from jaxgen.nets.heads import EventHead, Headed
+from jaxgen.nets.heads import EventHead, Headed, HeadedWithInput
 from jaxgen.nets.vgg import VGG
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 PixelLoss = Literal["absolute", "squared"]
-
-
-class Decoder(nn.Module):
-    """A network and its last layer: the last layer's input [B, ...] and output [B, *event_shape]."""
-
-    network: nn.Module
-    head: nn.Module
-
-    def __call__(self, z: Array) -> tuple[Array, Array]:
-        h = self.network(z)
-        return h, self.head(h)[..., 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +96,7 @@ class QuantizedAutoencoder:
 
     @property
     def _decoder(self) -> nn.Module:
-        return Decoder(self.decoder, EventHead(self.event_shape))
+        return HeadedWithInput(self.decoder, EventHead(self.event_shape))
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """The codes start at k-means centres of the encoder's vectors of the batch.
@@ -159,9 +148,8 @@ class QuantizedAutoencoder:
         of_x = jax.value_and_grad(lambda x: self.reconstruction(variables, seen, x), has_aux=True)
         (value, parts), gradient = of_x(fixed)
         # the gradient in x is computed once, for further terms and for the one backward pass to decoder and encoder
-        further, of_further, metrics = self.further_terms(
-            variables, fixed, lax.stop_gradient(h), gradient, further_key, clock
-        )
+        inputs = variables, fixed, lax.stop_gradient(h), gradient, further_key, clock
+        further, of_further, metrics = self.further_terms(*inputs)
         quantization = self.codebook.loss(variables[PLAYER], quantized, codebook_key)
         mean = self.codebook_weight / math.prod(quantized.z_e.shape[1:])
         return LossOutput(
@@ -217,10 +205,6 @@ class QuantizedAutoencoder:
             return jax.random.randint(key, shape, 0, self.codebook.num_codes)
         return self.prior.sample(variables["prior"], key, shape, context, temperature, top_k)
 
-    def log_prior(self, variables: Variables, codes: Array, context: Array | None = None) -> Array:
-        """log p(codes|context) in nats, [B], of indices of codes [B, h, w]."""
-        return self.prior.log_prob(variables["prior"], codes, context)
-
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """The indices of the codes, int32 [B, h, w]. Deterministic and without conditions: key and context are ignored."""
         z_e, _ = forward(self._encoder, variables["encoder"], self.scaled(x))
@@ -229,7 +213,7 @@ class QuantizedAutoencoder:
     def decode(self, variables: Variables, codes: Array, context: Array | None = None) -> Array:
         """Images in data units of indices of codes [B, h, w]; the context is ignored."""
         (_, x), _ = forward(self._decoder, variables["decoder"], self.codebook.codes(variables[PLAYER])[codes])
-        return to_data(x, self.levels, -1.0, 1.0)
+        return to_data(x[..., 0], self.levels, -1.0, 1.0)
 
     def reconstruct(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
         """The decoded codes of x. Deterministic and without conditions: key and context are ignored."""
@@ -248,7 +232,7 @@ class QuantizedAutoencoder:
         quantized = self.codebook.quantize(variables[PLAYER], z_e)
         e = quantized.straight_through
         (h, x), of_decoder = forward(self._decoder, variables["decoder"], e, key=decoder_key)
-        return quantized, h, x, {"encoder": of_encoder, "decoder": of_decoder}
+        return quantized, h, x[..., 0], {"encoder": of_encoder, "decoder": of_decoder}
 
     def reconstruction(self, variables: Variables, seen: Array, x: Array) -> tuple[Array, dict[str, Array]]:
         """L_rec of images and their reconstructions x, both in [-1, 1], and its parts without their weights."""

@@ -56,8 +56,8 @@ def reconstructed(variables):
     z_e = MODEL._encoder.apply(variables["encoder"], SEEN)
     codes = jnp.asarray(variables["codebook"]["params"]["codes"])
     e = codes[((z_e[..., None, :] - codes) ** 2).sum(-1).argmin(-1)]
-    (_, x) = MODEL._decoder.apply(variables["decoder"], z_e + jax.lax.stop_gradient(e - z_e))
-    return z_e, e, x
+    _, x = MODEL._decoder.apply(variables["decoder"], z_e + jax.lax.stop_gradient(e - z_e))
+    return z_e, e, x[..., 0]
 
 
 def of_reconstruction(variables, x=None):
@@ -243,9 +243,9 @@ def test_random_inputs_of_the_prior_leave_the_codes_to_predict_as_they_are():
     loss = loss_of(all_random, play="prior")
     np.testing.assert_allclose(loss.value, expected, rtol=1e-5)
     np.testing.assert_allclose(loss.metrics["bits_per_code"], expected / 4 / np.log(2), rtol=1e-5)
-    # and without noise it is the distribution that `evaluate` and `log_prior` have
+    # and without noise it is the distribution that `evaluate` measures
     plain = dataclasses.replace(MODEL, prior=CodePrior(network))
-    log_prob = plain.log_prior(VARIABLES, codes.reshape(8, 2, 2), BATCH["context"])
+    log_prob = plain.prior.log_prob(VARIABLES["prior"], codes.reshape(8, 2, 2), BATCH["context"])
     np.testing.assert_allclose(loss_of(plain, play="prior").value, -log_prob.mean(), rtol=1e-5)
     metrics = MODEL.evaluate(VARIABLES, BATCH, KEY)
     np.testing.assert_allclose(metrics["bits_per_code"], -log_prob.mean() / 4 / np.log(2), rtol=1e-5)

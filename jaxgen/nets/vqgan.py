@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.convolution import Conv
+from jaxgen.nets.normalization import GroupNorm
 from jaxgen.precision import at_least_float32
 
 
@@ -25,7 +26,7 @@ class GroupNormSwish(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.GroupNorm(math.gcd(self.groups, x.shape[-1]), epsilon=1e-6)(x)
+        x = GroupNorm(math.gcd(self.groups, x.shape[-1]))(x)
         return nn.silu(x) if self.activation else x
 
 

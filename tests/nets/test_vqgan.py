@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
-from jaxgen.nets import VQGANDecoder, VQGANEncoder
+from jaxgen.nets import GroupNorm, VQGANDecoder, VQGANEncoder
 from jaxgen.nets.vqgan import GroupNormBlock, PositionAttention
 
 KEY = jax.random.key(0)
@@ -45,6 +46,22 @@ def test_a_residual_block_normalises_groups_of_channels():
     expected = convolved(h * expit(h), params["Conv_1"]) + convolved(X, params["shortcut"])
     np.testing.assert_allclose(block.apply({"params": params}, X), expected, rtol=1e-3, atol=1e-3)
     assert "shortcut" not in drawn(GroupNormBlock(4, groups=4), X)["params"]
+
+
+def test_group_norm_is_flaxs_with_its_gradient():
+    rng = np.random.default_rng(2)
+    params = {"scale": rng.normal(size=4).astype(np.float32), "bias": rng.normal(size=4).astype(np.float32)}
+    weights = rng.normal(size=X.shape)
+
+    def value(network, params, x):
+        return (network.apply({"params": params}, x) * weights).sum()
+
+    ours, theirs = (
+        jax.value_and_grad(lambda p, x, n=n: value(n, p, x), argnums=(0, 1))(params, X)
+        for n in (GroupNorm(2), nn.GroupNorm(2, epsilon=1e-6))
+    )
+    for a, b in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 def test_attention_is_between_all_positions_of_an_image():

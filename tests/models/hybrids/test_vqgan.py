@@ -15,6 +15,7 @@ from jaxgen.models.codebook import Codebook
 from jaxgen.models.gans.adversarial_losses import Hinge, NonSaturating
 from jaxgen.models.hybrids import TAMING, VQGAN, CodePrior, QuantizedAutoencoder
 from jaxgen.nets import VGG, BatchNorm, PatchCritic, TokenTransformer, UpConv, VQGANDecoder, VQGANEncoder
+from jaxgen.nets.vqgan import GroupNormBlock, PositionAttention
 from jaxgen.training.description import build, describe
 from jaxgen.training.state import init_state
 from jaxgen.training.step import make_train_step
@@ -209,8 +210,9 @@ def test_the_adversarial_term_is_delayed_and_the_critic_is_not():
 
 @pytest.mark.slow
 def test_in_a_step_the_reconstructions_are_computed_once():
-    """The critic's play comes first, when the autoencoder has not moved yet."""
-    wide = dataclasses.replace(MODEL, encoder=Conv(64, 2, strides=2), decoder=nn.Sequential((UpConv(32), Conv(32))))
+    """The critic's play comes first, when the autoencoder has not moved yet; `nn.GroupNorm` would keep XLA from it."""
+    encoder = nn.Sequential((Conv(32, 2, strides=2), PositionAttention(4), GroupNormBlock(32, 4)))
+    wide = dataclasses.replace(MODEL, encoder=encoder, decoder=nn.Sequential((UpConv(16), GroupNormBlock(16, 4))))
 
     def flops(*names):
         played = {name: wide.plays()[name] for name in names}

@@ -94,7 +94,8 @@ class Row:
         """Two blocks, and attention between them: two projections, scores and weighted values."""
         width = self.widths[-1]
         attention = [self._layer(side, width, 3 * width, 1), self._layer(side, width, width, 1)]
-        attention += [Product(self.batch * side**2, width, side**2, 1), Product(self.batch * side**2, side**2, width, 1)]
+        places = side**2
+        attention += [Product(self.batch * places, *shape, 1) for shape in ((width, places), (places, width))]
         return [*self._block(side, width, width), *attention, *self._block(side, width, width)]
 
     def _autoencoder(self) -> list[Product]:
@@ -108,7 +109,8 @@ class Row:
                 width = wider
         low = sides[-1]
         layers += [*self._middle(low), self._layer(low, width, self.features)]
-        layers += [self._layer(low, self.features, self.dimension, 1), self._layer(low, self.dimension, self.features, 1)]
+        ends = (self.features, self.dimension)
+        layers += [self._layer(low, m, n, 1) for m, n in (ends, ends[::-1])]
         layers += [self._layer(low, self.features, width), *self._middle(low)]
         for level, (side, narrower) in reversed(tuple(enumerate(zip(sides, self.widths, strict=True)))):
             for _ in range(self.blocks + 1):
@@ -285,7 +287,8 @@ def torch_attention(width: int) -> Any:
     class Attention(nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm, self.qkv, self.out = torch_norm(width), nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+            self.norm = torch_norm(width)
+            self.qkv, self.out = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
 
         def forward(self, x):
             q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, 1)

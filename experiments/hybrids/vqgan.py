@@ -63,7 +63,7 @@ class VQGANConfig(Config):
     system: Literal["vqgan", "perceptual", "vq_vae"] = "vqgan"
     """The VQGAN, the same without a critic, or with the squared error alone."""
     variant: Literal["paper", "taming"] = "paper"
-    """The paper's losses, or those of the authors' code: hinge losses, and a critic that is untrained when it enters."""
+    """The paper's losses, or those of the authors' code: hinge losses, and a critic that begins late."""
     steps: Count = 500_000
     """Batches to train on: first the autoencoder, then the prior."""
     batch_size: Count = 12
@@ -190,7 +190,7 @@ def compared(network: VGG | None) -> tuple[str, ...]:
 
 
 def measure(trained: TrainedModel, config: VQGANConfig, data: Splits) -> dict[str, float]:
-    """Of the test split: the codes in use, `order-0 bits per code`, by the frequencies of codes of training examples, and
+    """Of the test split: the codes in use, `order-0 bits per code`, by the frequencies of training examples' codes, and
     Frechet distances, in the extractor's features, of reconstructions, of samples, and of images decoded from codes
     drawn independently by these frequencies.
     """

@@ -87,7 +87,7 @@ def study(config: VQGANStudy) -> str:
 
 
 def sampling(folder: Path) -> dict[str, float]:
-    """Median seconds of `SAMPLES` sequences of codes, with the cache and without, timed in turns; whether all are equal."""
+    """Median seconds of `SAMPLES` sequences of codes, with the cache and without it, and the fraction of equal codes."""
     trained = jaxgen.load(folder)
     network, variables = trained.model.prior.network, trained.variables["prior"]
     # a context of zeros, if the prior is conditional

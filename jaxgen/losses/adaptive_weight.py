@@ -16,9 +16,9 @@ from jaxgen.contracts import Array
 def adaptive_weight(of_reference: Any, of_loss: Any, epsilon: float = 1e-6, greatest: float = 1e4) -> Array:
     """`|g_reference| / (|g_loss| + epsilon)`, at most `greatest`, a scalar without gradient.
 
-    A loss with this weight has a gradient of the norm of the reference's. Esser et al. 2021, "Taming Transformers for
-    High-Resolution Image Synthesis", equation 7, where the gradients are those of the reconstruction and the adversarial
-    loss with respect to the generator's last layer; the authors' code has an epsilon of 1e-4 and the bound.
+    A loss with this weight has a gradient with the norm of the reference's. Source: Esser et al. 2021, "Taming
+    Transformers for High-Resolution Image Synthesis", equation 7, where the gradients are those of the reconstruction
+    and the adversarial loss in the generator's last layer; the authors' code has an epsilon of 1e-4 and the bound.
 
     Args:
         of_reference, of_loss: gradients with respect to the same parameters, trees of arrays.

@@ -23,7 +23,8 @@ def block(m, n):
 
 MIDDLE = 2 * block(8, 8) + 2 * 8 + conv(8, 24, 1) + conv(8, 8, 1)
 ENCODER = conv(3, 4) + block(4, 4) + conv(4, 4) + block(4, 8) + MIDDLE + 2 * 8 + conv(8, 6) + conv(6, 3, 1)
-DECODER = conv(3, 6, 1) + conv(6, 8) + MIDDLE + 2 * block(8, 8) + conv(8, 8) + block(8, 4) + block(4, 4) + 2 * 4 + conv(4, 3)
+DECODER = conv(3, 6, 1) + conv(6, 8) + MIDDLE + 2 * block(8, 8) + conv(8, 8)
+DECODER += block(8, 4) + block(4, 4) + 2 * 4 + conv(4, 3)
 TRUNK = sum(conv(m, n) for m, n in ((3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)))
 CRITIC = conv(3, 4, 4) + 16 * 4 * 8 + 2 * 8 + conv(8, 1, 4)
 PARAMETERS = ENCODER + DECODER + 5 * 3 + TRUNK + CRITIC

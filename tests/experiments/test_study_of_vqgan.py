@@ -25,8 +25,9 @@ def test_systems_differ_in_their_losses_alone(tmp_path, monkeypatch):
     config = VQGANStudy(data="digits", runs=tmp_path / "runs", steps=84)
     text = vqgan.study(config)
     assert [(module, out) for module, out, _ in called] == [
-        ("gans.feature_extractor", "extractor"), *(("hybrids.vqgan", name) for name in ("VQ-VAE", "perceptual", "VQGAN")),
-    ]  # fmt: skip
+        ("gans.feature_extractor", "extractor"),
+        *(("hybrids.vqgan", name) for name in ("VQ-VAE", "perceptual", "VQGAN")),
+    ]
     systems = [words.pop(words.index("--system") + 1) for _, _, words in called[1:]]
     assert systems == ["vq_vae", "perceptual", "vqgan"] and called[1][2] == called[2][2] == called[3][2]
     assert called[1][2][called[1][2].index("--adversarial-start") + 1] == "14"

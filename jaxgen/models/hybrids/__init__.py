@@ -9,6 +9,7 @@ from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "Gate", "QuantizedAutoencoder", "TAMING", "VAEGAN", "VQGAN", "waiting",
+    "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "Gate", "QuantizedAutoencoder", "TAMING", "VAEGAN", "VQGAN",
+    "waiting",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

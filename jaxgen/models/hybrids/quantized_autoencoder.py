@@ -1,7 +1,7 @@
 """Autoencoders of images with a codebook and a perceptual loss, and a transformer that generates their codes.
 
-A VQ-VAE (`jaxgen.models.vaes.vq_vae`) with distances in place of a likelihood. With images x in [-1, 1], reconstructions
-x', means |.| over pixels, and codes e of the encoder's vectors z_e:
+A VQ-VAE (`jaxgen.models.vaes.vq_vae`) with distances in place of a likelihood. With images x in [-1, 1], their
+reconstructions x', means |.| over pixels, and codes e of the encoder's vectors z_e:
 
     L_rec = |x - x'| + perceptual(x, x')    L_VQ = |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2
     autoencoder:  L_rec + L_VQ              prior:  -log p(codes|context)
@@ -48,7 +48,7 @@ class QuantizedAutoencoder:
         decoder: any network from [B, h, w, code_dim] to features; the model adds the last layer.
         codebook: the codes, and how they learn.
         levels: the data are integers 0..levels-1, scaled to [-1, 1]; None: floats, in [-1, 1] for `features`.
-        features: any network from RGB images in [0, 1] to `{layer: [B, H, W, C]}`; None: none. Grey images are repeated.
+        features: any network from RGB images in [0, 1] to `{layer: [B, H, W, C]}`; None: no perceptual term.
         layers: of `features`, that the perceptual term compares (`unit_feature_distance`).
         pixel_loss: of x - x', the mean over pixels.
         perceptual_weight: of the perceptual term.
@@ -138,8 +138,8 @@ class QuantizedAutoencoder:
         return phases
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics: `reconstruction`, which is L_rec, its parts `pixel` and `perceptual`, those of `further_terms`, and of
-        the codebook (`Codebook.loss`).
+        """Metrics: `reconstruction`, which is L_rec, its parts `pixel` and `perceptual`, those of `further_terms` and
+        of the codebook (`Codebook.loss`).
         """
         model_key, further_key, codebook_key = jax.random.split(key, 3)
         seen = self.scaled(batch["x"])
@@ -148,13 +148,12 @@ class QuantizedAutoencoder:
         of_x = jax.value_and_grad(lambda x: self.reconstruction(variables, seen, x), has_aux=True)
         (value, parts), gradient = of_x(fixed)
         # the gradient in x is computed once, for further terms and for the one backward pass to decoder and encoder
-        inputs = variables, fixed, lax.stop_gradient(h), gradient, further_key, clock
-        further, of_further, metrics = self.further_terms(*inputs)
+        further = self.further_terms(variables, fixed, lax.stop_gradient(h), gradient, further_key, clock)
         quantization = self.codebook.loss(variables[PLAYER], quantized, codebook_key)
         mean = self.codebook_weight / math.prod(quantized.z_e.shape[1:])
         return LossOutput(
-            with_gradient(value + further, x, gradient + of_further) + mean * quantization.value,
-            {"reconstruction": value, **parts, **metrics, **quantization.metrics},
+            with_gradient(value + further[0], x, gradient + further[1]) + mean * quantization.value,
+            {"reconstruction": value, **parts, **further[2], **quantization.metrics},
             {**statistics, **quantization.statistics},
         )
 
@@ -174,7 +173,7 @@ class QuantizedAutoencoder:
         return self.prior.loss(variables["prior"], self.encode(variables, batch["x"]), batch.get("context"), key)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """L_rec and its parts as `reconstruction`, `pixel` and `perceptual`; `squared_error`, the mean over coordinates,
+        """L_rec and its parts as `reconstruction`, `pixel` and `perceptual`; `squared_error`, the mean over coordinates
         of integers on [0, 1]; `bits_per_code`, -log2 p(codes|context) per code.
         """
         seen = self.scaled(batch["x"])
@@ -206,7 +205,7 @@ class QuantizedAutoencoder:
         return self.prior.sample(variables["prior"], key, shape, context, temperature, top_k)
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The indices of the codes, int32 [B, h, w]. Deterministic and without conditions: key and context are ignored."""
+        """The indices of the codes, int32 [B, h, w]. Deterministic; key and context are ignored."""
         z_e, _ = forward(self._encoder, variables["encoder"], self.scaled(x))
         return self.codebook.quantize(variables[PLAYER], z_e).indices
 
@@ -215,8 +214,10 @@ class QuantizedAutoencoder:
         (_, x), _ = forward(self._decoder, variables["decoder"], self.codebook.codes(variables[PLAYER])[codes])
         return to_data(x[..., 0], self.levels, -1.0, 1.0)
 
-    def reconstruct(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """The decoded codes of x. Deterministic and without conditions: key and context are ignored."""
+    def reconstruct(
+        self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
+    ) -> Array:
+        """The decoded codes of x. Deterministic; key and context are ignored."""
         return self.decode(variables, self.encode(variables, x))
 
     def scaled(self, x: Array) -> Array:
@@ -226,7 +227,7 @@ class QuantizedAutoencoder:
     def autoencode(
         self, variables: Variables, seen: Array, key: Key | None = None
     ) -> tuple[Quantized, Array, Array, dict[str, Any]]:
-        """Of images in [-1, 1] the codes, the last layer's inputs, the reconstructions, and the updated statistics."""
+        """The codes of images in [-1, 1], the last layer's inputs, reconstructions, and updated statistics."""
         encoder_key, decoder_key = (None, None) if key is None else jax.random.split(key)
         z_e, of_encoder = forward(self._encoder, variables["encoder"], seen, key=encoder_key)
         quantized = self.codebook.quantize(variables[PLAYER], z_e)

@@ -6,10 +6,10 @@ An autoencoder with a codebook (`quantized_autoencoder`, with L_rec and L_VQ) ag
     lambda = |dL_rec / dk| / (|dL_G / dk| + epsilon),    k the kernel of the decoder's last layer
 
 lambda is a constant for the gradient: with w = 1, L_G moves the last layer as far as L_rec does. The gradients of L_rec
-and of L_G in the reconstructions x' give lambda, and their sum is passed back through decoder and encoder once.
+and L_G in the reconstructions x' give lambda, and their weighted sum is passed back through decoder and encoder once.
 
 `TAMING` is what the authors' code does differently: hinge losses, another epsilon, and adversarial terms that begin
-late. Its critic trains no earlier than L_G counts, so that what enters is an untrained critic; here only L_G is delayed.
+late. Its critic is untrained when L_G enters; here the critic trains from the first step (`critic_start`).
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class VQGAN(QuantizedAutoencoder):
 
     def plays(self) -> Mapping[str, Play]:
         # where the critic plays first, XLA computes the reconstructions of a step once, for both
-        adam, when = optax.adam(4.5e-6 * 12, b1=0.5, b2=0.9), Every(start=self.critic_start) if self.critic_start else None
-        return {"critic": Play(("critic",), self.critic_loss, adam, when), **super().plays()}
+        when = Every(start=self.critic_start) if self.critic_start else None
+        critic = Play(("critic",), self.critic_loss, optax.adam(4.5e-6 * 12, b1=0.5, b2=0.9), when)
+        return {"critic": critic, **super().plays()}
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """L_D; metrics: the mean scores `real` and `fake`."""

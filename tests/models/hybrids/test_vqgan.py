@@ -5,14 +5,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import linen as nn
 
 from jaxgen.contracts import Clock, Model
 from jaxgen.convolution import Conv
 from jaxgen.models.codebook import Codebook
-from jaxgen.models.gans.adversarial_losses import Hinge, NonSaturating
+from jaxgen.models.gans.adversarial_losses import Hinge
 from jaxgen.models.hybrids import TAMING, VQGAN, CodePrior, QuantizedAutoencoder
 from jaxgen.nets import VGG, BatchNorm, PatchCritic, TokenTransformer, UpConv, VQGANDecoder, VQGANEncoder
 from jaxgen.nets.vqgan import GroupNormBlock, PositionAttention
@@ -90,7 +89,8 @@ def weight(model):
 
     def in_kernel(loss):
         def of_kernel(kernel):
-            return loss(with_params({"decoder": {**decoder, "head": {"out": {**decoder["head"]["out"], "kernel": kernel}}}}))
+            head = {"out": {**decoder["head"]["out"], "kernel": kernel}}
+            return loss(with_params({"decoder": {**decoder, "head": head}}))
 
         decoder = VARIABLES["decoder"]["params"]
         return jax.grad(of_kernel)(decoder["head"]["out"]["kernel"])
@@ -155,7 +155,8 @@ def test_the_backward_pass_runs_once():
     def with_constant(players, variables):
         variables = joined(players, variables)
         quantized, _, x, _ = model.autoencode(variables, SEEN)
-        value = model.reconstruction(variables, SEEN, x)[0] + model.codebook.loss(variables["codebook"], quantized, KEY).value
+        value = model.reconstruction(variables, SEEN, x)[0]
+        value += model.codebook.loss(variables["codebook"], quantized, KEY).value
         return value + 0.3 * model.adversarial_loss.generator(model.critic.apply(variables["critic"], x))
 
     assert flops(ours) < 1.05 * flops(with_constant)

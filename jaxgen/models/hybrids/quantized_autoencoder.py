@@ -51,8 +51,7 @@ class QuantizedAutoencoder:
         features: any network from RGB images in [0, 1] to `{layer: [B, H, W, C]}`; None: no perceptual term.
         layers: of `features`, that the perceptual term compares (`unit_feature_distance`).
         pixel_loss: of x - x', the mean over pixels.
-        perceptual_weight: of the perceptual term.
-        codebook_weight: of L_VQ as a mean over positions and dimensions.
+        perceptual_weight, codebook_weight: of the perceptual term, and of L_VQ as a mean over positions and dimensions.
         prior: p(codes|context), with the context of a batch; None: codes are uniform.
         prior_fraction: the fraction of a run's steps that train the prior.
 

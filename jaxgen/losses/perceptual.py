@@ -75,6 +75,30 @@ def feature_distance(
     return total
 
 
+def unit_feature_distance(
+    a: Features, b: Features, weights: Mapping[str, float] | None = None, epsilon: float = 1e-10
+) -> Array:
+    """sum_l w_l E sum_channels (a_l / |a_l| - b_l / |b_l|)^2, a scalar: |.| over the channels of each position.
+
+    Means over batch and positions. A layer's term is at most 4, and 2 for features without negative values, whatever
+    their scale. LPIPS without the learned weights of channels: Zhang et al. 2018, "The Unreasonable Effectiveness of
+    Deep Features as a Perceptual Metric", equation 1.
+
+    Args:
+        a, b: features of the same shapes, [B, ..., C].
+        weights: w by layer; None: 1 for each layer of `a`.
+        epsilon: added to |.|^2, for positions where all features are zero.
+
+    Raises:
+        ValueError: a layer of `weights` is missing in `a` or `b`; features of other shapes.
+    """
+    total = jnp.zeros(())
+    for weight, x, y in _layers(a, b, weights, None, "B ..."):
+        x, y = (each / jnp.sqrt((each**2).sum(-1, keepdims=True) + epsilon) for each in (x, y))
+        total += weight * ((x - y) ** 2).sum(-1).mean()
+    return total
+
+
 def moment_style_loss(
     a: Features,
     b: Features,

@@ -20,7 +20,7 @@ from jaxgen.nets.maxout import Maxout
 from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
 from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
-from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, InstanceNorm
+from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, GroupNorm, InstanceNorm
 from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
 from jaxgen.nets.pose import Skeleton, limb_masks, limb_similarities, no_motion, pose_maps
@@ -33,22 +33,26 @@ from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
+from jaxgen.nets.transformer import CausalTransformer, TokenTransformer, sample_tokens
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
+from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 __all__ = [
-    "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
-    "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
-    "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet",
-    "GaussianHead", "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP",
-    "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic",
-    "PoseUNet", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
-    "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
-    "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
-    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
-    "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
-    "normalize_activations", "pose_maps", "sample_codes", "small_normal",
+    "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "CausalTransformer",
+    "Concatenate", "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet",
+    "Cutout", "DCGANCritic", "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator",
+    "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm", "InstanceNoise",
+    "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP",
+    "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection", "RRDBEncoder",
+    "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator",
+    "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead",
+    "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
+    "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis", "TokenTransformer",
+    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
+    "VQGANEncoder", "VectorHead", "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities",
+    "load_vgg", "no_motion", "normalize_activations", "pose_maps", "sample_codes", "sample_tokens",
+    "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -30,6 +30,17 @@ class Headed(nn.Module):
         return self.head(self.network(x))
 
 
+class HeadedWithInput(nn.Module):
+    """A network and its last layer; returns the last layer's input, and its output."""
+
+    network: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: jax.Array):
+        h = self.network(x)
+        return h, self.head(h)
+
+
 class GaussianHead(nn.Module):
     """Features [B, ...] to a `DiagonalNormal`, [B, latent_dim]."""
 

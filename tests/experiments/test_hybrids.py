@@ -9,11 +9,16 @@ from experiments.hybrids.cvae_gan import CVAEGANConfig, log_additive, pairs, swa
 from experiments.hybrids.cvae_gan import build as build_cvae_gan
 from experiments.hybrids.vae_gan import VAEGANConfig, measure_reconstructions
 from experiments.hybrids.vae_gan import build as build_vae_gan
+from experiments.hybrids.vqgan import VQGANConfig
+from experiments.hybrids.vqgan import build as build_vqgan
+from experiments.hybrids.vqgan import measure as measure_codes
 from jaxgen.data import ArraySource, Splits, source
+from jaxgen.models.codebook import Codebook
 from jaxgen.models.gans import GAN
-from jaxgen.models.hybrids import CVAEGAN, VAEGAN, Gate
+from jaxgen.models.gans.adversarial_losses import Hinge, NonSaturating
+from jaxgen.models.hybrids import CVAEGAN, VAEGAN, VQGAN, Gate, QuantizedAutoencoder
 from jaxgen.models.vaes import VAE
-from jaxgen.nets import StridedConvs
+from jaxgen.nets import PatchCritic, StridedConvs, VQGANDecoder, VQGANEncoder
 
 
 def faces(labels, factors):
@@ -100,3 +105,38 @@ def test_what_is_built_is_what_the_papers_have():
     assert (kinds["cvae_gan"].objective.kl_weight, kinds["cvae_gan"].class_matching) == (3.0, 1e-3)
     with pytest.raises(ValueError, match="`conditional` must be True"):
         build_cvae_gan(CVAEGANConfig(conditional=False), digits)
+
+
+def test_the_vqgans_systems_share_their_networks():
+    models = {name: build_vqgan(VQGANConfig(system=name), source("digits")).model for name in ("vqgan", "perceptual", "vq_vae")}
+    vqgan, perceptual, vq_vae = models.values()
+    assert [type(model) for model in models.values()] == [VQGAN, QuantizedAutoencoder, QuantizedAutoencoder]
+    assert vqgan.encoder == perceptual.encoder == vq_vae.encoder and vqgan.prior == vq_vae.prior
+    assert vqgan.codebook == vq_vae.codebook and vqgan.critic == PatchCritic()
+    assert (vq_vae.pixel_loss, vq_vae.features) == ("squared", None) and perceptual.pixel_loss == "absolute"
+    assert (vqgan.adversarial_loss, vqgan.epsilon, vqgan.critic_start) == (NonSaturating(), 1e-6, 0)
+    tamed = build_vqgan(VQGANConfig(variant="taming", adversarial_start=7), source("digits")).model
+    assert (tamed.adversarial_loss, tamed.critic_start, tamed.adversarial_start) == (Hinge(), 10_000, 7)
+    faces = ArraySource({"x": np.zeros((20, 256, 256, 3), np.uint8)}, levels=256)
+    model = build_vqgan(VQGANConfig(), Splits(faces, faces, faces)).model
+    assert model.encoder == VQGANEncoder() and model.decoder == VQGANDecoder() and model.prior.network.length == 16 * 16
+    assert model.codebook == Codebook(num_codes=1024, code_dim=256)
+
+
+def test_the_vqgans_codes_are_measured_against_codes_drawn_independently():
+    """Images of one of four grey values, each its own code."""
+    rng = np.random.default_rng(0)
+    grey = {split: rng.choice(4, n, p=[0.5, 0.25, 0.125, 0.125]) for split, n in (("train", 4000), ("test", 2000))}
+
+    def images(g):
+        return ArraySource({"x": np.broadcast_to(g[:, None, None, None], (len(g), 4, 4, 1)).astype(np.uint8)}, levels=4)
+
+    parts = {split: images(g) for split, g in grey.items()}
+    trained = SimpleNamespace(
+        encode=lambda x, key=None, context=None: np.broadcast_to(x[:, :1, :2, 0], (len(x), 1, 2)).astype(np.int32)
+    )
+    config = VQGANConfig(codes=5, eval_batch=1000)
+    found = measure_codes(trained, config, Splits(parts["train"], parts["train"], parts["test"]))
+    assert found["fraction of codes in use"] == 0.8 and found["uniform bits per code"] == pytest.approx(np.log2(5))
+    assert found["order-0 bits per code"] == pytest.approx(1.75, abs=0.05)
+    assert found["perplexity of codes"] == pytest.approx(2**1.75, rel=0.05)

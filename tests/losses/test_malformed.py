@@ -52,12 +52,17 @@ def of_layer_scales(features):
     return losses.layer_scales({"layer": features})
 
 
+def of_unit_feature_distance(a, b):
+    return losses.unit_feature_distance({"layer": a}, {"layer": b})
+
+
 def of_layers(real, fake):
     return losses.layerwise_feature_matching([real], [fake])
 
 
 # Of each loss its arguments: axes, or ANY of them; of integers after INTEGERS.
 ARGUMENTS = {
+    losses.adaptive_weight: {"of_reference": "B ...", "of_loss": "B ...", "epsilon": 0.5, "greatest": 2.0},
     losses.boundary_seeking_generator: {"fake": ANY},
     losses.hinge_critic: {"real": ANY, "fake": ANY},
     losses.hinge_generator: {"fake": ANY},
@@ -128,6 +133,8 @@ ARGUMENTS = {
     of_gram_style_loss: {"a": "B H W C", "b": "B H W C"},
     of_layer_scales: {"features": ANY},
     of_moment_style_loss: {"a": "B H W C", "b": "B H W C"},
+    of_unit_feature_distance: {"a": "B ...", "b": "B ..."},
+    losses.with_gradient: {"value": 1.0, "x": "B ...", "gradient": "B ..."},
     losses.k_plus_one_labelled: {"logits": "B K", "labels": f"{INTEGERS} B"},
     losses.k_plus_one_unlabelled: {"real_logits": "B K", "fake_logits": "R K"},
     losses.marginal_bound: {"log_classes": "B K", "bounds": "B K"},
@@ -155,7 +162,7 @@ ARGUMENTS = {
 OTHERS = {
     "clip_weights", "cyclical", "warm_up", "decompose", "negative_decomposed_elbo", "feature_distance",
     "layerwise_feature_matching", "match_class_means", "no_averages", "averaged_means",
-    "gram_style_loss", "layer_scales", "moment_style_loss",
+    "gram_style_loss", "layer_scales", "moment_style_loss", "unit_feature_distance",
 }  # fmt: skip
 
 
@@ -338,6 +345,8 @@ NUMBERS = {
     ("smoothing", lambda v: losses.averaged_codebook(np.ones(2), np.ones((2, 1)), v)): (0, math.inf),
     ("k", lambda v: losses.k_means(KEY, np.ones((3, 1)), v)): (1, math.inf),
     ("bound", lambda v: losses.clip_weights(v)): (TINY, math.inf),
+    ("epsilon", lambda v: losses.adaptive_weight(np.ones(3), np.ones(3), v)): (0, math.inf),
+    ("greatest", lambda v: losses.adaptive_weight(np.ones(3), np.ones(3), greatest=v)): (0, math.inf),
 }
 
 

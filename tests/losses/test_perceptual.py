@@ -39,6 +39,23 @@ def test_feature_distances_are_weighted_means_of_scaled_differences():
     np.testing.assert_allclose(first, ((A["relu1_1"] - B["relu1_1"]) ** 2).mean(), rtol=1e-5)
 
 
+def test_unit_distances_compare_directions_of_features():
+    def term(x, y):
+        x, y = (each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (x, y))
+        return ((x - y) ** 2).sum(-1).mean()
+
+    expected = of_layers(term)
+    np.testing.assert_allclose(losses.unit_feature_distance(A, B, WEIGHTS), expected, rtol=1e-5)
+    # the scale of a layer does not count, nor that of a position
+    larger = {name: x * RNG.uniform(1, 9, (*x.shape[:3], 1)) for name, x in A.items()}
+    np.testing.assert_allclose(losses.unit_feature_distance(larger, B, WEIGHTS), expected, rtol=1e-5)
+    # at most 2 without negative values, and positions without features have a finite gradient
+    a, b = {"layer": np.array([[1.0, 0.0], [0.0, 0.0]])}, {"layer": np.array([[0.0, 3.0], [0.0, 0.0]])}
+    np.testing.assert_allclose(losses.unit_feature_distance(a, b), (2 + 0) / 2, rtol=1e-5)
+    gradient = jax.grad(lambda x: losses.unit_feature_distance({"layer": x}, b))(jnp.asarray(a["layer"]))
+    assert np.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("b", [B, LONGER])
 @pytest.mark.parametrize("channels", ["sum", "mean"])
 def test_moment_style_losses_compare_means_and_standard_deviations(channels, b):
@@ -90,7 +107,8 @@ def test_scales_are_means_of_the_examples_standard_deviations_without_gradient()
 def test_losses_and_gradients_are_zero_at_the_target():
     """Also for constant channels, whose standard deviation has an infinite slope without an epsilon."""
     a = {name: jnp.asarray(x).at[..., 0].set(2.0) for name, x in A.items()}
-    for loss in (losses.feature_distance, losses.moment_style_loss, losses.gram_style_loss):
+    terms = (losses.feature_distance, losses.moment_style_loss, losses.gram_style_loss, losses.unit_feature_distance)
+    for loss in terms:
         value, gradient = jax.value_and_grad(loss)(a, a)
         assert value < 1e-9
         for leaf in jax.tree.leaves(gradient):

@@ -21,10 +21,11 @@ from jaxgen.models.flows.neural_spline import neural_spline_autoregressive, neur
 from jaxgen.models.flows.nice import nice
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import GAN
+from jaxgen.models.hybrids import CodePrior, QuantizedAutoencoder
 from jaxgen.models.vaes import (
     Codebook, QuantizedPosterior, SequenceVAE, UniformCodes, dense_vae, recurrent_vae, residual_vq_vae,
 )  # fmt: skip
-from jaxgen.nets import MLP
+from jaxgen.nets import MLP, TokenTransformer, VQGANDecoder, VQGANEncoder
 from jaxgen.nets.conditioning import FiLM, Projection
 from jaxgen.nets.recurrent import CausalDecoder, RecurrentEncoder
 from tests.bijectors.tools import random_variables
@@ -158,6 +159,11 @@ def models():
     vq_vae = residual_vq_vae(
         (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
     )
+    small = {"widths": (2, 4), "blocks": 1, "attention": (), "features": 2, "groups": 2}
+    coded = QuantizedAutoencoder(
+        (8, 8, 1), encoder=VQGANEncoder(**small), decoder=VQGANDecoder(**small), features=None, layers=(),
+        codebook=Codebook(num_codes=4, code_dim=2), prior=CodePrior(TokenTransformer(4, 16, 4, 2, 2)),
+    )  # fmt: skip
     film = gan(generator_condition=FiLM(), critic_condition=Projection())
     given = {
         "flow": (FLOWS["real_nvp_vector"], points, ("log_prob", "encode", "decode", "sample")),
@@ -166,6 +172,7 @@ def models():
         "sequence vae": (recurrent_vae((3, 1), latent_dim=2, width=3), series, ("log_prob", "reconstruct", "sample")),
         "quantized sequence vae": (quantized, series, ("log_prob", "reconstruct", "sample")),
         "vq-vae": (vq_vae, image, ("log_prob", "sample")),
+        "vqgan": (coded, image, ("reconstruct", "sample")),
         "gan": (gan(), points, ("score", "decode", "sample")),
         "FiLM": (film, points, ("score", "decode", "sample")),
     }
@@ -199,7 +206,7 @@ def models():
                 inputs = x if method != "decode" else points
                 kind = "" if context is None else f", context of {context.shape[0]}"
                 # JAX asks for an output sharding: of latents that are not divided beside a context that is, of look-ups
-                unresolved = name in ("vq-vae", "quantized sequence vae")
+                unresolved = name in ("vq-vae", "vqgan", "quantized sequence vae")
                 unresolved = unresolved or (method == "sample" and kind == ", context of 8")
                 if not unresolved:
                     yield f"{name}, {method}{kind}, explicit", lambda s=sharded, x=inputs: s(x=x)

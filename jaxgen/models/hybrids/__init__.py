@@ -1,9 +1,15 @@
 """Hybrids: encoders, generators, classifiers and critics joined."""
 
+from jaxgen.models.hybrids.code_prior import CodePrior
 from jaxgen.models.hybrids.cvae_gan import CVAEGAN
 from jaxgen.models.hybrids.feature_vae import FeatureVAE
 from jaxgen.models.hybrids.gate import Gate, waiting
+from jaxgen.models.hybrids.quantized_autoencoder import QuantizedAutoencoder
 from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
+from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
-__all__ = ["AUTHORS", "CVAEGAN", "FeatureVAE", "Gate", "VAEGAN", "waiting"]
+__all__ = [
+    "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "Gate", "QuantizedAutoencoder", "TAMING", "VAEGAN", "VQGAN",
+    "waiting",
+]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -82,9 +82,9 @@ def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
     def measured(trained: TrainedModel) -> dict[str, float]:
         return {**experiment.final_metrics(trained), **attack(trained)[0]}
 
-    plots = {"samples": lambda trained: attack(trained)[1], "curve": lambda trained: plot_curve(attack(trained)[0])}
+    plots = {"adversarial": lambda trained: attack(trained)[1], "errors": lambda trained: plot_errors(attack(trained)[0])}
     if not plotting.drawable(data.test.head(1)["x"]):
-        plots.pop("samples")
+        plots.pop("adversarial")
     return experiment._replace(
         model=model, final_metrics=measured, plots=plots,
         headline=("accuracy", f"fgsm error, epsilon {config.epsilons[-1]}", f"pgd error, epsilon {config.pgd_epsilons[-1]}"),
@@ -215,7 +215,7 @@ def searched(
     return metrics, found.x
 
 
-def plot_curve(metrics: Mapping[str, float]) -> Any:
+def plot_errors(metrics: Mapping[str, float]) -> Any:
     """Errors over epsilon."""
     curves = {}
     for attack in ("fgsm", "pgd", "random signs"):

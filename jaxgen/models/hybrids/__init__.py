@@ -4,6 +4,7 @@ from jaxgen.models.hybrids.cvae_gan import CVAEGAN
 from jaxgen.models.hybrids.feature_vae import FeatureVAE
 from jaxgen.models.hybrids.gate import Gate, waiting
 from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
+from jaxgen.models.hybrids.vfunc import VFunc
 
-__all__ = ["AUTHORS", "CVAEGAN", "FeatureVAE", "Gate", "VAEGAN", "waiting"]
+__all__ = ["AUTHORS", "CVAEGAN", "FeatureVAE", "Gate", "VAEGAN", "VFunc", "waiting"]
 __dir__ = __all__.copy  # tab completion

@@ -60,13 +60,13 @@ class VFuncConfig(Config):
     points: Count = 33
     """Places at which the entropy is measured, in a grid beyond the data's ends; the data's are added."""
     latents: Count = 10
-    function_noise: NonNegative = 0.02
+    function_noise: NonNegative = 0.05
     """Standard deviation of a function's value given z."""
     functions: Count = 32
     """Functions in a step."""
     width: Count = 64
     """Units of the two hidden layers of both networks."""
-    learning_rate: NonNegative = 1e-3
+    learning_rate: NonNegative = 3e-3
     """Adam's initial learning rate, with cosine decay."""
     ensemble: Natural = 0
     """Members of an ensemble of functions trained without entropy; 0: none."""
@@ -152,12 +152,12 @@ def posterior(process: GaussianProcess, train: Mapping[str, np.ndarray], places:
 
 
 def ensemble(model: VFunc, data: Splits, config: VFuncConfig, optimizers: Any, places: np.ndarray) -> np.ndarray:
-    """Mean functions [members, P] of models trained without entropy, by other seeds."""
+    """Mean functions [members, P] of models trained without entropy, by other seeds, and with hardly any latents."""
     settings = Settings(
         steps=config.steps, batch_size=config.batch_size, ema=config.ema, steps_per_call=config.steps_per_call,
         eval_every=config.steps, checkpoint_every=config.steps,
     )  # fmt: skip
-    collapsed = replace(model, entropy_weight=0.0, prior=None, functions=1)
+    collapsed = replace(model, entropy_weight=0.0, prior=None, latent_dim=1, functions=4, points=model.points[:1])
     seeds = range(config.seed + 1, config.seed + 1 + config.ensemble)
     members = fit_seeds(collapsed, data.train, settings, seeds=seeds, optimizers=optimizers, progress=False)
     return np.stack([draw(member, places).mean(0) for member in members])

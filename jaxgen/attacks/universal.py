@@ -14,7 +14,14 @@ from jaxgen.contracts import Array, Key
 
 
 def deep_fool(
-    classifier: Classifier, x: Array, *, max_steps: int = 10, num_classes: int = 10, overshoot: float = 0.02
+    classifier: Classifier,
+    x: Array,
+    *,
+    lower: float | None = None,
+    upper: float | None = None,
+    max_steps: int = 10,
+    num_classes: int = 10,
+    overshoot: float = 0.02,
 ) -> Array:
     """Perturbations r such that x + r is classified differently, about the shortest in l2: [B, ...].
 
@@ -23,7 +30,8 @@ def deep_fool(
     1 + overshoot. Examples stop when their class changes. Moosavi-Dezfooli et al. 2016, "DeepFool", algorithm 2.
 
     Args:
-        x: [B, ...]; the inputs x + r are not clipped.
+        x: [B, ...].
+        lower, upper: clip x + r to these limits after each step; None: x + r is not clipped, as in the paper.
         max_steps: after which an example is given up.
         num_classes: classes l to consider, those with the largest logits at x.
     """
@@ -36,8 +44,11 @@ def deep_fool(
     one_hot = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
     differences = one_hot[:, 1:] - one_hot[:, :1]
 
+    def moved(r: Array) -> Array:
+        return jnp.clip(x + (1 + overshoot) * r, lower, upper)
+
     def step(r: Array) -> Array:
-        logits, pull = jax.vjp(lambda y: logits_of(classifier, y), x + (1 + overshoot) * r)
+        logits, pull = jax.vjp(lambda y: logits_of(classifier, y), moved(r))
         slopes = jax.vmap(lambda d: pull(d)[0], 1)(differences)  # [L, B, ...]
         gaps = jnp.abs(jnp.einsum("blk,bk->lb", differences, logits, precision="highest"))
         lengths = jax.vmap(norms)(slopes).reshape(gaps.shape)
@@ -52,13 +63,13 @@ def deep_fool(
     def move(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         i, r, active = state
         r = jnp.where(active.reshape(-1, *(1,) * (x.ndim - 1)), step(r), r)
-        return i + 1, r, predict(classifier, x + (1 + overshoot) * r) == classes[:, 0]
+        return i + 1, r, predict(classifier, moved(r)) == classes[:, 0]
 
     def goes_on(state: tuple[Array, Array, Array]) -> Array:
         return (state[0] < max_steps) & state[2].any()
 
     _, r, _ = lax.while_loop(goes_on, move, (jnp.zeros((), int), jnp.zeros_like(x), jnp.ones(len(x), bool)))
-    return (1 + overshoot) * r
+    return moved(r) - x
 
 
 def fooling_rate(
@@ -134,7 +145,10 @@ def universal_perturbation(
         y = jnp.clip(x[i][None] + v, lower, upper)
 
         def push(v: Array) -> Array:
-            r = deep_fool(classifier, y, max_steps=max_steps, num_classes=num_classes, overshoot=overshoot)
+            r = deep_fool(
+                classifier, y, lower=lower, upper=upper, max_steps=max_steps, num_classes=num_classes,
+                overshoot=overshoot,
+            )  # fmt: skip
             changes = predict(classifier, y + r)[0] != labels[i]
             return jnp.where(changes, project((v + r[0])[None], radius, norm)[0], v)
 

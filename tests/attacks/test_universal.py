@@ -24,13 +24,12 @@ def curved(x):
     return jnp.tanh(x.reshape(len(x), -1) @ HIDDEN) @ HIDDEN[:4].T
 
 
-def by_loop(classifier, x, max_steps, overshoot=0.02, num_classes=10):
+def by_loop(classifier, x, max_steps, overshoot=0.02, num_classes=10, limits=(-np.inf, np.inf)):
     """DeepFool of one example, class by class."""
     first = np.asarray(classifier(x[None])[0])
     order = first.argsort()[::-1][:num_classes]
-    r, steps = np.zeros_like(x), 0
-    while steps < max_steps and int(classifier((x + (1 + overshoot) * r)[None])[0].argmax()) == order[0]:
-        at = x + (1 + overshoot) * r
+    r, at, steps = np.zeros_like(x), x, 0
+    while steps < max_steps and int(classifier(at[None])[0].argmax()) == order[0]:
         values = np.asarray(classifier(at[None])[0])
         jacobian = np.asarray(jax.jacobian(lambda y: classifier(y[None])[0])(jnp.asarray(at)))
         best = None
@@ -40,7 +39,8 @@ def by_loop(classifier, x, max_steps, overshoot=0.02, num_classes=10):
             if best is None or distance < best[0]:
                 best = distance, distance * w / np.linalg.norm(w)
         r, steps = r + best[1], steps + 1
-    return (1 + overshoot) * r
+        at = np.clip(x + (1 + overshoot) * r, *limits)
+    return at - x
 
 
 def test_of_a_linear_classifier_the_shortest_way_to_another_class():
@@ -60,6 +60,10 @@ def test_every_example_goes_its_own_way(max_steps, num_classes):
     found = jax.jit(lambda x: deep_fool(curved, x, **given))(X)
     expected = np.stack([by_loop(curved, x, **given) for x in X])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    inside = np.asarray(deep_fool(curved, X, **LIMITS, **given))
+    expected = np.stack([by_loop(curved, x, limits=(-1, 1), **given) for x in X])
+    np.testing.assert_allclose(inside, expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(X + inside).max() <= 1 + 1e-6 < np.abs(X + found).max()
     if (max_steps, num_classes) == (10, 10):
         assert (curved(X + found).argmax(-1) != curved(X).argmax(-1)).mean() > 0.9
 
@@ -72,25 +76,26 @@ def test_a_flat_classifier_leaves_inputs_as_they_are():
 @pytest.mark.parametrize("norm, radius", [("linf", 0.3), ("l2", 0.8)])
 def test_the_loop_of_the_paper(norm, radius):
     passes = 2
+    some = 0.7 * X[:12]  # of which few meet the limits, where DeepFool ends on the border between classes
     find = jax.jit(
         lambda x: universal_perturbation(
-            curved, x, radius, KEY, norm=norm, target_rate=1.0, max_passes=passes, batch_size=8, **LIMITS
+            curved, x, radius, KEY, norm=norm, target_rate=1.0, max_passes=passes, overshoot=0.3, batch_size=8, **LIMITS
         )
     )
-    found, v = find(X), np.zeros(X.shape[1:], np.float32)
-    label = np.asarray(curved(X).argmax(-1))
+    found, v = find(some), np.zeros((2, 4), np.float32)
+    label = np.asarray(curved(some).argmax(-1))
     for i in range(passes):
-        for j in np.asarray(jax.random.permutation(jax.random.fold_in(KEY, i), len(X))):
-            y = np.clip(X[j] + v, -1, 1)
+        for j in np.asarray(jax.random.permutation(jax.random.fold_in(KEY, i), len(some))):
+            y = np.clip(some[j] + v, -1, 1)
             if int(curved(y[None])[0].argmax()) == label[j]:
-                r = by_loop(curved, y, 10)
+                r = by_loop(curved, y, 10, 0.3, limits=(-1, 1))
                 if int(curved((y + r)[None])[0].argmax()) != label[j]:
                     v = v + r
                     v = np.clip(v, -radius, radius) if norm == "linf" else v * min(1, radius / np.linalg.norm(v))
     np.testing.assert_allclose(found.perturbation, v, rtol=1e-3, atol=1e-4)
-    rate = (np.asarray(curved(np.clip(X + v, -1, 1)).argmax(-1)) != label).mean()
+    rate = (np.asarray(curved(np.clip(some + v, -1, 1)).argmax(-1)) != label).mean()
     assert found.passes == passes and float(found.fooling_rate) == pytest.approx(rate) and 0 < rate < 1
-    assert float(fooling_rate(curved, X, found.perturbation, batch_size=6, **LIMITS)) == pytest.approx(rate)
+    assert float(fooling_rate(curved, some, found.perturbation, batch_size=6, **LIMITS)) == pytest.approx(rate)
 
 
 def test_it_ends_at_the_target_rate():

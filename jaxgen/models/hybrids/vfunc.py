@@ -61,7 +61,7 @@ class VFunc:
     num_examples: int
     latent_dim: int = 10
     noise: float = 0.1
-    function_noise: float = 0.02
+    function_noise: float = 0.05
     entropy_weight: float = 1.0
     prior: GaussianProcess | None = None
     functions: int = 32

@@ -1,11 +1,29 @@
 """Adversarial samples of a classifier of images, and adversarial training against them.
 
-Four attacks on the test split, in fractions of the range of grey levels: the fast gradient sign (Goodfellow et al. 2015,
-arXiv:1412.6572) for several epsilons, projected gradient in l_inf and l2 (Madry et al. 2018, arXiv:1706.06083), a
-universal perturbation (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401) made from training images and measured on test
-images, and local search, which changes few pixels and sees only probabilities (Narodytska and Kasiviswanathan 2016,
-arXiv:1612.06299). The controls are random signs of the same size. `--training fgsm` and `--training pgd` train on
-adversarial samples.
+Result on MNIST, one seed, by `--data mnist.npz --widths 16 32 --ema 0.99 --steps 1500 --pgd-steps 20`, with 500 images
+attacked and 20 searched for 100 rounds, five minutes on a shared core; beside it `--training fgsm`, six minutes:
+
+                                                        plain    fgsm
+    accuracy                                            0.990   0.989
+    fgsm error at 0.1 / 0.2 / 0.3                0.27 0.86 0.97    0.02 0.08 0.19
+    random signs error at 0.3                           0.022   0.026
+    pgd error at 0.1 / 0.2 / 0.3                 0.41 0.98 0.99    0.04 0.29 0.97
+    pgd error in l2 at 2                                 0.82    0.65
+    universal fooling rate at 0.3 (random signs)  0.43 (0.02)    0.04 (0.02)
+    local search: success, pixels, queries      0.20 11.6 % 1500    1.00 2.8 % 404
+    the same, scored by changes                  1.00 2.3 % 339
+
+So adversarial training with one step protects against the perturbations that it was trained on and smaller ones, not
+against projected gradient at 0.3 nor against large changes of few pixels. Pixels of digits are black or white, where
+the value by which the paper scores a pixel lies on the other side of it than its change (`jaxgen.attacks.local_search`);
+scored by their changes, pixels are as few as the paper's.
+
+The attacks on the test split, in fractions of the range of grey levels: the fast gradient sign (Goodfellow et al. 2015,
+arXiv:1412.6572; on MNIST 89.4 % errors at epsilon 0.25, after adversarial training 17.9 %), projected gradient in l_inf
+and l2 (Madry et al. 2018, arXiv:1706.06083), a universal perturbation (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401)
+made from training images and measured on test images, and local search, which changes few pixels and sees only
+probabilities (Narodytska and Kasiviswanathan 2016, arXiv:1612.06299; on MNIST 91 to 93 % errors by 2.2 % of the pixels).
+The controls are random signs of the same size. `--training fgsm` and `--training pgd` train on adversarial samples.
 
 Errors are fractions of the test images; the attacks move away from the predicted label. Local search is given images
 that are classified correctly, and their labels.
@@ -57,7 +75,7 @@ class AdversarialSamplesConfig(FeatureExtractorConfig):
     pgd_steps: Count = 40
     attacked: Count = 1000
     """Test images for the fast gradient sign and projected gradient."""
-    universal_radius: Probability = 0.2
+    universal_radius: Probability = 0.3
     universal_images: Natural = 2000
     """Training images that the universal perturbation is made from; 0: none is made."""
     searched: Natural = 200
@@ -137,9 +155,10 @@ def attack_all(trained: TrainedModel, config: AdversarialSamplesConfig, data: Sp
         # around the middle grey, in the last row
         shown["the universal one"] = jnp.broadcast_to(v, (SHOWN, *v.shape))
     if config.searched:
-        found, y = searched(classifier, x, test, config, key)
-        metrics |= found
-        shown["local search"] = y[:SHOWN]
+        for probe in ("extreme", "change"):
+            found, y = searched(classifier, x, test, config, key, probe)
+            metrics |= {f"local search by {probe}, {name}": value for name, value in found.items()}
+            shown[f"local search by {probe}"] = y[:SHOWN]
     images = {name: np.asarray(to_data(row, data.test.levels, LOWER, UPPER)) for name, row in shown.items()}
     count = min(map(len, images.values()))
     figure = None
@@ -186,7 +205,12 @@ def universal(
 
 
 def searched(
-    classifier: Callable[[jax.Array], jax.Array], x: jax.Array, test: Arrays, config: AdversarialSamplesConfig, key: Any
+    classifier: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    test: Arrays,
+    config: AdversarialSamplesConfig,
+    key: Any,
+    probe: str,
 ) -> tuple[dict[str, float], jax.Array]:
     """Local search on the first images that are classified correctly."""
     head = x[: 2 * config.searched]
@@ -196,21 +220,21 @@ def searched(
     search = jax.jit(
         lambda x, label, key: attacks.local_search(
             classifier, x, key, lower=LOWER, upper=UPPER, labels=label, max_rounds=config.search_rounds,
-            max_candidates=config.search_candidates or None,
+            max_candidates=config.search_candidates or None, probe=probe,
         )
     )  # fmt: skip
     found = search(head[right], test["label"][right], key)
     success = np.asarray(found.success)
     change = np.abs(found.x - head[right])[success] / (UPPER - LOWER)
     places = x.shape[1] * x.shape[2]
-    metrics = {"local search success": float(success.mean())}
+    metrics = {"success": float(success.mean())}
     if success.any():
         metrics |= {
-            "local search pixels": float(np.asarray(found.pixels)[success].mean()),
-            "local search pixels, fraction": float(np.asarray(found.pixels)[success].mean() / places),
-            "local search mean change of a changed value": float(change[change > 0].mean()),
-            "local search queries, median": float(np.median(np.asarray(found.queries)[success])),
-            "local search queries": float(np.asarray(found.queries)[success].mean()),
+            "pixels": float(np.asarray(found.pixels)[success].mean()),
+            "fraction of pixels": float(np.asarray(found.pixels)[success].mean() / places),
+            "mean change": float(change[change > 0].mean()),
+            "median queries": float(np.median(np.asarray(found.queries)[success])),
+            "queries": float(np.asarray(found.queries)[success].mean()),
         }
     return metrics, found.x
 

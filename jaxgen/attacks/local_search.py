@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,7 @@ def local_search(
     rest: int = 30,
     start_fraction: float = 0.1,
     adaptive: bool = True,
+    probe: Literal["extreme", "change"] = "extreme",
     max_candidates: int | None = None,
     batch_size: int | None = None,
 ) -> LocalSearch:
@@ -77,8 +78,9 @@ def local_search(
     3. takes as candidates the squares of side 2 reach + 1 around these pixels.
 
     Narodytska and Kasiviswanathan 2016, "Simple Black-Box Adversarial Perturbations for Deep Networks",
-    arXiv:1612.06299, algorithm 2, whose text sorts by decreasing probability, which would keep the label. The paper also
-    lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where it does not
+    arXiv:1612.06299, algorithm 2, whose text sorts by decreasing probability. Lowest is right where the extreme value and
+    the change are on the same side of the pixel. Where pixels are black or white, ratio I wraps around to the other side,
+    and p sign(I) says little about it; `probe="change"` then needs far fewer pixels. The paper also lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where it does not
     (`adaptive`), here by factors of 2, at most 8 in all. If all candidates rest, other pixels are drawn. A pixel at the
     centre of the range stays as it is.
 
@@ -89,6 +91,7 @@ def local_search(
         p: in units of upper - lower.
         ratio: from 0 to 2.
         start_fraction: the fraction of all pixels that are the first candidates, drawn at random.
+        probe: the value at which a pixel is scored: `"extreme"`, p sign(I), or `"change"`, the value that it would get.
         max_candidates: a random subset of the candidates of each round, for fewer queries; None: all of them.
         batch_size: images to search side by side, which go on until the slowest is done; None: one after another, the
             candidates of a round being the only batch.
@@ -102,6 +105,8 @@ def local_search(
     check_counts(k=k, pixels_per_round=pixels_per_round, max_rounds=max_rounds)
     check_counts(0, reach=reach, rest=rest)
     check_number("p", p, 0, above=True)
+    if probe not in ("extreme", "change"):
+        raise ValueError(f"`probe` must be 'extreme' or 'change', got {probe!r:.80}")
     check_number("ratio", ratio, 0, 2)
     check_number("start_fraction", start_fraction, 0, 1, above=True)
     height, width, channels = x.shape[1:]
@@ -130,8 +135,9 @@ def local_search(
         priority = candidates * (1 + jax.random.uniform(jax.random.fold_in(key, state.rounds), (places,)))
         chosen = lax.top_k(priority, most)[1]
         valid = candidates[chosen]
-        extreme = state.p * jnp.sign(state.image[chosen])
-        scored = jnp.broadcast_to(state.image, (most, *state.image.shape)).at[jnp.arange(most), chosen].set(extreme)
+        values = state.image[chosen]
+        values = _wrapped(ratio * values) if probe == "change" else state.p * jnp.sign(values)
+        scored = jnp.broadcast_to(state.image, (most, *state.image.shape)).at[jnp.arange(most), chosen].set(values)
         probability = jax.nn.softmax(ask(scored))[:, label]
         best = jnp.argsort(jnp.where(valid, probability, jnp.inf))[:t]
         changed, valid_changes = chosen[best], valid[best]

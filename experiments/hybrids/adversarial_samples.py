@@ -32,7 +32,7 @@ that are classified correctly, and their labels.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ from jaxgen.data.sources import Arrays
 from jaxgen.models.adversarial_training import AdversarialTraining
 from jaxgen.models.scaling import to_data
 from jaxgen.training import TrainedModel
-from jaxgen.training.ranges import Count, Natural, NonNegative, Probability
+from jaxgen.training.ranges import Between, Count, Natural, NonNegative, Probability
 
 LOWER, UPPER = -1.0, 1.0
 """The range of the classifier's inputs."""
@@ -75,7 +75,7 @@ class AdversarialSamplesConfig(FeatureExtractorConfig):
     pgd_steps: Count = 40
     attacked: Count = 1000
     """Test images for the fast gradient sign and projected gradient."""
-    universal_radius: Probability = 0.3
+    universal_radius: Annotated[float, Between(0, 1, above=True)] = 0.3
     universal_images: Natural = 2000
     """Training images that the universal perturbation is made from; 0: none is made."""
     searched: Natural = 200
@@ -86,6 +86,11 @@ class AdversarialSamplesConfig(FeatureExtractorConfig):
 
 
 def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
+    """Raises:
+    ValueError: data other than labelled integer images; no epsilon.
+    """
+    if not config.epsilons or not config.pgd_epsilons:
+        raise ValueError(f"`epsilons` and `pgd_epsilons` must have a number, got {config.epsilons}, {config.pgd_epsilons}")
     experiment = feature_extractor.build(config, data)
     if data.train.levels is None:
         raise ValueError(f"`data` must hold integer images, whose range is known, got {config.data!r}")
@@ -105,7 +110,9 @@ def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
         plots.pop("adversarial")
     return experiment._replace(
         model=model, final_metrics=measured, plots=plots,
-        headline=("accuracy", f"fgsm error, epsilon {config.epsilons[-1]}", f"pgd error, epsilon {config.pgd_epsilons[-1]}"),
+        headline=(
+            "accuracy", f"fgsm error, epsilon {config.epsilons[-1]}", f"pgd error, epsilon {config.pgd_epsilons[-1]}",
+        ),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from jaxgen.distributions import GaussianProcess
 from jaxgen.models.hybrids import VFunc
 from jaxgen.nets import MLP
 from jaxgen.training import Settings, TrainedModel, fit_seeds
-from jaxgen.training.ranges import Count, Natural, NonNegative
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 ENDS, GAP = 2.0, 1.0
 """The data's places are in [-ENDS, -GAP] and [GAP, ENDS]."""
@@ -54,7 +54,7 @@ class VFuncConfig(Config):
     """`gap`: eight points of a sine, drawn from a fixed seed."""
     steps: Count = 10_000
     batch_size: Count = 8
-    ema: NonNegative = 0.99
+    ema: Fraction = 0.99
     eval_every: Count = 5_000
     checkpoint_every: Count = 5_000
     steps_per_call: Count = 1_000
@@ -123,7 +123,8 @@ def build(config: VFuncConfig, data: Splits) -> Experiment:
         return metrics
 
     return Experiment(
-        model, optimizers=optimizers, final_metrics=measured, plots={"functions": partial(plot, train=train, exact=exact[0])},
+        model, optimizers=optimizers, final_metrics=measured,
+        plots={"functions": partial(plot, train=train, exact=exact[0])},
         baselines={f"Gaussian process, {k}": v for k, v in deviations(exact[0][1], exact[1][1]).items()},
         headline=("deviation ratio", "deviation in the gap"), draws=4,
     )  # fmt: skip

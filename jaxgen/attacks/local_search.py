@@ -78,11 +78,13 @@ def local_search(
     3. takes as candidates the squares of side 2 reach + 1 around these pixels.
 
     Narodytska and Kasiviswanathan 2016, "Simple Black-Box Adversarial Perturbations for Deep Networks",
-    arXiv:1612.06299, algorithm 2, whose text sorts by decreasing probability. Lowest is right where the extreme value and
-    the change are on the same side of the pixel. Where pixels are black or white, ratio I wraps around to the other side,
-    and p sign(I) says little about it; `probe="change"` then needs far fewer pixels. The paper also lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where it does not
-    (`adaptive`), here by factors of 2, at most 8 in all. If all candidates rest, other pixels are drawn. A pixel at the
-    centre of the range stays as it is.
+    arXiv:1612.06299, algorithm 2, whose text sorts by decreasing probability. Lowest is right where the extreme value
+    and the change are on the same side of the pixel. Where pixels are black or white, ratio I wraps around to the other
+    side, and p sign(I) says little about it; `probe="change"` then needs far fewer pixels.
+
+    The paper also lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where it
+    does not (`adaptive`), here by factors of 2, at most 8 in all. If all candidates rest, other pixels are drawn. A pixel
+    at the centre of the range stays as it is.
 
     Args:
         classifier: images [M, H, W, C] to logits [M, K], in evaluation mode. Scored pixels may be outside of the range.

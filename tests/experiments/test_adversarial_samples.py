@@ -54,3 +54,5 @@ def test_the_range_of_images_must_be_known():
     model = build(AdversarialSamplesConfig(training="pgd", training_epsilon=0.3), splits).model
     assert (model.adversarial.epsilon, model.adversarial.steps, model.adversarial.random_start) == (0.6, 7, True)
     assert build(AdversarialSamplesConfig(), splits).model.adversarial is None
+    with pytest.raises(ValueError, match="`epsilons` and `pgd_epsilons` must have a number"):
+        build(AdversarialSamplesConfig(pgd_epsilons=()), splits)

@@ -96,10 +96,11 @@ class VFunc:
         function_key, recognition_key = jax.random.split(key)
         inputs = jnp.zeros((1, self._places.shape[1] + self.latent_dim))
         values = jnp.zeros((1, len(self.points), *self.event_shape))
-        networks = {"function": (self._function, function_key, inputs),
-                    "recognition": (self._recognition, recognition_key, values)}  # fmt: skip
+        function = self._function.init(function_key, inputs)
+        recognition = self._recognition.init(recognition_key, values)
         return {
-            name: without_statistics(f"{name} network", network.init(key, x)) for name, (network, key, x) in networks.items()
+            "function": without_statistics("function network", function),
+            "recognition": without_statistics("recognition network", recognition),
         }
 
     def plays(self) -> Mapping[str, Play]:
@@ -121,7 +122,8 @@ class VFunc:
         values = self._values(variables, z, jnp.concatenate([self._places, at]))
         on_points, on_data = jnp.split(values, [len(self.points)], 1)
         squared = ((y - on_data) ** 2).mean((0, 1)).sum() + self.function_noise**2 * y.shape[-1]
-        reward = -0.5 * self.num_examples * (squared / self.noise**2 + y.shape[-1] * math.log(2 * math.pi * self.noise**2))
+        log_normalizer = y.shape[-1] * math.log(2 * math.pi * self.noise**2)
+        reward = -0.5 * self.num_examples * (squared / self.noise**2 + log_normalizer)
         f = on_points + self.function_noise * jax.random.normal(noise_key, on_points.shape)
         if self.prior is not None:
             reward += self._log_prior(on_points)

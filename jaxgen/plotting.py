@@ -276,3 +276,26 @@ def histograms(panels: Mapping[str, Mapping[str, Any]], x: str, marks: Mapping[s
         ax.set(title=title, xlabel=x, ylabel="fraction")
         ax.legend(fontsize="small")
     return figure
+
+
+def functions(x: Any, panels: Mapping[str, tuple[Any, Any, Any]], data: tuple[Any, Any] | None = None) -> Any:
+    """A figure with a panel for each distribution of functions of one number.
+
+    Args:
+        x: places, [P].
+        panels: by title, functions [n, P] (n may be 0), their mean [P] and standard deviation [P]: the shaded band is two
+            deviations wide on either side.
+        data: places and values of points to draw, [N] each.
+    """
+    figure, axes = _figure(1, len(panels))
+    low = min(np.min(mean - 2 * deviation) for _, mean, deviation in panels.values())
+    high = max(np.max(mean + 2 * deviation) for _, mean, deviation in panels.values())
+    for ax, (title, (lines, mean, deviation)) in zip(axes[0], panels.items(), strict=True):
+        ax.fill_between(x, mean - 2 * deviation, mean + 2 * deviation, color="C0", alpha=0.2, linewidth=0)
+        for line in lines:
+            ax.plot(x, line, color="C0", linewidth=0.6, alpha=0.6)
+        ax.plot(x, mean, color="black")
+        if data is not None:
+            ax.scatter(*data, color="C3", zorder=3, s=16)
+        ax.set(title=title, ylim=(low, high))
+    return figure

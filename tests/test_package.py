@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("tensorflow_datasets", "orbax", "grain", "sklearn", "matplotlib", "tensorflow", "PIL", "tyro")
-GROUND = ("bijectors", "nets", "distributions", "losses", "metrics")
+GROUND = ("attacks", "bijectors", "nets", "distributions", "losses", "metrics")
 
 
 PACKAGES = sorted(
@@ -37,7 +37,7 @@ def imported(code: str) -> set[str]:
     [
         "import jaxgen; jaxgen.fit, jaxgen.load",
         "import jaxgen.data, jaxgen.plotting",
-        "from jaxgen import bijectors, distributions, losses, metrics, nets",
+        "from jaxgen import attacks, bijectors, distributions, losses, metrics, nets",
         "from jaxgen.models import flows, gans, translation, vaes",
     ],
 )

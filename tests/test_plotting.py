@@ -160,3 +160,14 @@ def test_translated_points_lie_over_the_critics_surface_beside_the_modes_of_thei
     for level, box in enumerate(boxes):
         np.testing.assert_allclose([box.x0, box.x1], [0.4 * level - 2, 0.4 * level - 1.6], atol=0.05)
         np.testing.assert_allclose([box.y0, box.y1], [-2, 2], atol=0.05)
+
+
+def test_functions_lie_in_bands_of_two_deviations():
+    x = np.linspace(0, 1, 5)
+    panels = {"some": (np.ones((3, 5)), x, np.full(5, 0.1)), "none": ((), -x, np.full(5, 2.0))}
+    some, none = plotting.functions(x, panels, (x[:2], x[:2])).axes
+    assert some.get_title() == "some" and (len(some.lines), len(none.lines)) == (4, 1)
+    np.testing.assert_array_equal(some.lines[-1].get_ydata(), x)
+    assert some.get_ylim() == none.get_ylim() == (-5.0, 4.0)
+    band = some.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(-0.2) and band[:, 1].max() == pytest.approx(1.2)

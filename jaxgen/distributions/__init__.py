@@ -4,6 +4,7 @@ from jaxgen.distributions.concrete import concrete_log_density, gumbel_softmax
 from jaxgen.distributions.dequantization import Dequantization, UniformDequantization, quantize
 from jaxgen.distributions.diagonal_normal import DiagonalNormal
 from jaxgen.distributions.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
+from jaxgen.distributions.gaussian_process import GaussianProcess
 from jaxgen.distributions.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, OptimalGaussian
 from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import StandardNormal
@@ -14,7 +15,7 @@ from jaxgen.distributions.uniform import Uniform
 
 __all__ = [
     "Banana", "Bernoulli", "Categorical", "Dequantization", "DiagonalNormal", "DiscretizedLogistic",
-    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianRing", "Likelihood", "Logistic", "OptimalGaussian",
+    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianProcess", "GaussianRing", "Likelihood", "Logistic", "OptimalGaussian",
     "RadialMixture", "StandardDistribution", "StandardNormal", "Uniform", "UniformDequantization",
     "UnnormalizedDensity", "concrete_log_density", "gumbel_softmax", "quantize",
 ]  # fmt: skip

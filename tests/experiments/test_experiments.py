@@ -77,6 +77,10 @@ RUNS = {
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
                       "--adversarial-start", "1"],
+    "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
+                                    "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
+                                    "--search-rounds", "3"],
+    "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -89,8 +93,11 @@ SLOW = {
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
     *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
 }
-# whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor", *(name for name in RUNS if name.startswith("translation."))}
+# whose models generate nothing, or nothing that is drawn
+SAMPLELESS = {
+    "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.vfunc",
+    *(name for name in RUNS if name.startswith("translation.")),
+}  # fmt: skip
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

@@ -6,10 +6,11 @@ from jaxgen.models.hybrids.feature_vae import FeatureVAE
 from jaxgen.models.hybrids.gate import Gate, waiting
 from jaxgen.models.hybrids.quantized_autoencoder import QuantizedAutoencoder
 from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
+from jaxgen.models.hybrids.vfunc import VFunc
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "Gate", "QuantizedAutoencoder", "TAMING", "VAEGAN", "VQGAN",
-    "waiting",
+    "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "Gate", "QuantizedAutoencoder", "TAMING", "VAEGAN", "VFunc",
+    "VQGAN", "waiting",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -1,9 +1,12 @@
 """Hybrids: encoders, generators, classifiers and critics joined."""
 
+from jaxgen.models.hybrids.alae import ALAE
 from jaxgen.models.hybrids.cvae_gan import CVAEGAN
 from jaxgen.models.hybrids.feature_vae import FeatureVAE
 from jaxgen.models.hybrids.gate import Gate, waiting
+from jaxgen.models.hybrids.glann import GLANN
+from jaxgen.models.hybrids.glo import GLO
 from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
 
-__all__ = ["AUTHORS", "CVAEGAN", "FeatureVAE", "Gate", "VAEGAN", "waiting"]
+__all__ = ["ALAE", "AUTHORS", "CVAEGAN", "FeatureVAE", "GLANN", "GLO", "Gate", "VAEGAN", "waiting"]
 __dir__ = __all__.copy  # tab completion

@@ -81,10 +81,9 @@ class GLANN(GLO):
         return {**super().authors_optimizers(), "imle": optax.chain(decay, adam)}
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
-        """Whole epochs of `glo`, as near as possible to their fraction, and the rest of `imle`."""
-        plays, first = self.plays(), round(self.glo_fraction * steps / self.epoch) * self.epoch
-        if not 0 < first < steps:
-            first = max(1, min(steps - 1, round(self.glo_fraction * steps)))
+        """Whole epochs of `glo`, as near as possible to their fraction, and the rest of `imle`; at least one step each."""
+        plays, unit = self.plays(), self.epoch if steps > self.epoch else 1
+        first = unit * max(1, min((steps - 1) // unit, round(self.glo_fraction * steps / unit)))
         glo = Phase({"glo": plays["glo"]}, first, monitor=(f"gaussian_{self.monitor[0]}", self.monitor[1]))
         return glo, Phase({"imle": plays["imle"]}, steps - first)
 

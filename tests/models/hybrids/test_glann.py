@@ -69,7 +69,7 @@ def test_features_are_compared_without_a_square():
     batch = {"x": RNG.integers(0, 9, (6, 4, 4, 1)).astype(np.int32), "index": INDEX}
     variables = drawn(model, batch)
     z = unit(variables["latents"]["params"]["table"])[INDEX]
-    both = batch["x"] / 8, generated(variables, z).reshape(6, 4, 4, 1)
+    both = [x.astype(np.float32) for x in (batch["x"] / 8, generated(variables, z).reshape(6, 4, 4, 1))]
     pixels = np.abs(both[0] - both[1]).mean()
     features = [model.features.apply(variables["features"], np.repeat(x, 3, -1))["relu2_1"] for x in both]
     found = loss_of("glo", variables, model, batch=batch).value

@@ -49,10 +49,11 @@ class LatentCodes(harness.StudyConfig):
     """Run folder of `experiments.gans.feature_extractor` on the same data."""
     seeds: Count = 3
     """Runs of each system, side by side."""
-    width: Count = 256
+    code_width: Count = 128
+    sample_width: Count = 256
     """Units of a hidden layer."""
-    code_steps: Count = 4_000
-    """Batches of 128 for the codes."""
+    code_steps: Count = 8_000
+    """Batches of 64 for the codes."""
     sample_steps: Count = 6_240
     """Batches of 128 for the samples."""
     examples: Count = 10_000
@@ -66,11 +67,13 @@ def study(config: LatentCodes) -> str:
     subprocess.CalledProcessError: a run failed; its messages were printed.
     """
     settings = {"data": config.data.name, "extractor": config.extractor.name}
-    settings |= {name: getattr(config, name) for name in ("seeds", "width", "code_steps", "sample_steps", "examples")}
-    codes = {name: partial(run, "alae", name, words, config.code_steps, config) for name, words in CODES.items()}
-    examples = ("--examples", str(config.examples))
+    settings |= {name: getattr(config, name) for name in ("seeds", "code_width", "sample_width", "code_steps", "sample_steps", "examples")}
+    sizes = {name: str(getattr(config, name)) for name in ("code_width", "sample_width", "examples")}
+    of_codes = ("--batch-size", "64", "--width", sizes["code_width"])
+    of_samples = ("--batch-size", "128", "--width", sizes["sample_width"], "--examples", sizes["examples"])
+    codes = {name: partial(run, "alae", name, (*words, *of_codes), config.code_steps, config) for name, words in CODES.items()}
     samples = {
-        name: partial(run, "glann", name, (*words, *examples), config.sample_steps, config)
+        name: partial(run, "glann", name, (*words, *of_samples), config.sample_steps, config)
         for name, words in SAMPLES.items()
     }
     results = harness.rows({**codes, **samples}, config.only, config.runs, settings)
@@ -84,7 +87,10 @@ def study(config: LatentCodes) -> str:
             if GAUSSIAN + "coverage" in results[name]["test"]:
                 of_glo = cells(results[name], {GAUSSIAN + metric: n for metric, n in SAMPLE_METRICS.items()})
                 lines.append((f"glo of {name}", *of_glo, seconds))
-    notes = f"{config.seeds} seeds, {config.width} units a layer; {config.code_steps:,} and {config.sample_steps:,} batches of 128, the latter of {config.examples:,} examples."
+    notes = (
+        f"{config.seeds} seeds; {config.code_steps:,} batches of 64 with {config.code_width} units a layer for the codes, "
+        f"{config.sample_steps:,} batches of 128 of {config.examples:,} examples with {config.sample_width} for the samples."
+    )
     tables.append(harness.table(("samples", *SAMPLE_METRICS, "seconds"), lines, notes))
     return harness.save(config.runs, "\n\n".join(tables), [record(config, name, each) for name, each in results.items()])
 
@@ -93,8 +99,8 @@ def run(experiment: str, name: str, words: tuple[str, ...], steps: int, config: 
     """Runs an experiment; returns its result without what depends on the machine."""
     result = harness.experiment(
         f"hybrids.{experiment}", config.runs / harness.slug(name), "--preset", "small", "--data", str(config.data),
-        "--extractor", str(config.extractor), "--seeds", str(config.seeds), "--width", str(config.width),
-        "--steps", str(steps), "--eval-every", str(steps // 4), "--checkpoint-every", str(steps // 4), words,
+        "--extractor", str(config.extractor), "--seeds", str(config.seeds), "--steps", str(steps),
+        "--eval-every", str(steps // 4), "--checkpoint-every", str(steps // 4), words,
     )  # fmt: skip
     kept = ("experiment", "test", "standard_errors", "training_seconds")
     return {name: result.get(name, {}) for name in kept}
@@ -118,7 +124,7 @@ def record(config: LatentCodes, name: str, result: Mapping[str, Any]) -> dict[st
         "experiment": "studies.latent_codes", "system": name, "data": config.data.name, "seeds": config.seeds, "test": test,
         "standard_errors": {metric: e for metric, e in result["standard_errors"].items() if metric in test},
         "headline": list(test)[:2], "steps": config.code_steps if of_codes else config.sample_steps,
-        "changed": {"width": config.width}, "training_seconds": result["training_seconds"], "published": [],
+        "changed": {"width": config.code_width if of_codes else config.sample_width}, "training_seconds": result["training_seconds"], "published": [],
     }  # fmt: skip
 
 

@@ -244,24 +244,25 @@ def test_methods_and_description():
 
 @pytest.mark.slow
 def test_imle_reaches_every_mode():
-    """Eight directions, one of them rare: the least likely one keeps its samples."""
-    counts = np.array([40] * 7 + [6])
-    angles = 2 * np.pi * np.arange(8) / 8
-    modes = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
+    """Eight groups of directions, one of them rare, which keeps its samples."""
+    counts = np.array([40] * 7 + [12])
+    centers = 2 * np.pi * np.arange(8) / 8
+    angles = np.repeat(centers, counts) + 0.1 * np.random.default_rng(0).normal(size=counts.sum())
+    table = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
     model = GLANN(
-        MLP((2,)), (1,), counts.sum(), epoch=11, mapping=MLP((32, 32), norm=BatchNorm), latent_dim=2, noise_dim=2, candidates=4
+        MLP((2,)), (1,), len(table), epoch=10, mapping=MLP((32, 32), norm=BatchNorm), latent_dim=2, noise_dim=2, candidates=4
     )
-    data = ArraySource({"x": np.zeros((counts.sum(), 1), np.float32), "index": np.arange(counts.sum())})
-    start = {"latents": {"params": {"table": np.repeat(modes, counts, 0)}}}
-    settings = Settings(steps=1100, batch_size=26, ema=0.0, steps_per_call=1100, log_every=1100)
+    data = ArraySource({"x": np.zeros((len(table), 1), np.float32), "index": np.arange(len(table))})
+    settings = Settings(steps=1500, batch_size=29, ema=0.0, steps_per_call=1500, log_every=1500)
     trained = fit(
-        model, data, dataclasses.replace(settings, steps=1100), start=start, plays={"imle": model.plays()["imle"]},
+        model, data, settings, start={"latents": {"params": {"table": table}}}, plays={"imle": model.plays()["imle"]},
         progress=False,
     )  # fmt: skip
     z = np.asarray(trained.sample_latents(KEY, 4000))
-    distance = np.linalg.norm(z[:, None] - modes, axis=-1)
-    fractions = np.bincount(distance.argmin(1)[distance.min(1) < 0.2], minlength=8) / 4000
-    assert (fractions[:7] > 0.05).all() and fractions[7] > 0.005
+    modes = np.stack([np.cos(centers), np.sin(centers)], -1)
+    distance = np.linalg.norm(unit(z)[:, None] - modes, axis=-1)
+    near = np.bincount(distance.argmin(1)[distance.min(1) < 0.3], minlength=8) / 4000
+    assert (near > 0.02).all(), near
 
 
 class Broken(ArraySource):

@@ -69,6 +69,10 @@ class ALAEConfig(Config):
     """gamma, of the gradient penalty."""
     learning_rate: NonNegative = 2e-3
     """Adam's learning rate; for a BiGAN a tenth of it, for an autoencoder half."""
+    reciprocity_rate: NonNegative | None = None
+    """Adam's learning rate in ALAE's third play, if it is another."""
+    decay: bool = False
+    """Learning rates fall to zero along a half cosine."""
     fitted: Count = 10_000
     """Training examples for the classifiers of codes."""
     extractor: Path | None = None
@@ -78,6 +82,10 @@ class ALAEConfig(Config):
 def build(config: ALAEConfig, data: Splits) -> Experiment:
     shape, dim, levels = data.train.event_shape, config.latents, data.train.levels
     widths, rate = (config.width,) * 2, config.learning_rate
+
+    def adam(rate: float, b1: float, b2: float = 0.999) -> optax.GradientTransformation:
+        return optax.adam(optax.cosine_decay_schedule(rate, config.steps) if config.decay else rate, b1, b2)
+
     fields = {"latent_dim": dim, "levels": levels}
     plays = None
     if config.system == "alae":
@@ -89,15 +97,18 @@ def build(config: ALAEConfig, data: Splits) -> Experiment:
             EqualizedMLP(layers, 1, slope=1.0, lr_multiplier=0.1),  # linear, as in the authors' code
             shape, penalty=config.penalty, **fields, **VARIANTS[config.variant],
         )  # fmt: skip
-        optimizers = dict.fromkeys(model.plays(), optax.adam(rate, b1=0.0, b2=0.99))
+        third = rate if config.reciprocity_rate is None else config.reciprocity_rate
+        optimizers = {
+            name: adam(third if name == "reciprocity" else rate, 0.0, 0.99) for name in model.plays()
+        }
     elif config.system == "bigan":
         pairs = Joint(MLP(widths, nn.leaky_relu), None)
         model = ALI(MLP(widths), MLP(widths), pairs, shape, stochastic=False, **fields)
-        optimizers = dict.fromkeys(model.plays(), optax.adam(rate / 10, b1=0.5))
+        optimizers = dict.fromkeys(model.plays(), adam(rate / 10, 0.5))
     else:
         model = AAE(MLP(widths), MLP(widths), MLP((1,)), shape, monitor=("reconstruction", "max"), **fields)
         plays = {"reconstruction": model.plays()["reconstruction"]}
-        optimizers = {"reconstruction": optax.adam(rate / 2)}
+        optimizers = {"reconstruction": adam(rate / 2, 0.9)}
     return Experiment(
         model, plays=plays, optimizers=optimizers, final_metrics=partial(code_metrics, config=config, data=data),
         plots=plots(config, data), draws=1,

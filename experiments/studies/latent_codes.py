@@ -54,7 +54,7 @@ class LatentCodes(harness.StudyConfig):
     """Units of a hidden layer."""
     code_steps: Count = 8_000
     """Batches of 64 for the codes."""
-    sample_steps: Count = 6_240
+    sample_steps: Count = 5_850
     """Batches of 128 for the samples."""
     examples: Count = 10_000
     """Training examples for the samples."""

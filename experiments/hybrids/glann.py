@@ -56,7 +56,7 @@ class GLANNConfig(Config):
     system: Literal["glann", "vae", "gan"] = "glann"
     """GLANN, or a VAE or a GAN with the same generator."""
     variant: Literal["paper", "authors"] = "paper"
-    """In the authors' code Adam is created anew for each epoch."""
+    """In the authors' code Adam is created anew for each epoch, and the mapping has batch normalisation."""
     steps: Count = 117_000
     ema: Fraction = 0.0
     examples: Count | None = None
@@ -105,7 +105,7 @@ def build(config: GLANNConfig, data: Splits) -> Experiment:
     else:
         stages = max(1, min(2, halvings(shape)))
         generator = DCGANGenerator(halved(shape, stages), tuple(config.width >> i for i in range(stages)))
-    widths, start, optimizers = (config.width,) * 2, None, None
+    widths, start, authors = (config.width,) * 2, None, config.variant == "authors"
     if config.system == "vae":
         model = VAE(MLP(widths), generator, shape, binarize=False, **fields)
         optimizers = {"elbo": optax.adam(config.learning_rate)}
@@ -121,10 +121,10 @@ def build(config: GLANNConfig, data: Splits) -> Experiment:
             fields["features"] = network
         model = GLANN(
             generator, shape, len(train), epoch=max(1, len(train) // config.batch_size), halving=config.halving,
-            mapping=MLP((config.mapping_width,) * 2, norm=BatchNorm), noise_dim=config.noise,
+            mapping=MLP((config.mapping_width,) * 2, norm=BatchNorm if authors else None), noise_dim=config.noise,
             glo_fraction=config.glo_fraction, **fields,
         )  # fmt: skip
-        optimizers = model.authors_optimizers() if config.variant == "authors" else {}
+        optimizers = model.authors_optimizers() if authors else {}
     measured = partial(sample_metrics, config=config, data=data)
     plots = {"compared": partial(plot_samples, data=data._replace(train=train))} if plotting.drawable(train.head(1)["x"]) else {}
     return Experiment(

@@ -8,12 +8,18 @@ maximum likelihood. In each epoch noise is drawn anew, and each latent z_i is ma
 
 Each latent has a match, so that no example is dropped; a critic, which only asks samples to be near examples, does not
 see what is missing. Samples are G(T(e)).
+
+The authors' T has batch normalisation, always with statistics of the batch. One noise may be the match of many latents,
+at first of almost all: a batch then holds few different ones, whose variance is small. With moving averages of such
+statistics T explodes on all other noises, and the one that is left stays the match of all latents. So a mapping with
+batch statistics is in training mode here too, in matches and samples; without normalisation T learns faster.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +39,9 @@ from jaxgen.sharding import sharded
 
 CHUNK = 256
 """Latents whose distances to all mapped noises are in memory at a time."""
+BATCH_STATISTICS = "batch_stats"
+LEAST = 256
+"""Noises whose batch statistics a mapping of samples has at least."""
 MATCHED = "matched"
 """The collection of the mapping with the noise of each example: memory."""
 
@@ -42,8 +51,8 @@ class GLANN(GLO):
     """The players of a GLO and `mapping` (T); a phase of its play, then one of the play `imle`.
 
     Attributes:
-        mapping: any network from noise to features; the model adds the last layer. In its matches and samples T is in
-            evaluation mode: in the authors' code it has batch statistics there, of other noise than in training.
+        mapping: any network from noise to features; the model adds the last layer. With batch statistics it is always in
+            training mode: samples depend on each other, and for fewer than `LEAST` more noises are mapped.
         noise_dim: dimension of e.
         candidates: mapped noises per latent, of which the nearest is its match.
         glo_fraction: of the steps, in the first phase; 200 of 250 epochs in the authors' code.
@@ -93,15 +102,14 @@ class GLANN(GLO):
         held = lax.stop_gradient(variables)
         begins = clock.phase_step % self.epoch == 0
         matched = lax.cond(begins, lambda: self.match(held, match_key), lambda: held["mapping"][MATCHED]["noise"])
-        collections = {name: tree for name, tree in variables["mapping"].items() if name != MATCHED}
-        mapped, statistics = forward(self._mapping, collections, matched[batch["index"]], key=mapping_key)
+        mapped, statistics = self._map(variables, matched[batch["index"]], mapping_key)
         value = squared_distance(mapped, self.latents(held)[batch["index"]])
         return LossOutput(value, {}, {"mapping": statistics}, {"mapping": {MATCHED: {"noise": matched}}})
 
     def match(self, variables: Variables, key: Key) -> Array:
         """For each latent, that of `candidates` N noises e ~ N(0, I) whose T(e) is nearest: [N, noise_dim]."""
         noise = jax.random.normal(key, (self.candidates * self.num_examples, self.noise_dim))
-        mapped = self._map(variables, noise)
+        mapped = self._map(variables, noise)[0]
         nearest = lax.map(lambda z: nearest_codes(z, mapped), self.latents(variables), batch_size=CHUNK)
         return noise[nearest]
 
@@ -112,8 +120,11 @@ class GLANN(GLO):
         return {**super().evaluate(variables, batch, key), **{f"gaussian_{name}": v for name, v in of_glo.items()}}
 
     def sample_latents(self, variables: Variables, key: Key, n: int) -> Array:
-        return self._map(variables, sharded(jax.random.normal(key, (n, self.noise_dim))))
+        drawn = max(n, LEAST) if BATCH_STATISTICS in variables["mapping"] else n
+        return self._map(variables, sharded(jax.random.normal(key, (drawn, self.noise_dim))))[0][:n]
 
-    def _map(self, variables: Variables, noise: Array) -> Array:
+    def _map(self, variables: Variables, noise: Array, key: Key | None = None) -> tuple[Array, Mapping[str, Any]]:
+        """T(e) and updated statistics; with a key, or with batch statistics, in training mode."""
         collections = {name: tree for name, tree in variables["mapping"].items() if name != MATCHED}
-        return forward(self._mapping, collections, noise)[0]
+        train = key is not None or BATCH_STATISTICS in collections
+        return forward(self._mapping, collections, noise, train=train, key=key)

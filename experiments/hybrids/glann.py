@@ -46,7 +46,7 @@ class GLANNConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            "network": "dense", "width": 256, "examples": 10_000, "steps": 5_850, "glo_fraction": 0.8, "halving": 6,
+            "network": "dense", "width": 256, "examples": 10_000, "steps": 5_850, "glo_fraction": 0.8,
             "eval_every": 1_170, "checkpoint_every": 1_170,
         },
     }  # fmt: skip

@@ -5,7 +5,11 @@ The codes of an ALAE (`experiments.hybrids.alae`) against those of a BiGAN and a
 classifiers of E(x); and the samples of a GLANN (`experiments.hybrids.glann`) against those of its GLO, of a VAE and of a
 GAN with the same generator, by the features of a classifier. All networks are dense.
 
-RESULT
+Result on MNIST with `--code-steps 6000`, three seeds: linear SVM 0.842 ± 0.007 (ALAE), 0.860 ± 0.003 (BiGAN), 0.905 ± 0.001
+(autoencoder); nearest neighbour 0.819 ± 0.008, 0.830 ± 0.012, 0.953 ± 0.001. So the controls win on codes, while samples
+of ALAE are nearer to the data than BiGAN's (sliced Wasserstein distance 22.8 ± 0.7 and 53.7 ± 1.3), and W is shorter than Z
+(0.385). Frechet distance of GLANN 56 and of its GLO 104 (one seed), of a VAE 54.5 ± 0.7. About three minutes of one core a
+row.
 """
 
 from __future__ import annotations

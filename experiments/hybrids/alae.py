@@ -4,10 +4,10 @@ Result on MNIST, three seeds, 6,000 steps in three minutes of one core: `--data 
 --batch-size 64 --steps 6000 --seeds 3 --extractor FOLDER`. Classifiers of E(x): linear SVM 0.842 ± 0.007, nearest
 neighbour 0.819 ± 0.008 (BiGAN: 0.860 and 0.830; autoencoder: 0.905 and 0.953). The latent error is 0.225 ± 0.001 of the
 variance, the path length in W 0.385 ± 0.004 of that in Z. These are 384,000 examples, a hundredth of the authors', but
-the noise in samples is not explained by the budget alone: on 8x8 digits it is there after 12,000 steps, with penalties of
-10, 1 and 0.1 alike (sliced Wasserstein distance 1.30 to 1.33 after 6,000 steps, one seed). With a tenth of the learning
-rate in the third play, `--reciprocity-rate 2e-4`, the distance is 1.06 and 1.03 (penalty 1 and 0.1), but E no longer
-inverts G (latent error above 1).
+the noise in samples is not explained by the budget alone: on 8x8 digits it is there after 12,000 steps, with penalties
+of 10, 1 and 0.1 alike (sliced Wasserstein distance 1.30 to 1.33 after 6,000 steps, one seed). With a tenth of the
+learning rate in the third play, `--reciprocity-rate 2e-4`, the distance is 1.06 and 1.03 (penalty 1 and 0.1), but E no
+longer inverts G (latent error above 1).
 
 The paper's dense networks for MNIST have 50 dimensions of z and w and two layers of 1,024 units; the authors train 600
 epochs with batches of 128. Their table of the codes' accuracies comes from another branch of their code than the

@@ -1,14 +1,14 @@
 """Generative latent nearest neighbours (Hoshen, Li and Malik 2019, "Non-Adversarial Image Synthesis with Generative
 Latent Nearest Neighbors", arXiv:1812.08985).
 
-Result on 10,000 digits of MNIST, without a perceptual distance, one seed, 5,850 steps in two minutes of one core: `--data
-mnist.npz --preset small --extractor FOLDER`. Frechet distance of samples 56.4, of GLO's normal samples 104.0; coverage
-0.50 and 0.27, recall 0.34 and 0.35. A VAE with the same decoder has 54.5 ± 0.7, coverage 0.52 and recall 0.81 (three
-seeds), so that it is not worse. The generator at the latents of training examples has about 30, with learning rates
-halved each 6 epochs 68, and GLANN then 94.5 ± 4.2.
+Result on 10,000 digits of MNIST, without a perceptual distance, one seed, 5,850 steps in two minutes of one core:
+`--data mnist.npz --preset small --extractor FOLDER`. Frechet distance of samples 56.4, of GLO's normal samples 104.0;
+coverage 0.50 and 0.27, recall 0.34 and 0.35. A VAE with the same decoder has 54.5 ± 0.7, coverage 0.52 and recall 0.81
+(three seeds), so that it is not worse. The generator at the latents of training examples has about 30, with learning
+rates halved each 6 epochs 68, and GLANN then 94.5 ± 4.2.
 
-The paper's Frechet distances, in Inception's features, are 8.6 on MNIST, 13.0 on Fashion-MNIST and 46.5 on CIFAR-10. Its
-distance of images is perceptual: `--trunk FILE` with the arrays of a VGG; without it only pixels are compared.
+The paper's Frechet distances, in Inception's features, are 8.6 on MNIST, 13.0 on Fashion-MNIST and 46.5 on CIFAR-10.
+Its distance of images is perceptual: `--trunk FILE` with the arrays of a VGG; without it only pixels are compared.
 
 `--system vae` and `--system gan` train the controls, with the same generator. With `--extractor FOLDER`, a run of
 `experiments.gans.feature_extractor` on the same data, all metrics of its features are reported, for GLANN those of GLO's
@@ -130,7 +130,8 @@ def build(config: GLANNConfig, data: Splits) -> Experiment:
         )  # fmt: skip
         optimizers = model.authors_optimizers() if authors else {}
     measured = partial(sample_metrics, config=config, data=data)
-    plots = {"compared": partial(plot_samples, data=data._replace(train=train))} if plotting.drawable(train.head(1)["x"]) else {}
+    drawable = plotting.drawable(train.head(1)["x"])
+    plots = {"compared": partial(plot_samples, data=data._replace(train=train))} if drawable else {}
     return Experiment(
         model, optimizers=optimizers, data=data._replace(train=train), start=start, final_metrics=measured, plots=plots,
         draws=1,

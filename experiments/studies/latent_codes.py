@@ -1,15 +1,16 @@
-"""Latent spaces that are learned without a loss of pixels, and without a critic: `python -m experiments.studies.latent_codes
---data mnist.npz --extractor FOLDER`.
+"""Latent spaces that are learned without a loss of pixels, and samples without a critic.
+
+`python -m experiments.studies.latent_codes --data mnist.npz --extractor FOLDER`
 
 The codes of an ALAE (`experiments.hybrids.alae`) against those of a BiGAN and an autoencoder of the same widths, by
-classifiers of E(x); and the samples of a GLANN (`experiments.hybrids.glann`) against those of its GLO, of a VAE and of a
-GAN with the same generator, by the features of a classifier. All networks are dense.
+classifiers of E(x); and the samples of a GLANN (`experiments.hybrids.glann`) against those of its GLO, of a VAE and of
+a GAN with the same generator, by the features of a classifier. All networks are dense.
 
-Result on MNIST with `--code-steps 6000`, three seeds: linear SVM 0.842 ± 0.007 (ALAE), 0.860 ± 0.003 (BiGAN), 0.905 ± 0.001
-(autoencoder); nearest neighbour 0.819 ± 0.008, 0.830 ± 0.012, 0.953 ± 0.001. So the controls win on codes, while samples
-of ALAE are nearer to the data than BiGAN's (sliced Wasserstein distance 22.8 ± 0.7 and 53.7 ± 1.3), and W is shorter than Z
-(0.385). Frechet distance of GLANN 56 and of its GLO 104 (one seed), of a VAE 54.5 ± 0.7. About three minutes of one core a
-row.
+Result on MNIST with `--code-steps 6000`, three seeds: linear SVM 0.842 ± 0.007 (ALAE), 0.860 ± 0.003 (BiGAN), 0.905 ±
+0.001 (autoencoder); nearest neighbour 0.819 ± 0.008, 0.830 ± 0.012, 0.953 ± 0.001. So the controls win on codes, while
+samples of ALAE are nearer to the data than BiGAN's (sliced Wasserstein distance 22.8 ± 0.7 and 53.7 ± 1.3), and W is
+shorter than Z (0.385). Frechet distance of GLANN 56 and of its GLO 104 (one seed), of a VAE 54.5 ± 0.7. About three
+minutes of one core a row.
 """
 
 from __future__ import annotations
@@ -71,17 +72,21 @@ def study(config: LatentCodes) -> str:
     subprocess.CalledProcessError: a run failed; its messages were printed.
     """
     settings = {"data": config.data.name, "extractor": config.extractor.name}
-    settings |= {name: getattr(config, name) for name in ("seeds", "code_width", "sample_width", "code_steps", "sample_steps", "examples")}
+    names = ("seeds", "code_width", "sample_width", "code_steps", "sample_steps", "examples")
+    settings |= {name: getattr(config, name) for name in names}
     sizes = {name: str(getattr(config, name)) for name in ("code_width", "sample_width", "examples")}
     of_codes = ("--batch-size", "64", "--width", sizes["code_width"])
     of_samples = ("--batch-size", "128", "--width", sizes["sample_width"], "--examples", sizes["examples"])
-    codes = {name: partial(run, "alae", name, (*words, *of_codes), config.code_steps, config) for name, words in CODES.items()}
-    samples = {
-        name: partial(run, "glann", name, (*words, *of_samples), config.sample_steps, config)
-        for name, words in SAMPLES.items()
+    compute = {n: partial(run, "alae", n, (*words, *of_codes), config.code_steps, config) for n, words in CODES.items()}
+    compute |= {
+        n: partial(run, "glann", n, (*words, *of_samples), config.sample_steps, config) for n, words in SAMPLES.items()
     }
-    results = harness.rows({**codes, **samples}, config.only, config.runs, settings)
-    lines = [(name, *cells(results[name], CODE_METRICS), results[name]["training_seconds"]) for name in CODES if name in results]
+    results = harness.rows(compute, config.only, config.runs, settings)
+    lines = [
+        (name, *cells(results[name], CODE_METRICS), results[name]["training_seconds"])
+        for name in CODES
+        if name in results
+    ]
     tables = [harness.table(("codes", *CODE_METRICS, "seconds"), lines)]
     lines = []
     for name in SAMPLES:
@@ -96,7 +101,8 @@ def study(config: LatentCodes) -> str:
         f"{config.sample_steps:,} batches of 128 of {config.examples:,} examples with {config.sample_width} for the samples."
     )
     tables.append(harness.table(("samples", *SAMPLE_METRICS, "seconds"), lines, notes))
-    return harness.save(config.runs, "\n\n".join(tables), [record(config, name, each) for name, each in results.items()])
+    records = [record(config, name, each) for name, each in results.items()]
+    return harness.save(config.runs, "\n\n".join(tables), records)
 
 
 def run(experiment: str, name: str, words: tuple[str, ...], steps: int, config: LatentCodes) -> dict[str, Any]:

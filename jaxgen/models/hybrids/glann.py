@@ -1,8 +1,9 @@
 """Generative latent nearest neighbours (Hoshen, Li and Malik 2019, "Non-Adversarial Image Synthesis with Generative
 Latent Nearest Neighbors").
 
-After GLO (`jaxgen.models.hybrids.glo`) a mapping T of noise e ~ N(0, I) to latents learns their distribution, by implicit
-maximum likelihood. In each epoch noise is drawn anew, and each latent z_i is matched with the nearest mapped noise:
+After GLO (`jaxgen.models.hybrids.glo`) a mapping T of noise e ~ N(0, I) to latents learns their distribution, by
+implicit maximum likelihood. In each epoch noise is drawn anew, and each latent z_i is matched with the nearest mapped
+noise:
 
     e_i = argmin over e of |z_i - T(e)|^2,      min over T:  sum_i |z_i - T(e_i)|^2
 

@@ -8,10 +8,10 @@ with the features f_l of a fixed network, as in GLANN (`jaxgen.models.hybrids.gl
 Samples are G at a normal distribution fitted to the latents.
 
 The table of latents is a player. Its Adam is dense: a row moves at each step by its momentum, also where it is not in
-the batch and has no gradient. This is what the authors' code does (`nn.Embedding` with the default `sparse=False`). With
-beta_1 = 0.5 almost all of a row's step comes within four steps of its gradient, so that it does not drift through the
-epoch; but its squared gradients, almost always zero, are small averages, so that a visit moves it by several times the
-learning rate. In the code of GLANN's authors Adam is created anew for each epoch (`authors_optimizers`).
+the batch and has no gradient. This is what the authors' code does (`nn.Embedding` with the default `sparse=False`).
+With beta_1 = 0.5 almost all of a row's step comes within four steps of its gradient, so that it does not drift through
+the epoch; but its squared gradients, almost always zero, are small averages, so that a visit moves it by several times
+the learning rate. In the code of GLANN's authors Adam is created anew for each epoch (`authors_optimizers`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
 from jaxgen.nets.disco_gan import DiscoGANCritic, DiscoGANGenerator
 from jaxgen.nets.edges import BlurredEdges
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
+from jaxgen.nets.equalized import EqualizedConv, EqualizedDense
+from jaxgen.nets.equalized_mlp import EqualizedMLP
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
 from jaxgen.nets.initializers import small_normal
@@ -41,18 +43,18 @@ from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 __all__ = [
     "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "CausalTransformer",
-    "Concatenate", "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet",
-    "Cutout", "DCGANCritic", "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator",
-    "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm", "InstanceNoise",
-    "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout", "MinibatchDiscrimination", "NoisyMLP",
-    "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection", "RRDBEncoder",
-    "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator",
-    "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead",
-    "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
-    "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis", "TokenTransformer",
-    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
-    "VQGANEncoder", "VectorHead", "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities",
-    "load_vgg", "no_motion", "normalize_activations", "pose_maps", "sample_codes", "sample_tokens",
-    "small_normal",
+    "Concatenate", "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout",
+    "DCGANCritic", "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv",
+    "EqualizedDense", "EqualizedMLP", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise",
+    "GroupNorm", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout",
+    "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet",
+    "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
+    "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
+    "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
+    "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
+    "VQGANDecoder", "VQGANEncoder", "VectorHead", "WeightNormDense", "concatenate_context", "limb_masks",
+    "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "sample_codes",
+    "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -74,6 +74,8 @@ RUNS = {
     "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
     "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.alae": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-layers", "2"],
+    "hybrids.glann": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
                       "--adversarial-start", "1"],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgen.metrics.probes import ClassProbe, category_error, nearest_neighbour_accuracy
+from jaxgen.metrics.probes import ClassProbe, category_error, linear_svm_accuracy, nearest_neighbour_accuracy
 from jaxgen.metrics.statistics import mean_and_error, standard_error, with_error
 
 
@@ -18,6 +18,18 @@ def test_a_category_stands_for_the_class_it_is_seen_with_on_validation_examples(
 def test_the_nearest_training_example_gives_the_class():
     train, test = np.array([[[0.0, 0]], [[4, 0]], [[0, 9]]]), np.array([[[1.0, 1]], [[3, 0]], [[0, 8]], [[1, 0]]])
     assert nearest_neighbour_accuracy(train, [0, 1, 2], test, [0, 1, 2, 1]) == 0.75
+
+
+def test_a_linear_machine_separates_what_a_plane_separates_whatever_the_scales():
+    rng = np.random.default_rng(0)
+    label = np.arange(300) % 3
+    x = (10 * np.eye(3)[label] + rng.normal(size=(300, 3))) * [1e-3, 1.0, 1e3] + [0, 50, 0]
+    assert linear_svm_accuracy(x[:200], label[:200], x[200:], label[200:]) == 1.0
+    # one inside the other: the nearest neighbours know, a plane does not
+    ring = np.stack([np.cos(np.arange(300)), np.sin(np.arange(300))], -1) * (1 + label[:, None] % 2)
+    inner = (label % 2)[:200], (label % 2)[200:]
+    assert linear_svm_accuracy(ring[:200], inner[0], ring[200:], inner[1]) < 0.8
+    assert nearest_neighbour_accuracy(ring[:200], inner[0], ring[200:], inner[1]) > 0.95
 
 
 def test_a_probe_has_the_fraction_in_the_target_class_and_the_distance_to_it():

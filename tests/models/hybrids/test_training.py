@@ -7,6 +7,7 @@ import pytest
 from jaxgen.data import ArraySource
 from jaxgen.training import Settings, fit, fit_seeds
 from tests.models.hybrids.test_cvae_gan import DENSE as CVAE_GAN
+from tests.models.hybrids.test_ganomaly import DENSE as GANOMALY
 from tests.models.hybrids.test_vae_gan import DENSE as VAE_GAN
 
 RNG = np.random.default_rng(5)
@@ -19,7 +20,7 @@ def source():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [VAE_GAN, CVAE_GAN], ids=["VAE-GAN", "CVAE-GAN"])
+@pytest.mark.parametrize("model", [VAE_GAN, CVAE_GAN, GANOMALY], ids=["VAE-GAN", "CVAE-GAN", "GANomaly"])
 def test_seeds_side_by_side_and_a_resumed_run_are_what_single_runs_are(model, tmp_path):
     whole = fit(model, source(), SETTINGS, progress=False)
     side_by_side = fit_seeds(model, source(), SETTINGS, seeds=(0, 1), progress=False)

@@ -1,8 +1,8 @@
 """Anomaly scores of images: GANomaly, an autoencoder with the same networks, a VAE, principal components, and a forest.
 
-`python -m experiments.studies.anomaly --data mnist.npz --held-out 0 1 2 3 4 5 6 7 8 9` holds out each class in turn, the
-paper's protocol; `--normal` trains on one class. Each system trains on normal examples alone, and nothing is chosen by
-test examples. The table has the AUC on the test split, and with several seeds its standard error.
+`python -m experiments.studies.anomaly --data mnist.npz --held-out 0 1 2 3 4 5 6 7 8 9` holds out each class in turn,
+the paper's protocol; `--normal` trains on one class. Each system trains on normal examples alone, and nothing is chosen
+by test examples. The table has the AUC on the test split, and with several seeds its standard error.
 
 RESULT
 """
@@ -86,8 +86,8 @@ def study(config: AnomalyStudy) -> str:
     results = harness.rows(compute, config.only, config.runs, settings)
     kinds = sorted({kind for result in results.values() for kind in kinds_of(result)})
     head = ("score", *tasks, *(["mean"] if len(tasks) > 1 else []), *(f"class {kind}" for kind in kinds))
-    notes = f"AUC. {config.steps:,} steps (VAE: {config.vae_steps:,}) of 64 examples, {config.train_examples:,} different "
-    notes += f"ones at most, width {config.width}, seeds: {config.seeds}."
+    notes = f"AUC. {config.steps:,} steps (VAE: {config.vae_steps:,}) of 64 examples, at most {config.train_examples:,} "
+    notes += f"different ones, width {config.width}, seeds: {config.seeds}."
     table = harness.table(head, lines(results, list(tasks), kinds, config), notes)
     records = [record(config, *name.split(", "), result) for name, result in results.items()]
     return harness.save(config.runs, table, records)
@@ -109,7 +109,8 @@ def train(system: str, task: str, arguments: Sequence[str], config: AnomalyStudy
 
 def kinds_of(result: Mapping[str, Any]) -> set[int]:
     """The anomalous classes with an AUC of their own."""
-    return {int(name.rpartition("class ")[2]) for name in result["test"] if name.startswith("AUC, ") and "class " in name}
+    names = [name for name in result["test"] if name.startswith("AUC, ") and ", class " in name]
+    return {int(name.rpartition(", class ")[2]) for name in names}
 
 
 def lines(
@@ -143,7 +144,8 @@ def record(config: AnomalyStudy, system: str, task: str, result: Mapping[str, An
         "seeds": config.seeds, "test": {k: v for k, v in result["test"].items() if k.startswith("AUC")},
         "standard_errors": result.get("standard_errors", {}), "steps": steps,
         "headline": [f"AUC, {score}" for score in SYSTEMS[system].scores],
-        "training_seconds": result["training_seconds"], "changed": {"width": config.width}, "command": result["command"],
+        "training_seconds": result["training_seconds"], "changed": {"width": config.width},
+        "command": result["command"],
     }  # fmt: skip
 
 

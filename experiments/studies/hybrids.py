@@ -114,8 +114,8 @@ def train(config: HybridStudy, part: str, name: str, module: str, arguments: Seq
 def generative(config: HybridStudy) -> tuple[str, ...]:
     steps, size = str(config.steps), str(config.batch_size)
     return (
-        "--preset", "small", "--width", str(config.width), "--batch-size", size, "--steps", steps, "--eval-every", steps,
-        "--checkpoint-every", steps, "--ema", "0.99",
+        "--preset", "small", "--width", str(config.width), "--batch-size", size, "--ema", "0.99",
+        "--steps", steps, "--eval-every", steps, "--checkpoint-every", steps,
     )  # fmt: skip
 
 
@@ -165,7 +165,8 @@ def few_of_each(data: Splits, few: int) -> Arrays:
     """The arrays of a file with the first `few` training examples of each class, and the other splits as they are."""
     label = data.train.head(len(data.train))["label"]
     chosen = np.concatenate([np.flatnonzero(label == c)[:few] for c in range(data.train.num_classes)])
-    parts = dict(zip(("train", "valid", "test"), (data.train.take(chosen), *(s.head(len(s)) for s in data[1:])), strict=True))
+    parts = {"train": data.train.take(chosen)}
+    parts |= {split: getattr(data, split).head(len(getattr(data, split))) for split in ("valid", "test")}
     return {f"{key}_{split}": part[name] for split, part in parts.items() for key, name in (("x", "x"), ("y", "label"))}
 
 
@@ -183,7 +184,8 @@ def lines(results: Mapping[str, Any], part: str, metrics: Mapping[str, int]) -> 
     baselines = next((r["baselines"] for n, r in results.items() if n.startswith(f"{part}, ") and r["baselines"]), {})
     for baseline, value in baselines.items():
         name, _, of = baseline.rpartition(", ")
-        yield name, *(f"{value:.{digits}f}" if metric == of else "" for metric, digits in metrics.items()), ""
+        if of in metrics:
+            yield name, *(f"{value:.{digits}f}" if metric == of else "" for metric, digits in metrics.items()), ""
 
 
 def cell(result: Mapping[str, Any], metric: str, digits: int) -> str:
@@ -209,7 +211,8 @@ def record(config: HybridStudy, name: str, result: Mapping[str, Any]) -> dict[st
     part, _, system = name.partition(", ")
     headline = [metric for metric in METRICS[part] if metric in result["test"]]
     return {
-        "experiment": "studies.hybrids", "system": system if part != "few" else f"{config.few} pictures a class, {system}",
+        "experiment": "studies.hybrids",
+        "system": system if part != "few" else f"{config.few} pictures a class, {system}",
         "data": Path(config.digits if part == "digits" else config.faces).name, "seeds": config.seeds,
         "test": result["test"], "standard_errors": result.get("standard_errors", {}), "headline": headline,
         "steps": config.classifier_steps if part == "few" else config.steps, "changed": {"width": config.width},

@@ -224,15 +224,14 @@ class GANomaly:
 
     def _pass(self, variables: Variables, x: Array, key: Key | None = None) -> Passed:
         """With a key in training mode."""
-        keys = dict.fromkeys(self._players) if key is None else dict(zip(self._players, jax.random.split(key, 3), strict=False))
+        keys = (None,) * 3 if key is None else jax.random.split(key, 3)
         statistics = {}
-        z, statistics["encoder"] = forward(self._encoder, variables["encoder"], x, key=keys["encoder"])
-        fake, statistics["decoder"] = forward(self._decoder, variables["decoder"], (z, None), key=keys["decoder"])
+        z, statistics["encoder"] = forward(self._encoder, variables["encoder"], x, key=keys[0])
+        fake, statistics["decoder"] = forward(self._decoder, variables["decoder"], (z, None), key=keys[1])
         second_z = None
         if self.latent_weight:
-            second_z, statistics["second_encoder"] = forward(
-                self._encoder, variables["second_encoder"], fake, key=keys["second_encoder"]
-            )
+            second = variables["second_encoder"]
+            second_z, statistics["second_encoder"] = forward(self._encoder, second, fake, key=keys[2])
         return Passed(x, z, fake, second_z, statistics)
 
     def _criticize(

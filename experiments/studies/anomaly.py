@@ -9,7 +9,8 @@ RESULT
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,32 +18,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.config import Experiment
+from experiments.detection import DetectionConfig
+from experiments.hybrids import ganomaly
+from experiments.hybrids.ganomaly import GANomalyConfig
 from experiments.studies import harness
+from experiments.vaes import anomaly as vae_anomaly
+from experiments.vaes.anomaly import METHODS, AnomalyConfig
+from jaxgen.data import Splits
+from jaxgen.metrics.statistics import mean_and_error, with_error
+from jaxgen.training import fit, fit_seeds
 from jaxgen.training.ranges import Count, Natural
 
 
 class System(NamedTuple):
-    """A system: an experiment, its arguments, and its scores."""
+    """A system: an experiment's config and `build`, fields of the config, and its scores."""
 
-    module: str
-    arguments: tuple[str, ...]
+    config: type[DetectionConfig]
+    build: Callable[[Any, Splits], Experiment]
+    fields: Mapping[str, Any]
     scores: tuple[str, ...]
 
 
-GANOMALY = ("--preset", "small", "--no-baselines")
+GANOMALY = {**GANomalyConfig.PRESETS["small"], "preset": "small", "baselines": False}
 SYSTEMS = {
-    "GANomaly": System("hybrids.ganomaly", GANOMALY, ("latent", "pixels")),
-    "without the critic": System(
-        "hybrids.ganomaly", (*GANOMALY, "--adversarial-weight", "0"), ("latent", "pixels")
-    ),
+    "GANomaly": System(GANomalyConfig, ganomaly.build, GANOMALY, ("latent", "pixels")),
     "autoencoder": System(
-        "hybrids.ganomaly", (*GANOMALY, "--adversarial-weight", "0", "--latent-weight", "0"), ("pixels",)
+        GANomalyConfig, ganomaly.build, {**GANOMALY, "adversarial_weight": 0.0, "latent_weight": 0.0}, ("pixels",)
     ),
-    "VAE": System("vaes.anomaly", ("--score-samples", "5", "--importance-samples", "10", "--batch-size", "64"),
-                  ("log_prob", "elbo", "reconstruction")),
+    "VAE": System(
+        AnomalyConfig, vae_anomaly.build, {"score_samples": 5, "importance_samples": 10}, METHODS
+    ),
+    "GANomaly without critic": System(
+        GANomalyConfig, ganomaly.build, {**GANOMALY, "adversarial_weight": 0.0}, ("latent", "pixels")
+    ),
 }  # fmt: skip
 BASELINES = ("PCA", "isolation forest")
 """Measured beside the VAE."""
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +84,15 @@ def study(config: AnomalyStudy) -> str:
     """Raises:
     ValueError: no class to hold out; unknown systems or names in `only`; rows with other settings.
     """
-    tasks = {f"held out {c}": ("--held-out", str(c)) for c in config.held_out}
-    tasks |= {f"normal {c}": ("--normal", str(c)) for c in config.normal}
+    tasks = {f"held out {c}": {"held_out": c} for c in config.held_out}
+    tasks |= {f"normal {c}": {"normal": c} for c in config.normal}
     if not tasks:
         raise ValueError("`held_out` or `normal` must name a class")
     if unknown := sorted(set(config.systems) - set(SYSTEMS)):
         raise ValueError(f"`systems` must be some of {list(SYSTEMS)}, got {unknown}")
     compute = {
-        f"{system}, {task}": partial(train, system, task, arguments, config)
-        for task, arguments in tasks.items() for system in config.systems
+        f"{system}, {task}": partial(train, system, fields, config)
+        for system in config.systems for task, fields in tasks.items()
     }  # fmt: skip
     names = ("width", "steps", "vae_steps", "train_examples", "seeds")
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
@@ -93,59 +106,64 @@ def study(config: AnomalyStudy) -> str:
     return harness.save(config.runs, table, records)
 
 
-def train(system: str, task: str, arguments: Sequence[str], config: AnomalyStudy) -> dict[str, Any]:
-    module, own, _ = SYSTEMS[system]
-    is_vae = module == "vaes.anomaly"
-    steps = str(config.vae_steps if is_vae else config.steps)
-    width = () if is_vae else ("--width", str(config.width))
-    result = harness.experiment(
-        module, config.runs / harness.slug(f"{system}, {task}"), ("--data", config.data, "--steps", steps),
-        ("--eval-every", steps, "--checkpoint-every", steps, "--train-examples", str(config.train_examples)),
-        ("--seeds", str(config.seeds)), arguments, own, width,
-    )  # fmt: skip
-    names = ("test", "standard_errors", "baselines", "training_seconds", "wall_seconds", "command")
-    return {name: result[name] for name in names if name in result}
+def train(name: str, fields: Mapping[str, int], config: AnomalyStudy) -> dict[str, Any]:
+    """The test metrics of each seed, and those of the baselines. Systems share a process, which compiles once."""
+    began, system = time.monotonic(), SYSTEMS[name]
+    is_vae = system.config is AnomalyConfig
+    steps = config.vae_steps if is_vae else config.steps
+    settings = {} if is_vae else {"width": config.width}
+    one = system.config(**{
+        **system.fields, **settings, **fields, "data": config.data, "train_examples": config.train_examples,
+        "batch_size": BATCH_SIZE, "steps": steps, "eval_every": steps, "checkpoint_every": steps,
+    })  # fmt: skip
+    experiment = system.build(one, one.open())
+    more = {"optimizers": experiment.optimizers, "progress": False}
+    if config.seeds == 1:
+        trained = [fit(experiment.model, experiment.data, one, **more)]
+    else:
+        trained = fit_seeds(experiment.model, experiment.data, one, seeds=range(config.seeds), **more)
+    tests = [dict(experiment.final_metrics(each)) for each in trained]
+    return {"tests": tests, "baselines": experiment.baselines, "training_seconds": time.monotonic() - began}
 
 
 def kinds_of(result: Mapping[str, Any]) -> set[int]:
     """The anomalous classes with an AUC of their own."""
-    names = [name for name in result["test"] if name.startswith("AUC, ") and ", class " in name]
+    names = [name for name in result["tests"][0] if name.startswith("AUC, ") and ", class " in name]
     return {int(name.rpartition(", class ")[2]) for name in names}
 
 
 def lines(
     results: Mapping[str, Any], tasks: Sequence[str], kinds: Sequence[int], config: AnomalyStudy
 ) -> Iterator[Sequence[str]]:
-    rows = [(system, score, "test") for system in config.systems for score in SYSTEMS[system].scores]
-    rows += [("VAE", baseline, "baselines") for baseline in BASELINES if "VAE" in config.systems]
-    for system, score, part in rows:
-        found = [results.get(f"{system}, {task}") for task in tasks]
-        cells = [cell(result, f"AUC, {score}", part) for result in found]
+    rows = [(system, score) for system in config.systems for score in SYSTEMS[system].scores]
+    rows += [("VAE", baseline) for baseline in BASELINES if "VAE" in config.systems]
+    for system, score in rows:
+        found = [values(results.get(f"{system}, {task}"), score) for task in tasks]
+        cells = [with_error(each, 3) if each else "" for each in found]
         if len(tasks) > 1:
-            known = [result[part][f"AUC, {score}"] for result in found if result]
-            cells.append(f"{np.mean(known):.3f}" if len(known) == len(tasks) else "")
-        # the classes of several tasks would overlap
-        cells += [cell(found[0], f"AUC, {score}, class {kind}", part) for kind in kinds] if len(tasks) == 1 else []
-        yield (score if part == "baselines" else f"{system}, {score}"), *cells
+            cells.append(f"{np.mean([np.mean(each) for each in found]):.3f}" if all(found) else "")
+        else:  # the classes of several tasks would overlap
+            by_kind = [values(results.get(f"{system}, {tasks[0]}"), f"{score}, class {kind}") for kind in kinds]
+            cells += [with_error(each, 3) if each else "" for each in by_kind]
+        yield (score if score in BASELINES else f"{system}, {score}"), *cells
 
 
-def cell(result: Mapping[str, Any] | None, metric: str, part: str) -> str:
-    if result is None or metric not in result[part]:
-        return ""
-    error = result.get("standard_errors", {}).get(metric) if part == "test" else None
-    return f"{result[part][metric]:.3f}" + ("" if error is None else f" ± {error:.3f}")
+def values(result: Mapping[str, Any] | None, score: str) -> list[float]:
+    """The AUCs of a score, one for each seed, or that of a baseline."""
+    tests = [] if result is None else [*result["tests"], result["baselines"]]
+    return [test[f"AUC, {score}"] for test in tests if f"AUC, {score}" in test]
 
 
 def record(config: AnomalyStudy, system: str, task: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """The AUCs of a row, for `experiments.results`."""
-    steps = config.vae_steps if SYSTEMS[system].module == "vaes.anomaly" else config.steps
+    tests = [{name: value for name, value in test.items() if name.startswith("AUC")} for test in result["tests"]]
+    means, errors = mean_and_error(tests) if len(tests) > 1 else (tests[0], {})
     return {
         "experiment": "studies.anomaly", "system": f"{system}, {task}", "data": Path(config.data).name,
-        "seeds": config.seeds, "test": {k: v for k, v in result["test"].items() if k.startswith("AUC")},
-        "standard_errors": result.get("standard_errors", {}), "steps": steps,
-        "headline": [f"AUC, {score}" for score in SYSTEMS[system].scores],
-        "training_seconds": result["training_seconds"], "changed": {"width": config.width},
-        "command": result["command"],
+        "seeds": config.seeds, "test": means, "standard_errors": errors, "baselines": result["baselines"],
+        "steps": config.vae_steps if SYSTEMS[system].config is AnomalyConfig else config.steps,
+        "headline": [f"AUC, {score}" for score in SYSTEMS[system].scores], "changed": {"width": config.width},
+        "training_seconds": round(result["training_seconds"], 1), "published": [],
     }  # fmt: skip
 
 

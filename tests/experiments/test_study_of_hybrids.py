@@ -6,9 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.config import Experiment
+from experiments.hybrids.ganomaly import GANomalyConfig
 from experiments.studies import anomaly, harness, hybrids
 from experiments.studies.anomaly import AnomalyStudy
 from experiments.studies.hybrids import HybridStudy, few_of_each
+from experiments.vaes.anomaly import AnomalyConfig
 from jaxgen.data import ArraySource, Splits, source
 
 
@@ -31,42 +34,60 @@ def cells_of(text):
     return {name: rest for name, *rest in cells}
 
 
+def finished(monkeypatch, metrics):
+    """Stands in for training; `metrics(config)` are those of the test split. Returns the configs that were trained."""
+    configs = []
+
+    def build(config, data):
+        configs.append(config)
+        baselines = {"AUC, PCA": 0.8, "AUC, isolation forest": 0.6} if config.baselines else {}
+        return Experiment(None, final_metrics=lambda trained: metrics(config), data=data, baselines=baselines)
+
+    systems = {name: system._replace(build=build) for name, system in anomaly.SYSTEMS.items()}
+    monkeypatch.setattr(anomaly, "SYSTEMS", systems)
+    monkeypatch.setattr(anomaly, "fit", lambda *_, **__: None)
+    return configs
+
+
 def test_each_system_has_its_scores_on_each_class(tmp_path, monkeypatch):
-    called = []
+    def metrics(config):
+        value = 0.9 if config.held_out == 4 else 0.7
+        return {f"AUC, {by}": value for by in ("latent", "pixels", "log_prob", "elbo", "reconstruction")}
 
-    def test(name):
-        value = 0.9 if name.endswith("4") else 0.7
-        names = ("latent", "pixels", "log_prob", "elbo", "reconstruction")
-        return {f"AUC, {by}": value for by in names}
-
-    monkeypatch.setattr(harness.commands, "run", runner(called, test, {"AUC, PCA": 0.8, "AUC, isolation forest": 0.6}))
-    config = AnomalyStudy(runs=tmp_path, held_out=(4, 7), steps=70, train_examples=100)
+    configs = finished(monkeypatch, metrics)
+    config = AnomalyStudy(runs=tmp_path, held_out=(4, 7), steps=70, vae_steps=90, train_examples=100, width=3)
     text = anomaly.study(config)
-    assert [(module, out) for module, out, _ in called[:4]] == [
-        ("hybrids.ganomaly", "GANomaly_held_out_4"), ("hybrids.ganomaly", "without_the_critic_held_out_4"),
-        ("hybrids.ganomaly", "autoencoder_held_out_4"), ("vaes.anomaly", "VAE_held_out_4"),
-    ]  # fmt: skip
-    for _, _, words in called:
-        assert words[words.index("--steps") + 1] == words[words.index("--eval-every") + 1]
-        assert words[words.index("--train-examples") + 1] == "100"
-    assert "--no-baselines" in called[0][2] and "--no-baselines" not in called[3][2]
+    assert [type(c).__name__ for c in configs] == [*["GANomalyConfig"] * 4, *["AnomalyConfig"] * 2, *["GANomalyConfig"] * 2]
+    weights = [(c.adversarial_weight, c.latent_weight) for c in configs if isinstance(c, GANomalyConfig)]
+    assert weights[::2] == weights[1::2] == [(1, 1), (0, 0), (0, 1)]
+    for each in configs:
+        is_vae = isinstance(each, AnomalyConfig)
+        assert each.steps == each.eval_every == (90 if is_vae else 70) and each.train_examples == 100
+        assert each.baselines == is_vae and (is_vae or (each.width, each.ema) == (3, 0.99))
     rows = cells_of(text)
     assert rows["score"] == ["held out 4", "held out 7", "mean"]
-    assert rows["GANomaly, latent"] == ["0.900 ± 0.010", "0.700 ± 0.010", "0.800"]
-    assert rows["PCA"] == ["0.800", "0.800", "0.800"]
+    assert rows["GANomaly, latent"] == ["0.900", "0.700", "0.800"] and rows["PCA"] == ["0.800"] * 3
     assert {"GANomaly, pixels", "autoencoder, pixels", "VAE, log_prob", "isolation forest"} < set(rows)
     assert "autoencoder, latent" not in rows
-    assert anomaly.study(config) == text and len(called) == 8
+    assert anomaly.study(config) == text and len(configs) == 8
+    records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert records[0]["system"] == "GANomaly, held out 4" and records[0]["headline"] == ["AUC, latent", "AUC, pixels"]
 
 
 def test_kinds_of_anomalies_have_columns(tmp_path, monkeypatch):
-    def test(name):
-        return {"AUC, latent": 0.9, "AUC, pixels": 0.8, "AUC, latent, class 3": 0.7, "AUC, pixels, class 3": 0.6}
-
-    monkeypatch.setattr(harness.commands, "run", runner([], test))
+    finished(monkeypatch, lambda config: {"AUC, latent": 0.9, "AUC, pixels": 0.8, "AUC, latent, class 3": 0.7})
     rows = cells_of(anomaly.study(AnomalyStudy(runs=tmp_path, normal=(0,), systems=("GANomaly",))))
     assert rows["score"] == ["normal 0", "class 3"]
-    assert rows["GANomaly, latent"] == ["0.900 ± 0.010", "0.700 ± 0.010"]
+    assert rows["GANomaly, latent"] == ["0.900", "0.700"] and rows["GANomaly, pixels"] == ["0.800", ""]
+
+
+@pytest.mark.slow
+def test_seeds_of_a_system_are_trained_side_by_side(tmp_path):
+    config = AnomalyStudy(
+        runs=tmp_path, normal=(0,), systems=("autoencoder",), steps=2, width=2, train_examples=64, seeds=2
+    )
+    rows = cells_of(anomaly.study(config))
+    assert "±" in rows["autoencoder, pixels"][0] and len(rows["autoencoder, pixels"]) == 10
 
 
 @pytest.mark.parametrize(

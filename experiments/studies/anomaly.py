@@ -99,8 +99,8 @@ def study(config: AnomalyStudy) -> str:
     results = harness.rows(compute, config.only, config.runs, settings)
     kinds = sorted({kind for result in results.values() for kind in kinds_of(result)})
     head = ("score", *tasks, *(["mean"] if len(tasks) > 1 else []), *(f"class {kind}" for kind in kinds))
-    notes = f"AUC. {config.steps:,} steps (VAE: {config.vae_steps:,}) of 64 examples, at most {config.train_examples:,} "
-    notes += f"different ones, width {config.width}, seeds: {config.seeds}."
+    notes = f"AUC. {config.steps:,} steps (VAE: {config.vae_steps:,}) of {BATCH_SIZE} of at most "
+    notes += f"{config.train_examples:,} examples, width {config.width}, seeds: {config.seeds}."
     table = harness.table(head, lines(results, list(tasks), kinds, config), notes)
     records = [record(config, *name.split(", "), result) for name, result in results.items()]
     return harness.save(config.runs, table, records)

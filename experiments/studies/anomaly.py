@@ -91,7 +91,7 @@ def study(config: AnomalyStudy) -> str:
     if unknown := sorted(set(config.systems) - set(SYSTEMS)):
         raise ValueError(f"`systems` must be some of {list(SYSTEMS)}, got {unknown}")
     compute = {
-        f"{system}, {task}": partial(train, system, fields, config)
+        f"{system}, {task}": partial(train, system, task, fields, config)
         for system in config.systems for task, fields in tasks.items()
     }  # fmt: skip
     names = ("width", "steps", "vae_steps", "train_examples", "seeds")
@@ -106,7 +106,7 @@ def study(config: AnomalyStudy) -> str:
     return harness.save(config.runs, table, records)
 
 
-def train(name: str, fields: Mapping[str, int], config: AnomalyStudy) -> dict[str, Any]:
+def train(name: str, task: str, fields: Mapping[str, int], config: AnomalyStudy) -> dict[str, Any]:
     """The test metrics of each seed, and those of the baselines. Systems share a process, which compiles once."""
     began, system = time.monotonic(), SYSTEMS[name]
     is_vae = system.config is AnomalyConfig
@@ -117,7 +117,9 @@ def train(name: str, fields: Mapping[str, int], config: AnomalyStudy) -> dict[st
         "batch_size": BATCH_SIZE, "steps": steps, "eval_every": steps, "checkpoint_every": steps,
     })  # fmt: skip
     experiment = system.build(one, one.open())
-    more = {"optimizers": experiment.optimizers, "progress": False}
+    # with a folder, an interrupted row is not finished but continued by the next run of the study
+    out = config.runs / harness.slug(f"{name}, {task}")
+    more = {"optimizers": experiment.optimizers, "progress": False, "out": out, "resume": True}
     if config.seeds == 1:
         trained = [fit(experiment.model, experiment.data, one, **more)]
     else:

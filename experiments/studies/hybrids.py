@@ -8,8 +8,6 @@ model once more, and a small classifier, with and without `--generated` samples 
 split. The classifiers differ in their seeds, the generators are of one seed.
 
 Each model is trained with `--preset small` from several seeds; means ± standard errors on the test split.
-
-RESULT
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ Record = dict[str, Any]
 WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
 STUDIES = {
     "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes",
-    **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"), "vqgan": "hybrids",
+    **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
+    **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan"), "hybrids"),
 }
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results

@@ -11,15 +11,15 @@ On FaceScrub the paper's classifier assigns 97.8 % of its samples to the right p
 8.1 % of a conditional VAE's. `--system cvae` and `--system cgan` train these two with the same networks.
 
 With `--extractor FOLDER`, a run of `experiments.gans.feature_extractor` on the same data, an independent classifier
-rates samples of uniform classes. Data with a second factor, such as the light on a face, are scored by swaps: an
-example is encoded, decoded with another class, and compared with the true example of that class and factor:
+rates samples of uniform classes, and interpolations. Data with a second factor, such as the light on a face, are scored
+by swaps: an example is encoded, decoded with another class, and compared with the true example of that class and factor:
 `--data yaleb32.npz --arrays label subject factor light`. The baselines are that example unchanged (copy), and the
 training mean of the other class, and a model that adds class and factor in logarithms, which is told the factor.
 
 The defaults are the paper's weights, for large images; `--preset small` is for 28 to 32 pixels on a CPU.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,8 @@ UNKNOWN = 255
 """A factor that is not known."""
 ROWS = 1000
 """Examples decoded at once."""
+PAIRS = 200
+"""Test examples between which lines are measured."""
 SHOWN = 6
 """Classes in a row or column of a plot."""
 
@@ -141,7 +143,7 @@ SWAP = "swap error"
 
 
 def measure(trained: TrainedModel, config: CVAEGANConfig, data: Splits) -> dict[str, float]:
-    """The swap error, if there is a factor; the classifier's agreement with samples, if there is an extractor."""
+    """The swap error, if there is a factor; with an extractor its agreement with samples, and interpolations."""
     metrics, classes = {}, data.train.num_classes
     if config.system != "cgan" and "factor" in data.test.head(1):
         metrics[SWAP] = swap_error(trained, data)
@@ -151,7 +153,41 @@ def measure(trained: TrainedModel, config: CVAEGANConfig, data: Splits) -> dict[
         metrics["class accuracy of samples"] = float((extractor.logits(x).argmax(-1) == labels).mean())
         head = data.test.head(config.measured)
         metrics["class accuracy of examples"] = float((extractor.logits(head["x"]).argmax(-1) == head["label"]).mean())
+        if config.system != "cgan":
+            metrics |= interpolation_metrics(trained, extractor.logits, data, config.seed)
     return metrics
+
+
+def interpolation_metrics(
+    trained: TrainedModel, logits: Callable[[np.ndarray], np.ndarray], data: Splits, seed: int
+) -> dict[str, float]:
+    """By a classifier, on lines between test examples of different classes: how often points between the two z, with
+    the first class, have that class; and how often the log-odds of the second class to the first rise from one point
+    to the next between the two classes, at the first z.
+    """
+    test = data.test.head(PAIRS)
+    second = np.random.default_rng(seed).permutation(len(test["x"]))
+    first = np.flatnonzero(test["label"] != test["label"][second])
+    second, along = second[first], np.linspace(0, 1, COLUMNS, dtype=np.float32)[:, None]
+    z = np.asarray(trained.encode(test["x"], None, test["context"]))
+
+    def line(ends: np.ndarray) -> np.ndarray:
+        """[points, pairs, D]"""
+        return (1 - along[..., None]) * ends[first] + along[..., None] * ends[second]
+
+    def still(ends: np.ndarray) -> np.ndarray:
+        return np.repeat(ends[first][None], COLUMNS, 0)
+
+    def on_lines(z: np.ndarray, context: np.ndarray) -> np.ndarray:
+        flat = decoded(trained, z.reshape(-1, z.shape[-1]), context.reshape(-1, context.shape[-1]))
+        return np.asarray(logits(flat)).reshape(COLUMNS, len(first), -1)
+
+    kept = on_lines(line(z), still(test["context"])).argmax(-1) == test["label"][first]
+    by_class, pair = on_lines(still(z), line(test["context"])), np.arange(len(first))
+    odds = by_class[:, pair, test["label"][second]] - by_class[:, pair, test["label"][first]]
+    return {
+        "class kept along z": float(kept.mean()), "rising along the class": float((np.diff(odds, axis=0) > 0).mean())
+    }  # fmt: skip
 
 
 def samples(trained: TrainedModel, context: np.ndarray, key: Any) -> np.ndarray:

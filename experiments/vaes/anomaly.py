@@ -24,7 +24,6 @@ that hardly varies outweighs all others.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,25 +33,22 @@ import numpy as np
 
 from experiments.autoencoding import AutoencoderConfig, autoencoder, experiment
 from experiments.config import Experiment
+from experiments.detection import Anomalies, DetectionConfig, detection_fields, detection_task
 from experiments.run import main
-from jaxgen import plotting
 from jaxgen.contracts import Array
 from jaxgen.data import ArraySource, Source, Splits
-from jaxgen.data.splits import split_array
 from jaxgen.data.tables import Columns
 from jaxgen.distributions.likelihoods import Gaussian
-from jaxgen.metrics import best_f1_threshold, roc_curve
-from jaxgen.metrics.anomalies import anomaly_baselines, detection_metrics
 from jaxgen.training import TrainedModel
 from jaxgen.training.latents import map_batches, plot_codes
-from jaxgen.training.ranges import Count, Natural, NonNegative
+from jaxgen.training.ranges import Count, NonNegative
 
-METHODS = ("reconstruction", "elbo", "log_prob")
+METHODS = ("log_prob", "elbo", "reconstruction")
 """Methods of `VAE.anomaly_score`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnomalyConfig(AutoencoderConfig):
+class AnomalyConfig(DetectionConfig, AutoencoderConfig):
     steps: Count = 4000
     batch_size: Count = 128
     likelihood: Literal["bernoulli", "gaussian", "discretized_logistic"] = "gaussian"
@@ -60,8 +56,6 @@ class AnomalyConfig(AutoencoderConfig):
     latents: Count = 8
     """Dimension of the latent space."""
     importance_samples: Count = 100
-    held_out: Natural | None = None
-    """The anomalous class; by default the last one (attacks in records with labels 0 and 1)."""
     score_samples: Count = 20
     """Latent samples per score."""
     std: NonNegative | None = None
@@ -73,71 +67,32 @@ class AnomalyConfig(AutoencoderConfig):
 
 
 def build(config: AnomalyConfig, data: Splits) -> Experiment:
-    held_out = _held_out(config, data)
-    data = _one_scale(config, data, held_out)
-    train, valid, test = (split_array(split, "label") == held_out for split in data)
-    if not (valid.any() and test.any()) or train.all():
-        raise ValueError(
-            f"`data` must have examples of class {held_out} and of others in each split, got {config.data!r}"
-        )
-    normal = Splits(*(
-        split.subset(np.flatnonzero(~anomalous)) for split, anomalous in zip(data, (train, valid, test), strict=True)
-    ))
-    model = autoencoder(config, normal)
+    data = _one_scale(config, data, Anomalies.of(config, data))
+    task = detection_task(config, data)
+    model = autoencoder(config, task.normal)
     if config.likelihood == "gaussian":
         model = dataclasses.replace(model, likelihood=Gaussian(config.std, config.floor))
-
-    @functools.cache
-    def scores(trained: TrainedModel) -> dict[str, tuple[Array, Array]]:
-        """The scores of the validation and the test examples, by method."""
-        return {by: tuple(_scores(config, trained, split, by) for split in (data.valid, data.test)) for by in METHODS}
-
-    def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        metrics = {}
-        for by, (valid_scores, test_scores) in scores(trained).items():
-            metrics |= detection_metrics(by, valid_scores, test_scores, valid, test)
-        return metrics
-
-    def histograms(trained: TrainedModel) -> Any:
-        groups = {by: {"normal": s[~test], "anomalous": s[test]} for by, (_, s) in scores(trained).items()}
-        thresholds = {by: float(best_f1_threshold(s, valid)) for by, (s, _) in scores(trained).items()}
-        return plotting.histograms(groups, "score in nats", thresholds)
-
-    def roc(trained: TrainedModel) -> Any:
-        curves = {by: roc_curve(s, test) for by, (_, s) in scores(trained).items()}
-        return plotting.lines(curves, "false positive rate", "true positive rate", whole=True)
 
     def codes(trained: TrainedModel) -> Any:
         return plot_codes(trained, data.test, config.eval_batch)
 
-    arrays = (split_array(split, "x") for split in (normal.train, data.valid, data.test))
-    baselines = anomaly_baselines(*arrays, valid, test, config.seed)
-    return experiment(
-        config, normal, model, final_metrics=final_metrics, baselines=baselines, data=normal,
-        headline=("AUC, log_prob", "AUC, elbo"), plots={"latents": codes, "scores": histograms, "roc": roc},
-    )  # fmt: skip
+    def score(trained: TrainedModel, source: Source, by: str) -> Array:
+        return _scores(config, trained, source, by)
+
+    fields = detection_fields(config, data, task, METHODS, score)
+    fields["plots"]["latents"] = codes
+    return experiment(config, task.normal, model, **fields)
 
 
-def _held_out(config: AnomalyConfig, data: Splits) -> int:
-    if config.conditional:
-        raise ValueError("`conditional` must be False: the model predicts the label")
-    if data.train.num_classes is None:
-        raise ValueError(f"`data` must have labels of a known number of classes, got {config.data!r}")
-    classes = data.train.num_classes
-    held_out = classes - 1 if config.held_out is None else config.held_out
-    if not 0 <= held_out < classes:
-        raise ValueError(f"`held_out` must be below the {classes} classes of data={config.data!r}, got {held_out}")
-    return held_out
-
-
-def _one_scale(config: AnomalyConfig, data: Splits, held_out: int) -> Splits:
+def _one_scale(config: AnomalyConfig, data: Splits, anomalous: Anomalies) -> Splits:
     """Records as standardised numbers, with the statistics of the normal training examples; other data unchanged."""
     if "categories" not in data.train.head(1):
         return data
     if config.likelihood != "gaussian":
         raise ValueError(f"`likelihood` must be 'gaussian' for records, got {config.likelihood!r}")
     tables = [split.head(len(split)) for split in data]
-    x, categories = (tables[0][name][tables[0]["label"] != held_out] for name in ("x", "categories"))
+    normal = ~anomalous(tables[0]["label"])
+    x, categories = (tables[0][name][normal] for name in ("x", "categories"))
     columns = Columns.of(x, categories, config.limit)
 
     def scaled(split: Source, table: Mapping[str, np.ndarray]) -> Source:

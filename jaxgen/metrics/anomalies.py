@@ -14,6 +14,8 @@ __all__ = ["anomaly_baselines", "detection_metrics"]
 
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of principal components; the AUC on validation examples chooses one."""
+DEFAULT_COMPONENTS = 64
+"""Their number where no validation example is an anomaly."""
 
 
 def detection_metrics(
@@ -21,21 +23,21 @@ def detection_metrics(
 ) -> dict[str, float]:
     """AUC, average precision, precision and recall of anomaly scores on test examples.
 
-    The threshold of precision and recall has the best F1 on the validation examples.
+    The threshold of precision and recall has the best F1 on the validation examples. Without anomalies among these there
+    is no threshold, and AUC and average precision are all.
 
     Args:
         method: appended to the metrics' names.
         valid_scores, test_scores: [N] and [M], greater for anomalies.
         valid_anomalous, test_anomalous: booleans, [N] and [M].
     """
-    threshold = best_f1_threshold(valid_scores, valid_anomalous)
-    precision, recall = precision_recall(test_scores, test_anomalous, threshold)
     metrics = {
         "AUC": roc_auc(test_scores, test_anomalous),
         "average precision": average_precision(test_scores, test_anomalous),
-        "precision": precision,
-        "recall": recall,
     }
+    if np.any(valid_anomalous):
+        threshold = best_f1_threshold(valid_scores, valid_anomalous)
+        metrics["precision"], metrics["recall"] = precision_recall(test_scores, test_anomalous, threshold)
     return {f"{name}, {method}": float(value) for name, value in metrics.items()}
 
 
@@ -66,5 +68,8 @@ def anomaly_baselines(
 
     # all components together leave no error
     known = [components for components in COMPONENTS if components < min(train.shape)]
-    best = max(known, key=lambda components: roc_auc(error(valid, components), valid_anomalous))
+    if np.any(valid_anomalous):
+        best = max(known, key=lambda components: roc_auc(error(valid, components), valid_anomalous))
+    else:
+        best = max(components for components in known if components <= DEFAULT_COMPONENTS)
     return metrics | detection_metrics("PCA", error(valid, best), error(test, best), valid_anomalous, test_anomalous)

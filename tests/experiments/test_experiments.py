@@ -76,6 +76,7 @@ RUNS = {
     "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.alae": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-layers", "2"],
     "hybrids.glann": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300"],
+    "hybrids.ganomaly": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32", "--held-out", "4"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
                       "--adversarial-start", "1"],
@@ -100,6 +101,8 @@ SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.vfunc",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
+# whose models generate nothing
+SAMPLELESS = {"gans.feature_extractor", "hybrids.ganomaly", *(name for name in RUNS if name.startswith("translation."))}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.hybrids.cvae_gan import CVAEGANConfig, log_additive, pairs, swap_baselines, swap_error
+from experiments.hybrids.cvae_gan import (
+    CVAEGANConfig,
+    interpolation_metrics,
+    log_additive,
+    pairs,
+    swap_baselines,
+    swap_error,
+)
 from experiments.hybrids.cvae_gan import build as build_cvae_gan
 from experiments.hybrids.vae_gan import VAEGANConfig, measure_reconstructions
 from experiments.hybrids.vae_gan import build as build_vae_gan
@@ -52,6 +59,30 @@ def test_swaps_are_scored_against_the_true_example_of_the_other_class():
     baselines = swap_baselines(FACES)
     assert baselines["copy"] == pytest.approx((20 + 20 + 10) / 3 / 255)
     assert baselines["mean of the class"] == pytest.approx((2 + 0.5 + 0) / 3 / 255)
+
+
+def test_interpolations_are_rated_by_the_class_they_should_have():
+    """Of a model whose images hold z and the class: half of the lines along z leave the class, all along it rise."""
+    arrays = {"x": np.zeros((40, 1, 1, 2), np.uint8), "label": np.arange(40) % 2}
+    data = Splits(*[ArraySource(arrays, levels=256, num_classes=2).conditional()] * 3)
+    z = np.where(np.arange(40) % 4 < 2, 0.0, 5.0)[:, None]
+    trained = SimpleNamespace(
+        encode=lambda x, key, context: z, decode=lambda z, context: np.concatenate([z, context], 1)[:, None, None]
+    )
+
+    def logits(x):
+        """The class, unless z is above 3: then the other one."""
+        sign = np.where(x[:, 0, 0, 0] > 3, -1, 1)[:, None]
+        return sign * x[:, 0, 0, 1:]
+
+    found = interpolation_metrics(trained, logits, data, 0)
+    second = np.random.default_rng(0).permutation(40)
+    first = np.flatnonzero(np.arange(40) % 2 != second % 2)
+    ends = z[first, 0], z[second[first], 0]
+    points = (1 - np.linspace(0, 1, 10))[:, None] * ends[0] + np.linspace(0, 1, 10)[:, None] * ends[1]
+    assert found["class kept along z"] == pytest.approx((points <= 3).mean())
+    assert found["rising along the class"] == pytest.approx((ends[0] <= 3).mean())
+    assert 0 < found["class kept along z"] < 1 and 0 < found["rising along the class"] < 1
 
 
 def test_the_log_additive_control_is_exact_where_class_and_factor_multiply():

@@ -4,6 +4,7 @@ from jaxgen.models.hybrids.alae import ALAE
 from jaxgen.models.hybrids.code_prior import CodePrior
 from jaxgen.models.hybrids.cvae_gan import CVAEGAN
 from jaxgen.models.hybrids.feature_vae import FeatureVAE
+from jaxgen.models.hybrids.ganomaly import GANomaly
 from jaxgen.models.hybrids.gate import Gate, waiting
 from jaxgen.models.hybrids.glann import GLANN
 from jaxgen.models.hybrids.glo import GLO
@@ -13,7 +14,7 @@ from jaxgen.models.hybrids.vfunc import VFunc
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "ALAE", "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "GLANN", "GLO", "Gate", "QuantizedAutoencoder",
-    "TAMING", "VAEGAN", "VFunc", "VQGAN", "waiting",
+    "ALAE", "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "GANomaly", "GLANN", "GLO", "Gate",
+    "QuantizedAutoencoder", "TAMING", "VAEGAN", "VFunc", "VQGAN", "waiting",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -9,6 +9,7 @@ import pytest
 from jaxgen.data import ArraySource
 from jaxgen.training import Settings, fit, fit_seeds
 from tests.models.hybrids.test_cvae_gan import DENSE as CVAE_GAN
+from tests.models.hybrids.test_ganomaly import DENSE as GANOMALY
 from tests.models.hybrids.test_vae_gan import DENSE as VAE_GAN
 from tests.models.hybrids.test_vqgan import SHAPE, TAMED
 
@@ -25,7 +26,9 @@ def source(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [VAE_GAN, CVAE_GAN, VQGAN], ids=["VAE-GAN", "CVAE-GAN", "VQGAN"])
+@pytest.mark.parametrize(
+    "model", [VAE_GAN, CVAE_GAN, GANOMALY, VQGAN], ids=["VAE-GAN", "CVAE-GAN", "GANomaly", "VQGAN"]
+)
 def test_seeds_side_by_side_and_a_resumed_run_are_what_single_runs_are(model, tmp_path):
     data = source(model)
     whole = fit(model, data, SETTINGS, progress=False)

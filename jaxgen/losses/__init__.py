@@ -60,6 +60,7 @@ from jaxgen.losses.penalties import (
     interpolate,
     norm_penalty,
     orthonormality,
+    pixel_gradient_penalty,
     proximal,
     squared_slopes,
     zero_centred_penalty,
@@ -111,7 +112,7 @@ __all__ = [
     "minibatch_stratified", "minibatch_weighted", "minimax_generator", "moment_style_loss", "nearest_codes",
     "negative_decomposed_elbo", "negative_elbo", "negative_log_likelihood", "next_dual", "next_equilibrium",
     "no_averages", "non_saturating_discriminator", "non_saturating_generator", "norm_penalty", "normal_information",
-    "orthonormality", "pairwise_log_density", "perplexity", "proximal", "pulling_away", "restart_dead_codes",
+    "orthonormality", "pairwise_log_density", "perplexity", "pixel_gradient_penalty", "proximal", "pulling_away", "restart_dead_codes",
     "spatial_moments", "squared_slopes", "straight_through", "update_averages", "warm_up", "wasserstein_critic",
     "wasserstein_generator", "weighted_log_likelihood", "zero_centred_penalty",
 ]  # fmt: skip

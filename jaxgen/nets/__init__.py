@@ -30,6 +30,7 @@ from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecode
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
+from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
@@ -45,9 +46,9 @@ __all__ = [
     "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic",
     "PoseUNet", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
     "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
-    "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
+    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
     "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
-    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
+    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "ValidConvs", "VGGDecoder", "VectorHead",
     "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
     "normalize_activations", "pose_maps", "sample_codes", "small_normal",
 ]  # fmt: skip

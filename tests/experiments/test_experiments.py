@@ -74,6 +74,7 @@ RUNS = {
     "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
     "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.singan": ["--width", "2", "--depth", "2", "--min-side", "6", "--critic-steps", "1", "--generator-steps", "1"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
 }
 # whose networks take long to compile; the parts of each are tested where they are

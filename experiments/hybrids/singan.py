@@ -179,8 +179,7 @@ def plot_random(trained: TrainedModel, picture: np.ndarray) -> Any:
 
 def plot_wide(trained: TrainedModel, picture: np.ndarray) -> Any:
     """Samples twice as wide, and as high."""
-    height, width = picture.shape[1:3]
-    return plotting.samples(np.asarray(trained.sample(jax.random.key(2), 4, size=(height, 2 * width))), picture)
+    return plotting.samples(np.asarray(trained.sample(jax.random.key(2), 4, width=2 * picture.shape[2])), picture)
 
 
 def plot_animation(trained: TrainedModel, picture: np.ndarray) -> Any:

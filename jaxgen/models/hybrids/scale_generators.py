@@ -94,19 +94,21 @@ class ScaleGenerators:
         return variables
 
     def sample(
-        self, variables: Variables, key: Key, n: int, context: None = None, size: tuple[int, int] | None = None,
-        start: int = 0,
+        self, variables: Variables, key: Key, n: int, context: None = None, height: int | None = None,
+        width: int | None = None, start: int = 0,
     ) -> Array:  # fmt: skip
         """Random images in data units, [n, height, width, C].
 
         Args:
             context: there is none.
-            size: (height, width); None: the picture's.
+            height, width: of the images; None: the picture's.
             start: the first scale with random noise; below it is the reconstruction of the picture.
 
         Raises:
             ValueError: no such scale.
         """
+        size = tuple(own if given is None else given for given, own in zip((height, width), self.pyramid.size, strict=True))
+        check_counts(height=size[0], width=size[1])
         sizes, start = self.pyramid.sizes(size), self._scale("start", start)
         below = variables[f"generator{start}"]["scale"]["below"]
         y = jnp.broadcast_to(resize(below[None], sizes[start]), (n, *sizes[start], below.shape[-1]))

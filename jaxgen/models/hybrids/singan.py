@@ -197,8 +197,8 @@ class SinGAN(ScaleGenerators):
     def _fake(self, n: int, variables: Variables, key: Key) -> tuple[Array, Mapping[str, Any]]:
         """A random image of scale n, and the generator's statistics."""
         noise = self._random(key, 1)
-        below = self._climb(variables, noise, self.sizes[:n])
-        below = resize(below, self.sizes[n]) if n else jnp.zeros((1, *self.sizes[0], self.event_shape[-1]))
-        generator = variables[f"generator{n}"]
+        generator, below = variables[f"generator{n}"], jnp.zeros((1, *self.sizes[0], self.event_shape[-1]))
+        if n:
+            below = resize(self._climb(variables, noise, self.sizes[:n]), self.sizes[n])
         z = jnp.broadcast_to(generator["scale"]["std"] * noise(n, self.sizes[n]), below.shape)
         return forward(self.network("generator", n), generator, z, below, train=True)

@@ -106,7 +106,7 @@ def test_the_pyramid_is_that_of_the_authors():
     # the least number of steps whose factor is at least 0.75, with the shorter side from 25 on
     pyramid = Pyramid((60, 80))
     assert pyramid.steps == 4 and pyramid.ratio == pytest.approx((25 / 60) ** 0.25)
-    assert pyramid.sizes() == ((25, 33), (31, 42), (39, 52), (48, 64), (60, 80))
+    assert pyramid.sizes() == ((25, 33), (31, 41), (39, 52), (48, 64), (60, 80))
     assert Pyramid((250, 250)).steps == 9 and 0.75 <= Pyramid((250, 250)).ratio < 0.78
     assert Pyramid((100, 140), 25, 0.5).sizes() == ((25, 35), (50, 70), (100, 140))
     assert Pyramid((25, 40)).sizes() == ((25, 40),) == Pyramid((20, 30)).sizes((25, 40))
@@ -307,7 +307,7 @@ TRAINED = TrainedModel(MODEL, VARIABLES)
 
 def test_samples_have_any_size_and_begin_at_any_scale():
     assert TRAINED.sample(KEY, 3).shape == (3, 8, 9, 3) and TRAINED.sample(KEY, 1).dtype == np.uint8
-    assert TRAINED.sample(KEY, 2, size=(5, 31)).shape == (2, 5, 31, 3)
+    assert TRAINED.sample(KEY, 2, height=5, width=31).shape == (2, 5, 31, 3)
     samples = [np.asarray(TRAINED.sample(KEY, 4, start=start), float) for start in range(3)]
     spread = [x.std(0).mean() for x in samples]
     assert spread[0] > spread[1] > 0  # noise begins later
@@ -315,6 +315,8 @@ def test_samples_have_any_size_and_begin_at_any_scale():
     still = TrainedModel(MODEL, with_scale(VARIABLES, 2, std=jnp.float32(0)))
     again = np.broadcast_to(TRAINED.reconstruct(), (2, 8, 9, 3))
     assert np.abs(np.asarray(still.sample(KEY, 2, start=2), int) - again).max() <= 1
+    with pytest.raises(ValueError, match="`width` must be integers"):
+        MODEL.sample(VARIABLES, KEY, 1, width=0)
     for start in (3, -1, True):
         with pytest.raises(ValueError, match="`start` must be a scale from 0 to 2"):
             MODEL.sample(VARIABLES, KEY, 1, start=start)

@@ -184,7 +184,7 @@ def plot_wide(trained: TrainedModel, picture: np.ndarray) -> Any:
 
 def plot_animation(trained: TrainedModel, picture: np.ndarray) -> Any:
     """Frames of walks from each of the coarser scales on."""
-    starts = range(min(3, len(trained.sizes)))
+    starts = range(min(2, len(trained.sizes)))
     frames = {f"from {start}": np.asarray(trained.animate(jax.random.key(3), 3 * COLUMNS, start))[::3] for start in starts}
     return plotting.rows(frames)
 

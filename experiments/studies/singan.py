@@ -35,7 +35,7 @@ class SinGANStudy(harness.StudyConfig):
     """A .npz file with the pictures and samples."""
     trunk: Path
     """A .npz file of a VGG."""
-    pictures: tuple[str, ...] = ("02", "16", "40")
+    pictures: tuple[str, ...] = ("09", "40", "47")
     """Numbers of the pictures to learn from; the controls learn from the first."""
     size: Count = 64
     """Longest side."""

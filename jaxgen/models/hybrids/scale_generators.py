@@ -75,10 +75,8 @@ class ScaleGenerators:
 
     def init(self, key: Key, batch: Batch) -> Variables:
         """Raises:
-        ValueError: a batch of several pictures; pictures of another shape or type.
+        ValueError: pictures of another shape or type.
         """
-        if len(batch["x"]) != 1:
-            raise ValueError(f"a SinGAN learns from one picture, got {len(batch['x'])}")
         x, channels = self._scaled(batch["x"]), self.event_shape[-1]
         variables: dict[str, Any] = {}
         for n, size in enumerate(self.sizes):

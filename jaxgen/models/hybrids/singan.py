@@ -114,7 +114,7 @@ class SinGAN(ScaleGenerators):
         """A phase for each scale, with equally many whole iterations; the last has the remaining steps too.
 
         Raises:
-            ValueError: fewer than a step for each scale.
+            ValueError: fewer than a step for each scale; when training begins, several pictures.
         """
         scales, cycle = len(self.sizes), self.critic_steps + self.generator_steps
         if steps < scales:
@@ -123,9 +123,14 @@ class SinGAN(ScaleGenerators):
         each -= each % cycle if each >= cycle else 0
         counts = [each] * (scales - 1) + [steps - each * (scales - 1)]
         return tuple(
-            Phase(self._plays(n, count), count, batch_size=1, enter=partial(self._enter, n) if n else None)
+            Phase(self._plays(n, count), count, batch_size=1, enter=partial(self._enter, n) if n else self._begin)
             for n, count in enumerate(counts)
         )
+
+    def _begin(self, variables: Variables, batch: Batch, key: Key) -> Variables:
+        if len(batch["x"]) != 1:
+            raise ValueError(f"a SinGAN learns from one picture, got {len(batch['x'])}")
+        return variables
 
     def _enter(self, n: int, variables: Variables, batch: Batch, key: Key) -> Variables:
         """Begins scale n: its noise, the reconstruction below it, and weights from the scale below."""

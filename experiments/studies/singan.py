@@ -39,7 +39,7 @@ class SinGANStudy(harness.StudyConfig):
     """Numbers of the pictures to learn from; the controls learn from the first."""
     size: Count = 64
     """Longest side."""
-    iterations: Count = 400
+    iterations: Count = 300
     """Of three steps of each player, on each scale."""
     variant: str = "paper"
     """As of the experiment."""

@@ -12,8 +12,10 @@ Scales are trained one after another, each while the coarser ones are fixed; s_0
 root mean squared difference of yr_n and x_n, found when the scale begins. It begins with the weights of the one below if
 both are as wide. An iteration has `critic_steps` steps of the critic and `generator_steps` of the generator.
 
-What the authors' code does differently is `AUTHORS`: z*_0 is drawn anew in each iteration, the generator's steps of an
-iteration share their noise (there even the image, of the first step), and the penalty is one of each pixel's gradient.
+What the authors' code does differently is `AUTHORS`: z*_0 is drawn anew in each iteration, and the generator's steps of
+an iteration share their noise (there even the image, of the first step). The penalty is the code's, of the gradient in
+each pixel. To the letter the paper's, "WGAN-GP" with the mean as the score, is of the gradient in the whole picture,
+`penalty="picture"`: it lets the critic be steeper by the root of the number of patches, and outweighs alpha.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from jaxgen.models.forward import forward
 from jaxgen.models.hybrids.pyramid import resize
 from jaxgen.models.hybrids.scale_generators import ScaleGenerators
 
-AUTHORS = {"redraw": True, "reuse_noise": True, "penalty": "pixel"}
+AUTHORS = {"redraw": True, "reuse_noise": True}
 """The fields of the authors' code: `dataclasses.replace(model, **AUTHORS)`."""
 
 
@@ -58,8 +60,7 @@ class SinGAN(ScaleGenerators):
 
     Attributes:
         alpha: weight of the reconstruction.
-        penalty: of the slope of the mean score in the whole picture, `gradient_penalty`, or in each pixel,
-            `pixel_gradient_penalty`.
+        penalty: `pixel_gradient_penalty`, or `gradient_penalty` of the mean score in the whole picture.
         penalty_weight: lambda.
         noise_weight: of the standard deviation of the noise at scales above the coarsest.
         critic_steps, generator_steps: of an iteration.
@@ -74,7 +75,7 @@ class SinGAN(ScaleGenerators):
 
     _: dataclasses.KW_ONLY
     alpha: float = 10.0
-    penalty: Literal["picture", "pixel"] = "picture"
+    penalty: Literal["pixel", "picture"] = "pixel"
     penalty_weight: float = 0.1
     noise_weight: float = 0.1
     critic_steps: int = 3

@@ -7,6 +7,13 @@ With `--trunk`, samples are compared with the picture in the features of a VGG a
 FID. The trunk measured here is HED's VGG-16, fine-tuned for edges: figures compare only with others in these features,
 such as those of `--references`, other arrays of the file. The paper's, in features of Inception, is 0.09 for samples
 of its 50 pictures of places.
+
+Result on `places_real_09` at 64x48 pixels, four scales, one seed, distances by this trunk: `--preset small --picture
+places_real_09`, 300 iterations a scale in 3 minutes of a busy core. Distance of samples 8.4 (a sample of the authors'
+SinGAN, trained at full size, 2.0; the picture mirrored 2.5, blurred 14.3; a single scale 50.2), root mean squared error
+of the reconstruction 0.048, diversity 0.19. `--variant authors --steps 9600`, 400 iterations in 5.5 minutes: 3.2, 0.033
+and 0.18. The error still falls with the iterations on each scale; the paper has 2,000. With `--penalty picture` after
+60 iterations it is 0.12, and samples have no layout.
 """
 
 from collections.abc import Callable, Mapping

@@ -132,7 +132,12 @@ class ScaleGenerators:
         x, start = self._images(x), self._scale("start", start, 1)
         sizes = self.pyramid.sizes(x.shape[1:3])
         y = self._climb(variables, self._random(key, len(x)), sizes, resize(x, sizes[start - 1]), start)
-        return self._data(y if mask is None else mask * y + (1 - mask) * x)
+        if mask is not None:
+            mask = as_real("mask", mask)
+            if mask.ndim != 4 or mask.shape[0] not in (1, len(x)) or mask.shape[1:] != (*x.shape[1:3], 1):
+                raise ValueError(f"`mask` must be [{len(x)} or 1, {x.shape[1]}, {x.shape[2]}, 1], got shape {mask.shape}")
+            y = mask * y + (1 - mask) * x
+        return self._data(y)
 
     def super_resolve(self, variables: Variables, x: Array, times: int, key: Key | None = None) -> Array:
         """Images [B, h, w, C] enlarged `times` times by 1 / `pyramid.ratio`, each time through the finest scale."""

@@ -347,6 +347,8 @@ def test_images_are_injected_below_a_scale():
     mixed = np.asarray(TRAINED.translate(x, None, 1, mask))
     np.testing.assert_array_equal(mixed[:, :, :5], x[:, :, :5])
     np.testing.assert_array_equal(mixed[:, :, 5:], outputs[:, :, 5:])
+    with pytest.raises(ValueError, match="`mask` must be"):
+        MODEL.translate(VARIABLES, x, mask=mask[..., 0])
     with pytest.raises(ValueError, match="`start` must be a scale from 1 to 1, got 0"):
         MODEL.translate(VARIABLES, x, start=0)
     with pytest.raises(ValueError, match=r"`x` must be images \[B, height, width, 3\]"):

@@ -77,6 +77,18 @@ def central_crop(picture: np.ndarray, size: int) -> np.ndarray:
     return picture[top : top + size, left : left + size]
 
 
+def scaled_down(picture: np.ndarray, longest: int) -> np.ndarray:
+    """A picture uint8 [height, width, 1 or 3] whose longer side is at most `longest`, by Lanczos' filter."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= (longest := whole("longest", longest, 1)):
+        return picture
+    from PIL import Image
+
+    size = (max(1, round(width * longest / max(height, width))), max(1, round(height * longest / max(height, width))))
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS)).reshape(*size[::-1], picture.shape[-1])
+
+
 def resized(picture: np.ndarray, size: int) -> np.ndarray:
     """A square picture scaled to `[size, size, 3]` by Lanczos' filter."""
     if len(picture) == size:

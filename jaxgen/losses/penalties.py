@@ -100,6 +100,28 @@ def gradient_penalty(
     return norm_penalty(gradient_norm(critic, interpolate(real, fake, key)), target, weight, one_sided)
 
 
+def pixel_gradient_penalty(
+    patches: Critic, real: Array, fake: Array, key: Key, target: float = 1.0, weight: float = 10.0
+) -> Array:
+    """weight E (|d sum f / d x^_p| - target)^2 over the pixels p of points x^ between images, a scalar.
+
+    The gradient of the sum of the patches' scores, its norm over the channels of each pixel: in place of
+    `gradient_penalty` in the authors' code of Shaham et al. 2019, "SinGAN". Its scale does not depend on the size of
+    the images.
+
+    Args:
+        patches: images [B, H, W, C] to a score for each patch, [B, h, w].
+        real, fake: [B, H, W, C].
+    """
+    points = interpolate(real, fake, key)
+    if points.ndim != 4:
+        raise ValueError(f"`real` must be images [B, H, W, C], got shape {points.shape}")
+    squared = (at_least_float32(jax.grad(lambda x: patches(x).sum())(points)) ** 2).sum(-1)
+    flat = squared == 0
+    norms = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))
+    return norm_penalty(norms.reshape(-1), target, weight)
+
+
 def zero_centred_penalty(critic: Critic, x: Array, weight: float = 10.0) -> Array:
     """weight / 2 E |grad f(x)|^2, a scalar: R1 at real examples, R2 at generated ones.
 

@@ -32,6 +32,7 @@ from jaxgen.nets.recurrent import Autoregressive, CausalDecoder, RecurrentDecode
 from jaxgen.nets.residual import ResNet, ResidualStack
 from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
+from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
@@ -50,11 +51,11 @@ __all__ = [
     "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet",
     "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
     "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
-    "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
-    "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
-    "VQGANDecoder", "VQGANEncoder", "VectorHead", "WeightNormDense", "concatenate_context", "limb_masks",
-    "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "sample_codes",
-    "sample_tokens", "small_normal",
+    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SpectralConv",
+    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore",
+    "Synthesis", "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
+    "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense",
+    "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",
+    "pose_maps", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxgen.data.errors import DataError
-from jaxgen.data.pictures import central_crop, load_pictures, random_crops, resized
+from jaxgen.data.pictures import central_crop, load_pictures, random_crops, resized, scaled_down
 
 RNG = np.random.default_rng(0)
 TALL, WIDE = RNG.integers(0, 256, (14, 9, 3)).astype(np.uint8), RNG.integers(0, 256, (8, 20, 3)).astype(np.uint8)
@@ -58,3 +58,14 @@ def test_central_crops_are_in_the_middle():
         central_crop(WIDE, 9)
     flat = np.full((12, 12, 3), 77, np.uint8)
     np.testing.assert_array_equal(resized(flat, 5), flat[:5, :5])
+
+
+def test_pictures_are_scaled_down_by_their_longer_side():
+    assert scaled_down(WIDE, 10).shape == (4, 10, 3) and scaled_down(TALL, 7).shape == (7, 4, 3)
+    assert scaled_down(WIDE, 20) is WIDE and scaled_down(WIDE, 99) is WIDE
+    grey = np.full((9, 30, 1), 77, np.uint8)
+    np.testing.assert_array_equal(scaled_down(grey, 10), grey[:3, :10])
+    ramp = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 30, 3))
+    np.testing.assert_allclose(scaled_down(ramp, 20)[3:-3, 5, 0], np.arange(60).reshape(20, 3).mean(1)[3:-3], atol=1)
+    with pytest.raises(DataError, match="longest"):
+        scaled_down(WIDE, 0)

@@ -12,6 +12,7 @@ from jaxgen.losses.penalties import (
     interpolate,
     norm_penalty,
     orthonormality,
+    pixel_gradient_penalty,
     proximal,
     squared_slopes,
     zero_centred_penalty,
@@ -50,6 +51,21 @@ def test_a_linear_critic_pays_for_its_weights_norm():
     assert penalty(w) == pytest.approx(10 * (norm - 1) ** 2, rel=1e-5)
     assert penalty(w, target=0.5, weight=3.0) == pytest.approx(3 * (norm - 0.5) ** 2, rel=1e-5)
     np.testing.assert_allclose(jax.grad(penalty)(w), 20 * (norm - 1) * w / norm, rtol=1e-4)
+
+
+def test_each_pixel_pays_for_the_slope_of_the_sum_of_scores():
+    w = normals(20, 2)  # a score per pixel, a linear function of its channels
+    real, fake = normals(21, 5, *EVENT), normals(22, 5, *EVENT)
+    pixel = np.linalg.norm(w)
+    found = pixel_gradient_penalty(lambda x: x @ w, real, fake, KEY, weight=3.0)
+    assert found == pytest.approx(3 * (pixel - 1) ** 2, rel=1e-5)
+    # where only the left half is scored, the right one has no slope
+    half = pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0)
+    assert half == pytest.approx(((pixel - 1) ** 2 + 1) / 2, rel=1e-5)
+    gradient = jax.grad(lambda w: pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0))(w)
+    np.testing.assert_allclose(gradient, (pixel - 1) * w / pixel, rtol=1e-4)
+    with pytest.raises(ValueError, match="`real` must be images"):
+        pixel_gradient_penalty(lambda x: x, real[..., 0], fake[..., 0], KEY)
 
 
 def test_a_quadratic_critic_pays_for_where_it_is_asked():

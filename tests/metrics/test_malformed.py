@@ -72,6 +72,8 @@ ARGUMENTS = {
     metrics.one_nearest_neighbour: {"real": "N ...", "fake": "N ..."},
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},
     metrics.precision_recall_of_manifolds: {"real": "N ...", "fake": "M ..."},
+    metrics.pixel_diversity: {"samples": "N H W D", "picture": "H W D"},
+    metrics.position_frechet_distances: {"real": "H W D", "fake": "N h w D"},
     metrics.psnr: {"x": "N ...", "reference": "N ...", "peak": 1.0},
     metrics.retrieval_accuracy: {"x": "N ...", "targets": "N ..."},
     metrics.reverse_kl_of_modes: {"samples": "N D", "centers": "K D", "probabilities": "K"},
@@ -88,7 +90,8 @@ ARGUMENTS = {
 }
 ON_THE_HOST = {
     metrics.bleu, metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments,
-    metrics.measure, metrics.n_gram_jensen_shannon, metrics.self_bleu, metrics.wasserstein_exact,
+    metrics.measure, metrics.n_gram_jensen_shannon, metrics.position_frechet_distances, metrics.self_bleu,
+    metrics.wasserstein_exact,
 }  # fmt: skip
 # The fewest rows, where one is not enough.
 ROWS = {
@@ -107,6 +110,7 @@ ROWS = {
     (metrics.mmd_squared, "x"): 2,
     (metrics.mmd_squared, "y"): 2,
     (metrics.nearest_distances, "x"): 2,
+    (metrics.pixel_diversity, "samples"): 2,
     (metrics.precision_recall_of_manifolds, "real"): 4,
     (metrics.precision_recall_of_manifolds, "fake"): 4,
     (metrics.self_bleu, "samples"): 2,

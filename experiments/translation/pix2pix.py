@@ -52,6 +52,8 @@ class Pix2PixConfig(TranslationConfig):
     eval_batch: Count = 64
     width: Count = 64
     """Channels of the U-Net's first level."""
+    levels: Count | None = None
+    """Halvings of the resolution in the U-Net; by default down to one pixel."""
     dropout: Fraction = 0.5
     """Rate in the first three layers of the decoder, the noise of the generator."""
     critic_width: Count = 64
@@ -82,7 +84,7 @@ class Pix2PixConfig(TranslationConfig):
 def build(config: Pix2PixConfig, data: Splits) -> Experiment:
     norm = {"batch": BatchNorm, "instance": InstanceNorm}[config.norm]
     model = Pix2Pix(
-        **both(data), generator=UNet(config.width, norm=norm, dropout=config.dropout),
+        **both(data), generator=UNet(config.width, config.levels, norm, dropout=config.dropout),
         critic=PatchCritic.with_receptive_field(config.receptive_field, config.critic_width, norm=norm),
         critic_condition=Concatenate() if config.conditional_critic else Unconditional(),
         adversarial_weight=config.adversarial_weight, l1_weight=config.l1_weight,

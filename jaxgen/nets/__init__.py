@@ -35,7 +35,7 @@ from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
-from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
+from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
 
 __all__ = [
     "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
@@ -48,7 +48,7 @@ __all__ = [
     "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
     "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
     "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
-    "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
-    "normalize_activations", "pose_maps", "sample_codes", "small_normal",
+    "WeightNormDense", "WithColours", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg",
+    "no_motion", "normalize_activations", "pose_maps", "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -137,7 +137,7 @@ def normalize_activations(
 
 
 class WithColours(nn.Module):
-    """RGB images [B, H, W, 3] in [0, 1] to the features of a network with colours after them, `{layer: [B, h, w, C + 3]}`.
+    """RGB images [B, H, W, 3] in [0, 1] to features followed by colours, `{layer: [B, h, w, C + 3]}`.
 
     The colours are the image's means over the pixels of each position, times `weight`. Deep features of a network that
     was trained for edges do not tell colours: a linear map of HED's VGG-16, fitted on 96 photographs, explains 0.99,
@@ -145,7 +145,7 @@ class WithColours(nn.Module):
     relu4_1.
 
     Attributes:
-        network: its variables are those of the module's submodule `network`.
+        network: the module of the features; its variables are under the name `network`.
         weight: the scale of the colours beside features of mean one (`normalize_activations(per="layer")`).
     """
 
@@ -157,7 +157,7 @@ class WithColours(nn.Module):
         return {name: jnp.concatenate([layer, self._colours(x, layer)], -1) for name, layer in features.items()}
 
     def _colours(self, x: jax.Array, layer: jax.Array) -> jax.Array:
-        (height, width), rows, columns = layer.shape[1:3], x.shape[1] // layer.shape[1], x.shape[2] // layer.shape[2]
+        (height, width), (rows, columns) = layer.shape[1:3], (x.shape[i] // layer.shape[i] for i in (1, 2))
         x = x[:, : rows * height, : columns * width].reshape(len(x), height, rows, width, columns, -1)
         return self.weight * x.mean((2, 4))
 

@@ -120,7 +120,7 @@ def decoder_widths(config: StyleConfig) -> tuple[int, ...]:
 
 
 class StyleDistance:
-    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them; and `colour`, the
+    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them, and `colour`, the
     root of the mean squared difference of the colours' means and deviations from the style's, in [0, 1].
 
     The trunk measured here is HED's VGG-16, fine-tuned for edges, not ImageNet's: figures compare with others in these

@@ -4,11 +4,12 @@
 vgg.npz` trains with `--preset small` a decoder to reconstruct, from it AdaIN, and on AdaIN's decoder, held fixed, the
 linear transformation for as many steps: a decoder of few steps that only reconstructs blurs too much to be fixed. Each
 content is measured with each test style at 128x128 pixels: `content`, the distance from the content in relu4_1, and
-`style`, the distance of means and deviations from the style's in four layers (`experiments.styling.StyleDistance`). Times
-are medians over many calls in one process, in turns.
+`style`, the distance of means and deviations from the style's in four layers, `colour`, that of the pixels
+(`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns. By default colours
+follow the trunk's features, which hardly tell them (`experiments.translation.adain`).
 
-The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `content` / `style`: AdaIN .567 /
-1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, without colours (`--colours 0`) and
+from the same parts run one by one, `content` / `style`: AdaIN .567 / 1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per
 picture on one core.
 """
 

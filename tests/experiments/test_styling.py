@@ -124,6 +124,7 @@ def test_colours_follow_the_normalised_features(files):
 def test_the_linear_transformation_may_train_one_of_its_two_phases(files):
     for share, play in ((0.0, "transformation"), (1.0, "decoder")):
         config = linear_style.LinearStyleConfig(**{**files, "trunk": None}, **SMALL, decoder_share=share)
+        config.check()  # the study trains a decoder alone
         built = linear_style.build(config, config.open())
         assert set(built.optimizers) == {play} == set(built.model.phases(4)[0].plays)
 

@@ -8,9 +8,9 @@ content is measured with each test style at 128x128 pixels: `content`, the dista
 (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns. By default colours
 follow the trunk's features, which hardly tell them (`experiments.translation.adain`).
 
-The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, without colours (`--colours 0`) and
-from the same parts run one by one, `content` / `style`: AdaIN .567 / 1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per
-picture on one core.
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, without colours (`--colours 0`)
+and by the same parts run one after another, `content` / `style`: AdaIN .567 / 1.195, the linear transformation .707 /
+1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per picture on one core.
 """
 
 from __future__ import annotations

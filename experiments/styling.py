@@ -18,8 +18,9 @@ from experiments.translating import TranslationConfig, in_chunks, side_by_side
 from jaxgen.contracts import Variables
 from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
 from jaxgen.data.pictures import central_crop, load_pictures, random_crops
+from jaxgen.losses.perceptual import Features, moment_style_loss
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
-from jaxgen.nets import VGG, load_vgg, normalize_activations
+from jaxgen.nets import VGG, WithColours, load_vgg, normalize_activations
 from jaxgen.training import TrainedModel, load
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
@@ -43,6 +44,8 @@ class StyleConfig(TranslationConfig):
     """A .npz file whose arrays `photo_*` are the contents to train with; required for a .npz file of pictures."""
     trunk: Path | None = None
     """A .npz file of a VGG (`jaxgen.nets.load_vgg`); None: a small network with random weights."""
+    colours: NonNegative = 0.0
+    """Scale of the picture's colours, which follow the features of each layer (`jaxgen.nets.WithColours`); 0: none."""
     decoder: Path | None = None
     """Run folder of an experiment with style transfer, whose decoder of the same form is the initial one."""
     steps: Count = 160_000
@@ -53,6 +56,8 @@ class StyleConfig(TranslationConfig):
     """Largest side of a crop before it is scaled down to `size`."""
     crops: Count = 20_000
     """Number of crops of styles."""
+    measure: bool = True
+    """Measure the translations of the test pairs and simple methods, with a trunk."""
     decoder_width: Count = 64
     """Channels of the decoder at the highest resolution; the trunk has 64."""
     learning_rate: NonNegative = 1e-4
@@ -95,11 +100,19 @@ def test_pairs(contents: Mapping[str, np.ndarray], styles: Mapping[str, np.ndarr
 def fixed_features(config: StyleConfig, data: Splits) -> tuple[nn.Module, Variables | None]:
     """The features, and variables of the player `features` with which each layer has mean one on training images."""
     if config.trunk is None:
-        return VGG(widths=(8, 12, 16, 24, 24), padding="reflect"), None
+        return coloured(VGG(widths=(8, 12, 16, 24, 24), padding="reflect"), None, config.colours)
     network, variables = load_vgg(config.trunk, "relu4_1", padding="reflect")
     head = data.train.head(32)
     x = np.concatenate([part["x"] for part in head.values()]).astype(np.float32) / 255
-    return network, {"features": jax.jit(partial(normalize_activations, network, per="layer"))(variables, x)}
+    variables = jax.jit(partial(normalize_activations, network, per="layer"))(variables, x)
+    return coloured(network, {"features": variables}, config.colours)
+
+
+def coloured(network: nn.Module, start: Variables | None, weight: float) -> tuple[nn.Module, Variables | None]:
+    """A network and variables of the player `features` with colours after the features; without any for weight 0."""
+    if weight and start is not None:
+        start = {"features": {name: {"network": tree} for name, tree in start["features"].items()}}
+    return WithColours(network, weight) if weight else network, start
 
 
 def decoder_widths(config: StyleConfig) -> tuple[int, ...]:
@@ -107,7 +120,8 @@ def decoder_widths(config: StyleConfig) -> tuple[int, ...]:
 
 
 class StyleDistance:
-    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them.
+    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them, and `colour`, the
+    root of the mean squared difference of the colours' means and deviations from the style's, in [0, 1].
 
     The trunk measured here is HED's VGG-16, fine-tuned for edges, not ImageNet's: figures compare with others in these
     features only.
@@ -127,8 +141,11 @@ class StyleDistance:
 
     def __call__(self, output: np.ndarray) -> dict[str, float]:
         """Of outputs [N, H, W, 3] in [0, 1], in the order of the test pairs."""
-        of_output = in_chunks(self.features, output, size=PART)
-        metrics = style_metrics(of_output, self.of_content, self.of_style, "relu4_1", STYLE_LAYERS)
+        return self._measured(output, in_chunks(self.features, output, size=PART))
+
+    def _measured(self, output: np.ndarray, of_output: Features) -> dict[str, float]:
+        metrics = dict(style_metrics(of_output, self.of_content, self.of_style, "relu4_1", STYLE_LAYERS))
+        metrics["colour"] = (moment_style_loss({"rgb": output}, {"rgb": self.style}, channels="mean") / 2) ** 0.5
         return {name: float(value) for name, value in metrics.items()}
 
     def controls(self) -> dict[str, float]:
@@ -136,12 +153,13 @@ class StyleDistance:
         x, y = self.content, self.style
         of_x, of_y = ((a.mean((1, 2), keepdims=True), a.std((1, 2), keepdims=True)) for a in (x, y))
         outputs = {
-            "unchanged content": x,
-            "colours moved": np.clip((x - of_x[0]) / of_x[1] * of_y[1] + of_y[0], 0, 1),
-            "half of each": (x + y) / 2,
-            "style itself": y,
+            "colours moved": np.clip((x - of_x[0]) / of_x[1] * of_y[1] + of_y[0], 0, 1), "half of each": (x + y) / 2
+        }  # fmt: skip
+        measured = {
+            "unchanged content": self._measured(x, self.of_content),
+            **{name: self(output) for name, output in outputs.items()},
+            "style itself": self._measured(y, self.of_style),
         }
-        measured = {name: self(output) for name, output in outputs.items()}
         return {f"{metric} ({name})": v for name, metrics in measured.items() for metric, v in metrics.items()}
 
 
@@ -167,7 +185,7 @@ def experiment(config: StyleConfig, data: Splits, model: StyleTransfer, start: V
         start = {**(start or {}), "decoder": load(config.decoder).variables["decoder"]}
     test = data.test.head(len(data.test))
     plots = {"translations": partial(plot_pairs, data)}
-    if config.trunk is None:
+    if config.trunk is None or not config.measure:
         return Experiment(model, start=start, plots=plots, draws=1, **more)
     distance = StyleDistance(config.trunk, data)
 

@@ -1,4 +1,4 @@
-"""Pose synthesis against its baselines: `python -m experiments.studies.pose --data dolls.npz --steps 1000`.
+"""Pose synthesis against its baselines: `python -m experiments.studies.pose --data dolls.npz`.
 
 Rows are the systems of `experiments.translation.pose` at equal steps: the five steps of Balakrishnan et al. 2018, the
 same with limbs that stay where they are, and one U-Net with as many parameters; then the source image and the true
@@ -35,6 +35,8 @@ class PoseStudy(harness.StudyConfig):
     """Channels of the five steps' networks at full resolution."""
     adversary_fraction: Fraction = 0.0
     """Fraction of the steps in the second stage."""
+    trunk: Path | None = None
+    """A VGG's weights, whose features the first stage reconstructs; by default it reconstructs pixels."""
     seed: Natural = 0
     runs: Path = Path("runs/studies.pose")
 
@@ -43,7 +45,7 @@ def study(config: PoseStudy) -> str:
     """Raises:
     ValueError: unknown names in `only`; rows with other settings.
     """
-    names = ("data", "steps", "width", "adversary_fraction", "seed")
+    names = ("data", "steps", "width", "adversary_fraction", "trunk", "seed")
     settings = {name: getattr(config, name) for name in names}
     compute = {name: partial(run, name, config) for name in SYSTEMS}
     results = harness.rows(compute, config.only, config.runs, settings)
@@ -53,10 +55,12 @@ def study(config: PoseStudy) -> str:
 
 def run(name: str, config: PoseStudy) -> dict[str, Any]:
     every = str(max(1, config.steps // 2))
+    features = () if config.trunk is None else ("--trunk", str(config.trunk))
     return harness.experiment(
         "translation.pose", config.runs / harness.slug(name), ("--preset", "small", "--system", SYSTEMS[name]),
         ("--data", config.data, "--steps", str(config.steps), "--width", str(config.width), "--seed", str(config.seed)),
         ("--adversary-fraction", str(config.adversary_fraction), "--eval-every", every, "--checkpoint-every", every),
+        features,
     )  # fmt: skip
 
 

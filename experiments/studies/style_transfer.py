@@ -4,12 +4,13 @@
 vgg.npz` trains with `--preset small` a decoder to reconstruct, from it AdaIN, and on AdaIN's decoder, held fixed, the
 linear transformation for as many steps: a decoder of few steps that only reconstructs blurs too much to be fixed. Each
 content is measured with each test style at 128x128 pixels: `content`, the distance from the content in relu4_1, and
-`style`, the distance of means and deviations from the style's in four layers (`experiments.styling.StyleDistance`). Times
-are medians over many calls in one process, in turns.
+`style`, the distance of means and deviations from the style's in four layers, `colour`, that of the pixels
+(`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns. By default colours
+follow the trunk's features, which hardly tell them (`experiments.translation.adain`).
 
-The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `content` / `style`: AdaIN .567 /
-1.195, the linear transformation .707 / 1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per
-picture on one core.
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, without colours (`--colours 0`)
+and by the same parts run one after another, `content` / `style`: AdaIN .567 / 1.195, the linear transformation .707 /
+1.441 (with alpha .5 .486 / 1.669), colours moved .315 / 1.719; 67 and 76 ms per picture on one core.
 """
 
 from __future__ import annotations
@@ -26,13 +27,17 @@ import numpy as np
 import jaxgen
 from experiments.studies import harness
 from experiments.styling import ALPHAS, TEST_SIDE, TIMED
-from jaxgen.training.ranges import Count, Natural
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 METHODS = {
     "AdaIN": ("translation.adain", "decoder"),
     "linear transformation": ("translation.linear_style", "AdaIN", "--decoder-share", "0", "--learning-rate", "3e-4"),
 }
 """By name, the experiment, the row whose decoder it begins with, and more arguments."""
+
+
+SETTINGS = ("data", "contents", "trunk", "decoder_steps", "steps", "colours", "seed")
+METRICS = ("content", "style", "colour")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,16 +52,18 @@ class StyleStudyConfig(harness.StudyConfig):
     """Of the decoder that AdaIN begins with."""
     steps: Count = 700
     """Of each method after that."""
+    colours: NonNegative = 20.0
+    """Scale of the colours that follow the features; 0: none."""
     seed: Natural = 0
 
 
 def study(config: StyleStudyConfig) -> str:
-    settings = {name: getattr(config, name) for name in ("data", "contents", "trunk", "decoder_steps", "steps", "seed")}
+    settings = {name: getattr(config, name) for name in SETTINGS}
     files = [word for name in ("data", "contents", "trunk") for word in (f"--{name}", str(getattr(config, name)))]
-    common = ["--preset", "small", "--seed", str(config.seed), *files]
+    common = ["--preset", "small", "--seed", str(config.seed), "--colours", str(config.colours), *files]
 
     def train_decoder() -> str:
-        steps = ["--decoder-share", "1", "--steps", str(config.decoder_steps)]
+        steps = ["--decoder-share", "1", "--steps", str(config.decoder_steps), "--no-measure"]
         return harness.experiment("translation.linear_style", config.runs / "decoder", *common, *steps)["experiment"]
 
     def train(method: str) -> dict[str, Any]:
@@ -92,13 +99,13 @@ def table(results: Mapping[str, Any]) -> str:
     for method, result in trained.items():
         time_of_method = results.get("seconds", {}).get(method)
         for alpha in ALPHAS:
-            distances = [f"{result['test'][f'{metric} (alpha {alpha:g})']:.3f}" for metric in ("content", "style")]
+            distances = [f"{result['test'][f'{metric} (alpha {alpha:g})']:.3f}" for metric in METRICS]
             picture = "" if time_of_method is None else f"{1000 * time_of_method:.0f} ms"
             lines.append([f"{method}, alpha {alpha:g}", *distances, picture])
     controls = next(iter(trained.values()))["baselines"] if trained else {}
     for name in [key.removeprefix("content (").removesuffix(")") for key in controls if key.startswith("content (")]:
-        lines.append([name, *(f"{controls[f'{metric} ({name})']:.3f}" for metric in ("content", "style")), ""])
-    return harness.table(["method", "content", "style", "time per picture"], lines)
+        lines.append([name, *(f"{controls[f'{metric} ({name})']:.3f}" for metric in METRICS), ""])
+    return harness.table(["method", *METRICS, "time per picture"], lines)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from jaxgen.data import Splits
 from jaxgen.models.translation import LinearStyle, LinearTransformation
 from jaxgen.models.translation.style_transfer import inverse_decay
 from jaxgen.nets import VGGDecoder
-from jaxgen.training.ranges import Count, Fraction, NonNegative
+from jaxgen.training.ranges import Count, NonNegative, Probability
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class LinearStyleConfig(StyleConfig):
     }  # fmt: skip
     steps: Count = 180_000
     """Batches of both phases."""
-    decoder_share: Fraction = 4 / 9
+    decoder_share: Probability = 4 / 9
     """Part of the steps that train the decoder: 80,000 of 180,000."""
     feature_weight: NonNegative = 1.0
     """Weight of the features in the decoder's loss."""

@@ -5,6 +5,17 @@ alone 0.487 ± 0.005, photographs 0.584) and L1 0.164 ± 0.001 (L1 alone 0.152, 
 4 minutes a seed on a shared core, by `python -m experiments.studies.translation`. The paper's FCN scores on Cityscapes
 (table 1) have the same order: 0.66, L1 alone 0.42, photographs 0.80.
 
+Result on emoji32_pairs.npz, from one vendor's to another's, 1,506 training pairs and 200 test pairs, seed 0: `--preset
+small --domains twitter google --levels 3 --dropout 0 --jitter 1 --batch-size 8 --adversarial-weight 0 --learning-rate
+1e-3`, 31 seconds of a core. L1 and retrieval, the fraction of translations nearest to their own partner:
+
+    untranslated 0.169 / 0.535      kernel ridge 0.121 / 0.485      mean picture 0.216 / 0.005
+    L1 alone     0.115 / 0.485      L1 and adversary, width 16, 1x1 bottleneck  0.125 / 0.480
+
+No translation retrieves more pairs than the input itself, whose details are kept. With decaying rates, retrieval on
+validation pairs is 0.47 after 1,500 steps and 0.45 after 4,000, on training pairs 0.50 and 0.78: 1,506 pairs do not tell
+how the other vendor draws. Half of ridge and half of the input have 0.136 / 0.535.
+
 The defaults are the paper's for facades at 256x256, 200 epochs of 400 pairs; `--preset small` is for 32 to 64 pixels.
 `--adversarial-weight 0` and `--l1-weight 0` are the paper's rows L1 and cGAN. With a folder of
 `experiments.translation.segmenter`, translations from label maps get the label-back scores (the paper's FCN scores,
@@ -52,6 +63,8 @@ class Pix2PixConfig(TranslationConfig):
     eval_batch: Count = 64
     width: Count = 64
     """Channels of the U-Net's first level."""
+    levels: Count | None = None
+    """Halvings of the resolution in the U-Net; by default down to one pixel."""
     dropout: Fraction = 0.5
     """Rate in the first three layers of the decoder, the noise of the generator."""
     critic_width: Count = 64
@@ -82,7 +95,7 @@ class Pix2PixConfig(TranslationConfig):
 def build(config: Pix2PixConfig, data: Splits) -> Experiment:
     norm = {"batch": BatchNorm, "instance": InstanceNorm}[config.norm]
     model = Pix2Pix(
-        **both(data), generator=UNet(config.width, norm=norm, dropout=config.dropout),
+        **both(data), generator=UNet(config.width, config.levels, norm, dropout=config.dropout),
         critic=PatchCritic.with_receptive_field(config.receptive_field, config.critic_width, norm=norm),
         critic_condition=Concatenate() if config.conditional_critic else Unconditional(),
         adversarial_weight=config.adversarial_weight, l1_weight=config.l1_weight,

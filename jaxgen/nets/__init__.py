@@ -39,7 +39,7 @@ from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.transformer import CausalTransformer, TokenTransformer, sample_tokens
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
-from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
+from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
     "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SpectralConv",
     "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore",
     "Synthesis", "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
-    "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense",
+    "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
     "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",
     "pose_maps", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip

@@ -136,6 +136,32 @@ def normalize_activations(
     return {**variables, "params": params}
 
 
+class WithColours(nn.Module):
+    """RGB images [B, H, W, 3] in [0, 1] to features followed by colours, `{layer: [B, h, w, C + 3]}`.
+
+    The colours are the image's means over the pixels of each position, times `weight`. Deep features of a network that
+    was trained for edges do not tell colours: a linear map of HED's VGG-16, fitted on 96 photographs, explains 0.99,
+    0.50, 0.26 and less than nothing of the variance of other photographs' colours from relu1_1, relu2_1, relu3_1 and
+    relu4_1.
+
+    Attributes:
+        network: the module of the features; its variables are under the name `network`.
+        weight: the scale of the colours beside features of mean one (`normalize_activations(per="layer")`).
+    """
+
+    network: nn.Module
+    weight: float = 1.0
+
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        features = self.network(x)
+        return {name: jnp.concatenate([layer, self._colours(x, layer)], -1) for name, layer in features.items()}
+
+    def _colours(self, x: jax.Array, layer: jax.Array) -> jax.Array:
+        (height, width), (rows, columns) = layer.shape[1:3], (x.shape[i] // layer.shape[i] for i in (1, 2))
+        x = x[:, : rows * height, : columns * width].reshape(len(x), height, rows, width, columns, -1)
+        return self.weight * x.mean((2, 4))
+
+
 class VGGDecoder(nn.Module):
     """Features [B, h, w, C] of a layer of a `VGG` to RGB images [B, H, W, 3]: the mirrored trunk.
 

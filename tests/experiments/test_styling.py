@@ -69,10 +69,14 @@ def test_layers_have_mean_one_on_training_images(files):
 def test_controls_of_unchanged_contents_and_styles_are_zero(files):
     data = adain.AdaINConfig(**files, **SMALL).open()
     controls = styling.StyleDistance(files["trunk"], data).controls()
-    assert controls["content (unchanged content)"] == controls["style (style itself)"] == 0
-    assert sum(value > 0 for value in controls.values()) == len(controls) - 2
+    zero = {"content (unchanged content)", "style (style itself)", "colour (style itself)"}
+    assert {name for name, value in controls.items() if value == 0} == zero
     # colours have the moments of the style's colours up to clipping, so the style is nearer
     assert controls["style (colours moved)"] < controls["style (unchanged content)"]
+    x, y = (part["x"] / 255 for part in data.test.head(2).values())
+    moments = [np.concatenate([a.mean((1, 2)), a.std((1, 2))], -1) for a in (x, y)]
+    expected = np.sqrt(np.square(moments[0] - moments[1]).mean())
+    np.testing.assert_allclose(controls["colour (unchanged content)"], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +108,31 @@ def test_from_files_to_distances(module, kind, files, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, trained.variables["features"], start["features"])
 
 
+def test_colours_follow_the_normalised_features(files):
+    config = adain.AdaINConfig(**files, **SMALL, colours=5.0, measure=False)
+    data = config.open()
+    built = adain.build(config, data)
+    x = data.train.head(2)["a"]["x"] / np.float32(255)
+    plain, start = styling.fixed_features(dataclasses.replace(config, colours=0.0), data)
+    expected = plain.apply(start["features"], x)["relu2_1"]
+    features = built.model.features.apply(built.start["features"], x)["relu2_1"]
+    np.testing.assert_allclose(features[..., :-3], expected, rtol=1e-5)
+    np.testing.assert_allclose(features[..., -3:], 5 * x.reshape(2, 8, 2, 8, 2, 3).mean((2, 4)), rtol=1e-4)
+    assert built.final_metrics is None and not built.baselines
+
+
 def test_the_linear_transformation_may_train_one_of_its_two_phases(files):
     for share, play in ((0.0, "transformation"), (1.0, "decoder")):
         config = linear_style.LinearStyleConfig(**{**files, "trunk": None}, **SMALL, decoder_share=share)
+        config.check()  # the study trains a decoder alone
         built = linear_style.build(config, config.open())
         assert set(built.optimizers) == {play} == set(built.model.phases(4)[0].plays)
 
 
 def test_the_table_of_the_study_has_methods_and_controls():
-    test = {f"{name} (alpha {alpha})": 0.25 for name in ("content", "style") for alpha in ("0.5", "1")}
-    baselines = {"content (style itself)": 1.6, "style (style itself)": 0.0}
+    test = {f"{name} (alpha {alpha})": 0.25 for name in style_transfer.METRICS for alpha in ("0.5", "1")}
+    baselines = {"content (style itself)": 1.6, "style (style itself)": 0.0, "colour (style itself)": 0.0}
     results = {"AdaIN": {"test": test, "baselines": baselines}, "seconds": {"AdaIN": 0.123}}
     table = style_transfer.table(json.loads(json.dumps(results)))
-    assert "| AdaIN, alpha 0.5 | 0.250 | 0.250 | 123 ms |" in table and "| style itself | 1.600 | 0.000 |  |" in table
+    assert "| AdaIN, alpha 0.5 | 0.250 | 0.250 | 0.250 | 123 ms |" in table
+    assert "| style itself | 1.600 | 0.000 | 0.000 |  |" in table

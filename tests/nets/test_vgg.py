@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from jaxgen.nets import VGG, VGGDecoder, load_vgg, normalize_activations
+from jaxgen.nets import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
 
 WIDTHS, DEPTHS = (3, 4, 2), (1, 2, 1)
 RNG = np.random.default_rng(0)
@@ -156,3 +156,16 @@ def test_the_decoder_is_reflection_nearest_upsampling_and_convolution_in_this_or
         h = np.kron(h, np.ones((1, 2, 2, 1))) if name == "conv2_1" else h
     assert out.shape == (1, 6, 4, 3) and out.min() < 0  # the last convolution has no ReLU
     np.testing.assert_allclose(out, h, rtol=1e-4, atol=1e-3)
+
+
+def test_colours_are_means_over_the_pixels_of_a_position(path):
+    network, variables = load_vgg(path)
+    x = RNG.random((2, 13, 8, 3)).astype(np.float32)
+    plain = network.apply(variables, x)
+    features = WithColours(network, 3.0).apply({"params": {"network": variables["params"]}}, x)
+    assert list(features) == list(plain)
+    for name, side in (("relu1_1", 1), ("relu2_2", 2), ("relu3_1", 4)):
+        np.testing.assert_allclose(features[name][..., :-3], plain[name], rtol=1e-6)
+        h, w = plain[name].shape[1:3]
+        blocks = x[:, : h * side, : w * side].reshape(2, h, side, w, side, 3)
+        np.testing.assert_allclose(features[name][..., -3:], 3 * blocks.mean((2, 4)), rtol=1e-5)

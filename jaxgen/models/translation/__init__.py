@@ -10,7 +10,8 @@ from jaxgen.models.translation.linear_style import LinearStyle, LinearTransforma
 from jaxgen.models.translation.networks import ConditionalCritic, Translator, translated
 from jaxgen.models.translation.pix2pix import Pix2Pix
 from jaxgen.models.translation.pool import ImagePool
-from jaxgen.models.translation.pose import FeatureReconstruction, PixelReconstruction, PoseSynthesis
+from jaxgen.models.translation.pose import PoseSynthesis
+from jaxgen.models.translation.reconstruction import FeatureReconstruction, PixelReconstruction
 from jaxgen.models.translation.segmenter import Segmenter
 from jaxgen.models.translation.unit import RELEASED_WEIGHTS, UNIT, UNITWeights
 

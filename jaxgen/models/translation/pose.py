@@ -7,14 +7,14 @@ A generator G takes an image I_s with its joints p_s and the joints p_t of a tar
     second:  reconstruction + 0.1 (-log D(G(I_s, p_s, p_t), p_s, p_t)),
              and the critic by -log D(I_t, p_s, p_t) - log (1 - D(G(I_s, p_s, p_t), p_s, p_t)).
 
-The paper reconstructs features of a fixed VGG-19 (`FeatureReconstruction`).
+The paper reconstructs features of a fixed VGG-19 (`jaxgen.models.translation.FeatureReconstruction`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,92 +22,14 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import as_real, check_counts, check_number, freeze_fields
-from jaxgen.contracts import Array, Batch, Clock, Collections, Every, Key, LossOutput, Phase, Play, Variables
-from jaxgen.losses.perceptual import feature_distance
+from jaxgen.arguments import as_real, check_counts, check_number
+from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase, Play, Variables
 from jaxgen.models.forward import forward
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
 from jaxgen.models.translation.domain import Domain
+from jaxgen.models.translation.reconstruction import PixelReconstruction, Reconstruction
 from jaxgen.nets.pose_augmentation import PoseAugmentation
 from jaxgen.nets.pose_networks import LimbSynthesis, PoseCritic, Synthesis
-
-TRUNK = "trunk"
-"""The player of the feature network, which no play moves."""
-
-
-class Reconstruction(Protocol):
-    """How the output is compared with the target, both in [-1, 1]."""
-
-    def init(self, key: Key, images: Array) -> Variables:
-        """Variables of players of its own, without which the loss does not work."""
-
-    def enter(self, variables: Variables, images: Array) -> Variables:
-        """Variables at the start of training, from the first target images."""
-
-    def loss(self, variables: Variables, output: Array, target: Array) -> Array: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelReconstruction:
-    """mean |output - target|."""
-
-    def init(self, key: Key, images: Array) -> Variables:
-        return {}
-
-    def enter(self, variables: Variables, images: Array) -> Variables:
-        return variables
-
-    def loss(self, variables: Variables, output: Array, target: Array) -> Array:
-        return jnp.abs(output - target).mean()
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureReconstruction:
-    """The mean over layers of mean |f(output) - f(target)| / (s + 0.1) in features f of a fixed network, with s the
-    standard deviation of each channel over the first target images.
-
-    Attributes:
-        network: images [B, H, W, C] in [0, 1] to features by layer, for example `jaxgen.nets.VGG`. Trained variables are
-            given to `fit` as `start={"trunk": {"params": ..., "scales": ...}}` (`started`).
-        layers: names of the layers; empty: all.
-        floor: added to s.
-    """
-
-    network: nn.Module
-    layers: tuple[str, ...] = ()
-    floor: float = 0.1
-
-    def __post_init__(self):
-        freeze_fields(self)
-
-    def init(self, key: Key, images: Array) -> Variables:
-        variables = self.network.init(key, images[:1])
-        return {TRUNK: {**variables, "scales": self._scales(variables, images[:1])}}
-
-    def enter(self, variables: Variables, images: Array) -> Variables:
-        trunk = variables[TRUNK]
-        return {**variables, TRUNK: {**trunk, "scales": self._scales(trunk, images)}}
-
-    def started(self, trained: Collections) -> Variables:
-        """The argument `start` of `fit` for trained variables of the network."""
-        features = jax.eval_shape(lambda: self._features(trained, jnp.zeros((1, 64, 64, 3))))
-        scales = {name: jnp.ones(layer.shape[-1:]) for name, layer in features.items()}
-        return {TRUNK: {**trained, "scales": scales}}
-
-    def loss(self, variables: Variables, output: Array, target: Array) -> Array:
-        trunk = variables[TRUNK]
-        features = [self._features(trunk, x) for x in (output, lax.stop_gradient(target))]
-        scales = {name: scale + self.floor for name, scale in trunk["scales"].items()}
-        weights = dict.fromkeys(features[0], 1 / len(features[0]))
-        return feature_distance(*features, weights=weights, scales=scales, absolute=True)
-
-    def _features(self, trunk: Collections, images: Array) -> Mapping[str, Array]:
-        params = {name: value for name, value in trunk.items() if name != "scales"}
-        features, _ = forward(self.network, params, (images + 1) / 2)
-        return {name: features[name] for name in self.layers} if self.layers else features
-
-    def _scales(self, trunk: Collections, images: Array) -> dict[str, Array]:
-        return {name: layer.std((0, 1, 2)) for name, layer in self._features(trunk, images).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +93,10 @@ class PoseSynthesis:
         return {"generator": Play(("generator",), self.reconstruction_loss, optax.adam(1e-4), accumulates=True)}
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
-        """Reconstruction alone, then with the adversary."""
+        """Reconstruction alone, then with the adversary, whose best variables do not compete with the first stage's."""
         second = int(self.adversary_fraction * steps)
         first = Phase(self._first_stage(), steps - second, enter=self._enter)
-        return (first, Phase(self.plays(), second)) if second else (first,)
+        return (first, Phase(self.plays(), second, monitor=("reconstruction", "min"))) if second else (first,)
 
     def _enter(self, variables: Variables, batch: Batch, key: Key) -> Variables:
         return self.reconstruction.enter(variables, self._pair(batch)[1][0])
@@ -220,10 +142,11 @@ class PoseSynthesis:
         return self.domain.data(self.steps(variables, x, joints, target).output)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`l1`, the mean absolute error of the targets in data units."""
+        """`l1`, the mean absolute error of the targets in data units; `reconstruction`, the loss of the first stage."""
         source, target = batch["source"], batch["target"]
-        y = self.translate(variables, source["x"], source["joints"], target["joints"])
-        return {"l1": jnp.abs(y.astype(jnp.float32) - target["x"]).mean()}
+        output = self.steps(variables, source["x"], source["joints"], target["joints"]).output
+        l1 = jnp.abs(self.domain.data(output).astype(jnp.float32) - target["x"]).mean()
+        return {"l1": l1, "reconstruction": self.reconstruction.loss(variables, output, self.domain.scaled(target["x"]))}
 
     def _pair(self, batch: Batch) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Images in [-1, 1] and joints of the source and of the target.

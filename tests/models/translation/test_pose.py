@@ -96,6 +96,18 @@ def test_the_losses_of_the_second_stage(variables):
     np.testing.assert_allclose(first.value, reconstruction, rtol=1e-4)
 
 
+def test_the_second_stage_keeps_its_own_best_variables(variables):
+    # by L1 alone, the last variables of the first stage would win against all of the second
+    model = replace(FEATURES, augmentation=None)
+    first, second = model.phases(10)
+    assert first.monitor is None and model.monitor == ("l1", "min") and second.monitor == ("reconstruction", "min")
+    metrics = model.evaluate(variables, BATCH, jax.random.key(0))
+    loss = model.reconstruction_loss(variables, BATCH, jax.random.key(0), Clock())
+    np.testing.assert_allclose(metrics["reconstruction"], loss.value, rtol=1e-4)
+    assert abs(metrics["l1"] - loss.metrics["l1"]) < 0.6  # `translate` rounds
+    assert abs(metrics["l1"] - metrics["reconstruction"]) > 1
+
+
 def test_features_are_divided_by_the_deviation_of_each_channel_over_the_first_targets(variables):
     reconstruction, targets = FEATURES.reconstruction, jnp.asarray(BATCH["target"]["x"]) / 127.5 - 1
     entered = FEATURES.phases(10)[0].enter(variables, BATCH, jax.random.key(0))
@@ -109,6 +121,9 @@ def test_features_are_divided_by_the_deviation_of_each_channel_over_the_first_ta
         expected += 0.5 * (np.abs(f - g) / (scale + 0.1)).mean()
     np.testing.assert_allclose(reconstruction.loss(entered, outputs, targets), expected, rtol=1e-4)
     assert float(reconstruction.loss(entered, targets, targets)) == 0
+    many = jnp.concatenate([targets] * 16 + [jnp.ones_like(targets)])
+    first = FEATURES.reconstruction.enter(variables, many)["trunk"]["scales"]["first"]
+    np.testing.assert_allclose(first, entered["trunk"]["scales"]["first"], rtol=1e-4)  # the first 64 images'
     one = replace(reconstruction, layers=("second",))
     assert set(one.init(jax.random.key(0), targets)["trunk"]["scales"]) == {"second"}
     pixels = PixelReconstruction().loss({}, outputs, targets)

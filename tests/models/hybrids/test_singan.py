@@ -21,7 +21,7 @@ from jaxgen.contracts import Clock, Model, model_phases
 from jaxgen.models.hybrids import SinGAN
 from jaxgen.models.hybrids.pyramid import Pyramid, resize
 from jaxgen.models.hybrids.singan import AUTHORS, Turn
-from jaxgen.training import Settings, TrainedModel, fit, fit_seeds
+from jaxgen.training import Settings, TrainedModel, fit
 from jaxgen.training.description import build, describe
 from tests.models.parameters import KEY
 from tests.training.runs import Deadly
@@ -416,15 +416,6 @@ def test_training_learns_and_leaves_coarser_scales_alone():
     error = [float(model.evaluate(t.variables, BATCH, KEY)["reconstruction"]) for t in (first, both)]
     assert error[1] < 0.8 * error[0]
     assert bool(both.variables["generator1"]["scale"]["trained"]) and not bool(first.variables["generator1"]["scale"]["trained"])
-
-
-@pytest.mark.slow
-def test_seeds_train_side_by_side():
-    model = dataclasses.replace(MODEL, critic_steps=1, generator_steps=1, **AUTHORS)
-    settings = Settings(steps=8, batch_size=1, ema=0.0, seed=5)
-    _, together = fit_seeds(model, BATCH, settings, seeds=(4, 5), progress=False)
-    alone = fit(model, BATCH, settings, progress=False)
-    chex.assert_trees_all_close(together.variables, alone.variables, atol=2e-3)
 
 
 @pytest.mark.slow

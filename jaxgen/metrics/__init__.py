@@ -32,6 +32,7 @@ from jaxgen.metrics.neighbours import (
     one_nearest_neighbour,
     precision_recall_of_manifolds,
 )
+from jaxgen.metrics.paths import perceptual_path_length, spherical_interpolation
 from jaxgen.metrics.report import SampleMetrics, feature_metrics, measure
 from jaxgen.metrics.retrieval import retrieval_accuracy
 from jaxgen.metrics.segmentation import nearest_colours, segmentation_scores
@@ -44,9 +45,9 @@ __all__ = [
     "distance_ratio", "feature_metrics", "frechet_distance", "frechet_distance_of_moments", "inception_score",
     "kernel_distance", "laplacian_energy", "majority_modes", "measure", "mixture_metrics", "mmd_squared",
     "mode_collisions", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
-    "nearest_colours", "nearest_distances", "one_nearest_neighbour", "precision_recall",
+    "nearest_colours", "nearest_distances", "one_nearest_neighbour", "perceptual_path_length", "precision_recall",
     "precision_recall_of_manifolds", "psnr", "retrieval_accuracy", "reverse_kl_of_modes", "roc_auc", "roc_curve",
-    "sample_distances", "segmentation_scores", "self_bleu", "sliced_wasserstein", "stacked_modes",
-    "total_correlation", "wasserstein_1d", "wasserstein_exact",
+    "sample_distances", "segmentation_scores", "self_bleu", "sliced_wasserstein", "spherical_interpolation",
+    "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -2,7 +2,18 @@
 
 from jaxgen.convolution import Conv, TransposedConv, UpConv
 from jaxgen.nets.attention import SelfAttention
-from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Jitter, Saturation, Translation
+from jaxgen.nets.augmentation import (
+    Affine,
+    Brightness,
+    Contrast,
+    Cutout,
+    InstanceNoise,
+    Jitter,
+    Mirror,
+    QuarterTurns,
+    Saturation,
+    Translation,
+)
 from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.conv_net import ConvNet, GatedConvNet
@@ -12,6 +23,7 @@ from jaxgen.nets.decoders import ConvDecoder, ResidualDecoder
 from jaxgen.nets.disco_gan import DiscoGANCritic, DiscoGANGenerator
 from jaxgen.nets.edges import BlurredEdges
 from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
+from jaxgen.nets.equalized import EqualizedConv, EqualizedDense
 from jaxgen.nets.generators import ResNetGenerator
 from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
 from jaxgen.nets.initializers import small_normal
@@ -33,22 +45,25 @@ from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
+from jaxgen.nets.style import MinibatchDeviation, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, load_vgg, normalize_activations
 
 __all__ = [
-    "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
+    "Affine", "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "Concatenate",
     "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
-    "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EventHead", "FiLM", "GatedConvNet",
-    "GaussianHead", "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP",
-    "Maxout", "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic",
-    "PoseUNet", "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
+    "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv", "EqualizedDense",
+    "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "InstanceNoise", "InstanceNorm", "Jitter",
+    "Joint", "LimbSynthesis", "MLP", "Maxout", "MinibatchDeviation", "MinibatchDiscrimination", "Mirror",
+    "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection",
+    "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
     "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
     "Saturation", "ScalarHead", "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "Synthesis",
-    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead",
-    "WeightNormDense", "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion",
-    "normalize_activations", "pose_maps", "sample_codes", "small_normal",
+    "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "StyleCritic",
+    "StyleGenerator", "StyleMapping", "StyleSynthesis", "Synthesis", "Translation", "TransposedConv", "UNet",
+    "Unconditional", "UpConv", "VGG", "VGGDecoder", "VectorHead", "WeightNormDense", "concatenate_context",
+    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps",
+    "sample_codes", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

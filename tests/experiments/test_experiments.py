@@ -74,6 +74,7 @@ RUNS = {
     "translation.linear_style": ["--preset", "small", "--size", "16", "--decoder-width", "2", "--batch-size", "2"],
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
     "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
+    "hybrids.style_gan": ["--preset", "small", "--width", "2", "--max-width", "4", "--latents", "4", "--rotations"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
 }
 # whose networks take long to compile; the parts of each are tested where they are

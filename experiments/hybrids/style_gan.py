@@ -29,13 +29,14 @@ from jaxgen.data import Splits
 from jaxgen.metrics import perceptual_path_length, spherical_interpolation
 from jaxgen.metrics.probes import linear_separability
 from jaxgen.models.gans import R1, AdaptiveAugmentation, Lazy, Rotations
+from jaxgen.models.gans.adaptive_augmentation import AUGMENTATION
 from jaxgen.models.hybrids import PathLength, StyleGAN
 from jaxgen.nets import Projection, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.style import style_widths
 from jaxgen.training import TrainedModel
 from jaxgen.training.extractor import Extractor, load_extractor
-from jaxgen.training.ranges import Count, Fraction, NonNegative
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 SHOWN = 6
 """Samples in a row of a plot."""
@@ -97,6 +98,8 @@ class StyleGANConfig(AdversarialConfig):
     path_every: Count = 4
     mixing: Fraction = 0.9
     """Fraction of the samples with styles of two latents."""
+    examples: Natural = 0
+    """Training examples to take, the first of a permutation; 0: all."""
     truncation: Fraction = 0.7
     """Truncation of the plotted samples beside those without."""
     rotations: bool = False
@@ -108,6 +111,11 @@ class StyleGANConfig(AdversarialConfig):
 
 
 def build(config: StyleGANConfig, data: Splits) -> Experiment:
+    """Raises:
+    ValueError: not images; more examples than there are.
+    """
+    if config.examples:
+        data = data._replace(train=data.train.subset(chosen(config.examples, len(data.train))))
     shape = data.train.event_shape
     levels = halvings(shape)
     widths = style_widths(levels + 1, config.width, config.max_width)
@@ -131,18 +139,30 @@ def build(config: StyleGANConfig, data: Splits) -> Experiment:
         plots = {"mixing": plot_mixing, "truncation": partial(plot_truncation, truncation=config.truncation)}
     measured = None if config.extractor is None or config.conditional else partial(measure, config=config)
     optimizers = adam_optimizers(config, b2=0.99)
-    return experiment(config, data, model, optimizers, plots=plots, final_metrics=measured)
+    return experiment(config, data, model, optimizers, plots=plots, final_metrics=measured, data=data)
+
+
+def chosen(examples: int, total: int) -> np.ndarray:
+    """Indices of training examples, the same for all seeds of a run."""
+    if examples > total:
+        raise ValueError(f"`examples` must be at most the {total} training examples, got {examples}")
+    return np.random.default_rng(0).permutation(total)[:examples]
 
 
 def measure(trained: TrainedModel, config: StyleGANConfig) -> dict[str, float]:
     """Path length, separability, and the class of mixtures, by the extractor."""
     extractor, key = load_extractor(config.extractor), jax.random.key(config.seed)
-    metrics = {f"path length in {space}": path_length(trained, extractor, space, config.measured, key) for space in "ZW"}
-    z = np.asarray(trained.noise(key, config.measured))
+    n, metrics = config.measured, {}
+    for space in ("Z", "W"):
+        metrics[f"path length in {space}"] = path_length(trained, extractor, space, n, key)
+    z = np.asarray(trained.noise(key, n))
     w = np.concatenate([np.asarray(trained.styles(part))[:, 0] for part in parts(z)])
     logits = extractor.logits(decoded(trained, z))
     metrics |= {f"separability in {name}": linear_separability(x, [logits]) for name, x in (("Z", z), ("W", w))}
-    return metrics | {"class by the coarse half": class_by_coarse_styles(trained, extractor, w)}
+    metrics["class by the coarse half"] = class_by_coarse_styles(trained, extractor, w)
+    if config.ada:
+        metrics["probability of augmentation"] = float(trained.variables["critic"][AUGMENTATION]["probability"])
+    return metrics
 
 
 def parts(x: np.ndarray) -> list[np.ndarray]:

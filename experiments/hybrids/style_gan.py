@@ -2,8 +2,8 @@
 
 The defaults are the paper's configuration F for 1024 pixels, the presets `ffhq256` and `cifar` those of the authors'
 code for 256 and 32 pixels (stylegan2-ada-pytorch), which train on 25 and 100 million images. `--preset small` is for
-28 to 64 pixels on a CPU. Published on FFHQ, 1024 pixels: a Frechet inception distance of 2.84 and a path length in W of
-145 with LPIPS features; the first StyleGAN has a separability of 165 in Z and 3.7 in W.
+28 to 64 pixels on a CPU. Published on FFHQ, 1024 pixels: a Frechet inception distance of 2.84, 4.40 for the first
+StyleGAN, which has path lengths of 665 in Z and 233 in W, with LPIPS features, and separabilities of 165 and 3.7.
 
 With `--extractor FOLDER`, a run of `experiments.gans.feature_extractor` on the same data, the final metrics include the
 perceptual path length in Z and in W and the linear separability of its classes, which do not compare with those of

@@ -148,6 +148,7 @@ def test_a_game_says_where_rows_meet():
         "least squares": (False, True),  # DRAGAN's points are as far as the batch's spread
         "dcgan": (False, False),  # batch normalisation
         "weighted": (True, False), "ebgan": (True, False), "semi-supervised": (True, False),
+        "rotations": (False, False),  # of the first examples of a batch
     }  # fmt: skip
     assert apart == {name: meeting.get(name, (True, True)) for name in GAMES}
 

@@ -26,7 +26,7 @@ import optax
 from jax import lax
 
 from jaxgen.arguments import as_batch, as_real, broadcast_context, check_counts, check_number
-from jaxgen.contracts import Array, Batch, Clock, Collections, Key, LossOutput, Variables
+from jaxgen.contracts import Array, Batch, Clock, Collections, Key, LossOutput, Play, Variables
 from jaxgen.losses.path_length import next_path_length, path_length_penalty, path_lengths
 from jaxgen.models.forward import forward
 from jaxgen.models.gans.gan import GAN
@@ -109,6 +109,11 @@ class StyleGAN(GAN):
         if self.path_length is None:
             return variables
         return {**variables, "generator": {**variables["generator"], PATH: {"mean": jnp.zeros(())}}}
+
+    def plays(self) -> dict[str, Play]:
+        plays = super().plays()
+        # the average of the lengths depends on the whole batch
+        return {**plays, "generator": plays["generator"]._replace(accumulates=False)}
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Further metrics: `path_length`, a, and `path_penalty`, zero in moves that do not compute it."""

@@ -161,7 +161,7 @@ def test_affine_warps_turn_scale_and_shift_around_the_centre():
     # a disc around the centre is the same after all rotations, and is as large as the scale makes it
     axis = jnp.arange(33.0) - 16
     disc = jnp.clip(9 - jnp.hypot(axis[:, None], axis), 0, 1)[None, :, :, None].repeat(60, 0)
-    np.testing.assert_allclose(Affine(0, 0, shift=0)(disc, KEY, 0), disc, atol=0.2)
+    np.testing.assert_allclose(Affine(0, 0, shift=0)(disc, KEY, 0), disc, atol=0.35)
     areas = np.asarray(Affine(0.3, 0, shift=0)(disc, KEY, 0).sum((1, 2, 3)) / disc[0].sum())
     assert np.log2(areas).std() / 2 == pytest.approx(0.3, rel=0.3)
     # stretching keeps the area

@@ -46,7 +46,8 @@ class PathLength:
     """The path length regularisation of the generator.
 
     Attributes:
-        decay: of the moving average a, per computation.
+        decay: of the moving average a, per computation. It starts with the first lengths: from zero, as in the authors'
+            code, it would pull lengths towards zero in the first thousand moves.
         every: moves of the generator between two computations, and the factor of the weight.
         shrink: it is computed on a batch smaller by this factor.
     """
@@ -125,7 +126,8 @@ class StyleGAN(GAN):
 
         def computed() -> tuple[Array, Array]:
             lengths = self._lengths(variables["generator"], batch, path_key)
-            after = next_path_length(mean, lengths, settings.decay)
+            start = jnp.where(mean == 0, lengths.mean(), mean)
+            after = next_path_length(start, lengths, settings.decay)
             return path_length_penalty(lengths, after, settings.every * settings.weight), after
 
         on = clock.moves % settings.every == settings.every - 1

@@ -76,6 +76,11 @@ def test_lazy_path_lengths_keep_the_mean_gradient():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     # it is in the loss
     assert float(lazy[2][0][1].value - lazy[0][0][1].value) == pytest.approx(values[2], rel=1e-3)
+    # the first lengths are the first average
+    fresh = {**VARIABLES, "generator": {**VARIABLES["generator"], "path_length": {"mean": jnp.zeros(())}}}
+    first = jax.jit(MODEL.generator_loss)(fresh, BATCH, KEY, Clock(*[jnp.int32(2)] * 3)).metrics["path_length"]
+    mean_length = 10 * loss.metrics["path_length"] - 9 * VARIABLES["generator"]["path_length"]["mean"]
+    assert float(first) == pytest.approx(float(mean_length), rel=1e-4)
     # between them the moving average stays
     before, after = VARIABLES["generator"]["path_length"]["mean"], loss.statistics["generator"]["path_length"]["mean"]
     assert float(lazy[0][0][1].statistics["generator"]["path_length"]["mean"]) == float(before) != float(after)

@@ -14,7 +14,7 @@ code: transposed convolutions of stride 2, then `smooth`; in the critic `smooth`
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import jax
 import jax.numpy as jnp
@@ -101,8 +101,7 @@ class StyleMapping(nn.Module):
 class StyleLayer(nn.Module):
     """Modulated convolution, noise, bias and activation: x [B, H, W, C] and w [B, W] to [B, H, W, features].
 
-    The noise, one number for each pixel times a learned strength, is drawn from the stream `noise`; without this stream
-    it is a fixed image in the collection `constants`.
+    The noise, [B, H, W, 1] of the output's resolution, is the same for all channels, times a learned strength.
 
     Attributes:
         double: doubles the resolution.
@@ -112,16 +111,11 @@ class StyleLayer(nn.Module):
     double: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, w: jax.Array, noise: jax.Array) -> jax.Array:
         scales = EqualizedDense(x.shape[-1], bias_init=1.0, name="scales")(w)
         kernel = equalized_kernel(self, (3, 3, x.shape[-1], self.features))
         x, kernel, scales = nn.dtypes.promote_dtype(x, kernel, scales)
         h = modulated_convolution(x, kernel, scales, double=self.double)
-        shape = (*h.shape[1:3], 1)
-        fixed = self.variable("constants", "noise", lambda: jax.random.normal(self.make_rng("params"), shape))
-        noise = fixed.value
-        if self.has_rng("noise"):
-            noise = jax.random.normal(self.make_rng("noise"), (h.shape[0], *shape))
         h += (self.param("strength", nn.initializers.zeros, ()) * noise).astype(h.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return scaled_leaky_relu(h + bias.astype(h.dtype))
@@ -144,6 +138,9 @@ class ToImage(nn.Module):
 class StyleSynthesis(nn.Module):
     """Styles [B, num_styles, W], from the lowest resolution to the highest, to images [B, h 2^n, w 2^n, channels].
 
+    The noise of the layers is drawn from the stream `noise`. Without this stream it is fixed, in the collection
+    `constants`.
+
     Attributes:
         start: height and width of the learned constant.
         widths: channels at each resolution, from the lowest: n + 1 numbers.
@@ -163,13 +160,26 @@ class StyleSynthesis(nn.Module):
         styles = list(jnp.moveaxis(styles, 1, 0))
         constant = self.param("constant", nn.initializers.normal(1.0), (*self.start, self.widths[0]))
         x = jnp.broadcast_to(constant.astype(styles[0].dtype), (styles[0].shape[0], *constant.shape))
-        x = StyleLayer(self.widths[0])(x, styles[0])
+        noise = self._noise(x.shape[0])
+        x = StyleLayer(self.widths[0])(x, styles[0], noise[0])
         image = ToImage(self.channels)(x, styles[1])
         for i, width in enumerate(self.widths[1:]):
-            x = StyleLayer(width, double=True)(x, styles[2 * i + 1])
-            x = StyleLayer(width)(x, styles[2 * i + 2])
+            x = StyleLayer(width, double=True)(x, styles[2 * i + 1], noise[2 * i + 1])
+            x = StyleLayer(width)(x, styles[2 * i + 2], noise[2 * i + 2])
             image = upsample(image) + ToImage(self.channels)(x, styles[2 * i + 3])
         return image
+
+    def _noise(self, n: int) -> list[jax.Array]:
+        """The noise of each layer, [n or 1, H, W, 1]; all of it is drawn in one call, which compiles faster."""
+        height, width = self.start
+        shapes = [(height << i, width << i, 1) for i in range(len(self.widths)) for _ in range(1 + (i > 0))]
+        sizes = [math.prod(shape) for shape in shapes]
+        fixed = self.variable("constants", "noise", lambda: jax.random.normal(self.make_rng("params"), (1, sum(sizes))))
+        flat = fixed.value
+        if self.has_rng("noise"):
+            flat = jax.random.normal(self.make_rng("noise"), (n, sum(sizes)))
+        parts = jnp.split(flat, list(accumulate(sizes))[:-1], axis=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class StyleGenerator(nn.Module):

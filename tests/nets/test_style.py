@@ -112,19 +112,20 @@ def test_the_mapping_sees_directions_of_z_alone_and_follows_the_mean():
     np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.9 * 2 + 0.1 * w.mean(0), rtol=1e-5)
 
 
-def test_noise_is_drawn_from_its_stream_and_fixed_without_it():
+def test_the_noise_of_a_layer_is_one_number_for_each_pixel_times_a_strength():
     layer, x, w = StyleLayer(3), jnp.ones((4, 5, 5, 2)), jnp.ones((4, 6))
-    variables = layer.init(KEY, x, w)
-    # a fresh layer has no noise
-    np.testing.assert_array_equal(layer.apply(variables, x, w, rngs={"noise": KEY}), layer.apply(variables, x, w))
-    variables = {**variables, "params": {**variables["params"], "strength": jnp.float32(0.5)}}
-    fixed, drawn_noise = layer.apply(variables, x, w), layer.apply(variables, x, w, rngs={"noise": KEY})
-    np.testing.assert_array_equal(fixed[0], fixed[1])
-    assert np.abs(drawn_noise[0] - drawn_noise[1]).max() > 0.1
-    quiet = layer.apply({**variables, "constants": jax.tree.map(jnp.zeros_like, variables["constants"])}, x, w)
-    # one number for all channels, before the activation
-    inverse = jax.vmap(lambda y: jnp.where(y > 0, y, 5 * y) / np.sqrt(2))
-    np.testing.assert_allclose(inverse(fixed) - inverse(quiet), np.broadcast_to(0.5 * variables["constants"]["noise"], fixed.shape), atol=1e-5)
+    noise = RNG.normal(size=(4, 5, 5, 1)).astype(np.float32)
+    variables = layer.init(KEY, x, w, noise)
+    # a fresh layer has none
+    quiet = layer.apply(variables, x, w, 0 * noise)
+    np.testing.assert_array_equal(layer.apply(variables, x, w, noise), quiet)
+    variables = {"params": {**variables["params"], "strength": jnp.float32(0.5)}}
+
+    def before_activation(y):
+        return np.where(y > 0, y, 5 * y) / np.sqrt(2)
+
+    change = before_activation(layer.apply(variables, x, w, noise)) - before_activation(quiet)
+    np.testing.assert_allclose(change, np.broadcast_to(0.5 * noise, change.shape), atol=1e-5)
 
 
 NETWORK = StyleGenerator(StyleMapping(6, 2), StyleSynthesis(2, (4, 3), (4, 3)))
@@ -153,6 +154,12 @@ def test_each_layer_has_a_style_from_coarse_to_fine():
     assert all(np.abs(change).max() > 1e-4 for change in changes)
     # the last style scales the last features of the last image, which is not demodulated, and nothing else
     np.testing.assert_allclose(synthesize(styles.at[:, 3].add(2.0)) - images, 2 * changes[3], rtol=1e-2, atol=1e-4)
+    # noise is fixed without its stream, with it each example has its own
+    alike = jnp.tile(styles[:1], (2, 1, 1))
+    np.testing.assert_array_equal(*synthesize(alike))
+    noisy = jax.jit(lambda key: NETWORK.apply(variables, alike, method="synthesize", rngs={"noise": key}))(KEY)
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
+    assert variables["constants"]["synthesis"]["noise"].shape == (1, 4 * 3 + 2 * 8 * 6)
     parameters = variables["params"]["synthesis"]
     assert set(parameters) == {"constant", *(f"StyleLayer_{i}" for i in range(3)), *(f"ToImage_{i}" for i in range(2))}
 

@@ -64,7 +64,7 @@ class StyleGANConfig(AdversarialConfig):
         },
         "small": {
             "steps": 4_000, "width": 16, "max_width": 64, "latents": 64, "mapping_layers": 4, "learning_rate": 2.5e-3,
-            "critic_rate": 2.5e-3, "r1_weight": 0.1, "ema": 0.998,
+            "critic_rate": 2.5e-3, "r1_weight": 5.0, "ema": 0.995,
         },
     }  # fmt: skip
 

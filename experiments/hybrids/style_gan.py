@@ -8,6 +8,12 @@ StyleGAN, which has path lengths of 665 in Z and 233 in W, with LPIPS features, 
 With `--extractor FOLDER`, a run of `experiments.gans.feature_extractor` on the same data, the final metrics include the
 perceptual path length in Z and in W and the linear separability of its classes, which do not compare with those of
 other classifiers, and how often a mixture of two samples has the class of the one whose coarse styles it has.
+
+Result on MNIST, one seed, 1,500 steps (48,000 images) in nine minutes of a shared core: `--preset small --data mnist.npz
+--width 8 --steps 1500 --measured 1000 --extractor judge-mnist`. Path lengths of 362 in Z and 152 in W, separabilities of
+1.68 and 1.09; of mixtures, 88 % have the class of the sample with the coarse styles. But the samples are variations of
+one shape (Frechet distance 249, recall 0): the generator has collapsed, and these numbers describe a collapsed one. With
+`--r1-weight 0.1`, and the average of the path lengths starting from zero, it collapsed too (290).
 """
 
 from __future__ import annotations

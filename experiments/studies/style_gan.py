@@ -2,7 +2,7 @@
 
 - `StyleGAN`: `experiments.hybrids.style_gan --preset small`. Spaces: the path length and the separability in W should
   be below those in Z.
-- `no path lengths`: without that regularisation.
+- `path lengths, mixing`: with the paper's regularisation of path lengths and styles of two latents.
 - `rotations`: the same with the rotation term of the self-supervised GAN.
 - `few`, `few, ADA`: the same on the first `--examples` training examples, without and with adaptive augmentation.
 
@@ -69,7 +69,7 @@ def arms(config: StyleGANStudy) -> dict[str, tuple[str, ...]]:
     few = ("--steps", str(config.few_steps), "--examples", str(config.examples))
     return {
         "StyleGAN": steps,
-        "no path lengths": (*steps, "--path-weight", "0"),
+        "path lengths, mixing": (*steps, "--path-weight", "2", "--mixing", "0.9"),
         "rotations": (*steps, "--rotations"),
         "few": few,
         "few, ADA": (*few, "--ada", "--ada-images", str(config.ada_images)),

@@ -53,6 +53,7 @@ from jaxgen.losses.energies import (
 from jaxgen.losses.f_divergences import F_DIVERGENCES, Divergence
 from jaxgen.losses.feature_means import averaged_means, match_class_means, no_averages
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
+from jaxgen.losses.path_length import next_path_length, path_length_penalty, path_lengths
 from jaxgen.losses.penalties import (
     consistency_penalty,
     dragan_points,
@@ -99,24 +100,24 @@ from jaxgen.losses.vector_quantization import (
 )
 
 __all__ = [
-    "Aggregate", "Decomposition", "Divergence", "F_DIVERGENCES", "Features", "adaptive_weight",
-    "averaged_codebook", "averaged_means", "bits_per_dim", "bottleneck", "boundary_seeking_generator",
-    "capacity", "categorical_information", "class_loss", "clip_weights", "codebook_loss", "commitment_loss",
+    "Aggregate", "Decomposition", "Divergence", "F_DIVERGENCES", "Features", "adaptive_weight", "averaged_codebook",
+    "averaged_means", "bits_per_dim", "bottleneck", "boundary_seeking_generator", "capacity",
+    "categorical_information", "class_loss", "clip_weights", "codebook_loss", "commitment_loss",
     "consistency_penalty", "convergence_measure", "covariance_matrix", "cyclical", "decompose",
     "doubly_reparameterized_bound", "dragan_points", "elbo", "energy_critic", "energy_generator",
-    "equilibrium_critic", "f_gan_critic", "f_gan_generator", "feature_distance", "feature_matching",
-    "free_bits", "gradient_norm", "gradient_penalty", "gram_matrix", "gram_style_loss", "hinge_critic",
-    "hinge_generator", "importance_weighted_bound", "importance_weighted_generator", "importance_weights",
-    "interpolate", "k_means", "k_plus_one_labelled", "k_plus_one_unlabelled", "kl_between_categoricals",
-    "kl_between_full_normals", "kl_between_normals", "kl_by_samples", "kl_per_dimension",
-    "kl_to_standard_normal", "layer_scales", "layerwise_feature_matching", "least_squares_critic",
-    "least_squares_generator", "marginal_bound", "match_class_means", "mean_log_weight", "minibatch_stratified",
-    "minibatch_weighted", "minimax_generator", "moment_style_loss", "nearest_codes", "negative_decomposed_elbo",
-    "negative_elbo", "negative_log_likelihood", "next_dual", "next_equilibrium", "no_averages",
-    "non_saturating_discriminator", "non_saturating_generator", "norm_penalty", "normal_information",
-    "orthonormality", "pairwise_log_density", "perplexity", "proximal", "pulling_away", "restart_dead_codes",
-    "spatial_moments", "squared_slopes", "straight_through", "unit_feature_distance", "update_averages",
-    "warm_up", "wasserstein_critic", "wasserstein_generator", "weighted_log_likelihood", "with_gradient",
+    "equilibrium_critic", "f_gan_critic", "f_gan_generator", "feature_distance", "feature_matching", "free_bits",
+    "gradient_norm", "gradient_penalty", "gram_matrix", "gram_style_loss", "hinge_critic", "hinge_generator",
+    "importance_weighted_bound", "importance_weighted_generator", "importance_weights", "interpolate", "k_means",
+    "k_plus_one_labelled", "k_plus_one_unlabelled", "kl_between_categoricals", "kl_between_full_normals",
+    "kl_between_normals", "kl_by_samples", "kl_per_dimension", "kl_to_standard_normal", "layer_scales",
+    "layerwise_feature_matching", "least_squares_critic", "least_squares_generator", "marginal_bound",
+    "match_class_means", "mean_log_weight", "minibatch_stratified", "minibatch_weighted", "minimax_generator",
+    "moment_style_loss", "nearest_codes", "negative_decomposed_elbo", "negative_elbo", "negative_log_likelihood",
+    "next_dual", "next_equilibrium", "next_path_length", "no_averages", "non_saturating_discriminator",
+    "non_saturating_generator", "norm_penalty", "normal_information", "orthonormality", "pairwise_log_density",
+    "path_length_penalty", "path_lengths", "perplexity", "proximal", "pulling_away", "restart_dead_codes",
+    "spatial_moments", "squared_slopes", "straight_through", "unit_feature_distance", "update_averages", "warm_up",
+    "wasserstein_critic", "wasserstein_generator", "weighted_log_likelihood", "with_gradient",
     "zero_centred_penalty",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

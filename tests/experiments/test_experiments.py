@@ -77,6 +77,7 @@ RUNS = {
     "hybrids.alae": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-layers", "2"],
     "hybrids.glann": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300"],
     "hybrids.ganomaly": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32", "--held-out", "4"],
+    "hybrids.style_gan": ["--preset", "small", "--width", "2", "--max-width", "4", "--latents", "4", "--rotations"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
                       "--adversarial-start", "1"],

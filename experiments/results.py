@@ -28,7 +28,7 @@ Record = dict[str, Any]
 
 WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
 STUDIES = {
-    "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes",
+    "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "style_gan": "hybrids",
     **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
     **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan"), "hybrids"),
 }

@@ -53,6 +53,7 @@ from jaxgen.losses.energies import (
 from jaxgen.losses.f_divergences import F_DIVERGENCES, Divergence
 from jaxgen.losses.feature_means import averaged_means, match_class_means, no_averages
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
+from jaxgen.losses.path_length import next_path_length, path_length_penalty, path_lengths
 from jaxgen.losses.penalties import (
     consistency_penalty,
     dragan_points,
@@ -113,10 +114,11 @@ __all__ = [
     "layerwise_feature_matching", "least_squares_critic", "least_squares_generator", "marginal_bound",
     "match_class_means", "mean_log_weight", "minibatch_stratified", "minibatch_weighted", "minimax_generator",
     "moment_style_loss", "nearest_codes", "negative_decomposed_elbo", "negative_elbo", "negative_log_likelihood",
-    "next_dual", "next_equilibrium", "no_averages", "non_saturating_discriminator", "non_saturating_generator",
-    "norm_penalty", "normal_information", "orthonormality", "pairwise_log_density", "perplexity",
-    "pixel_gradient_penalty", "proximal", "pulling_away", "restart_dead_codes", "spatial_moments", "squared_slopes",
-    "straight_through", "unit_feature_distance", "update_averages", "warm_up", "wasserstein_critic",
-    "wasserstein_generator", "weighted_log_likelihood", "with_gradient", "zero_centred_penalty",
+    "next_dual", "next_equilibrium", "next_path_length", "no_averages", "non_saturating_discriminator",
+    "non_saturating_generator", "norm_penalty", "normal_information", "orthonormality", "pairwise_log_density",
+    "path_length_penalty", "path_lengths", "perplexity", "pixel_gradient_penalty", "proximal", "pulling_away",
+    "restart_dead_codes", "spatial_moments", "squared_slopes", "straight_through", "unit_feature_distance",
+    "update_averages", "warm_up", "wasserstein_critic", "wasserstein_generator", "weighted_log_likelihood",
+    "with_gradient", "zero_centred_penalty",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

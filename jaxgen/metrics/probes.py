@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ClassProbe", "category_error", "linear_svm_accuracy", "nearest_neighbour_accuracy"]
+__all__ = [
+    "ClassProbe", "category_error", "linear_separability", "linear_svm_accuracy", "nearest_neighbour_accuracy",
+]  # fmt: skip
 
 
 def nearest_neighbour_accuracy(train: Any, train_labels: Any, test: Any, test_labels: Any) -> float:
@@ -56,6 +59,40 @@ def category_error(
     counts = np.zeros((num_categories, int(np.max(valid_labels)) + 1))
     np.add.at(counts, (np.asarray(valid_categories), np.asarray(valid_labels)), 1)
     return float(np.mean(counts.argmax(1)[np.asarray(test_categories)] != np.asarray(test_labels)))
+
+
+def linear_separability(latents: Any, logits: Sequence[Any], keep: float = 0.5) -> float:
+    """exp(sum_i H(Y_i|X_i)): at least 1, which means that hyperplanes in the latent space separate all attributes.
+
+    For each attribute, Y is the class that a classifier finds in the samples, and X is the class that a linear support
+    vector machine, fitted to the latents and Y, finds in the latents, of those samples about which the classifier is
+    most certain. H is in nats. Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial
+    Networks", section 4.2, with 40 attributes of two classes and 200,000 samples: each figure depends on the
+    attributes, on the number of samples and on the latents' dimension. Latents are standardised here, so that spaces of
+    different scales have equal penalties.
+
+    Args:
+        latents: [N, L].
+        logits: for each attribute, the classifier's on the samples of these latents, [N, K].
+        keep: fraction of the samples that is kept.
+    """
+    from scipy.special import log_softmax
+    from sklearn.metrics import confusion_matrix
+    from sklearn.svm import LinearSVC
+
+    latents = np.asarray(latents, np.float64)
+    latents = (latents - latents.mean(0)) / np.maximum(latents.std(0), 1e-12)
+    entropy = 0.0
+    for attribute in logits:
+        certain = np.argsort(-log_softmax(np.asarray(attribute, np.float64), 1).max(1), kind="stable")
+        certain = certain[: max(1, round(keep * len(certain)))]
+        found = np.asarray(attribute)[certain].argmax(1)
+        if len(np.unique(found)) > 1:
+            machine = LinearSVC(dual=False, tol=1e-3).fit(latents[certain], found)
+            joint = confusion_matrix(found, machine.predict(latents[certain])) / len(found)
+            given = joint / np.maximum(joint.sum(0), 1e-300)
+            entropy -= (joint * np.log(np.where(joint > 0, given, 1))).sum()
+    return float(np.exp(entropy))
 
 
 class ClassProbe:

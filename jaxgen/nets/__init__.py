@@ -2,7 +2,18 @@
 
 from jaxgen.convolution import Conv, TransposedConv, UpConv
 from jaxgen.nets.attention import SelfAttention
-from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Jitter, Saturation, Translation
+from jaxgen.nets.augmentation import (
+    Affine,
+    Brightness,
+    Contrast,
+    Cutout,
+    InstanceNoise,
+    Jitter,
+    Mirror,
+    QuarterTurns,
+    Saturation,
+    Translation,
+)
 from jaxgen.nets.conditioning import Concatenate, FiLM, Projection, Unconditional
 from jaxgen.nets.context import concatenate_context
 from jaxgen.nets.conv_net import ConvNet, GatedConvNet
@@ -36,6 +47,7 @@ from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
+from jaxgen.nets.style import MinibatchDeviation, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
 from jaxgen.nets.transformer import CausalTransformer, TokenTransformer, sample_tokens
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
@@ -43,16 +55,17 @@ from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_ac
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 __all__ = [
-    "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "CausalTransformer",
+    "Affine", "Autoregressive", "BatchNorm", "BlurredEdges", "Brightness", "CausalDecoder", "CausalTransformer",
     "Concatenate", "ConditionalBatchNorm", "Contrast", "Conv", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout",
     "DCGANCritic", "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv",
     "EqualizedDense", "EqualizedMLP", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise",
     "GroupNorm", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout",
-    "MinibatchDiscrimination", "NoisyMLP", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet",
-    "Projection", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNetCritic",
-    "ResNetGenerator", "ResNetTranslator", "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack",
-    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SpectralConv",
-    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore",
+    "MinibatchDeviation", "MinibatchDiscrimination", "Mirror", "NoisyMLP", "PatchCritic", "PixelCNN",
+    "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder",
+    "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
+    "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator",
+    "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator",
+    "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis",
     "Synthesis", "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
     "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
     "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",

@@ -9,12 +9,14 @@ unless x is [B, H, W, C].
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxgen.arguments import check_number
+from jaxgen.warping import affine_warp
 
 
 def _image(x: jax.Array) -> tuple[int, int, int, int]:
@@ -106,6 +108,68 @@ class Cutout:
 
         rows, columns = map(inside, jax.random.split(key), sides)
         return jnp.where((rows[:, :, None] & columns[:, None])[..., None], 0, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirror:
+    """Mirrors half of the images, left and right."""
+
+    def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
+        mirrored = jax.random.bernoulli(key, 0.5, (_image(x)[0], 1, 1, 1))
+        return jnp.where(mirrored, x[:, :, ::-1], x)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuarterTurns:
+    """Turns square images by 0, 90, 180 or 270 degrees.
+
+    Raises:
+        ValueError: images that are not square.
+    """
+
+    def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
+        n, height, width, _ = _image(x)
+        if height != width:
+            raise ValueError(f"`x` must be square images, got shape {x.shape}")
+        turns = jax.random.randint(key, (n, 1, 1, 1), 0, 4)
+        half = jnp.where(turns >= 2, x[:, ::-1, ::-1], x)
+        return jnp.where(turns % 2 == 1, jnp.rot90(half, 1, (1, 2)), half)
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """Scales, stretches, rotates and shifts images around their centre; bilinear, with zeros around the image.
+
+    The geometric augmentations of Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data",
+    appendix B, in one warp.
+
+    Attributes:
+        scale: standard deviation of the logarithm to base 2 of the scale.
+        stretch: the same of the ratio of the two sides.
+        angle: rotations are uniform on [-angle, angle], in radians.
+        shift: standard deviation of shifts, as a fraction of each side.
+    """
+
+    scale: float = 0.2
+    stretch: float = 0.2
+    angle: float = math.pi
+    shift: float = 0.125
+
+    def __call__(self, x: jax.Array, key: jax.Array, step: jax.Array) -> jax.Array:
+        n, height, width, _ = _image(x)
+        scale_key, stretch_key, angle_key, shift_key = jax.random.split(key, 4)
+        scale = 2 ** (self.scale * jax.random.normal(scale_key, (n,), x.dtype))
+        stretch = 2 ** (self.stretch * jax.random.normal(stretch_key, (n,), x.dtype))
+        angle = jax.random.uniform(angle_key, (n,), x.dtype, -self.angle, self.angle)
+        shift = self.shift * jax.random.normal(shift_key, (n, 2), x.dtype) * jnp.array((width, height), x.dtype)
+        across, down = scale * stretch, scale / stretch
+        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+        # from pixels of the output to pixels of the input
+        rows = (across * cosine, -across * sine), (down * sine, down * cosine)
+        matrix = jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+        centre = jnp.array(((width - 1) / 2, (height - 1) / 2), x.dtype)
+        offset = centre - (matrix * (centre + shift)[:, None]).sum(-1)
+        return affine_warp(x, jnp.concatenate([matrix, offset[..., None]], -1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,6 +78,7 @@ RUNS = {
     "hybrids.glann": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300"],
     "hybrids.ganomaly": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32", "--held-out", "4"],
     "hybrids.singan": ["--width", "2", "--depth", "2", "--min-side", "6", "--critic-steps", "1", "--generator-steps", "1"],
+    "hybrids.style_gan": ["--preset", "small", "--width", "2", "--max-width", "4", "--latents", "4", "--rotations"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
                       "--adversarial-start", "1"],

@@ -116,6 +116,13 @@ ARGUMENTS = {
     losses.bits_per_dim: {"log_prob": ANY, "dims": 4},
     losses.negative_log_likelihood: {"log_prob": "B"},
     losses.consistency_penalty: {"outputs": "B ...", "changed": "B ..."},
+    losses.next_path_length: {"target": 1.0, "lengths": "B"},
+    losses.path_length_penalty: {"lengths": "B", "target": 1.0},
+    losses.path_lengths: {
+        "synthesize": lambda w: w[:, :2, :, None] * jnp.ones(2),
+        "styles": "B K W",
+        "directions": "B H V C",
+    },
     losses.dragan_points: {"real": ANY, "key": KEY},
     losses.gradient_norm: {"x": ANY, "critic": critic},
     losses.gradient_penalty: {"real": "B ...", "fake": "B ...", "key": KEY, "critic": critic},

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from jaxgen.metrics.probes import ClassProbe, category_error, linear_svm_accuracy, nearest_neighbour_accuracy
+from jaxgen.metrics.probes import (
+    ClassProbe,
+    category_error,
+    linear_separability,
+    linear_svm_accuracy,
+    nearest_neighbour_accuracy,
+)
 from jaxgen.metrics.statistics import mean_and_error, standard_error, with_error
 
 
@@ -39,6 +45,40 @@ def test_a_probe_has_the_fraction_in_the_target_class_and_the_distance_to_it():
     assert metrics["edits: fraction in the target class"] == pytest.approx(2 / 3)
     distances = [0.1, np.sqrt(0.1**2 + 0.1**2), np.sqrt(2) * 0.9]
     assert metrics["edits: distance to the target class"] == pytest.approx(np.mean(distances), rel=1e-5)
+
+
+def test_attributes_that_hyperplanes_separate_have_a_separability_of_one():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    linear, circle = x[:, 0] + 0.5, (x[:, 1] ** 2 + x[:, 2] ** 2) - 1.4
+    logits = [np.stack([np.zeros(400), 5 * a], 1) for a in (linear, circle)]
+    assert linear_separability(x, logits[:1]) == pytest.approx(1, abs=1e-3)
+    # the scale of latents does not matter
+    assert linear_separability(1e-3 * x, logits[:1]) == pytest.approx(1, abs=1e-3)
+    # of the certain half, a hyperplane says nothing about the inside of a circle: the entropy of its frequency
+    certain = np.abs(circle) >= np.median(np.abs(circle))
+    p = (circle[certain] > 0).mean()
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert linear_separability(x, logits[1:]) == pytest.approx(np.exp(entropy), rel=0.05)
+    both = linear_separability(x, logits)
+    assert both == pytest.approx(linear_separability(x, logits[:1]) * linear_separability(x, logits[1:]), rel=1e-6)
+
+
+def test_the_separability_is_the_conditional_entropy_of_a_support_vector_machine():
+    from sklearn.metrics import mutual_info_score
+    from sklearn.svm import LinearSVC
+
+    rng = np.random.default_rng(1)
+    x, logits = rng.normal(size=(300, 4)), rng.normal(size=(300, 3))
+    logits[:, 0] += x[:, 0]
+    found = logits.argmax(1)
+    standard = (x - x.mean(0)) / x.std(0)
+    predicted = LinearSVC(dual=False, tol=1e-3).fit(standard, found).predict(standard)
+    p = np.bincount(found) / 300
+    entropy = -(p * np.log(p)).sum() - mutual_info_score(found, predicted)
+    assert linear_separability(x, [logits], keep=1.0) == pytest.approx(np.exp(entropy), rel=1e-6)
+    # one class is known without a hyperplane
+    assert linear_separability(x, [np.eye(3)[np.zeros(300, int)]]) == 1.0
 
 
 def test_means_have_standard_errors():

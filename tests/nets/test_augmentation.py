@@ -3,7 +3,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.nets.augmentation import Brightness, Contrast, Cutout, InstanceNoise, Jitter, Saturation, Translation
+from jaxgen.nets.augmentation import (
+    Affine,
+    Brightness,
+    Contrast,
+    Cutout,
+    InstanceNoise,
+    Jitter,
+    Mirror,
+    QuarterTurns,
+    Saturation,
+    Translation,
+)
 
 KEY = jax.random.key(0)
 X = jax.random.uniform(jax.random.key(1), (40, 9, 8, 3), minval=-1, maxval=1)
@@ -127,3 +138,39 @@ def test_jitter_crops_the_enlarged_picture_and_mirrors_half():
     assert {np.array_equal(a, b) or 2 * np.array_equal(a, b[:, ::-1]) for a, b in zip(mirrored, x, strict=True)} == {1, 2}
     with pytest.raises(ValueError, match="`scale` must be at least 1"):
         Jitter(0.9)
+
+
+def test_mirrors_and_quarter_turns_are_rearrangements():
+    x = X[:, :8]
+    options = {
+        Mirror(): lambda a: [a, a[:, ::-1]],
+        QuarterTurns(): lambda a: [np.rot90(a, turns) for turns in range(4)],
+    }
+    for augmentation, each in options.items():
+        found = [
+            [np.array_equal(y, option) for option in each(np.asarray(a))].index(True)
+            for a, y in zip(x, augmentation(x, KEY, 0), strict=True)
+        ]
+        assert set(found) == set(range(len(each(x[0]))))
+    with pytest.raises(ValueError, match="square"):
+        QuarterTurns()(X, KEY, 0)
+
+
+def test_affine_warps_turn_scale_and_shift_around_the_centre():
+    np.testing.assert_allclose(Affine(0, 0, 0, 0)(X, KEY, 0), X, atol=1e-5)
+    # a disc around the centre is the same after all rotations, and is as large as the scale makes it
+    axis = jnp.arange(33.0) - 16
+    disc = jnp.clip(9 - jnp.hypot(axis[:, None], axis), 0, 1)[None, :, :, None].repeat(60, 0)
+    np.testing.assert_allclose(Affine(0, 0, shift=0)(disc, KEY, 0), disc, atol=0.35)
+    areas = np.asarray(Affine(0.3, 0, shift=0)(disc, KEY, 0).sum((1, 2, 3)) / disc[0].sum())
+    assert np.log2(areas).std() / 2 == pytest.approx(0.3, rel=0.3)
+    # stretching keeps the area
+    stretched = np.asarray(Affine(0, 0.2, shift=0)(disc, KEY, 0))
+    np.testing.assert_allclose(stretched.sum((1, 2, 3)) / float(disc[0].sum()), 1, atol=0.05)
+    assert (stretched - np.asarray(disc)).std() > 0.05
+    # shifts move the centre of mass, by an eighth of the side or so
+    shifted = np.asarray(Affine(0, 0, 0, 0.05)(disc, KEY, 0))[..., 0]
+    mass = shifted.sum((1, 2))
+    centre = np.stack([(shifted.sum(1) @ np.asarray(axis)) / mass, (shifted.sum(2) @ np.asarray(axis)) / mass])
+    np.testing.assert_allclose(centre.std(1), 0.05 * 33, rtol=0.35)
+    np.testing.assert_allclose(centre.mean(1), 0, atol=0.8)

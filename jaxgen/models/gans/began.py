@@ -62,7 +62,8 @@ class BEGAN(EBGAN):
         game_key, seen_key, critic_key = jax.random.split(key, 3)
         out = super().generator_loss(variables, batch, game_key, clock)
         # transformed and packed, as the samples were
-        real, context = self._seen(self._scaled(batch["x"]), seen_key, clock), pack(batch.get("context"), self.packing)
+        real = self._seen(variables, self._scaled(batch["x"]), seen_key, clock)
+        context = pack(batch.get("context"), self.packing)
         on_real = self._criticize(variables["critic"], real, context, critic_key)[0].score
         on_fake = out.metrics["score"][None]
         k = variables["critic"]["equilibrium"]["k"]

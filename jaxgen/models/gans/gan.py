@@ -59,8 +59,7 @@ class GAN:
         terms: what variants add to the two losses: penalties, `ClassLoss`, `Information`, `Bottleneck`, `Proximal`, ...
         packing: examples that the critic scores together, concatenated on the last axis (Lin et al. 2018, "PacGAN").
         critic_steps: moves of the critic, each on a batch of its own, per move of the generator.
-        generator_condition, critic_condition: how they take the `context` of a batch. None: concatenated, or ignored by
-            the critic if a term hides it.
+        generator_condition, critic_condition: None: the context is concatenated, or ignored if a term hides it.
         critic_head: the critic's last layer, from features to a score.
         transforms: applied in order to data and samples before the critic sees them in training.
         metrics: `(real, fake) -> {name: scalar}` on samples in data units, reported by `evaluate`.
@@ -126,11 +125,8 @@ class GAN:
         return variables
 
     def plays(self) -> dict[str, Play]:
-        generator_turn = None if self.critic_steps == 1 else Every(self.critic_steps)
-        return {
-            "critic": self._play("critic", self.critic_loss),
-            "generator": self._play("generator", self.generator_loss, generator_turn),
-        }
+        when, play = None if self.critic_steps == 1 else Every(self.critic_steps), self._play
+        return {"critic": play("critic", self.critic_loss), "generator": play("generator", self.generator_loss, when)}
 
     def _play(self, name: str, loss: Callable[..., LossOutput], when: Every | None = None) -> Play:
         players = (name, *(player for term in self.terms for player in term.players(name)))
@@ -139,33 +135,31 @@ class GAN:
         return Play(players, loss, self._optimizer(name), when, accumulates=means and apart)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance
-        between the first samples over that between the first examples, as the critic sees them: it falls when the
-        generator collapses.
+        """Metrics: the mean scores `real` and `fake`, those of the terms, and `distance_ratio`, the mean distance of
+        the first samples over that of the first examples, as the critic sees them: it falls if the generator collapses.
 
         Raises:
             ValueError: a batch that `packing` does not divide.
         """
         if (n := jnp.shape(batch["x"])[0]) % self.packing:
             raise ValueError(f"`batch_size` must be a multiple of packing={self.packing}, got {n}")
-        z_key, generator_key, real_key, fake_key, *critic_keys, terms_key = jax.random.split(key, 8)
-        on_real_key, on_fake_key, score_key = critic_keys
+        z_key, make_key, real_key, fake_key, on_real_key, on_fake_key, score_key, terms_key = jax.random.split(key, 8)
         critic, real = variables["critic"], self._scaled(batch["x"])
         z, context = self.noise(z_key, n), broadcast_context(batch.get("context"), real)
-        fake, _ = self._generate(variables["generator"], z, context, generator_key)
-        real, fake = self._seen(real, real_key, clock), self._seen(lax.stop_gradient(fake), fake_key, clock)
+        fake = lax.stop_gradient(self._generate(variables["generator"], z, context, make_key)[0])
+        real, fake = self._seen(variables, real, real_key, clock), self._seen(variables, fake, fake_key, clock)
         packed = pack(context, self.packing)
         on_real, statistics = self._criticize(critic, real, packed, on_real_key)
         on_fake, statistics = self._criticize({**critic, **statistics}, fake, packed, on_fake_key)
 
-        def score(x: Array) -> Array:
-            return self._criticize(critic, x, packed, score_key)[0].score
+        def criticize(x: Array, context: Array | None = packed) -> CriticOutput:
+            return self._criticize(critic, x, context, score_key)[0]
 
         metrics = {"real": on_real.score.mean(), "fake": on_fake.score.mean()}
         if n > 1:
             metrics["distance_ratio"] = distance_ratio(real[:COMPARED], fake[:COMPARED])
         value = self.adversarial_loss.critic(on_real.score, on_fake.score)
-        computed = ForwardPass(variables, z, context, fake, on_fake, real, on_real, score=score, clock=clock)
+        computed = ForwardPass(variables, z, context, fake, on_fake, real, on_real, criticize, clock=clock)
         terms = (term.critic_loss(each) for term, each in self._for_terms(computed, terms_key))
         return add_terms(LossOutput(value, metrics, {"critic": statistics}), terms)
 
@@ -175,14 +169,17 @@ class GAN:
         generator, z = variables["generator"], self.noise(z_key, jnp.shape(batch["x"])[0])
         context = broadcast_context(batch.get("context"), z)
         fake, statistics = self._generate(generator, z, context, generator_key)
-        seen, packed = self._seen(fake, seen_key, clock), pack(context, self.packing)
-        on_fake, _ = self._criticize(variables["critic"], seen, packed, critic_key, deterministic=True)
+        seen, packed = self._seen(variables, fake, seen_key, clock), pack(context, self.packing)
+
+        def criticize(x: Array, context: Array | None = packed) -> CriticOutput:
+            return self._criticize(variables["critic"], x, context, critic_key, deterministic=True)[0]
 
         def generate(params: Any) -> Array:
             return self._generate({**generator, "params": params}, z, context, generator_key)[0]
 
+        on_fake = criticize(seen)
         value, metrics = self.adversarial_loss.generator(on_fake.score), {"score": on_fake.score.mean()}
-        computed = ForwardPass(variables, z, context, fake, on_fake, generate=generate, clock=clock)
+        computed = ForwardPass(variables, z, context, fake, on_fake, None, None, criticize, generate, clock=clock)
         terms = (term.generator_loss(each) for term, each in self._for_terms(computed, terms_key))
         return add_terms(LossOutput(value, metrics, {"generator": statistics}), terms)
 
@@ -232,10 +229,12 @@ class GAN:
     def _scaled(self, x: Array) -> Array:
         return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
 
-    def _seen(self, x: Array, key: Key, clock: Clock) -> Array:
-        """Examples as the critic sees them in training: transformed and packed."""
+    def _seen(self, variables: Variables, x: Array, key: Key, clock: Clock) -> Array:
+        """Examples as the critic sees them in training: transformed, by terms too, and packed."""
         for i, transform in enumerate(self.transforms):
             x = transform(x, jax.random.fold_in(key, i), clock.phase_step)
+        for i, term in enumerate(self.terms, start=len(self.transforms)):
+            x = term.transform(variables, x, jax.random.fold_in(key, i))
         return pack(x, self.packing)
 
     def _generate(

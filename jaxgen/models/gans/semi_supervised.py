@@ -92,8 +92,8 @@ class SemiSupervisedGAN(GAN):
         fake, _ = self._generate(variables["generator"], self.noise(z_key, real.shape[0]), None, generator_key)
         seen = (
             self._scaled(labelled["x"]),
-            self._seen(real, real_key, clock),
-            self._seen(lax.stop_gradient(fake), fake_key, clock),
+            self._seen(variables, real, real_key, clock),
+            self._seen(variables, lax.stop_gradient(fake), fake_key, clock),
         )
         outputs, statistics = [], {}
         for x, critic_key in zip(seen, keys, strict=True):
@@ -111,7 +111,7 @@ class SemiSupervisedGAN(GAN):
         real = self._scaled(batch["unlabelled"]["x"])
         z = self.noise(z_key, real.shape[0])
         fake, statistics = self._generate(variables["generator"], z, None, generator_key)
-        seen = self._seen(real, real_key, clock), self._seen(fake, fake_key, clock)
+        seen = self._seen(variables, real, real_key, clock), self._seen(variables, fake, fake_key, clock)
         features = (
             self._criticize(variables["critic"], x, None, critic_key)[0].features
             for x, critic_key in zip(seen, keys, strict=True)

@@ -26,7 +26,8 @@ class ForwardPass(NamedTuple):
         fake: samples [B, ...]; in the critic's play transformed and packed, as the critic sees them.
         on_fake: the critic's output for them.
         real, on_real: the same of the data; None in the generator's play.
-        score: the critic as a function of examples as it sees them; in the critic's play alone.
+        criticize: the critic as a function of examples as it sees them, and of a context, by default the batch's; None
+            in evaluations.
         generate: samples from the same z, by other parameters of the generator; in the generator's play alone.
         key: the term's own.
     """
@@ -38,10 +39,14 @@ class ForwardPass(NamedTuple):
     on_fake: CriticOutput
     real: Array | None = None
     on_real: CriticOutput | None = None
-    score: Callable[[Array], Array] | None = None
+    criticize: Callable[..., CriticOutput] | None = None
     generate: Callable[[Any], Array] | None = None
     key: Key | None = None
     clock: Clock = Clock()
+
+    def score(self, x: Array) -> Array:
+        """The critic's scores of examples as it sees them, [B]."""
+        return self.criticize(x).score
 
 
 class Term:
@@ -75,6 +80,10 @@ class Term:
     def critic_layer(self, deterministic: bool) -> nn.Module | None:
         """A layer before the critic's head (`Critic.layers`); `deterministic` in the generator's play."""
         return None
+
+    def transform(self, variables: Variables, x: Array, key: Key) -> Array:
+        """The critic's input in training, data and samples, after `GAN.transforms`: [B, ...] to itself."""
+        return x
 
     def critic_loss(self, computed: ForwardPass) -> LossOutput:
         """Added to the critic's loss."""

@@ -10,12 +10,13 @@ from jaxgen.models.hybrids.glann import GLANN
 from jaxgen.models.hybrids.glo import GLO
 from jaxgen.models.hybrids.quantized_autoencoder import QuantizedAutoencoder
 from jaxgen.models.hybrids.singan import SinGAN
+from jaxgen.models.hybrids.style_gan import PathLength, StyleGAN
 from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
 from jaxgen.models.hybrids.vfunc import VFunc
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "ALAE", "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "GANomaly", "GLANN", "GLO", "Gate",
-    "QuantizedAutoencoder", "SinGAN", "TAMING", "VAEGAN", "VFunc", "VQGAN", "waiting",
+    "ALAE", "AUTHORS", "CVAEGAN", "CodePrior", "FeatureVAE", "GANomaly", "GLANN", "GLO", "Gate", "PathLength",
+    "QuantizedAutoencoder", "SinGAN", "StyleGAN", "TAMING", "VAEGAN", "VFunc", "VQGAN", "waiting",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

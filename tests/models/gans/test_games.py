@@ -18,6 +18,7 @@ from jaxgen.models.gans import (
     R1,
     WGAN,
     WGANGP,
+    AdaptiveAugmentation,
     Bottleneck,
     ClassLoss,
     FDivergence,
@@ -31,6 +32,7 @@ from jaxgen.models.gans import (
     Minimax,
     Proximal,
     PullingAway,
+    Rotations,
     SemiSupervisedGAN,
     Wasserstein,
 )
@@ -66,6 +68,7 @@ GAMES = {
     "ebgan": EBGAN(NET, NET, EVENT, decoder=NET, terms=(PullingAway(),), **DIMS),
     "began": BEGAN(NET, NET, EVENT, decoder=NET, **DIMS),
     "bottleneck": dataclasses.replace(DENSE, terms=(Bottleneck(code_dim=4),)),
+    "rotations": dataclasses.replace(DENSE, terms=(Rotations(), AdaptiveAugmentation(images=100, initial=0.5))),
     "localized": LocalizedGAN(NET, NET, EVENT, latent_dim=2, levels=17),
     "semi-supervised": SemiSupervisedGAN(NET, NoisyMLP((8, 4)), EVENT, num_classes=3, **DIMS),
 }
@@ -145,6 +148,7 @@ def test_a_game_says_where_rows_meet():
         "least squares": (False, True),  # DRAGAN's points are as far as the batch's spread
         "dcgan": (False, False),  # batch normalisation
         "weighted": (True, False), "ebgan": (True, False), "semi-supervised": (True, False),
+        "rotations": (False, False),  # of the first examples of a batch
     }  # fmt: skip
     assert apart == {name: meeting.get(name, (True, True)) for name in GAMES}
 

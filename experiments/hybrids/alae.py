@@ -36,7 +36,7 @@ from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import Array, Key
 from jaxgen.data import Splits
-from jaxgen.metrics import perceptual_path_length, spherical_interpolation
+from jaxgen.metrics.paths import perceptual_path_length, spherical_interpolation
 from jaxgen.metrics.probes import linear_svm_accuracy, nearest_neighbour_accuracy
 from jaxgen.models.hybrids import ALAE
 from jaxgen.models.hybrids.alae import AUTHORS

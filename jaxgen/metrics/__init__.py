@@ -32,7 +32,7 @@ from jaxgen.metrics.neighbours import (
     one_nearest_neighbour,
     precision_recall_of_manifolds,
 )
-from jaxgen.metrics.paths import perceptual_path_length, spherical_interpolation
+from jaxgen.metrics.paths import perceptual_path_length
 from jaxgen.metrics.report import SampleMetrics, feature_metrics, measure
 from jaxgen.metrics.retrieval import retrieval_accuracy
 from jaxgen.metrics.segmentation import nearest_colours, segmentation_scores
@@ -49,7 +49,7 @@ __all__ = [
     "nearest_colours", "nearest_distances", "one_nearest_neighbour", "perceptual_path_length", "pixel_diversity",
     "position_frechet_distances", "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy",
     "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu",
-    "sliced_wasserstein", "spherical_interpolation", "stacked_modes", "total_correlation", "wasserstein_1d",
+    "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d",
     "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

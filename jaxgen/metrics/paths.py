@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxgen.arguments import as_arrays, check_number
+from jaxgen.arguments import as_arrays, check_finite, check_number
 from jaxgen.contracts import Array
 from jaxgen.precision import at_least_float32
 
@@ -47,9 +47,13 @@ def perceptual_path_length(curve: Callable[[Array], Array], t: Array, trim: floa
         curve: t [B] to features [B, ...] of the samples between two latents, each a function of its own t only.
         t: positions, ~ U[0, 1).
         trim: fraction of the lengths that is left out at each end.
+
+    Raises:
+        ValueError: positions that are not finite; `trim` out of range.
     """
     check_number("trim", trim, 0, 0.5)
     (t,) = as_arrays("B", t=t)
+    check_finite(t=t)
     _, speed = jax.jvp(curve, (t,), (jnp.ones_like(t),))
     squared = (at_least_float32(speed) ** 2).reshape(len(t), -1).sum(1)
     low, high = jnp.quantile(squared, trim, method="lower"), jnp.quantile(squared, 1 - trim, method="higher")

@@ -74,6 +74,7 @@ def by_loop(x, label, key, k=1, t=5, reach=5, p=10.0, ratio=1.5, max_rounds=150,
     return 5 + 10 * image, fooled(), (np.abs((x - 5) / 10 - image) > 1e-6).any(-1).sum(), queries, rounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ours, theirs",
     [
@@ -162,6 +163,7 @@ def test_few_candidates_ask_fewer_queries():
     assert (local_search(classifier, X, KEY, **given).queries > found.queries).all()
 
 
+@pytest.mark.slow
 def test_images_side_by_side_or_one_after_another():
     one = local_search(classifier, X, KEY, **LIMITS)
     two = local_search(classifier, X, KEY, batch_size=2, **LIMITS)

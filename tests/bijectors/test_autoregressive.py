@@ -42,6 +42,7 @@ def affine(widths=(8, 8), **fields):
     return MaskedAutoregressive(TanhAffine(), widths, nn.tanh, **fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_a_coordinate_depends_on_itself_and_on_those_before_it_in_the_order(order):
     bijector, x = affine(order=order), data(1, 5)
@@ -54,6 +55,7 @@ def test_a_coordinate_depends_on_itself_and_on_those_before_it_in_the_order(orde
     assert (np.abs(sorted_jacobian[np.tril_indices(5)]) > 1e-4).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_repetitions_have_random_orders_of_their_own(direction):
     variables = quick(functools.partial(Repeat(affine(order="random"), 4).init, method=direction))(
@@ -105,6 +107,7 @@ def test_the_inverse_is_exact_in_single_precision():
     np.testing.assert_allclose(there, -log_det, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @networks
 def test_gradients_of_the_inverse(features, widths, context):
     with jax.enable_x64(True):

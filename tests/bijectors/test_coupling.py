@@ -51,6 +51,7 @@ def test_a_fresh_learned_prior_is_the_identity():
         np.testing.assert_array_equal(z, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize(("mask", "event"), MASKS.values(), ids=MASKS)
 def test_keeps_one_part_and_moves_the_other_by_what_it_sees_of_the_first(mask, event, flip):

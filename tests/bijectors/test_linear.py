@@ -10,6 +10,7 @@ from tests.bijectors.tools import random_variables
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plu", "matrix"])
 @pytest.mark.parametrize("size", [1, 2, 12])
 def test_starts_as_a_rotation(kind, size):

@@ -19,6 +19,7 @@ def points(scale=3.0, dtype=np.float32):
     return jnp.asarray(np.random.default_rng(1).normal(size=(ROWS, CHANNELS)) * scale, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transformer", [
     LogisticMixtureCDF(), LogisticMixtureCDF(1), LogisticMixtureCDF(3, 0.2, 0.5),
 ])
@@ -72,6 +73,7 @@ def test_inverts_from_brackets_that_are_wide_beside_the_root():
     np.testing.assert_allclose(transformer.inverse(z, parameters)[0], x, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_first_and_second_derivatives_are_those_of_differences(direction):
     transformer = LogisticMixtureCDF(2)
@@ -88,6 +90,7 @@ def test_gradients_of_the_inverse_are_the_same_by_row_and_in_a_batch():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), together, by_row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 10.0, 1e3])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_float32_values_and_gradients_are_finite_far_out(direction, scale):

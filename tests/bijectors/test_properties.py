@@ -329,6 +329,7 @@ def test_context_changes_the_map_of_every_row(name):
         assert np.abs(other.value - there.value).reshape(B, -1).max(-1).min() > 1e-3
 
 
+@pytest.mark.slow
 @everything
 def test_takes_half_precision_and_a_context_it_may_not_need(case):
     x = jax.ShapeDtypeStruct((B, *case.event), jnp.bfloat16)
@@ -341,6 +342,7 @@ def test_takes_half_precision_and_a_context_it_may_not_need(case):
         x = y
 
 
+@pytest.mark.slow
 @everything
 def test_either_direction_of_init_gives_the_same_variables(case):
     x = jax.ShapeDtypeStruct((B, *case.event), jnp.float32)

@@ -148,6 +148,7 @@ def test_rematerialized_gradients_are_the_stored_ones(direction):
     assert_same(again, stored)
 
 
+@pytest.mark.slow
 def test_gradients_of_invertible_linear_maps_are_the_stored_ones():
     step = Chain((ActNorm(), InvertibleLinear(), image_coupling()))
     with jax.enable_x64(True):
@@ -162,6 +163,7 @@ def test_gradients_of_invertible_linear_maps_are_the_stored_ones():
     assert_same(rebuilt, stored)
 
 
+@pytest.mark.slow
 @both_directions
 def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stored_ones(direction):
     with jax.enable_x64(True):
@@ -297,6 +299,7 @@ def train(model, data, optimizer, steps):
     return state
 
 
+@pytest.mark.slow
 def test_trains_as_the_stored_one_many_steps_in_a_call():
     def after(way, steps):
         flow = Flow(Repeat(Chain((ActNorm(), Permute("reverse"), coupling())), 3, way), StandardNormal((2,)))
@@ -354,6 +357,7 @@ def test_depth_costs_no_memory():
     assert used["store", 32] > 3 * used["store", 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [None, Checkerboard()], ids=["halves", "checkerboard"])
 def test_networks_run_once_in_the_backward_pass(mask):
     def convolutions(gradient):
@@ -398,6 +402,7 @@ def step_of(network):
     return Chain((ActNorm(), Coupling(TanhAffine(), network)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     [step_of(Dropping()), Noisy(), Chain((Repeat(step_of(Dropping()), 2),)), Repeat(step_of(Dropping()), 2, "reverse")],

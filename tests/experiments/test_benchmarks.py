@@ -1,6 +1,7 @@
 """The benchmarks of flows, autoencoders and adversaries: who is timed, what is compared, what is written."""
 
 import dataclasses
+import itertools
 import json
 import time
 
@@ -389,13 +390,14 @@ def test_convolutions_time_every_form_and_mark_the_one_that_is_taken(monkeypatch
     for measured in results.values():
         assert tuple(measured) == MEASURED
         assert all(taken in times and min(times.values()) > 0 for taken, times in measured.values())
-    assert "Winograd" in results[2, 4, 3, 2, 3]["kernel gradient"][1]
-    assert "2x5x5, 20 to 2, 2x2 | kernel gradient" in capsys.readouterr().out
+    assert "Winograd" in results[2, 4, 3, 2, 3, 1]["kernel gradient"][1]
+    assert "2x5x5, 20 to 2, 2x2, stride 1 | kernel gradient" in capsys.readouterr().out
 
 
 def test_forms_of_a_convolution_agree(monkeypatch):
     monkeypatch.setattr(convolutions, "torch_functions", lambda *_: dict.fromkeys(MEASURED, {}))
-    for shape in (convolutions.Shape(2, 4, 3, 2), convolutions.Shape(2, 5, 20, 2, 2)):
+    shapes = ((2, 4, 3, 2), (2, 5, 20, 2, 2), (2, 8, 20, 2, 3, 2), (2, 8, 3, 2, 4, 2))
+    for shape in itertools.starmap(convolutions.Shape, shapes):
         for _, forms in convolutions.functions(shape).values():
             first, *others = (form() for form in forms.values())
             for other in others:

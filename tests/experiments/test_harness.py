@@ -58,6 +58,7 @@ def test_a_table_is_markdown_with_notes_and_records_beside_it(tmp_path):
     assert [json.loads(line)["system"] for line in lines] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_host_metrics_are_in_the_lines_of_each_evaluation(tmp_path):
     config = VAEConfig(
         steps=4, batch_size=8, eval_every=2, log_every=2, checkpoint_every=4, width=4, latents=2, importance_samples=2,

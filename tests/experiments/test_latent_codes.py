@@ -33,6 +33,7 @@ def test_the_table_has_a_row_for_each_example_in_its_order():
         glann.indexed(None)
 
 
+@pytest.mark.slow
 def test_path_lengths_of_a_linear_generator_are_those_of_its_ends():
     config = alae.ALAEConfig(width=4, latents=3, mapping_layers=1)
     model = alae.build(config, SPLITS).model

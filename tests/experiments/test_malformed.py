@@ -279,6 +279,7 @@ def test_a_folder_that_is_none_is_named(files, out, named):
     assert text is not None and named in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "named"),
     [

@@ -92,6 +92,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
         metric_study.study(MetricStudy(extractor=tmp_path, only=("lost",), runs=tmp_path))
 
 
+@pytest.mark.slow
 def test_a_small_run_leaves_table_figures_and_pictures(tmp_path, monkeypatch):
     """With features that are pixels, and classes that are the rows' brightest quarters."""
 

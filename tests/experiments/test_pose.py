@@ -78,6 +78,7 @@ def test_the_baseline_has_as_many_parameters(built):
     assert built["still"].model.generator.motion is no_motion and [p.steps for p in built["limbs"].phases] == [19, 1]
 
 
+@pytest.mark.slow
 def test_an_experiment_measures_and_shows_every_step(built):
     experiment = built["limbs"]
     variables = jax.jit(experiment.model.init)(jax.random.key(0), TEST.head(2))

@@ -46,6 +46,7 @@ def test_digits_are_resized_without_a_change_of_mean():
         resized(Splits(*[Zipped({"a": floats})] * 3), 16)
 
 
+@pytest.mark.slow
 def test_the_released_preset_has_the_authors_losses_and_shares_nothing():
     model = build(preset("released"), domains((64, 64))).model
     assert model.weights == RELEASED_WEIGHTS and not model.shared

@@ -42,6 +42,7 @@ def test_the_data_have_a_gap_which_the_test_set_fills():
         VFuncConfig(data="digits").open()
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_are_single_functions_of_other_seeds():
     config = VFuncConfig(steps=4, width=3, points=3, latents=2, ensemble=2, steps_per_call=4)
     data = gap()

@@ -40,6 +40,7 @@ OF_LOG_VARIANCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [0.0, 1.0])
 @pytest.mark.parametrize("log_variance", [-1000.0, -200.0, 200.0, 1000.0])
 @pytest.mark.parametrize("loss", OF_LOG_VARIANCES)

@@ -167,6 +167,7 @@ def test_the_original_gan_is_one_of_them():
     assert float(alternative) == pytest.approx(float(non_saturating_generator(fake)))
 
 
+@pytest.mark.slow
 @ALL
 def test_generators_descend_the_bound_or_the_activation(name):
     divergence = F_DIVERGENCES[name]

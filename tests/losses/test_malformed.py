@@ -316,6 +316,7 @@ CHEAP = [
 ]
 
 
+@pytest.mark.slow
 @examples(25)
 @hypothesis.given(st.sampled_from(CHEAP), st.sampled_from([*TYPES, "lists", "jax"]))
 def test_other_types_of_numbers_are_the_same_numbers(function, kind):

@@ -17,6 +17,7 @@ def rows(ties, n=500):
     return jnp.array(np.round(scores * 2) if ties else scores, jnp.float32), jnp.array(anomalous)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", [False, True])
 def test_areas_are_those_of_scikit_learn(ties):
     scores, anomalous = rows(ties)

@@ -35,6 +35,7 @@ def test_mutual_information_is_that_of_the_mixture():
     assert float(draws.mean()) == pytest.approx(exact, abs=4 * float(draws.std()) / 4000**0.5)
 
 
+@pytest.mark.slow
 def test_posteriors_far_apart_tell_which_row_it_was_and_equal_ones_nothing():
     mean = 100 * jnp.arange(150.0)[:, None]
     informed = jax.jit(mutual_information)

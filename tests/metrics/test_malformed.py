@@ -84,7 +84,6 @@ ARGUMENTS = {
     metrics.segmentation_scores: {"predicted": LABELS + "N ...", "labels": LABELS + "N ...", "num_classes": 3},
     metrics.self_bleu: {"samples": TOKENS + "N L", "n": 2},
     metrics.sliced_wasserstein: {"x": "N ...", "y": "M ...", "key": KEY, "projections": 2},
-    metrics.spherical_interpolation: {"a": "N L", "b": "N L", "t": "N"},
     metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "num_classes": 3},
     metrics.total_correlation: {"mean": "N L", "log_variance": "N L", "key": KEY},
     metrics.wasserstein_1d: {"x": "N", "y": "M"},

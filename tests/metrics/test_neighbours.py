@@ -69,6 +69,7 @@ def test_equally_near_rows_have_equal_parts_in_the_answer():
         one_nearest_neighbour(real, fake[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 def test_precision_and_recall_are_those_of_balls(k):
     real, fake = sets(90, 70)
@@ -82,6 +83,7 @@ def test_precision_and_recall_are_those_of_balls(k):
     assert 0 < expected["recall"] < expected["precision"] - 0.2
 
 
+@pytest.mark.slow
 def test_precision_is_of_generated_rows_and_recall_of_real_ones():
     rng = np.random.default_rng(0)
     # two real modes, one of which is generated

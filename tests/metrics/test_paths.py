@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.spatial
 
-from jaxgen.metrics import perceptual_path_length, spherical_interpolation
+from jaxgen.metrics.paths import perceptual_path_length, spherical_interpolation
 
 RNG = np.random.default_rng(0)
 

@@ -97,6 +97,7 @@ def test_a_measurement_says_what_it_is_of(figures):
         measured.split = "test"
 
 
+@pytest.mark.slow
 def test_figures_on_a_schedule_are_those_of_their_functions_in_compiled_code():
     rng = np.random.default_rng(5)
     real, fake = (jnp.asarray(rng.normal(m, 1, (n, 3)), jnp.float32) for m, n in ((0, 40), (0.7, 30)))

@@ -64,6 +64,7 @@ def rows_of(function, rows, shape, dtype=jnp.float32):
     return export.export(jax.jit(function))(jax.ShapeDtypeStruct((*rows, *shape), dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_flow_is_exported_with_a_symbolic_batch_and_with_a_fixed_one(name):
     model = FLOWS[name]()
@@ -97,6 +98,7 @@ EXPORTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_methods_of_rows_are_exported_with_a_symbolic_batch(name):
     build, methods = EXPORTED[name]
@@ -278,6 +280,7 @@ def test_a_single_event_is_told_of_its_batch_axis(name):
         refused(lambda: model.decode(variables, X[0]), "z[None]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_flows_are_mapped_over_single_rows(name):
     model = FLOWS[name]()

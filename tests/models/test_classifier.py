@@ -49,6 +49,7 @@ def test_logits_features_and_figures_by_hand():
     assert float(loss.metrics["accuracy"]) == pytest.approx(expected["accuracy"])
 
 
+@pytest.mark.slow
 def test_units_drop_in_training_alone():
     batch = labelled(IMAGES)
     variables = drawn(IMAGES, batch)
@@ -65,6 +66,7 @@ def test_units_drop_in_training_alone():
     np.testing.assert_allclose(alone, features[:1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_described():
     assert build(describe(IMAGES)) == IMAGES
     # it generates nothing, and says so by having no such method
@@ -122,6 +124,7 @@ def test_adversarial_training_weighs_the_loss_of_both():
     assert wrong.any() and not np.isclose(told.value, loss.value, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_no_gradient_flows_through_the_making_of_a_sample():
     model = attacked(SMOOTH, epsilon=0.5, fraction=1.0, steps=3, step_size=0.3, random_start=True)
     batch = labelled(model)
@@ -135,6 +138,7 @@ def test_no_gradient_flows_through_the_making_of_a_sample():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), gradient, expected)
 
 
+@pytest.mark.slow
 def test_the_attack_sees_the_network_in_evaluation_mode():
     """With batch statistics, a sample would depend on the others, and in evaluation it would be another one."""
     model = attacked(NORMED, epsilon=0.3, fraction=1.0)
@@ -172,6 +176,7 @@ def test_integers_are_attacked_in_the_range_of_the_network():
         AdversarialTraining(labels="given")
 
 
+@pytest.mark.slow
 def test_adversarial_training_makes_a_classifier_more_robust():
     """One strong and weakly robust feature, four of a weak signal each: a perturbation turns the latter around."""
     rng = np.random.default_rng(0)

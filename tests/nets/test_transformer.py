@@ -57,6 +57,7 @@ def by_numpy(tokens, context):
     return layer_norm(x, network["norm"]) @ params["last"]["kernel"]
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_equations():
     logits = NETWORK.apply(VARIABLES, TOKENS, CONTEXT)
     expected = np.stack([by_numpy(tokens, context) for tokens, context in zip(TOKENS, CONTEXT, strict=True)])
@@ -88,6 +89,7 @@ def test_probabilities_of_all_sequences_sum_to_one_and_samples_have_them():
     assert chisquare(counts, 20_000 * np.exp(log_probs) / np.exp(log_probs).sum()).pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_k": 3}, {"prefix": TOKENS[:, :2], "length": 5}])
 def test_samples_with_the_cache_are_those_without(options):
     samples = {
@@ -102,6 +104,7 @@ def test_samples_with_the_cache_are_those_without(options):
         np.testing.assert_array_equal(samples[True][:, :2], TOKENS[:, :2])
 
 
+@pytest.mark.slow
 def test_temperature_and_top_k_cut_the_distribution():
     def sample(**options):
         return jax.jit(lambda key: sample_tokens(NETWORK, VARIABLES, key, 300, CONTEXT[:1], **options))(KEY)
@@ -122,6 +125,7 @@ def test_temperature_and_top_k_cut_the_distribution():
     np.testing.assert_array_equal(sample(length=3), sample()[:, :3])
 
 
+@pytest.mark.slow
 def test_it_is_a_causal_network_for_other_decoders():
     decoder = Autoregressive(CausalTransformer(4, 8, layers=2, heads=2), (4, 2), 1)
     z, values = np.ones((3, 2), np.float32), np.random.default_rng(2).normal(size=(3, 4, 2)).astype(np.float32)
@@ -144,6 +148,7 @@ def test_depth_is_a_loop():
     assert equations(9) == equations(2)
 
 
+@pytest.mark.slow
 def test_initial_probabilities_are_equal_and_dropout_needs_a_stream():
     network = TokenTransformer(5, 6, width=8, layers=2, heads=2, dropout=0.5)
     variables = network.init(KEY, TOKENS)

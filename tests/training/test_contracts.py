@@ -178,6 +178,7 @@ def test_clocks_count_the_run_the_phase_and_the_plays_own_moves(grown):
     assert [line["scale1/moves"] for line in lines[8:16]] == list(range(8))
 
 
+@pytest.mark.slow
 def test_a_phase_may_begin_from_what_the_one_before_learned():
     model = Growing()
     x = np.random.default_rng(2).normal(size=(8, 2)).astype(np.float32)

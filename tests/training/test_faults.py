@@ -148,6 +148,7 @@ def test_killed_twenty_times(tmp_path):
     assert_same_run(killed, undisturbed, LONG, model, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [[], [".config.json.new"], ["config.json"], ["config.json", "samples", "model.json"]])
 def test_killed_before_the_first_checkpoint(left, tmp_path):
     fit(Exploding(10**6), splits(), SHORT, out=tmp_path / "whole", progress=False)

@@ -195,6 +195,7 @@ def test_a_profile_is_a_trace_of_some_steps(tmp_path):
         fit(Exploding(10**6), splits(), settings, progress=False)
 
 
+@pytest.mark.slow
 def test_a_broken_checkpoint_is_passed_over(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     whole = [line for line in RunFolder(tmp_path).lines()]

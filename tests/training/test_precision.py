@@ -45,6 +45,7 @@ def precision_of(function, *arguments):
         return list(products(jax.make_jaxpr(function)(*arguments).jaxpr))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [FLOW, VAE], ids=["flow", "vae"])
 def test_a_likelihood_is_near_that_of_float32_and_float32_itself(model):
     batch = {name: jnp.asarray(rows) for name, rows in images(64, 0).items()}

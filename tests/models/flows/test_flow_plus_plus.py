@@ -37,6 +37,7 @@ def test_images_come_back_and_both_players_learn():
         assert np.isfinite(leaf).all() and (silent or np.abs(leaf).max() > 0), path
 
 
+@pytest.mark.slow
 def test_dropout_is_of_training_alone():
     flow = flow_plus_plus(**SMALL, heads=0, dropout=0.5)
     x = jnp.zeros((2, 4, 4, 1), jnp.uint8)

@@ -15,6 +15,7 @@ def integers(shape, levels):
     return np.random.default_rng(0).integers(0, levels, shape, np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, {"permutation": Permute}, {"transformer": Additive()}])
 def test_images_go_to_latents_and_come_back_exactly(fields):
     flow = glow((4, 4, 1), num_levels=17, num_scales=2, depth=2, width=4, **fields)
@@ -47,6 +48,7 @@ def test_the_architecture_is_the_papers():
     assert parameters == pytest.approx(44.0e6, rel=0.01)
 
 
+@pytest.mark.slow
 def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
     flow = glow((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4)
     x = integers((64, 4, 4, 1), 17)

@@ -21,6 +21,7 @@ def variables_of(flow, *inputs, scale=0.3):
     return {"flow": random_variables(flow.bijector, 0, *inputs, scale=scale)}
 
 
+@pytest.mark.slow
 @flows
 def test_samples_are_as_likely_as_their_evaluation_says(make):
     flow = make(4, depth=3, widths=(16, 9))
@@ -43,6 +44,7 @@ def test_the_fast_direction_has_no_steps_beside_those_of_its_layers(make, fast):
         assert "length=3" in str(jaxpr) and ("length=4" in str(jaxpr)) == (name != fast)
 
 
+@pytest.mark.slow
 @flows
 def test_every_output_depends_on_every_input_after_two_layers(make):
     flow = make(5, depth=2, widths=(16,), activation=nn.tanh)
@@ -51,6 +53,7 @@ def test_every_output_depends_on_every_input_after_two_layers(make):
     assert (np.abs(jacobian) > 1e-4).all()
 
 
+@pytest.mark.slow
 @flows
 def test_every_parameter_that_is_connected_is_moved_by_the_loss(make):
     flow, x = make(3, depth=2, widths=(8,), norm=BatchNorm), rows(32, 3)
@@ -65,6 +68,7 @@ def test_every_parameter_that_is_connected_is_moved_by_the_loss(make):
     assert jax.tree.structure(state["flow"]["batch_stats"]) == jax.tree.structure(variables["flow"]["batch_stats"])
 
 
+@pytest.mark.slow
 @flows
 def test_a_fresh_flow_standardises_its_data(make):
     flow, x = make(3, depth=2, widths=(8,)), 100 + 7 * rows(500, 3)

@@ -22,6 +22,7 @@ def test_the_density_is_that_of_its_samples(make):
     np.testing.assert_allclose(quick(flow.log_prob)(variables, samples, None, context), log_prob, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", VECTORS.values(), ids=VECTORS)
 def test_a_step_normalises_mixes_and_bends(make):
     flow = make()

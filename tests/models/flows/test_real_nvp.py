@@ -83,6 +83,7 @@ def test_masks_over_channels_alone_and_as_many_couplings():
     assert counts == [2 * 2 * 3, 2 * 2 * 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"norm": BatchNorm}, {"permutation": InvertibleLinear}, {"checkerboard": False}])
 def test_variants_come_back_exactly(fields):
     flow = real_nvp_image((4, 4, 1), num_levels=17, depth=1, width=4, blocks=0, **fields)

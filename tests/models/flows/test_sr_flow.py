@@ -31,6 +31,7 @@ def random_flow(scale=0.1, **fields):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, {"injectors": False, "transition_steps": 0, "transformer": SigmoidAffine()}])
 def test_images_go_to_latents_and_come_back_exactly(fields):
     flow, variables = random_flow(**fields)
@@ -38,6 +39,7 @@ def test_images_go_to_latents_and_come_back_exactly(fields):
     np.testing.assert_array_equal(quick(flow.decode)(variables, z, LOW), X)
 
 
+@pytest.mark.slow
 def test_bits_are_per_dimension_with_the_jacobian_and_all_channels():
     """Against `log2(256) - (log N(z) + log|det J|) / (H W C log 2)`.
 
@@ -65,6 +67,7 @@ def test_bits_are_per_dimension_with_the_jacobian_and_all_channels():
     assert abs(bits - authors) > 1
 
 
+@pytest.mark.slow
 def test_the_density_and_samples_depend_on_the_context_through_the_encoder():
     flow, variables = random_flow()
     log_prob = quick(lambda v, low: flow.log_prob(v, X, KEY, low))
@@ -83,6 +86,7 @@ def test_the_density_and_samples_depend_on_the_context_through_the_encoder():
         flow.sample(variables, KEY, 3)
 
 
+@pytest.mark.slow
 def test_encoder_and_flow_learn_together_and_either_can_be_frozen():
     flow, variables = random_flow()
     play = flow.plays()["flow"]
@@ -96,6 +100,7 @@ def test_encoder_and_flow_learn_together_and_either_can_be_frozen():
     assert "encoder" not in alone.optimizer.init({p: variables[p]["params"] for p in alone.players})[1][0].mu
 
 
+@pytest.mark.slow
 def test_a_scale_stays_above_its_bound_where_the_authors_vanishes():
     """All networks ask for the smallest scale: the inverse of the defaults stays finite."""
     flow, variables = random_flow()

@@ -23,6 +23,7 @@ def data(rows):
     return jnp.asarray(5 + 3 * np.random.default_rng(0).normal(size=(rows, 3)), jnp.float32)
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("rows", [1, 2])
 def test_from_few_rows_other_rows_have_a_density_and_samples_a_spread(name, rows):
@@ -33,6 +34,7 @@ def test_from_few_rows_other_rows_have_a_density_and_samples_a_spread(name, rows
     assert 0.1 < np.std(samples, 0).min() and np.std(samples, 0).max() < 30
 
 
+@pytest.mark.slow
 @each
 def test_trains_through_a_constant_column(name):
     flow, x = FLOWS[name], data(64).at[:, 1].set(0.1)

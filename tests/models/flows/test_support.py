@@ -56,6 +56,7 @@ def test_the_integral_over_more_than_the_support_is_one(name):
     assert (log_prob[outside] == -INF).all() and np.isfinite(log_prob[~outside]).all()
 
 
+@pytest.mark.slow
 @each
 def test_gradients_are_finite_inside_on_the_edges_and_outside(name):
     flow, variables, support = of(name)
@@ -70,6 +71,7 @@ def test_gradients_are_finite_inside_on_the_edges_and_outside(name):
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.slow
 @each
 def test_the_edges_belong_to_the_support(name):
     flow, variables, support = of(name)
@@ -77,6 +79,7 @@ def test_the_edges_belong_to_the_support(name):
     assert np.isfinite(flow.log_prob(variables, edges)).all()
 
 
+@pytest.mark.slow
 @each
 def test_samples_that_round_to_an_edge_have_a_density(name):
     flow, variables, _ = of(name)
@@ -91,6 +94,7 @@ def test_far_out_where_tanh_rounds_to_one_its_flow_to_a_uniform_base_keeps_its_d
     np.testing.assert_allclose(flow.log_prob({"flow": {}}, x.astype(np.float32)), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transformer", [Additive(), RationalQuadraticSpline(4)])
 def test_one_coordinate_outside_is_enough_with_a_coupling_behind(transformer):
     flow = Flow(Chain((Probit(), Coupling(transformer, MLP((5,))))), StandardNormal((2,)))

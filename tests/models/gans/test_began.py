@@ -32,6 +32,7 @@ def samples(params):
     return linear(params["generator"], Z)
 
 
+@pytest.mark.slow
 def test_the_players_minimise_the_errors_of_the_paper():
     def critic(params):
         return error(params["critic"], BATCH["x"]) - 0.3 * error(params["critic"], samples(params))
@@ -53,6 +54,7 @@ def test_the_players_minimise_the_errors_of_the_paper():
     assert float(jax.jit(GAME.evaluate)(VARIABLES, BATCH, KEY)["convergence"]) == pytest.approx(convergence, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_k_stays_between_zero_and_one():
     def after(gamma, k):
         model = dataclasses.replace(GAME, gamma=gamma, rate=100.0)
@@ -62,6 +64,7 @@ def test_k_stays_between_zero_and_one():
     assert GAME.init(KEY, BATCH)["critic"]["equilibrium"]["k"] == 0
 
 
+@pytest.mark.slow
 def test_k_follows_the_game():
     model = dataclasses.replace(GAME, gamma=2.0)
     plays = with_optimizer(model, optax.adam(0.05, b1=0.5))
@@ -87,6 +90,7 @@ def test_k_follows_the_game():
     assert 0 < ks[0] < 1 and len(set(ks)) > 1
 
 
+@pytest.mark.slow
 def test_the_players_draw_their_noise_apart():
     model = dataclasses.replace(GAME, prior=None)
     plays = with_optimizer(model, optax.sgd(0.0))

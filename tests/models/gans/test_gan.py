@@ -154,6 +154,7 @@ CONDITIONED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONDITIONED)
 def test_conditions_enter_scores_and_samples_as_their_papers_write(name):
     condition, score = CONDITIONED[name]

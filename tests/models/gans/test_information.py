@@ -73,6 +73,7 @@ def test_two_categories_of_one_size_differ():
     assert abs((codes[:, :4].argmax(1) == codes[:, 4:].argmax(1)).mean() - 0.25) < 0.05
 
 
+@pytest.mark.slow
 def test_generator_and_recognition_minimise_the_game_less_the_information(known):
     def expected(params):
         x = samples(params)
@@ -158,6 +159,7 @@ def test_games_without_codes_or_with_packs_are_refused():
     assert jax.eval_shape(numbers.generator_loss, drawn(numbers, BATCH), BATCH, KEY, Clock()).value.shape == ()
 
 
+@pytest.mark.slow
 def test_a_recognition_network_with_batch_statistics_is_refused():
     model = with_term(GAME, recognition=MLP((4,), norm=BatchNorm))
     with pytest.raises(ValueError, match="recognition network must not have batch statistics"):

@@ -62,6 +62,7 @@ def nan_at_step_5(x, key, step):
 CASES = ["first phase", "carried into a second phase", "fresh in a second phase", "a skipped move"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_earlier_parameters_are_renewed_by_the_generators_own_moves(case):
     """The generator moves at every second step; before its moves 0, 3, 6, ... the earlier ones become the present."""

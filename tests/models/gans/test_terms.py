@@ -82,6 +82,7 @@ def test_the_critic_does_not_see_the_class():
     np.testing.assert_array_equal(score(at, X, CONTEXT), score(at, X, jnp.roll(CONTEXT, 1, 0)))
 
 
+@pytest.mark.slow
 def test_an_acgan_with_a_bottleneck_trains():
     """The generator places the classes where the data have them, and the bottleneck limits what codes carry."""
     centers = 3 * np.float32([[1, 0], [-1, 1], [0, -1]])

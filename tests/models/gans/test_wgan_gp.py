@@ -35,6 +35,7 @@ def linear_game(event_shape, levels=None, **options):
     return model, variables, w, c, b
 
 
+@pytest.mark.slow
 def test_a_linear_game_is_worth_what_it_should():
     model, variables, w, c, b = linear_game((2, 3, 1), terms=(GradientPenalty(3.0),))
     batch = batch_for(model)
@@ -69,6 +70,7 @@ def test_integers_play_on_minus_one_to_one():
         assert (jax.jit(model.decode)(variables, np.zeros((1, 2))) == level).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_each_play_moves_its_own_player(model):
     assert isinstance(model, Model)
@@ -105,6 +107,7 @@ def test_the_generator_moves_after_as_many_steps_of_the_critic():
     assert plays["critic"].when is None
 
 
+@pytest.mark.slow
 def test_the_generators_statistics_move_with_it_and_decide_afterwards():
     model = SMALL["images"]
     batch = batch_for(model)

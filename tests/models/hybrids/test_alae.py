@@ -134,6 +134,7 @@ def test_samples_of_the_critics_play_have_no_gradient():
     assert largest(found["encoder"]) > 1e-3 and largest(found["critic"]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("play", "moved", "fields"),
     [

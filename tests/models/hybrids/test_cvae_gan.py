@@ -126,6 +126,7 @@ def size(tree):
     return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_the_training_is_asymmetric():
     """No cross-entropy moves the decoder, and the terms of the sum cross no player's border."""
     model, variables = DENSE, ready(DENSE)
@@ -179,6 +180,7 @@ def test_the_condition_enters_the_encoder_and_samples_have_uniform_classes():
         assert np.bincount(classes, minlength=3).min() > 70
 
 
+@pytest.mark.slow
 def test_a_step_of_strided_networks_and_what_the_model_can_do():
     model, batch = STRIDED, {**batch_for(STRIDED), "label": LABEL, "context": np.eye(3, dtype=np.float32)[LABEL]}
     assert isinstance(model, Model)

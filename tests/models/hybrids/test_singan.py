@@ -242,6 +242,7 @@ def test_penalties_are_of_the_mean_score_or_of_each_pixels_gradient():
         np.testing.assert_allclose(found, value, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_play_moves_its_own_scale_alone():
     def value(params, name):
         variables = {player: {**VARIABLES[player], "params": params[player]} for player in VARIABLES}

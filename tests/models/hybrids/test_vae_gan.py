@@ -130,6 +130,7 @@ def slope(model, play, variables, player, direction):
     return float(sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True)))
 
 
+@pytest.mark.slow
 def test_no_gradient_of_one_term_enters_the_player_of_another():
     """By differences: each player's move descends its own terms, although the other terms depend on it too."""
     with jax.enable_x64():
@@ -171,6 +172,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_who_waits_in_a_step_stands_still(case):
     bias, gate, critic, decoder = CASES[case]
@@ -196,6 +198,7 @@ def test_who_waits_in_a_step_stands_still(case):
     assert (float(metrics["decoder"]["grad_norm"]) > 0) == decoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_step_of_the_papers_networks_and_what_the_model_can_do(conditional):
     model, batch = STRIDED, batch_for(STRIDED)

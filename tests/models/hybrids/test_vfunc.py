@@ -70,6 +70,7 @@ def exact(model, mean, covariance):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_dim", [5, 2])
 def test_the_bound_is_the_entropy_of_linear_gaussian_functions(latent_dim):
     model = linear(latent_dim=latent_dim)
@@ -87,6 +88,7 @@ def test_the_bound_is_the_entropy_of_linear_gaussian_functions(latent_dim):
     assert float(bound(variables)) == pytest.approx(true - latent_dim / 2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_with_a_prior_the_objective_is_the_evidence_at_the_posterior():
     """By scikit-learn's process on the same data; any other functions are below."""
     model = linear(prior=GaussianProcess(1.0, 0.8))
@@ -109,6 +111,7 @@ def test_with_a_prior_the_objective_is_the_evidence_at_the_posterior():
     assert abs(objective(dataclasses.replace(model, prior=None), exact(model, mean, covariance)) - evidence) > 1
 
 
+@pytest.mark.slow
 def test_the_reward_is_that_of_the_whole_data():
     """A batch stands for `num_examples`, and the function's own noise counts."""
     model = linear()
@@ -180,6 +183,7 @@ def test_the_prior_is_a_normal_distribution_of_values():
     refused(lambda: GaussianProcess(0.0), "`scale`")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entropy_weight", [1.0, 0.0])
 def test_functions_are_wide_where_no_data_are_unless_entropy_is_not_wanted(entropy_weight):
     places = np.linspace(-2, 2, 9, dtype=np.float32)[:, None]

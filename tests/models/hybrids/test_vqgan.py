@@ -127,6 +127,7 @@ def test_the_autoencoder_minimises_its_equation_in_one_backward_pass(model):
     assert all(jnp.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_without_the_critic_it_is_a_vq_vae_with_distances():
     loss = loss_of(PLAIN)
     np.testing.assert_allclose(loss.value, of_reconstruction(VARIABLES) + of_codebook(VARIABLES), rtol=1e-4)

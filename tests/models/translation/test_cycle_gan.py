@@ -234,6 +234,7 @@ def images(channels):
     return np.random.default_rng(channels).integers(0, 256, (6, 8, 8, channels)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_pictures_of_different_channels_are_translated():
     network = ResNetTranslator(width=2, halvings=1, blocks=1, kernel_size=3)
     critic = PatchCritic((2, 2), (2, 1), norm=InstanceNorm)

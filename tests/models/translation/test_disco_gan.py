@@ -242,6 +242,7 @@ def test_convolutions_are_the_authors():
     assert [f.shape for f in features] == [(1, 32, 32, 64), (1, 16, 16, 128), (1, 8, 8, 256), (1, 4, 4, 512)]
 
 
+@pytest.mark.slow
 def test_seeds_train_side_by_side_and_their_folders_translate(tmp_path):
     points = Zipped({name: ArraySource({"x": RNG.normal(size=(40, 2))}, name=name) for name in "ab"})
     domain = Domain((2,), None)

@@ -42,6 +42,7 @@ def scaled(x):
     return x / np.float32(127.5) - 1
 
 
+@pytest.mark.slow
 def test_losses_are_the_papers(variables):
     assert isinstance(STILL, Model)
     x, y = scaled(BATCH["a"]["x"]), scaled(BATCH["b"]["x"])
@@ -103,6 +104,7 @@ def test_both_parts_of_a_pair_are_jittered_alike(variables):
     assert np.std(losses) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MODEL, BATCH_NORM], ids=["instance", "batch"])
 def test_a_picture_is_translated_alike_alone_and_in_a_batch(model):
     variables = drawn(model, BATCH)
@@ -149,6 +151,7 @@ def test_metrics_are_of_pictures_in_0_to_1(variables):
     assert metrics["psnr"] == pytest.approx(decibels.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_with_jitter_and_noise_goes_on_bit_for_bit(tmp_path):
     pairs = Paired({name: ArraySource({"x": part["x"]}, levels=256) for name, part in BATCH.items()})
     splits = Splits(pairs, pairs, pairs)

@@ -22,6 +22,7 @@ def plain(pool, size, pictures, swaps, indices):
     return np.stack(returned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_pictures_are_replayed_as_one_at_a_time(batch):
     pool, expected_pool, rng = ImagePool(5), [], np.random.default_rng(0)

@@ -57,6 +57,7 @@ def difference(a, b):
     return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_the_first_stage_moves_the_generator_and_the_second_lets_the_critic_lead(variables):
     model = replace(FEATURES, adversary_fraction=0.6)
     phases = model.phases(10)

@@ -45,6 +45,7 @@ def test_the_loss_is_the_cross_entropy_of_the_pixels(variables):
     np.testing.assert_array_equal(maps, np.uint8(PALETTE)[found])
 
 
+@pytest.mark.slow
 def test_labels_are_mirrored_with_their_pictures():
     """A network that is trained on pictures that show their classes learns them, only if both are mirrored alike."""
     picture = np.uint8([[0, 1, 2, 0], [2, 0, 1, 1], [1, 1, 0, 2], [0, 2, 2, 1]]).repeat(2, 0).repeat(2, 1)[None]

@@ -302,6 +302,7 @@ def test_seeds_side_by_side_share_the_features_that_they_start_from():
     assert not equal(seeds[0].variables["decoder"], seeds[1].variables["decoder"])
 
 
+@pytest.mark.slow
 def test_the_linear_model_trains_its_decoder_and_then_its_transformation():
     settings = Settings(batch_size=2, ema=0.0)
     params = VARIABLES[LINEAR]["features"]["params"]

@@ -63,6 +63,7 @@ class Written:
         return self.decode(mean + noise(mean), d)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("weights, loss", [(UNITWeights(5, 0.3, 2, 0.7, 3), None), (RELEASED_WEIGHTS, LeastSquares())])
 def test_the_autoencoders_loss_is_the_papers(fixed_noise, shared, weights, loss):
@@ -87,6 +88,7 @@ def test_the_autoencoders_loss_is_the_papers(fixed_noise, shared, weights, loss)
     as_written(model.plays()["autoencoders"], drawn(model, BATCH), BATCH, expected)
 
 
+@pytest.mark.slow
 def test_the_critics_loss_is_the_papers_and_reaches_only_critics(fixed_noise):
     model = game(weights=UNITWeights(adversarial=3))
     variables = drawn(model, BATCH)
@@ -231,6 +233,7 @@ def test_critics_at_several_scales_are_summed(fixed_noise):
     assert float(out.metrics["adversarial"]) == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_domains_may_differ_in_channels_and_images_keep_their_range():
     grey, colour = Domain((4, 4, 1)), Domain((4, 4, 3))
     encoder, decoder = ImageEncoder(2, 3, 1, 0), ResidualCoder(0, 0, 1, strided_norm=nn.LayerNorm)
@@ -246,6 +249,7 @@ def test_domains_may_differ_in_channels_and_images_keep_their_range():
     assert float(abs(networks.decode(1e3 * jnp.ones((1, 2, 2, 4)), "b")).max()) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_noise, shared):
     model = ClassifyingUNIT(
@@ -284,6 +288,7 @@ def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_n
     assert float(metrics["accuracy_a"]) == pytest.approx(float(right)) and "accuracy_b" not in metrics
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_is_loaded(tmp_path):
     model = UNIT(*[MLP((3,))] * 5, DOMAIN, DOMAIN, shared=False)
     data = {d: {"x": RNG.normal(i, 0.3, (32, 3)).astype(np.float32)} for i, d in enumerate("ab")}

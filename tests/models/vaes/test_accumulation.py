@@ -104,6 +104,7 @@ def gradients(model, play):
     return max(np.abs(a - b).max() for a, b in pairs) / scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ACCEPTED.values(), ids=ACCEPTED)
 def test_accumulated_gradients_are_those_of_the_whole_batch(model):
     assert gradients(model, next(iter(model.plays().values()))) < 0.01

@@ -62,6 +62,7 @@ def squared(tree):
     return sum(float((np.asarray(leaf) ** 2).sum()) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_each_play_moves_its_own_players_and_the_model_answers_in_data_units(model):
     assert isinstance(model, Model) and build(describe(model)) == model

@@ -27,6 +27,7 @@ def case(name, conditional):
     return model, batch, drawn(model, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_divergence_is_to_the_prior_with_or_without_the_condition(name, conditional):
@@ -46,6 +47,7 @@ def test_the_divergence_is_to_the_prior_with_or_without_the_condition(name, cond
     assert (np.abs(draws[0] - draws[1]).max() > 1e-3) == conditional
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("name", PLAIN)
 def test_each_attribute_reaches_each_network(name, conditional):
@@ -70,6 +72,7 @@ def test_each_attribute_reaches_each_network(name, conditional):
             assert np.abs(found - others[what]).max() > 0, what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
 def test_all_players_learn(name):
     model, batch, variables = case(name, True)
@@ -78,6 +81,7 @@ def test_all_players_learn(name):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
 
 
+@pytest.mark.slow
 def test_a_conditional_prior_wants_its_condition():
     model, _, variables = case("dense", True)
     with pytest.raises(ValueError, match="`context` must be given"):

@@ -26,6 +26,7 @@ def linear(samples, **more):
     return dataclasses.replace(LinearGaussian.model, objective=ImportanceWeighted(samples, **more))
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_log_p_and_rises_to_it():
     case, blocks = LinearGaussian(), 20
     x = np.float32(case.marginal.rvs(20_000, random_state=0)).reshape(blocks, -1, 5)
@@ -81,6 +82,7 @@ def gradients(model, variables, x, draws):
     return (np.asarray(grads, np.float64) for grads in jax.jit(jax.vmap(one))(jax.random.split(KEY, draws)))
 
 
+@pytest.mark.slow
 def test_the_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
     case, draws = LinearGaussian(), 50_000
     x = np.float32(case.marginal.rvs(1, random_state=0))
@@ -110,6 +112,7 @@ def test_the_doubly_reparameterized_gradient_of_one_draw_is_that_of_the_elbo():
     assert (np.abs(biases.mean(0) - exact) < 4.5 * errors + 1e-5).all() and np.abs(exact).max() > 50 * errors.max()
 
 
+@pytest.mark.slow
 def test_the_doubly_reparameterized_gradient_vanishes_at_the_posterior_draw_by_draw():
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(1, random_state=0))
@@ -119,6 +122,7 @@ def test_the_doubly_reparameterized_gradient_vanishes_at_the_posterior_draw_by_d
     assert np.abs(doubly).max() < 1e-3 and plain.std(0).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_doubly_reparameterized_loss_is_the_bound():
     batch = {"x": np.float32(LinearGaussian.marginal.rvs(6, random_state=0))}
     variables = LinearGaussian().variables(1.5)
@@ -132,6 +136,7 @@ def dense(samples, chunk, **more):
     return VAE(MLP((16,)), MLP((64,)), (6, 6, 1), latent_dim=3, levels=9, objective=objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doubly", [False, True])
 def test_chunks_change_memory_alone(doubly):
     def gradient(samples, chunk):
@@ -152,6 +157,7 @@ def test_chunks_change_memory_alone(doubly):
     assert many < few + 120 * 16 * 4 * 8 and at_once > 5 * many
 
 
+@pytest.mark.slow
 def test_draws_belong_to_their_rows():
     # with enough draws log p, unless a row met another's draws, features, context or prior
     case = LinearGaussian()
@@ -204,6 +210,7 @@ class Normalised(nn.Module):
         return BatchNorm()(nn.Dense(4, use_bias=False)(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [2, 4])
 def test_batch_statistics_move(chunk):
     objective = ImportanceWeighted(4, chunk=chunk)
@@ -217,6 +224,7 @@ def test_batch_statistics_move(chunk):
         assert all(np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", [MLP((4,)), ConvDecoder((6, 6), (4,))], ids=["dense", "convolution"])
 def test_the_output_starts_at_the_datas_mean(decoder):
     plain = VAE(MLP((4,)), decoder, (6, 6, 2), latent_dim=2, levels=9)
@@ -233,6 +241,7 @@ def test_the_output_starts_at_the_datas_mean(decoder):
     jax.tree.map(np.testing.assert_array_equal, variables, others)
 
 
+@pytest.mark.slow
 def test_the_output_bias_of_other_likelihoods_is_left_alone():
     plain = VAE(MLP((4,)), MLP((4,)), (3,), latent_dim=2, likelihood=Gaussian())
     initializer = BurdaInitializer(kernel_init=None, output_bias=False)

@@ -70,6 +70,7 @@ def by_hand(model, variables, x, context):
     return log_likelihood, kl
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "alpha"), [(None, 0.1), (0.05, 3.0)])
 def test_the_loss_is_the_papers_by_enumeration(share, alpha):
     model = dataclasses.replace(POINTS, labelled_fraction=share, alpha=alpha)
@@ -117,6 +118,7 @@ def test_the_loss_is_the_papers_by_enumeration(share, alpha):
     assert float(jax.jit(model.evaluate)(variables, wrong, KEY)["accuracy"]) == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [POINTS, GREYS], ids=["points", "greys"])
 def test_one_play_moves_all_and_the_model_answers_in_data_units(model):
     assert isinstance(model, Model) and build(describe(model)) == model
@@ -139,6 +141,7 @@ def test_one_play_moves_all_and_the_model_answers_in_data_units(model):
     np.testing.assert_allclose(jnp.exp(model.classify(variables, x)).sum(-1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_unlabelled_rows_teach_the_classifier_by_their_bound_alone():
     model = dataclasses.replace(POINTS, alpha=0.0)
     batch = batch_for(model)
@@ -150,6 +153,7 @@ def test_unlabelled_rows_teach_the_classifier_by_their_bound_alone():
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(grads["classifier"]))
 
 
+@pytest.mark.slow
 def test_a_row_has_the_same_pixels_under_every_class():
     # a decoder that gives every pixel the logit 2: each that is on is worth 2, on the average of the classes as in each
     model = M2(dense_vae((400,), latent_dim=2, widths=(3,), levels=9), MLP((3,)), num_classes=3)

@@ -151,6 +151,7 @@ def test_log_prob_is_the_integral_over_z():
     assert float(figures["bits_per_dim"]) == pytest.approx(-float(figures["elbo"]) / 3 / math.log(2), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [*SMALL.values(), SERIES, CODES], ids=[*SMALL, "series", "codes"])
 def test_small_models_learn_and_answer_in_data_units(model):
     assert isinstance(model, Model) and build(describe(model)) == model
@@ -302,6 +303,7 @@ def test_what_does_not_fit_is_refused():
         SMALL["symbols"].init(KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [SMALL["symbols"], CODES], ids=["normal", "codes"])
 def test_objectives_and_games_of_the_vae_are_at_hand(model):
     batch = batch_for(model, 30)

@@ -39,6 +39,7 @@ def test_with_the_posterior_for_an_encoder_one_draw_gives_log_p():
     np.testing.assert_allclose(log_prob, case.marginal.logpdf(x), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_log_prob_comes_up_to_the_truth_with_more_draws():
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(200, random_state=0))
@@ -95,6 +96,7 @@ def widened(variables):
     return wide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [ContextPrior(MLP(())), FlowPrior(ConditionalNormal())], ids=["network", "flow"])
 def test_a_learned_prior_rates_what_it_draws(prior):
     case, m, v = LinearGaussian(), PRIOR_MEAN, PRIOR_VARIANCE
@@ -156,6 +158,7 @@ def test_draws_in_chunks_are_the_same_draws():
     assert one.shape == (6, 4)
 
 
+@pytest.mark.slow
 def test_anomaly_scores_rise_with_what_is_unlikely():
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(200, random_state=0))
@@ -192,6 +195,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_small_models_learn_and_answer_in_data_units(model):
     assert isinstance(model, Model)
@@ -324,6 +328,7 @@ class Normalised(nn.Module):
         return nn.Dropout(0.5, deterministic=not self.has_rng("dropout"))(BatchNorm()(nn.Dense(4, use_bias=False)(x)))
 
 
+@pytest.mark.slow
 def test_batch_statistics_move_in_training_and_decide_afterwards():
     model = VAE(Normalised(), Normalised(), (3,), latent_dim=2, likelihood=Gaussian())
     batch = batch_for(model)

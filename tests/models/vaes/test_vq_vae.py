@@ -61,6 +61,7 @@ def variables_of(model, batch):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL.values(), ids=SMALL)
 def test_small_models_answer_in_data_units_and_codes(model):
     assert isinstance(model, Model)
@@ -90,6 +91,7 @@ def test_small_models_answer_in_data_units_and_codes(model):
         assert draws.min() == 0 and model.levels / 2 < draws.max() <= model.levels - 1
 
 
+@pytest.mark.slow
 def test_the_bound_is_that_of_codes_and_data():
     model = SMALL["gradient"]
     batch = batch_for(model)
@@ -117,6 +119,7 @@ def test_the_bound_is_that_of_codes_and_data():
         assert float(figures["bits_per_dim"]) == pytest.approx(float(figures["bits_per_dim_uniform"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_each_term_moves_whom_it_should():
     # beta on the codebook's term, a mean for a sum, or losses of what the decoder is given would each show here
     model = with_codebook(SMALL["gradient"], commitment=0.3)
@@ -153,6 +156,7 @@ def test_each_term_moves_whom_it_should():
     assert moved == {"prior"}
 
 
+@pytest.mark.slow
 def test_averaged_codes_follow_the_encoder_without_a_loss():
     model = with_codebook(SMALL["averages"], restart=0.0)
     batch = batch_for(model)
@@ -181,6 +185,7 @@ def test_averaged_codes_follow_the_encoder_without_a_loss():
     np.testing.assert_allclose(restarted["sums"][~dead], sums[~dead], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gradient", "averages"])
 def test_the_codes_start_among_the_encoders_vectors(name):
     model = SMALL[name]
@@ -194,6 +199,7 @@ def test_the_codes_start_among_the_encoders_vectors(name):
     assert nearest.min(-1).mean() < 0.5 * z_e.var(0).sum()
 
 
+@pytest.mark.slow
 def test_the_play_of_the_autoencoder_leaves_the_prior_alone():
     model = SMALL["averages"]
     batch = jax.tree.map(jnp.asarray, batch_for(model))

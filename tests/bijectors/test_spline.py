@@ -93,6 +93,7 @@ def test_the_function_and_the_transformer_agree_in_values_and_gradients(inverse)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-4), results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_first_and_second_derivatives_are_those_of_differences(direction):
     transformer = RationalQuadraticSpline(3)

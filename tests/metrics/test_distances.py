@@ -108,6 +108,7 @@ def test_the_bandwidth_is_the_mean_squared_distance_of_two_rows():
     assert float(data_bandwidth(np.float32(x))) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_kernel_distance_is_the_unbiased_mmd_of_its_cubic_kernel():
     rng = np.random.default_rng(0)
     x, y = np.abs(rng.normal(size=(40, 6))), np.abs(rng.normal(0.5, 2, size=(40, 6)))

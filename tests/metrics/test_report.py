@@ -47,6 +47,7 @@ def one_by_one(key):
     }
 
 
+@pytest.mark.slow
 def test_each_figure_is_that_of_its_function_real_rows_first(figures):
     expected = {name: float(value) for name, value in one_by_one(jax.random.key(1)).items()} | {
         "frechet_distance": metrics.frechet_distance(REAL, FAKE),

@@ -167,6 +167,7 @@ def overwrite(folder):
     RunFolder(folder).open({}, overwrite=True)
 
 
+@pytest.mark.slow
 def test_killed_while_it_is_overwritten(tmp_path):
     """What is left is a run still, which can be overwritten again."""
     fit(Exploding(10**6), splits(), SHORT, out=tmp_path, progress=False)
@@ -388,6 +389,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_compiled(dis
     assert compiled
 
 
+@pytest.mark.slow
 def test_a_run_on_a_read_only_disk_is_loaded_and_not_gone_on_with(disk):
     fit(Duel(), splits(), SHORT, out=disk / "run", progress=False)
     (disk / "run" / "best" / "99.orbax-checkpoint-tmp").mkdir()
@@ -398,6 +400,7 @@ def test_a_run_on_a_read_only_disk_is_loaded_and_not_gone_on_with(disk):
         fit(Duel(), splits(), SHORT, out=disk / "run", resume=True, progress=False)
 
 
+@pytest.mark.slow
 def test_loading_leaves_a_run_that_is_going_on_alone(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     for place in ("best", "checkpoints"):

@@ -62,6 +62,7 @@ def test_a_likelihood_is_near_that_of_float32_and_float32_itself(model):
     assert abs(float((near - exact).mean())) / 16 < 0.01
 
 
+@pytest.mark.slow
 def test_what_is_no_network_is_exact():
     x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype(np.float32)
     steps = Chain((ActNorm(), InvertibleLinear()))

@@ -57,6 +57,7 @@ def test_fresh_it_is_uniform():
     np.testing.assert_allclose(np.mean(5 * y - 3), 0.5, atol=0.05)
 
 
+@pytest.mark.slow
 def test_more_samples_tighten_the_bound_towards_the_probability():
     flow, variables = integers()
     x = jnp.stack(jnp.meshgrid(jnp.arange(5), jnp.arange(5)), -1).reshape(-1, 2)

@@ -73,6 +73,7 @@ def test_data_and_samples_are_augmented_each_with_the_probability():
     np.testing.assert_array_equal(TERM.transform(at(0.0), x, KEY), x)
 
 
+@pytest.mark.slow
 def test_both_plays_of_the_game_show_the_critic_augmented_images():
     """The critic's score is the sum of an example: it grows by 20 where all are augmented."""
 
@@ -93,6 +94,7 @@ def test_both_plays_of_the_game_show_the_critic_augmented_images():
     np.testing.assert_allclose(evaluate(summing(0.0))["score_gap"], evaluate(summing(1.0))["score_gap"])
 
 
+@pytest.mark.slow
 def test_a_fixed_probability_stays_and_games_with_a_step_of_their_own_augment_too():
     fixed = dataclasses.replace(GAME, terms=(dataclasses.replace(TERM, initial=0.4, adaptive=False),))
     variables = fixed.init(KEY, BATCH)

@@ -24,6 +24,7 @@ def samples(params):
     return linear(params["generator"], jnp.concatenate([Z, CONTEXT], -1))
 
 
+@pytest.mark.slow
 def test_critic_and_classifier_learn_the_classes_of_data_and_of_samples():
     # the critic is linear in x itself, which is all of its features
     def expected(params):
@@ -39,6 +40,7 @@ def test_critic_and_classifier_learn_the_classes_of_data_and_of_samples():
     assert float(figures["class_fake"]) == pytest.approx(float(class_loss(params, samples(params))), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "weight"), [(None, 0.7), (0.2, 0.2), (0.0, 0.0)])
 def test_the_generator_gains_by_classes_that_can_be_told(given, weight):
     model = dataclasses.replace(GAME, terms=(dataclasses.replace(TERM, generator_weight=given),))
@@ -52,6 +54,7 @@ def test_the_generator_gains_by_classes_that_can_be_told(given, weight):
     as_written(play, VARIABLES, BATCH, expected)
 
 
+@pytest.mark.slow
 def test_classes_are_read_off_rows_and_counted_against_those_asked_for():
     log_p, figures, score, other = jax.jit(
         lambda v: (

@@ -54,6 +54,7 @@ def information(params, x):
     return categories.mean(), number.mean()
 
 
+@pytest.mark.slow
 def test_codes_are_uniform_and_independent():
     codes = np.asarray(jax.jit(TERM.codes, static_argnums=1)(KEY, 6000))
     three, two, number = codes[:, :3], codes[:, 3:5], codes[:, 5]
@@ -104,6 +105,7 @@ def test_the_critic_minimises_its_own_loss_and_where_layers_are_shared_recognise
     as_written(play, drawn(GAME, BATCH), BATCH, expected)
 
 
+@pytest.mark.slow
 def test_shared_layers_learn_to_tell_codes():
     """A critic of one layer, whose own loss is nothing: only where it is shared does the bound move that layer."""
     model = dataclasses.replace(GAME, critic=MLP((4,)), adversarial_loss=Silent(), prior=None)
@@ -132,6 +134,7 @@ def test_codes_are_recognised_by_category():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_information_of_categories_is_at_most_their_entropy():
     model = GAN(NET, NET, (5,), latent_dim=2, terms=(Information((3, 2), 0, NET),))
     batch = batch_for(model)

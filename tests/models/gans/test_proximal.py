@@ -26,6 +26,7 @@ def distance(params, previous):
     return ((linear(params, Z) - linear(previous, Z)) ** 2).sum(-1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_the_proximal_term_is_the_distance_from_an_earlier_generator(decay):
     model = dataclasses.replace(GAME, terms=(Proximal(0.7, 3, decay),), critic_steps=2)

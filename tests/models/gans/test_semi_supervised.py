@@ -27,6 +27,7 @@ def samples(params):
     return linear(params["generator"], Z)
 
 
+@pytest.mark.slow
 def test_the_critic_tells_classes_and_samples_apart():
     def expected(params):
         known = probabilities(params, KNOWN)

@@ -53,6 +53,7 @@ def test_a_linear_game_is_worth_what_it_should():
     assert float(figures["score_gap"]) == pytest.approx(real - fake, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_integers_play_on_minus_one_to_one():
     model, variables, w, c, b = linear_game((1, 3, 1), levels=9)
     batch = {"x": np.array([0, 4, 8], np.uint8).reshape(1, 1, 3, 1)}
@@ -122,6 +123,7 @@ def test_the_generators_statistics_move_with_it_and_decide_afterwards():
     np.testing.assert_array_equal(decode(variables, z)[:2], decode(variables, z[:2]))
 
 
+@pytest.mark.slow
 def test_a_context_reaches_generator_and_critic():
     model = GAN(MLP((5,)), MLP((5,)), (2, 3, 1), latent_dim=2, levels=17)
     batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}
@@ -147,6 +149,7 @@ def count_rows(real, fake):
     return {"rows": jnp.float32(real.shape[0] + 100 * fake.shape[0]), "top": fake.max()}
 
 
+@pytest.mark.slow
 def test_evaluate_reports_the_users_metrics_on_data_units():
     model = dataclasses.replace(SMALL["images"], metrics=count_rows, monitor=("top", "max"))
     batch = batch_for(model)
@@ -188,6 +191,7 @@ def test_the_builders_defaults_are_the_papers():
     assert image.critic.halvings == image.critic.blocks == 2 and image.generator.width == image.critic.width == 128
 
 
+@pytest.mark.slow
 def test_a_short_game_brings_the_samples_to_the_data():
     model = dense_wgan_gp(width=32, depth=1)
     plays = with_optimizer(model, optax.adam(3e-3, b1=0.5, b2=0.9))

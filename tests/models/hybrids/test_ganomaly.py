@@ -146,6 +146,7 @@ def test_without_a_critic_or_a_second_encoder_there_is_none():
         autoencoder.anomaly_score(pair, BATCH["x"])
 
 
+@pytest.mark.slow
 def test_a_step_of_strided_networks_and_what_the_model_can_do():
     model, batch = STRIDED, batch_for(STRIDED)
     assert isinstance(model, Model)

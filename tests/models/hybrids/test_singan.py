@@ -224,6 +224,7 @@ def test_the_losses_are_the_papers(n):
     np.testing.assert_allclose(found["generator"].value, metrics["adversarial"] + 10 * reconstruction, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_penalties_are_of_the_mean_score_or_of_each_pixels_gradient():
     """Where critics differ by a factor, only their penalties tell how steep they may be."""
     n, noise_key, penalty_key = 0, *jax.random.split(KEY)

@@ -163,6 +163,7 @@ def test_the_backward_pass_runs_once():
     assert flops(ours) < 1.05 * flops(with_constant)
 
 
+@pytest.mark.slow
 def test_the_critic_separates_patches_and_leaves_the_autoencoder_alone():
     x = reconstructed(VARIABLES)[2]
     real, fake = (np.float64(CRITIC.apply(VARIABLES["critic"], image)) for image in (SEEN, x))
@@ -191,6 +192,7 @@ def test_no_play_moves_the_features_and_the_prior_moves_alone():
     assert only.steps == 10 and "prior" not in only.plays
 
 
+@pytest.mark.slow
 def test_the_adversarial_term_is_delayed_and_the_critic_is_not():
     delayed = dataclasses.replace(MODEL, adversarial_start=3)
     before, at, always = loss_of(delayed, step=2), loss_of(delayed, step=3), loss_of(MODEL)

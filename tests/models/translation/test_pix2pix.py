@@ -69,6 +69,7 @@ def test_losses_are_the_papers(variables):
     assert list(STILL.plays()) == ["critic", "generator"] and STILL.plays()["critic"].players == ("critic",)
 
 
+@pytest.mark.slow
 def test_the_critics_loss_does_not_move_the_generator(variables):
     def slopes(play):
         loss = STILL.plays()[play].loss

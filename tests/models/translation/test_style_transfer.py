@@ -280,6 +280,7 @@ def equal(a, b):
     return all(np.array_equal(p, q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_only_the_decoder_of_adain_learns_and_a_run_holds_its_features(tmp_path):
     start = {"features": VARIABLES[ADAIN]["features"]}
     settings = Settings(steps=3, batch_size=2, checkpoint_every=3, ema=0.5)
@@ -292,6 +293,7 @@ def test_only_the_decoder_of_adain_learns_and_a_run_holds_its_features(tmp_path)
     np.testing.assert_array_equal(loaded.translate(X, STYLE, alpha=0.5), trained.translate(X, STYLE, alpha=0.5))
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_share_the_features_that_they_start_from():
     start, settings = {"features": VARIABLES[ADAIN]["features"]}, Settings(steps=2, batch_size=2, ema=0.0)
     seeds = fit_seeds(ADAIN, BATCH, settings, seeds=(0, 3), start=start, progress=False)

@@ -129,6 +129,7 @@ def test_the_divergence_has_the_sign_and_scale_of_the_closed_form():
     assert float(unit.unit_kl(means)) == pytest.approx(np.mean([divergence(m) for m in means.ravel()]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_cycle_terms_are_zero_for_exact_inverses():
     model = game()
     kernels = {player: np.linalg.qr(RNG.normal(size=(3, 3)))[0].astype(np.float32) for player in "abl"}

@@ -110,6 +110,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(model):
     assert gradients(model, next(iter(model.plays().values()))) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["optimal Gaussian", "IWAE, optimal Gaussian", "total correlation"])
 def test_they_would_be_others_where_accumulation_is_refused(name):
     (play,) = REFUSED[name].plays().values()

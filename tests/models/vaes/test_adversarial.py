@@ -330,6 +330,7 @@ def test_the_moments_of_an_implicit_posterior_are_those_of_its_draws():
     assert np.ptp(mean, axis=0).min() > 0.05
 
 
+@pytest.mark.slow
 def test_an_aavae_weighs_real_and_generated_rows_by_the_discriminator():
     model = SMALL["AAVAE"]
     batch = batch_of(model, 500)

@@ -26,6 +26,7 @@ def test_the_defaults_are_the_papers():
         assert float(Capacity()(TERMS, Clock(phase_step=step))) == pytest.approx(15 + 1000 * abs(3 - target), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_capacity_learns_and_is_written_down():
     model = dense_vae((3, 3, 1), latent_dim=2, widths=(5,), levels=9, objective=Capacity(2.0, 10.0, 4))
     batch = batch_for(model)

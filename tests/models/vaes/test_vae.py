@@ -124,6 +124,7 @@ def test_a_learned_prior_rates_what_it_draws(prior):
     assert float(terms.kl.mean()) == pytest.approx(float(exact), abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_posterior_flow_keeps_the_estimate_of_log_p():
     # any posterior gives log p(x) with enough draws; a wrong log-determinant or context would not
     case = LinearGaussian()
@@ -149,6 +150,7 @@ def test_a_posterior_flow_keeps_the_estimate_of_log_p():
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads["posterior"]))
 
 
+@pytest.mark.slow
 def test_draws_in_chunks_are_the_same_draws():
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(4, random_state=0))

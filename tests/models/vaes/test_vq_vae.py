@@ -226,6 +226,7 @@ def test_the_squared_error_is_in_data_units(name):
     np.testing.assert_allclose(jax.jit(model.squared_error)(variables, batch["x"]), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_context_reaches_encoder_decoder_and_prior():
     model = SMALL["gradient"]
     batch = {**batch_for(model), "context": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]}

@@ -100,11 +100,9 @@ SLOW = {
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
-    "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.vfunc",
+    "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
-# whose models generate nothing
-SAMPLELESS = {"gans.feature_extractor", "hybrids.ganomaly", *(name for name in RUNS if name.startswith("translation."))}
 # where a model cannot do without
 CONTEXT = {
     "gans.acgan": np.eye(10, dtype=np.float32)[:1],

@@ -85,7 +85,7 @@ def update(config: Results) -> int:
     (config.records / "tables").mkdir(exist_ok=True)
     for name, text in tables.items():
         write(config.records / "tables" / f"{name}.md", text.strip() + "\n")
-    write(config.out, page([record for _, record in sorted(records.items())], tables))
+    write(config.out, page([record for _, record in sorted(records.items())], dict(sorted(tables.items()))))
     return count
 
 

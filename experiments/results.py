@@ -142,7 +142,8 @@ def read_records(folder: Path) -> dict[tuple[str, ...], Record]:
 
 
 def read_tables(folder: Path) -> dict[str, str]:
-    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
+    files = sorted(folder.glob("*.md"), key=lambda file: file.stem)
+    return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
 
 def with_rows_of(old: str, new: str) -> str:

@@ -130,12 +130,13 @@ def _winograd_fits(x: jax.Array, kernel: Sequence[int], outputs: Sequence[int]) 
     return tuple(kernel) == (3, 3) and even and tiles >= _WINOGRAD_TILES and x.dtype.itemsize >= 4
 
 
-def _by_convolution(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    if any(map(any, padding)):
-        return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_NHWC)
-    # JAX 0.10 hands convolutions without padding to YNNPACK, which takes up to 30 times as long
-    y = lax.conv_general_dilated(x, kernel, (1, 1), ((0, 1), (0, 0)), dimension_numbers=_NHWC)
-    return y[:, :-1]
+def _by_convolution(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> jax.Array:
+    height = (x.shape[1] + sum(padding[0]) - kernel.shape[0]) // stride + 1
+    if not any(map(any, padding)):
+        # JAX 0.10 hands convolutions without padding to YNNPACK, which takes up to 30 times as long
+        padding = ((0, 1), (0, 0))
+    y = lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_NHWC)
+    return y[:, :height]
 
 
 def _by_shifted_products(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -430,11 +431,7 @@ def _folded(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
 def _strided(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
     if geometry.small:
         return _folded(x, kernel, geometry)
-    (top, bottom), columns = geometry.padding
-    # see `_by_convolution`
-    padding = ((top, bottom + (not any(map(any, geometry.padding)))), columns)
-    y = lax.conv_general_dilated(x, kernel, (geometry.stride,) * 2, padding, dimension_numbers=_NHWC)
-    return y[:, : geometry.outputs[0]]
+    return _by_convolution(x, kernel, geometry.padding, geometry.stride)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from experiments.config import Experiment
-from experiments.translating import TranslationConfig, in_chunks, side_by_side
+from experiments.translating import TranslationConfig, side_by_side
 from jaxgen.contracts import Variables
 from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
 from jaxgen.data.pictures import central_crop, load_pictures, random_crops
@@ -22,6 +22,7 @@ from jaxgen.losses.perceptual import Features, moment_style_loss
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
 from jaxgen.nets import VGG, WithColours, load_vgg, normalize_activations
 from jaxgen.training import TrainedModel, load
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 TEST_SIDE = 128

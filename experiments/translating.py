@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import jax
 import numpy as np
 
 from experiments.config import Config
@@ -42,12 +41,6 @@ class TranslationConfig(Config):
 
     def open(self) -> Splits:
         return domains(self.data, self.domains, paired=self.paired, data_dir=self.data_dir)
-
-
-def in_chunks(function: Callable[..., Any], *arrays: Any, size: int) -> Any:
-    """A function of batches, applied to `size` examples at a time; its results, arrays or trees, are concatenated."""
-    parts = [function(*(array[i : i + size] for array in arrays)) for i in range(0, len(arrays[0]), size)]
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *parts)
 
 
 def both(data: Splits) -> dict[str, Domain]:

@@ -48,6 +48,7 @@ from jaxgen.data.sources import Arrays
 from jaxgen.models.adversarial_training import AdversarialTraining
 from jaxgen.models.scaling import to_data
 from jaxgen.training import TrainedModel
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Between, Count, Natural, NonNegative, Probability
 
 LOWER, UPPER = -1.0, 1.0
@@ -183,7 +184,7 @@ def error_of(classifier: Callable[[jax.Array], jax.Array], x: jax.Array, label: 
     """The fraction of images not classified as their label, and the mean probability of their predictions; zero if all
     are classified correctly.
     """
-    logits = np.concatenate([classifier(x[i : i + ROWS]) for i in range(0, len(x), ROWS)])
+    logits = in_chunks(classifier, x, size=ROWS)
     wrong = logits.argmax(-1) != label
     probability = np.asarray(jax.nn.softmax(logits)).max(-1)
     return float(wrong.mean()), float(probability[wrong].mean()) if wrong.any() else 0.0

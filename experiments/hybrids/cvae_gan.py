@@ -42,6 +42,7 @@ from jaxgen.models.vaes import ELBO, VAE
 from jaxgen.nets import DCGANGenerator, StridedConvs
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.training import TrainedModel
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.extractor import load_extractor
 from jaxgen.training.ranges import Count, Fraction, NonNegative, Probability
 
@@ -200,8 +201,7 @@ def samples(trained: TrainedModel, context: np.ndarray, key: Any) -> np.ndarray:
 
 
 def decoded(trained: TrainedModel, z: Any, context: np.ndarray) -> np.ndarray:
-    parts = range(0, len(context), ROWS)
-    return np.concatenate([np.asarray(trained.decode(z[i : i + ROWS], context[i : i + ROWS])) for i in parts])
+    return in_chunks(trained.decode, z, context, size=ROWS)
 
 
 def pairs(data: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -44,6 +44,7 @@ from jaxgen.nets import Projection, StyleCritic, StyleGenerator, StyleMapping, S
 from jaxgen.nets.decoders import halved, halvings
 from jaxgen.nets.style import style_widths
 from jaxgen.training import TrainedModel
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.extractor import Extractor, load_extractor
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
@@ -165,21 +166,13 @@ def measure(trained: TrainedModel, config: StyleGANConfig) -> dict[str, float]:
     for space in ("Z", "W"):
         metrics[f"path length in {space}"] = path_length(trained, extractor, space, n, key)
     z = np.asarray(trained.noise(key, n))
-    w = np.concatenate([np.asarray(trained.styles(part))[:, 0] for part in parts(z)])
-    logits = extractor.logits(decoded(trained, z))
+    w = in_chunks(trained.styles, z, size=PART)[:, 0]
+    logits = extractor.logits(in_chunks(trained.decode, z, size=PART))
     metrics |= {f"separability in {name}": linear_separability(x, [logits]) for name, x in (("Z", z), ("W", w))}
     metrics["class by the coarse half"] = class_by_coarse_styles(trained, extractor, w)
     if config.ada:
         metrics["probability of augmentation"] = float(trained.variables["critic"][AUGMENTATION]["probability"])
     return metrics
-
-
-def parts(x: np.ndarray) -> list[np.ndarray]:
-    return [x[i : i + PART] for i in range(0, len(x), PART)]
-
-
-def decoded(trained: TrainedModel, z: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.asarray(trained.decode(part)) for part in parts(z)])
 
 
 def path_length(
@@ -216,7 +209,7 @@ def class_by_coarse_styles(trained: TrainedModel, extractor: Extractor, w: np.nd
     coarse, fine = (np.repeat(half[:, None], layers, 1) for half in np.split(w[: len(w) // 2 * 2], 2))
     mixed = np.where((np.arange(layers) < layers // 2)[:, None], coarse, fine)
     first, second, found = (
-        extractor.logits(np.concatenate([np.asarray(trained.synthesize(part)) for part in parts(styles)])).argmax(-1)
+        extractor.logits(in_chunks(trained.synthesize, styles, size=PART)).argmax(-1)
         for styles in (coarse, fine, mixed)
     )
     counted = (first != second) & ((found == first) | (found == second))

@@ -32,7 +32,6 @@ import optax
 
 from experiments.config import Config, Experiment
 from experiments.run import main
-from experiments.translating import in_chunks
 from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.losses import perplexity
@@ -42,6 +41,7 @@ from jaxgen.models.hybrids import TAMING, VQGAN, CodePrior, QuantizedAutoencoder
 from jaxgen.nets import VGG, PatchCritic, TokenTransformer, VQGANDecoder, VQGANEncoder, load_vgg, normalize_activations
 from jaxgen.nets.decoders import halvings
 from jaxgen.training import TrainedModel
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.extractor import load_extractor
 from jaxgen.training.latents import codes
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative, Probability

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import optax
 
-from experiments.translating import in_chunks
 from jaxgen.contracts import Array
 from jaxgen.data import ArraySource, DataError, Source, Splits, Zipped
 from jaxgen.models.classifier import Classifier
 from jaxgen.models.translation.domain import other
 from jaxgen.nets.features import ConvFeatures
 from jaxgen.training import Settings, TrainedModel, fit
+from jaxgen.training.chunks import in_chunks
 
 EXAMPLES = 20_000
 """Labelled examples that are translated, at most."""
@@ -47,7 +47,7 @@ def _resized(source: Source, size: int) -> Source:
         return y.round().clip(0, source.levels - 1).astype(x.dtype)
 
     x = source.arrays["x"]
-    x = np.concatenate([np.asarray(resize(x[i : i + 10_000])) for i in range(0, len(x), 10_000)])
+    x = in_chunks(resize, x, size=10_000)
     return ArraySource(
         {**source.arrays, "x": x}, levels=source.levels, name=source.name, num_classes=source.num_classes
     )

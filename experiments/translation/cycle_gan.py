@@ -42,7 +42,7 @@ from typing import Any, ClassVar, Literal
 
 from experiments.config import Experiment
 from experiments.run import main
-from experiments.translating import TranslationConfig, both, in_chunks, plot_translations
+from experiments.translating import TranslationConfig, both, plot_translations
 from experiments.translation.adaptation import CHUNK, WAYS, adaptation_metrics, resized
 from jaxgen.data import Splits
 from jaxgen.metrics import retrieval_accuracy
@@ -51,6 +51,7 @@ from jaxgen.models.translation.cycle_gan import adam_with_linear_decay
 from jaxgen.models.translation.domain import OTHER, other
 from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, ResNetTranslator, UNet
 from jaxgen.training import TrainedModel
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 

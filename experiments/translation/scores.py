@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.translating import in_chunks
 from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
 from jaxgen.metrics import frechet_distance, psnr, retrieval_accuracy, segmentation_scores
 from jaxgen.nets.vgg import load_vgg
 from jaxgen.training import TrainedModel, load
+from jaxgen.training.chunks import in_chunks
 
 LAYER = "relu2_1"
 """Of the trunk; the features of a position see 14x14 pixels."""

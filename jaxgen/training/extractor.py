@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgen.contracts import Array, Variables
 from jaxgen.data import checks
+from jaxgen.training.chunks import in_chunks
 from jaxgen.training.load import load
 from jaxgen.training.trained import TrainedModel
 
@@ -47,11 +48,11 @@ class Extractor:
 
     def features(self, x: Any) -> np.ndarray:
         """Features [B, F] of any number of examples."""
-        return _by_parts(self.trained.features, x)
+        return in_chunks(self.trained.features, x, size=ROWS)
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits [B, K] of any number of examples."""
-        return _by_parts(self.trained.logits, x)
+        return in_chunks(self.trained.logits, x, size=ROWS)
 
 
 def load_extractor(folder: str | Path) -> Extractor:
@@ -84,7 +85,3 @@ def sha256(variables: Variables) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()
-
-
-def _by_parts(method: Any, x: Any) -> np.ndarray:
-    return np.concatenate([np.asarray(method(x[i : i + ROWS])) for i in range(0, len(x), ROWS)])

@@ -7,7 +7,7 @@ labels of domain a alone; since the features are shared, it classifies b as well
 
 with l0 GAN the critics' loss of `UNIT` and the mean over features, so that they see the two images of one code as the
 same thing. Only this last term tells the critic of b what the classes of a look like in b: with a small weight, b is
-classified at random, however good the translations are.
+classified nearly at random even if translations keep the class; if they do not, no weight helps.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ class DiscoGAN:
         balance: the weights of a generator's losses, by the clock.
         judged: domains whose translations a critic judges.
         reconstructed: domains whose examples are translated there and back.
-        unmatched: layers of a critic, from the first, whose features are not matched.
+        unmatched: layers of a critic, from the first, whose features are not matched: in the authors' code one of four,
+            two in that for angles.
         critic_every: the critics move alone on the first of so many steps; None: critics and generators in each step.
         critic_weight: factor of the critics' loss, which matters beside the weight decay.
         learning_rate, weight_decay: of Adam; the decay is added to the gradient, as the gradient of an L2 penalty.

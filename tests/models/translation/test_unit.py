@@ -291,7 +291,6 @@ def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_n
 
 
 def test_the_classifiers_critic_scores_each_position_as_that_of_unit_does():
-    """One score of all positions would let translations be digits of any class: only their distribution is judged."""
     image, x = Domain((8, 8, 1), None), RNG.normal(size=(2, 8, 8, 1)).astype(np.float32)
     critic, own, common = StridedCritic((2, 3, 4)), StridedLayers((2,)), StridedLayers((3, 4))
     model = ClassifyingUNIT(*[nn.Dense(2)] * 4, own, image, image, common, 5)

@@ -32,6 +32,7 @@ from jaxgen.metrics.neighbours import (
     one_nearest_neighbour,
     precision_recall_of_manifolds,
 )
+from jaxgen.metrics.oracle import oracle_metrics
 from jaxgen.metrics.paths import perceptual_path_length
 from jaxgen.metrics.report import SampleMetrics, feature_metrics, measure
 from jaxgen.metrics.retrieval import retrieval_accuracy
@@ -46,7 +47,7 @@ __all__ = [
     "distance_ratio", "feature_metrics", "frechet_distance", "frechet_distance_of_moments", "inception_score",
     "kernel_distance", "laplacian_energy", "majority_modes", "measure", "mixture_metrics", "mmd_squared",
     "mode_collisions", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
-    "nearest_colours", "nearest_distances", "one_nearest_neighbour", "perceptual_path_length", "pixel_diversity",
+    "nearest_colours", "nearest_distances", "one_nearest_neighbour", "oracle_metrics", "perceptual_path_length", "pixel_diversity",
     "position_frechet_distances", "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy",
     "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu",
     "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d",

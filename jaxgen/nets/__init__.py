@@ -48,6 +48,7 @@ from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.style import MinibatchDeviation, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
+from jaxgen.nets.token_critics import SEQGAN_FILTERS, SMALL_FILTERS, TokenConvCritic, TokenRNNCritic
 from jaxgen.nets.token_rnn import TokenRNN
 from jaxgen.nets.token_sampling import rollout_rewards, rollouts, sample_tokens
 from jaxgen.nets.transformer import CausalTransformer, TokenTransformer
@@ -65,10 +66,12 @@ __all__ = [
     "MinibatchDeviation", "MinibatchDiscrimination", "Mirror", "NoisyMLP", "PatchCritic", "PixelCNN",
     "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder",
     "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
-    "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator",
+    "ResidualEncoder", "ResidualMLP", "ResidualStack", "SEQGAN_FILTERS", "SMALL_FILTERS",
+    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator",
     "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator",
     "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis",
-    "Synthesis", "TokenRNN", "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
+    "Synthesis", "TokenConvCritic", "TokenRNN", "TokenRNNCritic", "TokenTransformer", "Translation", "TransposedConv",
+    "UNet", "Unconditional", "UpConv", "VGG",
     "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
     "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",
     "pose_maps", "rollout_rewards", "rollouts", "sample_codes", "sample_tokens", "small_normal",

@@ -25,6 +25,7 @@ from jax import lax
 
 from jaxgen.arguments import as_batch, as_events, check_counts, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Collections, Key, LossOutput, Play, Variables
+from jaxgen.distributions.inverse_cdf import sample_categorical
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.losses.adversarial import non_saturating_discriminator
@@ -251,10 +252,10 @@ class BoundarySeekingGAN:
     def _samples(self, params: Array, key: Key, m: int) -> Array:
         """m samples of each z, integers [m, B, *event_shape]."""
         params = lax.stop_gradient(at_least_float32(params))
-        shape = (m, *params.shape[:-1])
         if self.levels == 2:
-            return jax.random.bernoulli(key, jax.nn.sigmoid(params[..., 0]), shape).astype(jnp.int32)
-        return jax.random.categorical(key, params, shape=shape)
+            probabilities = jax.nn.sigmoid(params[..., 0])
+            return jax.random.bernoulli(key, probabilities, (m, *probabilities.shape)).astype(jnp.int32)
+        return sample_categorical(key, jnp.broadcast_to(params, (m, *params.shape)))
 
     def _log_probs(self, params: Array, x: Array) -> Array:
         """log g of each coordinate, [M, B, *event_shape], of x [M, B, *event_shape] whose axes may have length one."""

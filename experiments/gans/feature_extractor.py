@@ -45,7 +45,7 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
             f"{train.event_shape} and num_classes={train.num_classes}"
         )
     if config.bits:
-        data = bits.binarized(data, config.bits, config.seed)
+        data = bits.binarized(data, config.bits)
         train = data.train
     network = ConvFeatures(config.widths, config.features, config.dropout)
     model = Classifier(network, train.event_shape, num_classes=train.num_classes, levels=train.levels)

@@ -90,7 +90,7 @@ def build(config: BoundarySeekingConfig, data: Splits) -> Experiment:
     """Raises:
     ValueError: real-valued data.
     """
-    data = bits.binarized(data, config.bits, config.seed) if config.bits else data
+    data = bits.binarized(data, config.bits) if config.bits else data
     if data.train.levels is None:
         raise ValueError(f"`data` must be integers with a number of levels, got {config.data!r}")
     known = config.data == "bit_patterns"

@@ -58,6 +58,8 @@ def all_strings(length: int) -> np.ndarray:
 def binarized(splits: Splits, factor: int = 2, seed: int = 0) -> Splits:
     """Images as bits, uint8 `[N, H / factor, W / factor, 1]` with two levels; labels are kept.
 
+    The order is random and fixed, since files may be sorted by class.
+
     Each pixel is one with its grey value as the probability, drawn once (Salakhutdinov and Murray 2008, "On the
     quantitative analysis of deep belief networks"; images of bits stay as they are). Then a square of `factor` x
     `factor` pixels is one if at least half of them are.
@@ -75,8 +77,10 @@ def _binarized(split: Source, factor: int, seed: int) -> ArraySource:
             f"{split.name} must hold grey images with levels, whose sides factor={factor} divides, got {shape} and "
             f"levels={split.levels}"
         )
-    arrays = {key: split_array(split, key) for key in split.head(1)}
-    x = np.random.default_rng(seed).random(arrays["x"].shape, np.float32) * (split.levels - 1) < arrays["x"]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(split))
+    arrays = {key: split_array(split, key)[order] for key in split.head(1)}
+    x = rng.random(arrays["x"].shape, np.float32) * (split.levels - 1) < arrays["x"]
     squares = x.reshape(len(x), shape[0] // factor, factor, shape[1] // factor, factor, 1)
     x = (2 * squares.sum((2, 4)) >= factor**2).astype(np.uint8)
     return ArraySource({**arrays, "x": x}, levels=2, name=f"{split.name} as bits", num_classes=split.num_classes)

@@ -42,10 +42,19 @@ def test_a_square_is_one_if_half_of_its_pixels_are():
     halved = binarized(images(x, levels=2), 2).train
     expected = np.zeros((3, 2, 3, 1))
     expected[0, 0, 1], expected[0, 1, 2], expected[1] = 1, 1, 1  # one pixel of four is not enough
-    np.testing.assert_array_equal(halved.arrays["x"], expected)
-    assert halved.levels == 2 and halved.arrays["label"].tolist() == [0, 1, 2] and halved.num_classes == 3
+    label = halved.arrays["label"]
+    assert halved.levels == 2 and halved.num_classes == 3 and sorted(label) == [0, 1, 2]
+    np.testing.assert_array_equal(halved.arrays["x"], expected[label])
     # bits stay as they are, whatever the seed
-    np.testing.assert_array_equal(binarized(images(x, levels=2), 1, seed=3).train.arrays["x"], x)
+    same = binarized(images(x, levels=2), 1, seed=3).train.arrays
+    np.testing.assert_array_equal(same["x"], x[same["label"]])
+
+
+def test_the_order_is_random_and_fixed():
+    x = np.zeros((300, 1, 1, 1))
+    label, again = (binarized(images(x, levels=2), 1).train.arrays["label"] for _ in range(2))
+    np.testing.assert_array_equal(label, again)
+    assert (label != np.arange(300) % 3).mean() > 0.5 and (np.bincount(label) == 100).all()
 
 
 def test_grey_values_are_probabilities_drawn_once():

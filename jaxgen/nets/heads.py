@@ -118,3 +118,11 @@ class VectorHead(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         return nn.Dense(self.features, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))
+
+
+class PositionHead(nn.Module):
+    """Features [B, T, ...] to one number per position, [B, T]."""
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        return nn.Dense(1, dtype=float32_or_wider(h), name="out")(h.reshape(*h.shape[:2], -1))[..., 0]

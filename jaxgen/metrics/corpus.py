@@ -107,7 +107,7 @@ def perplexity(log_probs: Array, mask: Array | None = None) -> Array:
         (log_probs,) = as_arrays("N T", log_probs=log_probs)
         return jnp.exp(-log_probs.mean())
     log_probs, mask = as_arrays("N T", log_probs=log_probs, mask=mask)
-    check_values(lambda mask: mask.any(keepdims=True), "have a token that counts", mask=mask)
+    check_values(lambda mask: mask.any(keepdims=True), "above zero for at least one token", mask=mask)
     # where, because padding may have probability zero
     return jnp.exp(-jnp.where(mask > 0, mask * log_probs, 0).sum() / mask.sum())
 

@@ -1,10 +1,10 @@
-"""Adversarial networks of characters beside n-gram models: `python -m experiments.studies.characters --data FILE.txt.gz`.
+"""Adversarial networks of characters beside n-gram models: `python -m experiments.studies.characters --data FILE.txt`.
 
 Rows are runs of `experiments.sequences.wgan_gp_text` with its small networks: the WGAN-GP whose critic sees the
-probabilities of the characters, the same with relaxed and with one-hot samples of them by Gumbel-softmax, and a control,
-the WGAN-GP of texts whose characters are shuffled, which can learn their frequencies alone. Below them stand held-out
-texts and samples of n-gram models, the floors: a Markov chain of order 3 copies, and so has fewer foreign 4-grams than
-held-out texts. All numbers are of 640 samples against all training texts, divergences in bits.
+probabilities of the characters; the same with relaxed and with one-hot samples of them by Gumbel-softmax; and as a
+control the WGAN-GP of texts whose characters are shuffled, which can learn only their frequencies. Below them are
+held-out texts and samples of n-gram models. Markov chains of order 3 copy training texts and have a lower divergence of
+4-grams than held-out texts. All metrics compare 640 samples with all training texts; divergences are in bits.
 """
 
 from __future__ import annotations

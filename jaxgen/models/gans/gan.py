@@ -199,14 +199,13 @@ class GAN:
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """Samples G(z) in data units."""
-        z = self.noise(key, n)
-        return self.decode(variables, z, context) if self.relaxation is None else self._symbols(variables, z, context, key)
+        return self._draw(variables, self.noise(key, n), context, key)
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
         """G(z) of given latents, in data units; of symbols the most probable ones."""
         z = as_batch("z", z)
         if self.relaxation is not None:
-            return self._symbols(variables, z, context)
+            return self._draw(variables, z, context)
         return to_data(self._generate(variables["generator"], z, context)[0], self.levels, -1.0, 1.0)
 
     def critic_output(self, variables: Variables, x: Array, context: Array | None = None) -> CriticOutput:
@@ -223,7 +222,7 @@ class GAN:
         samples as examples; the metrics of the terms.
         """
         context, z = batch.get("context"), self.noise(key, jnp.shape(batch["x"])[0])
-        fake = self.decode(variables, z, context) if self.relaxation is None else self._symbols(variables, z, context, key)
+        fake = self._draw(variables, z, context, key)
         on_real, on_fake = (self.critic_output(variables, x, context) for x in (batch["x"], fake))
         metrics = {"score_gap": on_real.score.mean() - on_fake.score.mean(), **self.metrics(batch["x"], fake)}
         computed = ForwardPass(variables, z, context, fake, on_fake, batch["x"], on_real)
@@ -231,8 +230,10 @@ class GAN:
             metrics |= term.evaluate(computed)
         return metrics
 
-    def _symbols(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
-        """The symbols of G(z); a noisy relaxation samples them with the key."""
+    def _draw(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
+        """`decode`, except that a noisy relaxation samples symbols with the key."""
+        if self.relaxation is None:
+            return self.decode(variables, z, context)
         y, _ = forward(self._generator, variables["generator"], (z, context), train=False, key=key)
         return y.argmax(-1).astype(jnp.uint8 if self.levels <= 256 else jnp.int32)
 

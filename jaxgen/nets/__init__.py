@@ -26,7 +26,7 @@ from jaxgen.nets.encoders import ConvEncoder, ResidualEncoder
 from jaxgen.nets.equalized import EqualizedConv, EqualizedDense
 from jaxgen.nets.equalized_mlp import EqualizedMLP
 from jaxgen.nets.generators import ResNetGenerator
-from jaxgen.nets.heads import EventHead, GaussianHead, ScalarHead, VectorHead
+from jaxgen.nets.heads import EventHead, GaussianHead, PositionHead, ScalarHead, VectorHead
 from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.joint import Joint
 from jaxgen.nets.maxout import Maxout
@@ -45,6 +45,7 @@ from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
+from jaxgen.nets.stacked_rnn import ClosedLoopRNN, StackedRNN
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.style import MinibatchDeviation, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
@@ -61,11 +62,11 @@ __all__ = [
     "EqualizedDense", "EqualizedMLP", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise",
     "GroupNorm", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout",
     "MinibatchDeviation", "MinibatchDiscrimination", "Mirror", "NoisyMLP", "PatchCritic", "PixelCNN",
-    "PoseAugmentation", "PoseCritic", "PoseUNet", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder",
+    "PoseAugmentation", "PoseCritic", "PoseUNet", "PositionHead", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder",
     "RecurrentEncoder", "ResNet", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualDecoder",
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator",
     "SelfAttention", "Skeleton", "SpectralConv", "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator",
-    "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis",
+    "StackedRNN", "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis",
     "Synthesis", "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG",
     "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
     "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",

@@ -60,7 +60,9 @@ class GAN:
         packing: examples that the critic scores together, concatenated on the last axis (Lin et al. 2018, "PacGAN").
         critic_steps: moves of the critic, each on a batch of its own, per move of the generator.
         generator_condition, critic_condition: None: the context is concatenated, or ignored if a term hides it.
-        critic_head: the critic's last layer, from features to a score.
+        generator_head: the generator's last layer, from features to an event; None: `EventHead`, and a tanh for integer
+            data.
+        critic_head: the critic's last layer, from features to a score, or to scores of positions, [B, ...].
         transforms: applied in order to data and samples before the critic sees them in training.
         metrics: `(real, fake) -> {name: scalar}` on samples in data units, reported by `evaluate`.
         monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
@@ -79,6 +81,7 @@ class GAN:
     critic_steps: int = 1
     generator_condition: nn.Module = Concatenate()
     critic_condition: nn.Module | None = None
+    generator_head: nn.Module | None = None
     critic_head: nn.Module = ScalarHead()
     transforms: tuple[Transform, ...] = ()
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
@@ -98,7 +101,8 @@ class GAN:
 
     @property
     def _generator(self) -> nn.Module:
-        return Generator(self.generator, self.generator_condition, self.event_shape, self.levels is not None)
+        bounded = self.levels is not None
+        return Generator(self.generator, self.generator_condition, self.event_shape, bounded, self.generator_head)
 
     @property
     def _condition(self) -> nn.Module:

@@ -1,7 +1,7 @@
 """Scores of generated time series and what they see: `python -m experiments.studies.time_series --files FILE`.
 
 The discriminative and the predictive score of Yoon et al. 2019, the same discriminative score by a wider judge,
-autocorrelation and distance to the training windows, of TimeGAN and of controls on sines and on a long series: the test
+autocorrelation and distance to the training windows, of TimeGAN, of a sequence VAE and of controls on sines and on a long series: the test
 windows themselves, copies of training windows, their steps shuffled, constant windows with noise, random walks, and
 columns taken from different windows. And, on series of two classes, the accuracy of classifiers trained on samples of an
 RCGAN and tested on data (TSTR), beside those trained on data (TRTR) and an RCGAN of permuted classes.
@@ -10,19 +10,26 @@ RCGAN and tested on data (TSTR), beside those trained on data (TRTR) and an RCGA
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.sequences.scores import series_scores
 from experiments.sequences.time_gan import TimeGANConfig, published_units
 from experiments.studies import harness
+from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
+from jaxgen.distributions import Gaussian
 from jaxgen.metrics.statistics import with_error
+from jaxgen.models.vaes import SequenceVAE
+from jaxgen.nets import RecurrentDecoder, RecurrentEncoder
+from jaxgen.training import Settings, fit
 from jaxgen.training.ranges import Count, NonNegative
 
 SINES = "time_gan_sines"
@@ -39,6 +46,7 @@ PUBLISHED = {
     "series": "published for TimeGAN: discriminative 0.102, predictive 0.038 (data: 0.036)",
 }
 CLASS_METRICS = ("TSTR", "TRTR", "TSTR, linear", "TRTR, linear")
+VAE_WIDTH, VAE_LATENTS = 64, 16
 NOISE = 0.01
 """Standard deviation of the noise of constant windows, on the scale of the series."""
 
@@ -53,6 +61,8 @@ class TimeSeriesStudy(harness.StudyConfig):
     """The beginning of the names of the short series."""
     steps: Count = 20_000
     """Batches of TimeGAN, a quarter of them for each of the first two phases."""
+    vae_steps: Count = 3_000
+    """Batches of 64 of the sequence VAE."""
     class_steps: Count = 20_000
     """Batches of RCGAN."""
     seeds: Count = 1
@@ -69,11 +79,12 @@ def study(config: TimeSeriesStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings.
     subprocess.CalledProcessError: a run failed; its messages were printed.
     """
-    names = ("long", "short", "steps", "class_steps", "seeds", "class_seeds", "judge_steps")
+    names = ("long", "short", "steps", "vae_steps", "class_steps", "seeds", "class_seeds", "judge_steps")
     settings = {"files": config.files.name} | {name: getattr(config, name) for name in names}
     compute: dict[str, Callable[[], Any]] = {}
     for data in ("sines", "series"):
         compute |= {f"{data}: {name}": partial(control, data, name, config) for name in CONTROLS}
+        compute[f"{data}: sequence VAE"] = partial(sequence_vae, data, config)
         compute |= {f"{data}: {name}": partial(time_gan, data, name, words, config) for name, words in ARMS.items()}
     compute |= {f"classes: {name}": partial(rc_gan, name, words, config) for name, words in CLASS_ARMS.items()}
     results = harness.rows(compute, config.only, config.runs, settings)
@@ -135,12 +146,16 @@ ARMS: Mapping[str, tuple[str, ...]] = {"TimeGAN": ("--variant", "authors"), "Tim
 CLASS_ARMS: Mapping[str, tuple[str, ...]] = {"RCGAN": (), "RCGAN, classes permuted": ("--shuffled",)}
 
 
+def opened(data: str, config: TimeSeriesStudy) -> tuple[Splits, Callable[[np.ndarray], np.ndarray]]:
+    """The splits, and the map to the units of the published scores."""
+    source = {"data": SINES} if data == "sines" else {"data": str(config.files), "series": config.long}
+    splits = TimeGANConfig(**source).open()
+    return splits, published_units(source["data"], splits)
+
+
 def control(data: str, name: str, config: TimeSeriesStudy) -> dict[str, Any]:
     """The scores of a control."""
-    source = {"data": SINES} if data == "sines" else {"data": str(config.files), "series": config.long}
-    source = TimeGANConfig(**source)
-    splits = source.open()
-    unit = published_units(source.data, splits)
+    splits, unit = opened(data, config)
     train, test = (unit(split_array(split, "x")) for split in (splits.train, splits.test))
     fake = CONTROLS[name](np.random.default_rng(0), train, test, len(train) + len(test))
     return {"tests": [series_scores(train, test, fake, steps=config.judge_steps)]}
@@ -158,6 +173,23 @@ def time_gan(data: str, name: str, words: Sequence[str], config: TimeSeriesStudy
     ]  # fmt: skip
     seconds = float(np.mean([result["training_seconds"] for result in results]))
     return {"tests": [result["test"] for result in results], "training_seconds": seconds}
+
+
+def sequence_vae(data: str, config: TimeSeriesStudy) -> dict[str, Any]:
+    """The scores of a `SequenceVAE`, the VAE of `experiments.vaes.sequence_vae`."""
+    splits, unit = opened(data, config)
+    model = SequenceVAE(
+        RecurrentEncoder(VAE_WIDTH), RecurrentDecoder(VAE_WIDTH), splits.train.event_shape, latent_dim=VAE_LATENTS,
+        likelihood=Gaussian(),
+    )  # fmt: skip
+    settings = Settings(steps=config.vae_steps, batch_size=64)
+    tests, began = [], time.monotonic()
+    for seed in range(config.seeds):
+        trained = fit(model, splits, replace(settings, seed=seed), progress=False)
+        train, test = (unit(split_array(split, "x")) for split in (splits.train, splits.test))
+        fake = unit(np.asarray(trained.sample(jax.random.key(seed), len(train) + len(test))))
+        tests.append(series_scores(train, test, fake, steps=config.judge_steps))
+    return {"tests": tests, "training_seconds": round((time.monotonic() - began) / config.seeds, 1)}
 
 
 def rc_gan(name: str, words: Sequence[str], config: TimeSeriesStudy) -> dict[str, Any]:

@@ -42,15 +42,15 @@ from jaxgen.metrics.single_image import pixel_diversity, position_frechet_distan
 from jaxgen.metrics.time_series import autocorrelation, autocorrelation_error, nearest_training_ratio
 
 __all__ = [
-    "SampleMetrics", "active_units", "angle_agreement", "autocorrelation", "autocorrelation_error", "average_precision", "best_f1_threshold",
-    "birthday_duplicates", "bleu", "class_histogram_divergence", "data_bandwidth", "density_coverage",
-    "distance_ratio", "feature_metrics", "frechet_distance", "frechet_distance_of_moments", "inception_score",
-    "kernel_distance", "laplacian_energy", "majority_modes", "measure", "mixture_metrics", "mmd_squared",
-    "mode_collisions", "mode_coverage", "mode_score", "mutual_information", "n_gram_jensen_shannon",
-    "nearest_colours", "nearest_distances", "nearest_training_ratio", "one_nearest_neighbour", "perceptual_path_length", "pixel_diversity",
-    "position_frechet_distances", "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy",
-    "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu",
-    "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d",
-    "wasserstein_exact",
+    "SampleMetrics", "active_units", "angle_agreement", "autocorrelation", "autocorrelation_error",
+    "average_precision", "best_f1_threshold", "birthday_duplicates", "bleu", "class_histogram_divergence",
+    "data_bandwidth", "density_coverage", "distance_ratio", "feature_metrics", "frechet_distance",
+    "frechet_distance_of_moments", "inception_score", "kernel_distance", "laplacian_energy", "majority_modes",
+    "measure", "mixture_metrics", "mmd_squared", "mode_collisions", "mode_coverage", "mode_score",
+    "mutual_information", "n_gram_jensen_shannon", "nearest_colours", "nearest_distances", "nearest_training_ratio",
+    "one_nearest_neighbour", "perceptual_path_length", "pixel_diversity", "position_frechet_distances",
+    "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy", "reverse_kl_of_modes",
+    "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu", "sliced_wasserstein",
+    "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -85,6 +85,8 @@ RUNS = {
     "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
+    "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
+    "sequences.rc_gan": ["--width", "3", "--judge-steps", "0.001"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
@@ -96,7 +98,7 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
+    *(name for name in RUNS if name.startswith(("translation.", "hybrids.", "sequences."))),
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {

@@ -1,9 +1,8 @@
 """Scores of generated time series by networks that are trained on them, and the measures that need none.
 
 The discriminative and the predictive score are those of Yoon et al. 2019 (section 5), with the networks, steps and
-batches of the authors' code, except that the examples tested on are held out: the authors' windows overlap those trained
-on. Both hardly see the order of time (`experiments.studies.time_series`), so `series_scores` has measures beside them
-that do.
+batches of the authors' code. Its test windows overlap the training windows; here they are held out. Both scores hardly
+depend on the order of time (`experiments.studies.time_series`), so `series_scores` has measures beside them that do.
 """
 
 from __future__ import annotations

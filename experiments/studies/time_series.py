@@ -1,10 +1,11 @@
 """Scores of generated time series and what they see: `python -m experiments.studies.time_series --files FILE`.
 
-The discriminative and the predictive score of Yoon et al. 2019, the same discriminative score by a wider judge,
-autocorrelation and distance to the training windows, of TimeGAN, of a sequence VAE and of controls on sines and on a long series: the test
-windows themselves, copies of training windows, their steps shuffled, constant windows with noise, random walks, and
-columns taken from different windows. And, on series of two classes, the accuracy of classifiers trained on samples of an
-RCGAN and tested on data (TSTR), beside those trained on data (TRTR) and an RCGAN of permuted classes.
+The discriminative and the predictive score of Yoon et al. 2019, the same discriminative score by a wider judge, errors
+of autocorrelation and distances to the training windows, of TimeGAN, of a sequence VAE and of controls, on sines and on
+a long series. The controls are the test windows themselves, copies of training windows, their steps shuffled, constant
+windows with noise, random walks, and columns taken from different windows. On series of two classes, the accuracy of
+classifiers trained on samples of an RCGAN and tested on data (TSTR), beside those trained on data (TRTR), and the same
+for an RCGAN whose training classes are permuted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from experiments.studies import harness
 from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
 from jaxgen.distributions import Gaussian
-from jaxgen.metrics.statistics import with_error
+from jaxgen.metrics.statistics import standard_error, with_error
 from jaxgen.models.vaes import SequenceVAE
 from jaxgen.nets import RecurrentDecoder, RecurrentEncoder
 from jaxgen.training import Settings, fit
@@ -219,7 +220,8 @@ def record(config: TimeSeriesStudy, name: str, row: Mapping[str, Any]) -> dict[s
     tests, kind = row["tests"], name.partition(":")[0]
     wanted = CLASS_METRICS if kind == "classes" else tuple(METRICS)
     means = {m: float(np.mean([test[m] for test in tests])) for m in wanted if m in tests[0]}
-    errors = {m: float(np.std([t[m] for t in tests], ddof=1) / len(tests) ** 0.5) for m in means} if len(tests) > 1 else {}
+    several = len(tests) > 1
+    errors = {m: standard_error([test[m] for test in tests]) for m in means} if several else {}
     return {
         "experiment": "studies.time_series", "system": name, "data": SINES if kind == "sines" else config.files.name,
         "seeds": len(tests), "test": means, "standard_errors": errors, "headline": list(means)[:3],

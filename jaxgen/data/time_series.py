@@ -33,8 +33,8 @@ class SeriesSource(ArraySource):
     """
 
     def __init__(
-        self, arrays: Mapping[str, Any], *, low: np.ndarray, high: np.ndarray, interval: tuple[float, float] = (0.0, 1.0),
-        name: str = "series", num_classes: int | None = None,
+        self, arrays: Mapping[str, Any], *, low: np.ndarray, high: np.ndarray,
+        interval: tuple[float, float] = (0.0, 1.0), name: str = "series", num_classes: int | None = None,
     ):  # fmt: skip
         super().__init__(arrays, name=name, num_classes=num_classes)
         self.low, self.high, self.interval = np.asarray(low, np.float64), np.asarray(high, np.float64), interval
@@ -126,10 +126,10 @@ def windows(x: np.ndarray, window: int, stride: int = 1, blocks: int = 6) -> tup
 
 def _short(arrays: Arrays, series: str, pooled: bool) -> list[Arrays]:
     """The file's training and test splits, or three splits of both together."""
-    parts = [
-        {key: arrays[f"{series}_{name}_{split}"] for key, name in (("x", "x"), ("label", "y")) if f"{series}_{name}_{split}" in arrays}
-        for split in ("train", "test")
-    ]
+    parts = []
+    for split in ("train", "test"):
+        keys = {"x": f"{series}_x_{split}", "label": f"{series}_y_{split}"}
+        parts.append({name: arrays[key] for name, key in keys.items() if key in arrays})
     if not pooled:
         return parts
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

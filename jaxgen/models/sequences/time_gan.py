@@ -49,8 +49,8 @@ TINY = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class TimeGAN:
-    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`; three phases of a quarter, a quarter and a
-    half of the steps. With n steps in the first, the third has n moves of the critic and 2 n of the generator.
+    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and a
+    half of the steps: with n steps in the first, the third has n moves of the critic and 2 n of the generator.
 
     Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples.
 

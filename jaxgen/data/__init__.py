@@ -12,10 +12,11 @@ from jaxgen.data.frames import FramePairs, frames
 from jaxgen.data.records import RecordSource
 from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits, carve
+from jaxgen.data.time_series import SeriesSource, time_series
 from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
-    "ArraySource", "DataError", "FramePairs", "NAMED", "Paired", "RecordSource", "Source", "Splits", "Zipped",
-    "attributes", "carve", "domains", "frames", "source",
+    "ArraySource", "DataError", "FramePairs", "NAMED", "Paired", "RecordSource", "SeriesSource", "Source", "Splits",
+    "Zipped", "attributes", "carve", "domains", "frames", "source", "time_series",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

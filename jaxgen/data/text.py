@@ -47,7 +47,7 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     Raises:
         DataError: the file is missing, damaged, not UTF-8, too short, or repeats one character.
     """
-    text = _read(path)
+    text = read(path)
     vocabulary = "".join(sorted(set(text)))
     count = len(text) // window
     tenth = max(1, count // 10)
@@ -62,7 +62,12 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     return Splits(*(TextSource({"x": part}, vocabulary=vocabulary, name=path.name) for part in parts))
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A UTF-8 text, plain or compressed by gzip, with line feeds between lines.
+
+    Raises:
+        DataError: the file is missing, damaged, or not UTF-8.
+    """
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

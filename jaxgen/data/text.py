@@ -44,9 +44,14 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     of the windows is `test`, the tenth before it `valid`, so both continue where the training text ends. The vocabulary
     has all characters of the file, in the order of their code points.
 
+    Args:
+        window: characters of an example.
+
     Raises:
-        DataError: the file is missing, damaged, not UTF-8, too short, or repeats one character.
+        DataError: the file is missing, damaged, not UTF-8, too short, or repeats one character; an invalid window.
     """
+    if not isinstance(window, int) or window < 1:
+        raise DataError(f"`window` must be an integer of at least 1, got {window!r}")
     text = read(path)
     vocabulary = "".join(sorted(set(text)))
     count = len(text) // window

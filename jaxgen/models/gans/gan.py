@@ -54,6 +54,8 @@ class GAN:
         event_shape: shape of an example, without the batch.
         latent_dim: dimension of z, without the codes of a term.
         levels: the data are integers 0..levels-1, scaled to [-1, 1] for the networks; None: they are floats.
+        relaxation: for symbols 0..levels-1: from the generator's logits to its samples, [B, *event_shape, levels]
+            (`jaxgen.nets.relaxations`), and the critic sees the data one-hot; None: integers are scaled.
         prior: distribution of z; None: standard normal.
         adversarial_loss: the critic's and the generator's loss, functions of the scores.
         terms: what variants add to the two losses: penalties, `ClassLoss`, `Information`, `Bottleneck`, `Proximal`, ...
@@ -72,6 +74,7 @@ class GAN:
     _: dataclasses.KW_ONLY
     latent_dim: int = 100
     levels: int | None = None
+    relaxation: nn.Module | None = None
     prior: StandardDistribution | None = None
     adversarial_loss: AdversarialLoss = NonSaturating()
     terms: tuple[Term, ...] = ()
@@ -90,6 +93,8 @@ class GAN:
         check_counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
             check_counts(2, levels=self.levels)
+        elif self.relaxation is not None:
+            raise ValueError("`relaxation` requires data of integers 0..levels-1, got levels=None")
         check_terms(self)
 
     def _optimizer(self, play: str) -> optax.GradientTransformation:
@@ -98,7 +103,8 @@ class GAN:
 
     @property
     def _generator(self) -> nn.Module:
-        return Generator(self.generator, self.generator_condition, self.event_shape, self.levels is not None)
+        bounded, symbols = self.levels is not None, (self.relaxation, self.levels)
+        return Generator(self.generator, self.generator_condition, self.event_shape, bounded, *symbols)
 
     @property
     def _condition(self) -> nn.Module:
@@ -193,11 +199,14 @@ class GAN:
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """Samples G(z) in data units."""
-        return self.decode(variables, self.noise(key, n), context)
+        z = self.noise(key, n)
+        return self.decode(variables, z, context) if self.relaxation is None else self._symbols(variables, z, context, key)
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
-        """G(z) of given latents, in data units."""
+        """G(z) of given latents, in data units; of symbols the most probable ones."""
         z = as_batch("z", z)
+        if self.relaxation is not None:
+            return self._symbols(variables, z, context)
         return to_data(self._generate(variables["generator"], z, context)[0], self.levels, -1.0, 1.0)
 
     def critic_output(self, variables: Variables, x: Array, context: Array | None = None) -> CriticOutput:
@@ -214,7 +223,7 @@ class GAN:
         samples as examples; the metrics of the terms.
         """
         context, z = batch.get("context"), self.noise(key, jnp.shape(batch["x"])[0])
-        fake = self.decode(variables, z, context)
+        fake = self.decode(variables, z, context) if self.relaxation is None else self._symbols(variables, z, context, key)
         on_real, on_fake = (self.critic_output(variables, x, context) for x in (batch["x"], fake))
         metrics = {"score_gap": on_real.score.mean() - on_fake.score.mean(), **self.metrics(batch["x"], fake)}
         computed = ForwardPass(variables, z, context, fake, on_fake, batch["x"], on_real)
@@ -222,12 +231,18 @@ class GAN:
             metrics |= term.evaluate(computed)
         return metrics
 
+    def _symbols(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
+        """The symbols of G(z); a noisy relaxation samples them with the key."""
+        y, _ = forward(self._generator, variables["generator"], (z, context), train=False, key=key)
+        return y.argmax(-1).astype(jnp.uint8 if self.levels <= 256 else jnp.int32)
+
     def _for_terms(self, computed: ForwardPass, key: Key) -> list[tuple[Term, ForwardPass]]:
         """Each term with a key of its own."""
         return [(term, computed._replace(key=jax.random.fold_in(key, i))) for i, term in enumerate(self.terms)]
 
     def _scaled(self, x: Array) -> Array:
-        return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
+        scaled = from_data(x, self.event_shape, self.levels, -1.0, 1.0)
+        return scaled if self.relaxation is None else jax.nn.one_hot(x, self.levels)
 
     def _seen(self, variables: Variables, x: Array, key: Key, clock: Clock) -> Array:
         """Examples as the critic sees them in training: transformed, by terms too, and packed."""

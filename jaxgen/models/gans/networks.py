@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.arguments import broadcast_context
-from jaxgen.nets.heads import EventHead
+from jaxgen.nets.heads import EventHead, SymbolHead
 
 Inputs = tuple[jax.Array, jax.Array | None]
 """What a network is called with, [B, ...], and its context, [B, D] or None."""
@@ -42,17 +42,22 @@ class Generator(nn.Module):
         network: from latents to features.
         condition: how it takes the context (`jaxgen.nets.conditioning`).
         bounded: whether the last layer is a tanh.
+        relaxation: from logits of symbols to the output, [B, *event_shape, num_symbols]; None: events are numbers.
     """
 
     network: nn.Module
     condition: nn.Module
     event_shape: tuple[int, ...]
     bounded: bool
+    relaxation: nn.Module | None = None
+    num_symbols: int | None = None
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
         z, context = inputs[0], broadcast_context(inputs[1], inputs[0])
         h = self.network(apply_condition(self.condition, z, context))
+        if self.relaxation is not None:
+            return self.relaxation(SymbolHead(self.event_shape, self.num_symbols, name="head")(h))
         y = EventHead(self.event_shape, name="head")(h)[..., 0]
         return jnp.tanh(y) if self.bounded else y
 

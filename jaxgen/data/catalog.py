@@ -22,6 +22,7 @@ def source(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     arrays: Mapping[str, str] | None = None,
+    window: int = text.WINDOW,
 ) -> Splits:
     """Opens a dataset: its train, valid and test sources.
 
@@ -33,6 +34,7 @@ def source(
         data_dir: the folder of relative paths (default: the current one) and of prepared sets (default:
             ~/tensorflow_datasets).
         arrays: further arrays of a .npz file by their name in a batch: `{"label": "subject"}`.
+        window: characters of an example of a text.
 
     Raises:
         DataError: an unknown name (the message suggests similar ones), or data that cannot be read or used.
@@ -43,7 +45,7 @@ def source(
     if arrays and not name.endswith(files.SUFFIXES):
         raise DataError(f"`arrays` must be empty for data other than .npz files, got {dict(arrays)} for {name!r}")
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
-        splits = text.load(path) if name.endswith(text.SUFFIXES) else files.load(path, arrays)
+        splits = text.load(path, window) if name.endswith(text.SUFFIXES) else files.load(path, arrays)
     elif name.startswith("tfds:"):
         splits = tfds.load(name.removeprefix("tfds:"), data_dir)
     elif name in NAMED:

@@ -96,6 +96,22 @@ class EventHead(nn.Module):
         return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 
+class SymbolHead(nn.Module):
+    """Features [B, ...] to logits of symbols, [B, *event_shape, num_symbols].
+
+    A dense layer at each position if there are features for each, [B, *event_shape, C], otherwise one for all.
+    """
+
+    event_shape: tuple[int, ...]
+    num_symbols: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        if h.shape[1:-1] == self.event_shape:
+            return nn.Dense(self.num_symbols, dtype=float32_or_wider(h), name="out")(h)
+        return EventHead(self.event_shape, self.num_symbols, name="out")(h.reshape(h.shape[0], -1))
+
+
 class ScalarHead(nn.Module):
     """Features [B, ...] to one number per example, [B].
 
@@ -121,8 +137,18 @@ class VectorHead(nn.Module):
 
 
 class PositionHead(nn.Module):
-    """Features [B, T, ...] to one number per position, [B, T]."""
+    """Features [B, ..., F] to [B, ..., features] by one dense layer for all positions.
+
+    Attributes:
+        features: None: one number per position, [B, ...].
+        activation: None: none.
+    """
+
+    features: int | None = None
+    activation: Callable[[jax.Array], jax.Array] | None = None
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        return nn.Dense(1, dtype=float32_or_wider(h), name="out")(h.reshape(*h.shape[:2], -1))[..., 0]
+        h = nn.Dense(self.features or 1, dtype=float32_or_wider(h), name="out")(h)
+        h = h if self.activation is None else self.activation(h)
+        return h[..., 0] if self.features is None else h

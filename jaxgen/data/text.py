@@ -52,7 +52,7 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     """
     if not isinstance(window, int) or window < 1:
         raise DataError(f"`window` must be an integer of at least 1, got {window!r}")
-    text = _read(path)
+    text = read(path)
     vocabulary = "".join(sorted(set(text)))
     count = len(text) // window
     tenth = max(1, count // 10)
@@ -67,7 +67,12 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     return Splits(*(TextSource({"x": part}, vocabulary=vocabulary, name=path.name) for part in parts))
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A UTF-8 text, plain or compressed by gzip, with line feeds between lines.
+
+    Raises:
+        DataError: the file is missing, damaged, or not UTF-8.
+    """
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

@@ -86,6 +86,9 @@ RUNS = {
     "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
+    "sequences.boundary_seeking": ["--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3"],
+    "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
+    "sequences.rc_gan": ["--width", "3", "--judge-steps", "0.001"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are

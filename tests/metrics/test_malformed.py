@@ -33,6 +33,8 @@ class Identity:
 ARGUMENTS = {
     metrics.active_units: {"means": "N L"},
     metrics.angle_agreement: {"angles": "N", "others": "N"},
+    metrics.autocorrelation: {"x": "N H D", "lags": 2},
+    metrics.autocorrelation_error: {"real": "N H D", "fake": "M H D", "lags": 2},
     metrics.average_precision: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.best_f1_threshold: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.bigram_divergences: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "num_symbols": 3},
@@ -74,6 +76,7 @@ ARGUMENTS = {
     metrics.n_gram_jensen_shannon: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "n": 2},
     metrics.nearest_colours: {"x": "N H W D", "palette": "K D"},
     metrics.nearest_distances: {"x": "N ..."},
+    metrics.nearest_training_ratio: {"fake": "N ...", "train": "M ...", "held_out": "K ..."},
     metrics.one_nearest_neighbour: {"real": "N ...", "fake": "N ..."},
     metrics.perceptual_path_length: {"curve": lambda t: t[:, None], "t": "N"},
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},

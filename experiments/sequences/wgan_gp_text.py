@@ -46,7 +46,7 @@ class WGANGPTextConfig(Config):
 
     preset: Literal["paper", "small"] = "paper"
     """Defaults: the paper's, or 2,000 generator steps of 64 channels with five critic steps each. Narrow networks need a
-    higher learning rate: at the paper's the divergences fall seven times as slowly."""
+    higher learning rate: `js2` after 2,000 batches is 0.26 nats at 5e-4 and 0.47 at 1e-4."""
     data: str = "chains"
     """A text file, or other sequences of symbols."""
     window: Count = 32

@@ -85,6 +85,9 @@ RUNS = {
     "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
+    "sequences.translation": [
+        "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2", "--mixing", "joint",
+    ],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
@@ -97,10 +100,12 @@ SLOW = {
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
     *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
+    "sequences.translation",
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
+    "sequences.translation",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
 # where a model cannot do without

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgen.metrics import bleu
-from jaxgen.metrics.sentence_bleu import sentence_bleu
+from jaxgen.metrics import bleu, sentence_bleu
 
 RNG = np.random.default_rng(0)
 

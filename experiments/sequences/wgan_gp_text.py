@@ -20,7 +20,7 @@ import optax
 
 from experiments.config import Config, Experiment
 from experiments.run import main
-from experiments.sequences.n_grams import baseline_samples, n_gram_metrics, shuffle_symbols
+from experiments.sequences.n_grams import baseline_metrics, baseline_samples, n_gram_metrics, shuffle_symbols
 from jaxgen import plotting
 from jaxgen.data import Splits, source
 from jaxgen.data.text import TextSource
@@ -100,8 +100,9 @@ def build(config: WGANGPTextConfig, data: Splits) -> Experiment:
 
     baselines = {
         f"{name}, {metric}": value
-        for name, samples in baseline_samples(data, config.samples).items()
-        for metric, value in n_gram_metrics(train, samples).items()
+        for name, metrics in baseline_metrics(data, config.samples).items()
+        for metric, value in metrics.items()
+        if not metric.endswith("nats")
     }
     plots = {"texts": lambda trained: texts(trained, data, config)} if isinstance(data.train, TextSource) else {}
     return Experiment(

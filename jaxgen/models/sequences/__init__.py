@@ -1,8 +1,27 @@
-"""Sequences of symbols: token networks by maximum likelihood, and with critics whose scores are rewards."""
+"""Generators of sequences and other discrete data, and the critics that reward them."""
 
+from jaxgen.models.sequences.boundary_seeking import BoundarySeekingGAN, DensityRatioWeights, EqualWeights, Reinforce
 from jaxgen.models.sequences.characters import character_wgan_gp
 from jaxgen.models.sequences.conditional import ConditionalSequences
 from jaxgen.models.sequences.conditional_gan import ConditionalSequenceGAN
+from jaxgen.models.sequences.objectives import (
+    ConstantReward,
+    MaliGANObjective,
+    Objective,
+    PolicyStep,
+    RolloutReward,
+    shuffled_labels,
+    true_labels,
+)
+from jaxgen.models.sequences.oracle import TokenOracle, load_oracle, random_oracle
+from jaxgen.models.sequences.rc_gan import RCGAN, rc_gan
+from jaxgen.models.sequences.seq_gan import SeqGAN
+from jaxgen.models.sequences.time_gan import TimeGAN, time_gan
 
-__all__ = ["ConditionalSequenceGAN", "ConditionalSequences", "character_wgan_gp"]
+__all__ = [
+    "BoundarySeekingGAN", "ConditionalSequenceGAN", "ConditionalSequences", "ConstantReward", "DensityRatioWeights",
+    "EqualWeights", "MaliGANObjective", "Objective", "PolicyStep", "RCGAN", "Reinforce", "RolloutReward", "SeqGAN",
+    "TimeGAN", "TokenOracle", "character_wgan_gp", "load_oracle", "random_oracle", "rc_gan", "shuffled_labels",
+    "time_gan", "true_labels",
+]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

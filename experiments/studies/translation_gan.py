@@ -1,11 +1,11 @@
 """What a conditional sequence GAN changes in a translator that was trained by maximum likelihood.
 
-`python -m experiments.studies.translation_gan --start RUN --data FILES`. RUN is a run of `experiments.sequences.translation
---system mle` on the same data. All rows begin with its generator: `continued` is maximum likelihood for as many steps,
-with the rounds' optimizer; in the others `critic_steps` steps of the critic come first, at most. `critic alone` has
-lambda = 1, `BLEU alone` lambda = 0. BLEU is of greedy translations of the test split, by the variables with the greatest
-one on the validation split, and of samples; a critic's accuracy is on test pairs and as many samples, and with the
-sources of other pairs.
+`python -m experiments.studies.translation_gan --start RUN --data FILES`. RUN is a run of
+`experiments.sequences.translation --system mle` on the same data. All rows begin with its generator: `continued` is
+maximum likelihood for as many steps, with the rounds' optimizer; in the others `critic_steps` steps of the critic come
+first, at most. `critic alone` has lambda = 1, `BLEU alone` lambda = 0. BLEU is of greedy translations of the test split, by the variables with the
+greatest one on the validation split, and of samples; a critic's accuracy is on test pairs and as many samples, and with
+the sources of other pairs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ARMS = {
 }
 STARTED, CONTINUED = "maximum likelihood", "continued"
 METRICS = {
-    "bleu": 2, "bleu sampled": 2, "nll_per_token": 3, "length ratio": 3, "critic_accuracy": 3, "critic_accuracy_shuffled": 3,
+    "bleu": 2, "bleu sampled": 2, "nll_per_token": 3, "length ratio": 3, "critic_accuracy": 3,
+    "critic_accuracy_shuffled": 3,
 }  # fmt: skip
 """Columns, and their decimals."""
 
@@ -60,7 +61,8 @@ def study(config: TranslationGANStudy) -> str:
     compute = {STARTED: lambda: json.loads((config.start / "result.json").read_text(encoding="utf-8"))}
     compute |= {name: partial(run, name, config) for name in (CONTINUED, *ARMS)}
     results = harness.rows(compute, config.only, config.runs, settings)
-    return harness.save(config.runs, harness.table(("system", *METRICS, "minutes"), map(line, *zip(*results.items(), strict=True))))
+    table = harness.table(("system", *METRICS, "minutes"), [line(name, result) for name, result in results.items()])
+    return harness.save(config.runs, table)
 
 
 def run(name: str, config: TranslationGANStudy) -> dict[str, Any]:

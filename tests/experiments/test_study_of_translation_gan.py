@@ -24,11 +24,12 @@ def test_arms_begin_with_one_generator_and_differ_in_the_critic_alone(tmp_path, 
     monkeypatch.setattr(harness.commands, "run", run)
     start = tmp_path / "start"
     start.mkdir()
-    config = {"width": 8, "embedding": 4, "length": 6, "min_count": 2, "level": "tokens", "cell": "lstm", "dropout": 0.5,
-              "batch_size": 16}  # fmt: skip
+    config = {"width": 8, "embedding": 4, "length": 6, "min_count": 2, "level": "tokens", "cell": "lstm"}
+    config |= {"dropout": 0.5, "batch_size": 16}
     test = {"bleu": 30.25, "nll_per_token": 1.5}
     (start / "result.json").write_text(json.dumps({"test": test, "training_seconds": 600, "config": config}))
-    study = TranslationGANStudy(start=start, data="a_{train,test}.txt", runs=tmp_path / "runs", steps=30, critic_steps=20)
+    of_both = {"start": start, "data": "a_{train,test}.txt"}
+    study = TranslationGANStudy(**of_both, runs=tmp_path / "runs", steps=30, critic_steps=20)
     text = translation_gan.study(study)
     assert set(called) == {harness.slug(name) for name in ("continued", *ARMS)}
     for name, words in called.items():
@@ -54,7 +55,8 @@ def test_numerals_are_every_number_once():
             split.context_texts(split.arrays["context"]), split.texts(split.arrays["x"]), strict=True
         )
     )  # fmt: skip
-    assert len(pairs) == 1000 and all(split.references[0] == (split.texts(split.arrays["x"][:1])[0],) for split in splits)
+    assert len(pairs) == 1000
+    assert all(split.references[0] == (split.texts(split.arrays["x"][:1])[0],) for split in splits)
     assert pairs["705"] == "seven hundred and five" and pairs["13"] == "thirteen" and pairs["40"] == "forty"
     assert pairs["999"] == "nine hundred and ninety nine" and pairs["0"] == "zero" and pairs["300"] == "three hundred"
 

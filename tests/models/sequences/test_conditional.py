@@ -71,7 +71,8 @@ def test_batches_without_tokens_are_refused(variables):
 def test_it_learns_to_copy_and_is_loaded_by_itself(tmp_path):
     words = RNG.integers(2, 7, (512, 3)).astype(np.int32)
     x = np.pad(words, ((0, 0), (0, 1)))
-    source = TokenSource({"x": x, "context": x}, vocabulary=Vocabulary([*"abcde"]), context_vocabulary=Vocabulary([*"abcde"]))
+    words = Vocabulary([*"abcde"])
+    source = TokenSource({"x": x, "context": x}, vocabulary=words, context_vocabulary=words)
     model = ConditionalSequences(AttentionSeq2Seq(7, 7, 4, width=24))
     settings = jaxgen.training.Settings(steps=600, batch_size=64, ema=0.0, steps_per_call=100)
     jaxgen.fit(model, source, settings, out=tmp_path / "run", progress=False)

@@ -131,7 +131,8 @@ def test_rollouts_are_scored_with_the_reference_of_their_own_source(variables):
     samples = np.array([[1, 0, 0], [2, 0, 0], [1, 0, 0], [2, 0, 0]], np.int32)
     references = np.array([[1, 0, 0], [1, 2, 0], [2, 0, 0], [2, 2, 0]], np.int32)
     loss = policy_loss(model, ending, samples, {"x": references, "context": CONTEXT})
-    scores = np.array([bleu([[t for t in r.tolist() if t]], [[y[0]]]) for r, y in zip(references, samples.tolist(), strict=True)])
+    pairs = zip(references.tolist(), samples[:, 0].tolist(), strict=True)
+    scores = np.array([bleu([[t for t in reference if t]], [[word]]) for reference, word in pairs])
     assert len(np.unique(scores.round(6))) >= 3
     log_probs = np.asarray(model.log_probs(ending, samples, CONTEXT))
     # two tokens count, the word and the end
@@ -160,7 +161,8 @@ def test_the_critic_stops_at_its_accuracy(variables):
     loss = MODEL.critic_pretraining_loss(variables, BATCH, KEY, Clock())
     value, accuracy = MODEL._cross_entropy(variables, BATCH, KEY)
     running = DECAY * 0.5 + (1 - DECAY) * float(accuracy)
-    np.testing.assert_allclose([loss.value, loss.memory["critic"][PRETRAINING]["accuracy"]], [value, running], rtol=1e-5)
+    after = loss.memory["critic"][PRETRAINING]["accuracy"]
+    np.testing.assert_allclose([loss.value, after], [value, running], rtol=1e-5)
     assert loss.metrics["reached"] == 0
     low = dataclasses.replace(MODEL, accuracy=0.4)
     memory = low.critic_pretraining_loss(variables, BATCH, KEY, Clock()).memory["critic"]
@@ -171,9 +173,10 @@ def test_the_critic_stops_at_its_accuracy(variables):
         critic = {**later["critic"], "params": params}
         return low.critic_pretraining_loss({**later, "critic": critic}, BATCH, jax.random.key(1), Clock()).value
 
-    value, gradient = jax.value_and_grad(stopped)(variables["critic"]["params"])
+    params = variables["critic"]["params"]
+    value, gradient = jax.value_and_grad(stopped)(params)
     assert value == 0 and not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
-    updates, _ = play.optimizer.update(gradient, play.optimizer.init(variables["critic"]["params"]), variables["critic"]["params"])
+    updates, _ = play.optimizer.update(gradient, play.optimizer.init(params), params)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(updates))
     again = low.critic_pretraining_loss(later, BATCH, jax.random.key(1), Clock()).memory["critic"][PRETRAINING]
     assert again["accuracy"] == memory[PRETRAINING]["accuracy"] and again["reached"]
@@ -225,10 +228,11 @@ def test_a_run_through_all_phases_resumes_bit_for_bit(tmp_path):
             raise KeyboardInterrupt
         return {}
 
-    jaxgen.fit(model, data, settings, out=tmp_path / "whole", host_metrics=lambda trained: {}, progress=False)
+    quiet = {"host_metrics": lambda trained: {}, "progress": False}
+    jaxgen.fit(model, data, settings, out=tmp_path / "whole", **quiet)
     with pytest.raises(KeyboardInterrupt):
         jaxgen.fit(model, data, settings, out=tmp_path / "part", host_metrics=interrupt, progress=False)
-    jaxgen.fit(model, data, settings, out=tmp_path / "part", host_metrics=lambda trained: {}, resume=True, progress=False)
+    jaxgen.fit(model, data, settings, out=tmp_path / "part", resume=True, **quiet)
     whole, part = (jaxgen.load(tmp_path / name, which="last").variables for name in ("whole", "part"))
     jax.tree.map(np.testing.assert_array_equal, whole, part)
     assert set(whole) == {"generator", "critic"}

@@ -206,7 +206,7 @@ def _opened(name: Any, data_dir: Any, level: str, long: str, min_fields: int) ->
         lines = [[field.strip() for field in line.split("\t")] for line in text.read(path).split("\n") if line.strip()]
         for i, line in enumerate(lines):
             if len(line) < min_fields or not all(line[:min_fields]):
-                raise DataError(f"{path}: lines must have {min_fields} fields, separated by tabs, got {line} in record {i}")
+                raise DataError(f"{path}: lines must have {min_fields} fields between tabs, got {line} in record {i}")
         files.append(_Records(lines, path.name))
         _require(lines, path.name, "a record")
     train, *others = files

@@ -145,7 +145,7 @@ def test_names_are_expanded():
         (sentences, "f.txt", {"max_words": 0}, "max_words must be an integer >= 1"),
         (sentences, "none.txt", {}, "none.txt must be the path of a .txt or .txt.gz file, got a file that does not"),
         (sentences, "empty.txt", {}, "empty.txt must have a record, got none"),
-        (sentence_pairs, "f.txt", {}, r"f.txt: lines must have 2 fields, separated by tabs, got \['two words'\] in record 0"),
+        (sentence_pairs, "f.txt", {}, r"f.txt: lines must have 2 fields between tabs, got \['two words'\]"),
         (sentence_pairs, "g.txt", {"layout": "poem"}, "`layout` must be 'translation', 'dialogue' or 'story', got 'po"),
     ],
 )  # fmt: skip

@@ -86,6 +86,9 @@ RUNS = {
     "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
+    "sequences.translation": [
+        "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2", "--mixing", "joint",
+    ],
     "sequences.boundary_seeking": ["--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3"],
     "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
     "sequences.seq_gan": ["--preset", "small", "--data", "oracle", "--mle-steps", "2", "--critic-steps", "2",
@@ -109,6 +112,7 @@ SLOW = {
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
     "sequences.wgan_gp_text", "sequences.seq_gan",
+    "sequences.translation", "sequences.wgan_gp_text",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
 # where a model cannot do without

@@ -111,8 +111,7 @@ SLOW = {
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
-    "sequences.wgan_gp_text", "sequences.seq_gan",
-    "sequences.translation", "sequences.wgan_gp_text",
+    "sequences.seq_gan", "sequences.text_gan", "sequences.translation", "sequences.wgan_gp_text",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
 # where a model cannot do without

@@ -45,8 +45,8 @@ class PolicyConfig(Config):
     moves_per_round: Count = 5 * 3 * 312
     """Steps of the critic in a round, after one policy step."""
     objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full"] = "rollouts"
-    """Of the policy: the critic's rewards for completions by the generator itself or by a lagging copy of it, a constant
-    reward, or MaliGAN's weights of sequences or of tokens. With the constant one there is no critic, a round is a step."""
+    """Of the policy: rewards for completions by the generator itself or by a lagging copy of it, a constant reward, or
+    MaliGAN's weights of sequences or of tokens. With a constant reward there is no critic: a round is a step."""
     rollouts: Count = 16
     """Completions of each prefix."""
     lag: Fraction = 0.8

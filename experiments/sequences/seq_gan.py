@@ -1,16 +1,18 @@
 """SeqGAN (Yu et al. 2017, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient", arXiv:1609.05473).
 
 Data are sequences of an oracle, an LSTM with random weights, so that the likelihood of samples is known: `--data FILE`
-with the authors' oracle and their 9,984 sequences of 20 words out of 5,000, or `oracle`, a small one that needs no file.
+with the authors' oracle and their 9,984 sequences of 20 words out of 5,000, or `oracle`, a small one without a file.
 
 The paper's `nll_oracle` is 9.038 for maximum likelihood and 8.736 for SeqGAN, 10.310 for words drawn by their
-frequencies; the oracle's own samples have 5.76. The metric alone is misleading: a table of bigrams has 8.27. So `nll`, of
-the oracle's new sequences under the model, both divergences, the entropy and the fraction of distinct samples are
-reported as well (`jaxgen.metrics.oracle_metrics`), all per token. `experiments.studies.oracle` compares objectives and
-controls that start from one model.
+frequencies; the oracle's own samples have 5.76. The metric alone is misleading: a table of bigrams has 8.27. Therefore
+both divergences, the entropy, `nll`, of the oracle's new sequences under the model, and the fraction of distinct
+samples are reported as well (`jaxgen.metrics.oracle_metrics`), all per token. `experiments.studies.oracle` compares
+objectives and controls that start from one model.
 
-Defaults are the schedule of the authors' code: 120 epochs of maximum likelihood, 50 x 3 of the critic, 200 rounds of one
-policy step and 5 x 3 epochs of the critic. `--preset small` takes an hour of two cores.
+RESULT
+
+Defaults are the schedule of the authors' code: 120 epochs of maximum likelihood, 50 x 3 of the critic, 200 rounds of
+one policy step and 5 x 3 epochs of the critic. `--preset small` has a small critic and fewer steps.
 """
 
 from __future__ import annotations
@@ -31,11 +33,7 @@ from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import ArraySource, Splits, checks
 from jaxgen.data.files import read
 from jaxgen.metrics import oracle_metrics
-from jaxgen.models.sequences import (
-    TokenOracle,
-    load_oracle,
-    random_oracle,
-)
+from jaxgen.models.sequences import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count
@@ -61,28 +59,26 @@ class SeqGANConfig(PolicyConfig):
     preset: Literal["published", "small"] = "published"
     """Defaults: the authors' schedule and critic, or a shorter schedule of 60 rounds with a small critic."""
     data: str = "oracle"
-    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`jaxgen.models.sequences.load_oracle`)."""
+    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`lstm_oracle`) and `x_train`."""
     eval_batch: Count = PART
     measured: Count = 10_240
     """Samples in the final metrics."""
 
     def open(self) -> Splits:
-        train = None if self.data == "oracle" else read(self._file)["x_train"].astype(np.int32)
+        train = None if self.data == "oracle" else self._file["x_train"].astype(np.int32)
         return oracle_splits(self.oracle(), train)
 
     def oracle(self) -> TokenOracle:
         if self.data == "oracle":
             return random_oracle(0, WORDS, LENGTH, WIDTH, STD)
-        return load_oracle(self._file)
+        return lstm_oracle(self._file)
 
     @property
-    def _file(self) -> Path:
-        return checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
+    def _file(self) -> Mapping[str, np.ndarray]:
+        return read(checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser())
 
 
-PUBLISHED = {
-    "seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", 120 * 156 + 50 * 3 * 312 + 200 * 5 * 3 * 312)
-}
+PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}
 
 
 def oracle_splits(oracle: TokenOracle, train: Any = None) -> Splits:
@@ -113,11 +109,12 @@ def build(config: SeqGANConfig, data: Splits) -> Experiment:
             "forward_kl": (oracle.log_probs(batch["x"]) - model.log_probs(variables, batch["x"])).mean(),
         }
 
+    held_out = data.test.head(config.measured)["x"]
     return Experiment(
         model, validation_metrics=compared, draws=1, headline=("nll_oracle", "forward_kl", "entropy"),
         optimizers=optimizers(config, model),
-        final_metrics=lambda trained: divergences(trained, oracle, data.test.head(config.measured)["x"], config.measured),
-        baselines={"nll_oracle of the oracle": float(-in_parts(oracle.log_probs, data.test.head(PART)["x"]).mean())},
+        final_metrics=partial(divergences, oracle=oracle, held_out=held_out, n=config.measured),
+        baselines={"nll_oracle of the oracle": float(-in_parts(oracle.log_probs, held_out[:PART]).mean())},
         start=initial_variables(config, model, data),
     )  # fmt: skip
 
@@ -131,12 +128,10 @@ def divergences(
 ) -> dict[str, float]:
     """`oracle_metrics` of n samples at a temperature, and of new sequences of the oracle."""
     samples = sampled(trained, n, temperature=temperature)
-    own, of_data = (
-        in_chunks(partial(trained.log_probs, temperature=temperature), x, size=PART) for x in (samples, held_out)
-    )
-    return oracle_metrics(
-        samples, in_parts(oracle.log_probs, samples), own, in_parts(oracle.log_probs, held_out), of_data
-    )
+    log_probs = partial(trained.log_probs, temperature=temperature)
+    own, of_data = (in_chunks(log_probs, x, size=PART) for x in (samples, held_out))
+    by_oracle = (in_parts(oracle.log_probs, x) for x in (samples, held_out))
+    return oracle_metrics(samples, next(by_oracle), own, next(by_oracle), of_data)
 
 
 if __name__ == "__main__":

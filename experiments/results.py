@@ -31,7 +31,7 @@ WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids",
 STUDIES = {
     "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "style_gan": "hybrids",
     **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
-    "time_series": "sequences",
+    "time_series": "sequences", "boundary_seeking": "sequences",
     **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan"), "hybrids"),
 }
 """The wings of studies that do not have a wing's name."""

@@ -35,6 +35,7 @@ from jaxgen.metrics import oracle_metrics
 from jaxgen.models.sequences import (
     ConstantReward,
     MaliGANObjective,
+    MixedMaliGAN,
     Objective,
     RolloutReward,
     SeqGAN,
@@ -85,11 +86,13 @@ class SeqGANConfig(Config):
     """Steps of the critic before the first round."""
     moves_per_round: Count = 5 * 3 * 312
     """Steps of the critic in a round, after one policy step."""
-    objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full"] = "rollouts"
+    objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full", "maligan_mixed"] = "rollouts"
     """Of the policy: the critic's rewards for completions by the generator itself or by a lagging copy of it, a constant
-    reward, or MaliGAN's weights of sequences or of tokens. With the constant one there is no critic, a round is a step."""
+    reward, or MaliGAN's weights of sequences, of tokens, or of completions of prefixes that become shorter. With the constant one there is no critic, a round is a step."""
     rollouts: Count = 16
     """Completions of each prefix."""
+    released: Count = 5
+    """Tokens by which the data's prefix becomes shorter in each stage of `maligan_mixed`."""
     lag: Fraction = 0.8
     """Of the lagging copy."""
     labels: Literal["true", "shuffled"] = "true"
@@ -147,10 +150,11 @@ def build(config: SeqGANConfig, data: Splits) -> Experiment:
     words = oracle.network.num_tokens
     generator = TokenRNN(words, length, config.width, config.width, initial_std=0.1)
     filters = SEQGAN_FILTERS if config.filters == "published" else SMALL_FILTERS
-    model = SeqGAN(
+    mixed = {"completions": config.rollouts, "released": config.released} if config.objective == "maligan_mixed" else {}
+    model = (MixedMaliGAN if mixed else SeqGAN)(
         generator, TokenConvCritic(words, filters), objective=objective(config), sequences=config.sequences,
         mle_steps=config.mle_steps, critic_steps=config.critic_steps, moves_per_round=config.moves_per_round,
-        critic_batch=config.batch_size // 2, labels=LABELS[config.labels], monitor=("nll_oracle", "min"),
+        critic_batch=config.batch_size // 2, labels=LABELS[config.labels], monitor=("nll_oracle", "min"), **mixed,
     )  # fmt: skip
     optimizers = {
         "mle": model.adam(config.learning_rate, 5.0 * length),
@@ -183,6 +187,7 @@ def objective(config: SeqGANConfig) -> Objective:
         "lagging": RolloutReward(**rollouts, lag=config.lag),
         "constant": ConstantReward(),
         "maligan": MaliGANObjective(),
+        "maligan_mixed": MaliGANObjective(),
         "maligan_full": MaliGANObjective(**rollouts),
     }[config.objective]
 

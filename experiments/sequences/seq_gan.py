@@ -1,16 +1,18 @@
 """SeqGAN (Yu et al. 2017, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient", arXiv:1609.05473).
 
 Data are sequences of an oracle, an LSTM with random weights, so that the likelihood of samples is known: `--data FILE`
-with the authors' oracle and their 9,984 sequences of 20 words out of 5,000, or `oracle`, a small one that needs no file.
+with the authors' oracle and their 9,984 sequences of 20 words out of 5,000, or `oracle`, a small one without a file.
 
 The paper's `nll_oracle` is 9.038 for maximum likelihood and 8.736 for SeqGAN, 10.310 for words drawn by their
-frequencies; the oracle's own samples have 5.76. The metric alone is misleading: a table of bigrams has 8.27. So `nll`, of
-the oracle's new sequences under the model, both divergences, the entropy and the fraction of distinct samples are
-reported as well (`jaxgen.metrics.oracle_metrics`), all per token. `experiments.studies.oracle` compares objectives and
-controls that start from one model.
+frequencies; the oracle's own samples have 5.76. The metric alone is misleading: a table of bigrams has 8.27. Therefore
+both divergences, the entropy, `nll`, of the oracle's new sequences under the model, and the fraction of distinct
+samples are reported as well (`jaxgen.metrics.oracle_metrics`), all per token. `experiments.studies.oracle` compares
+objectives and controls that start from one model.
 
-Defaults are the schedule of the authors' code: 120 epochs of maximum likelihood, 50 x 3 of the critic, 200 rounds of one
-policy step and 5 x 3 epochs of the critic. `--preset small` takes an hour of two cores.
+RESULT
+
+Defaults are the schedule of the authors' code: 120 epochs of maximum likelihood, 50 x 3 of the critic, 200 rounds of
+one policy step and 5 x 3 epochs of the critic. `--preset small` has a small critic and fewer steps.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class SeqGANConfig(Config):
     preset: Literal["published", "small"] = "published"
     """Defaults: the authors' schedule and critic, or a shorter schedule of 60 rounds with a small critic."""
     data: str = "oracle"
-    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`jaxgen.models.sequences.load_oracle`)."""
+    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`load_oracle`) and `x_train`."""
     steps: Count = 120 * 156 + 50 * 3 * 312 + 200 * 5 * 3 * 312
     """Batches to train on: `mle_steps`, `critic_steps`, and the rest in rounds."""
     batch_size: Count = 64
@@ -87,8 +89,9 @@ class SeqGANConfig(Config):
     moves_per_round: Count = 5 * 3 * 312
     """Steps of the critic in a round, after one policy step."""
     objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full", "maligan_mixed"] = "rollouts"
-    """Of the policy: the critic's rewards for completions by the generator itself or by a lagging copy of it, a constant
-    reward, or MaliGAN's weights of sequences, of tokens, or of completions of prefixes that become shorter. With the constant one there is no critic, a round is a step."""
+    """Of the policy: rewards for completions by the generator itself or by a lagging copy of it, a constant reward, or
+    MaliGAN's weights of sequences, of tokens, or of completions of prefixes of the data that become shorter. With a
+    constant reward there is no critic: a round is a step."""
     rollouts: Count = 16
     """Completions of each prefix."""
     released: Count = 5
@@ -126,7 +129,7 @@ class SeqGANConfig(Config):
         return checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
 
 
-PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", 120 * 156 + 50 * 3 * 312 + 200 * 5 * 3 * 312)}
+PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}
 
 
 def oracle_splits(oracle: TokenOracle, train: Any = None) -> Splits:
@@ -170,12 +173,13 @@ def build(config: SeqGANConfig, data: Splits) -> Experiment:
             "forward_kl": (oracle.log_probs(batch["x"]) - model.log_probs(variables, batch["x"])).mean(),
         }
 
+    held_out = data.test.head(config.measured)["x"]
     played = {name for phase in model.phases(config.steps) for name in phase.plays}
     return Experiment(
         model, validation_metrics=compared, draws=1, headline=("nll_oracle", "forward_kl", "entropy"),
         optimizers={name: optimizer for name, optimizer in optimizers.items() if name in played},
-        final_metrics=lambda trained: divergences(trained, oracle, data.test.head(config.measured)["x"], config.measured),
-        baselines={"nll_oracle of the oracle": float(-in_parts(oracle.log_probs, data.test.head(PART)["x"]).mean())},
+        final_metrics=partial(divergences, oracle=oracle, held_out=held_out, n=config.measured),
+        baselines={"nll_oracle of the oracle": float(-in_parts(oracle.log_probs, held_out[:PART]).mean())},
         start=None if config.start is None else started(config.start, model, data),
     )  # fmt: skip
 
@@ -208,8 +212,10 @@ def divergences(
 ) -> dict[str, float]:
     """`oracle_metrics` of n samples at a temperature, and of new sequences of the oracle."""
     samples = sampled(trained, n, temperature=temperature)
-    own, of_data = (in_chunks(partial(trained.log_probs, temperature=temperature), x, size=PART) for x in (samples, held_out))
-    return oracle_metrics(samples, in_parts(oracle.log_probs, samples), own, in_parts(oracle.log_probs, held_out), of_data)
+    log_probs = partial(trained.log_probs, temperature=temperature)
+    own, of_data = (in_chunks(log_probs, x, size=PART) for x in (samples, held_out))
+    by_oracle = (in_parts(oracle.log_probs, x) for x in (samples, held_out))
+    return oracle_metrics(samples, next(by_oracle), own, next(by_oracle), of_data)
 
 
 if __name__ == "__main__":

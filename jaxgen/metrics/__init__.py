@@ -39,6 +39,7 @@ from jaxgen.metrics.paths import perceptual_path_length
 from jaxgen.metrics.report import SampleMetrics, feature_metrics, measure
 from jaxgen.metrics.retrieval import retrieval_accuracy
 from jaxgen.metrics.segmentation import nearest_colours, segmentation_scores
+from jaxgen.metrics.sentence_bleu import sentence_bleu
 from jaxgen.metrics.sequences import bleu, n_gram_jensen_shannon, self_bleu
 from jaxgen.metrics.sharpness import laplacian_energy
 from jaxgen.metrics.single_image import pixel_diversity, position_frechet_distances
@@ -55,6 +56,6 @@ __all__ = [
     "one_nearest_neighbour", "oracle_metrics", "perceptual_path_length", "perplexity", "pixel_diversity",
     "position_frechet_distances", "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy",
     "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu",
-    "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
+    "sentence_bleu", "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -92,6 +92,7 @@ ARGUMENTS = {
     metrics.sample_distances: {"real": "N ...", "fake": "M ..."},
     metrics.segmentation_scores: {"predicted": LABELS + "N ...", "labels": LABELS + "N ...", "num_classes": 3},
     metrics.self_bleu: {"samples": TOKENS + "N L", "n": 2},
+    metrics.sentence_bleu: {"candidates": TOKENS + "N L", "references": TOKENS + "N L", "end": None, "n": 2},
     metrics.sliced_wasserstein: {"x": "N ...", "y": "M ...", "key": KEY, "projections": 2},
     metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "num_classes": 3},
     metrics.total_correlation: {"mean": "N L", "log_variance": "N L", "key": KEY},

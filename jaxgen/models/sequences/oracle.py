@@ -1,7 +1,7 @@
 """Oracles: distributions of sequences that are known exactly, to learn from samples of and to judge a learner by.
 
-Yu et al. 2017, "SeqGAN", section 4: an LSTM with random weights. Since a generator's likelihoods are known as well, both
-divergences between it and the oracle are (`jaxgen.metrics.sequence_divergences`).
+Yu et al. 2017, "SeqGAN", section 4: an LSTM with random weights. A generator's likelihoods are known as well, so
+that both divergences from the oracle can be estimated (`jaxgen.metrics.oracle_metrics`).
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def load_oracle(path: str | Path, length: int = 20) -> TokenOracle:
         ValueError: the file cannot be read, lacks arrays or has some of other shapes.
     """
     arrays = read(Path(path))
-    names = [f"{gate}_{part}" for gate in _GATES for part in "xhb"]
-    if missing := sorted({"embedding", "logits_w", "logits_b", *names} - set(arrays)):
+    names = ["embedding", "logits_w", "logits_b", *(f"{gate}_{part}" for gate in _GATES for part in "xhb")]
+    if missing := sorted(set(names) - set(arrays)):
         raise ValueError(f"{path} must have the arrays of an LSTM, got no {missing}")
-    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items() if name in (*names, "embedding", "logits_w", "logits_b")}
+    arrays = {name: np.asarray(arrays[name], np.float32) for name in names}
     if arrays["embedding"].ndim != 2 or arrays["input_b"].ndim != 1:
         raise ValueError(f"{path} must have 'embedding' [K, E] and 'input_b' [H]")
     (num_tokens, embedding_width), (width,) = arrays["embedding"].shape, arrays["input_b"].shape

@@ -52,6 +52,7 @@ def test_incomplete_files_are_refused(tmp_path, broken):
         load_oracle(file)
 
 
+@pytest.mark.slow
 def test_samples_have_the_likelihood_that_they_are_given():
     oracle = random_oracle(0, 5, 3, 4, 1.5)
     samples = np.asarray(jax.jit(oracle.sample, static_argnums=1)(jax.random.key(1), 20_000))

@@ -4,6 +4,7 @@ from jaxgen.models.sequences.boundary_seeking import BoundarySeekingGAN, Density
 from jaxgen.models.sequences.characters import character_wgan_gp
 from jaxgen.models.sequences.conditional import ConditionalSequences
 from jaxgen.models.sequences.conditional_gan import ConditionalSequenceGAN
+from jaxgen.models.sequences.mali_gan import MixedMaliGAN
 from jaxgen.models.sequences.objectives import (
     ConstantReward,
     MaliGANObjective,
@@ -20,8 +21,8 @@ from jaxgen.models.sequences.time_gan import TimeGAN, time_gan
 
 __all__ = [
     "BoundarySeekingGAN", "ConditionalSequenceGAN", "ConditionalSequences", "ConstantReward", "DensityRatioWeights",
-    "EqualWeights", "MaliGANObjective", "Objective", "PolicyStep", "RCGAN", "Reinforce", "RolloutReward", "SeqGAN",
-    "TimeGAN", "TokenOracle", "character_wgan_gp", "lstm_oracle", "random_oracle", "rc_gan", "shuffled_labels",
-    "time_gan", "true_labels",
+    "EqualWeights", "MaliGANObjective", "MixedMaliGAN", "Objective", "PolicyStep", "RCGAN", "Reinforce",
+    "RolloutReward", "SeqGAN", "TimeGAN", "TokenOracle", "character_wgan_gp", "lstm_oracle", "random_oracle",
+    "rc_gan", "shuffled_labels", "time_gan", "true_labels",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

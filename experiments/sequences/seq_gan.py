@@ -65,8 +65,8 @@ class SeqGANConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {},
         "small": {
-            "steps": 21_360, "mle_steps": 60 * 156, "critic_steps": 3_000, "moves_per_round": 150, "rollouts": 4,
-            "filters": "small", "eval_every": 780, "checkpoint_every": 1_560,
+            "steps": 60 * 156 + 2_000 + 60 * 60, "mle_steps": 60 * 156, "critic_steps": 2_000, "moves_per_round": 60,
+            "rollouts": 2, "filters": "small", "critic_learning_rate": 5e-4, "eval_every": 780, "checkpoint_every": 1_560,
         },
     }  # fmt: skip
 
@@ -106,6 +106,8 @@ class SeqGANConfig(Config):
     """Of the Adams of maximum likelihood and policy."""
     critic_learning_rate: NonNegative = 1e-4
     """Of the critic's Adam."""
+    shuffled: bool = True
+    """Draw a new order of the data in each epoch. The authors' code has the same batches in each."""
     start: Path | None = None
     """A finished run with the same networks, whose last generator and critic to begin from."""
     measured: Count = 10_240
@@ -113,7 +115,8 @@ class SeqGANConfig(Config):
 
     def open(self) -> Splits:
         train = None if self.data == "oracle" else read(self._file)["x_train"].astype(np.int32)
-        return oracle_splits(self.oracle(), train)
+        splits = oracle_splits(self.oracle(), train)
+        return splits if self.shuffled else splits._replace(train=Ordered(splits.train.arrays, name=splits.train.name))
 
     def oracle(self) -> TokenOracle:
         if self.data == "oracle":
@@ -126,6 +129,14 @@ class SeqGANConfig(Config):
 
 
 PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}
+
+
+class Ordered(ArraySource):
+    """The batches of each epoch are the same, in the order of the data."""
+
+    def indices_at(self, step: int, size: int, seed: int) -> np.ndarray:
+        first = step % (len(self) // size) * size
+        return np.arange(first, first + size, dtype=np.int32)
 
 
 def oracle_splits(oracle: TokenOracle, train: Any = None) -> Splits:

@@ -7,6 +7,7 @@ that both divergences from the oracle can be estimated (`jaxgen.metrics.oracle_m
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contracts import Array, Collections, Key
-from jaxgen.data.files import read
 from jaxgen.nets.token_rnn import TokenRNN
 from jaxgen.nets.token_sampling import sample_tokens
 
@@ -66,7 +66,11 @@ def load_oracle(path: str | Path, length: int = 20) -> TokenOracle:
     Raises:
         ValueError: the file cannot be read, lacks arrays or has some of other shapes.
     """
-    arrays = read(Path(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"`path` must be an .npz file with an LSTM's arrays, got {str(path)!r}: {error}") from error
     names = ["embedding", "logits_w", "logits_b", *(f"{gate}_{part}" for gate in _GATES for part in "xhb")]
     if missing := sorted(set(names) - set(arrays)):
         raise ValueError(f"{path} must have the arrays of an LSTM, got no {missing}")

@@ -126,7 +126,8 @@ def lines(rows: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> It
         yield NAMES[name], *cells, f"{config['steps']:,}", str(config["seeds"]), minutes
     baselines = next(iter(rows.values()))["baselines"]
     for name in dict.fromkeys(key.partition(" of ")[2] for key in baselines):
-        yield name, *(f"{baselines.get(f'{key} of {name}', float('nan')):.{digits}f}" for key, (_, digits) in columns.items()), "", "", ""
+        known = [(baselines.get(f"{key} of {name}"), digits) for key, (_, digits) in columns.items()]
+        yield name, *("" if value is None else f"{value:.{digits}f}" for value, digits in known), "", "", ""
 
 
 if __name__ == "__main__":

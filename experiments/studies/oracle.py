@@ -1,23 +1,24 @@
 """What a critic's reward adds to maximum likelihood on SeqGAN's oracle, and what a good score proves: `python -m
 experiments.studies.oracle --data seqgan_oracle.npz --runs runs/studies.oracle`.
 
-All adversarial arms start from one generator, trained by maximum likelihood, and but for the critic of shuffled labels
-from one critic. A round is one policy step, the same for all arms:
+All adversarial arms start from one generator, trained by maximum likelihood, and from one critic, except for the critic
+of shuffled labels. A round is one policy step, the same for all arms:
 
 - `SeqGAN`, rewards for completions by the generator itself, as in the authors' code; `lagging`, by a copy that follows
   slowly, as in the paper; `MaliGAN`, weights of sequences; `MaliGAN, full`, of tokens by completions;
 - controls: `constant reward`; `shuffled labels`, the reward of a critic that can learn nothing; `MLE continued` for as
   many steps as there are rounds; `MLE` sampled at lower temperatures, which costs nothing;
 - samples that need no training: uniform words; a table of the training set's bigrams, whose `nll_oracle` is below all
-  published ones; training sequences repeated.
+  published ones; repeated training sequences.
 
-Columns are `jaxgen.metrics.oracle_metrics` per token: the oracle's likelihood of samples, the entropy, the likelihood of
-the oracle's new sequences, both divergences, and the fraction of distinct samples. A generator improves if both
+Columns are `jaxgen.metrics.oracle_metrics` per token: the oracle's likelihood of samples, the entropy, the likelihood
+of the oracle's new sequences, both divergences, and the fraction of distinct samples. A generator improves if both
 divergences fall. It only moves towards fewer sequences if `nll_oracle` and the entropy fall while `nll` rises.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ from jaxgen.data import Splits
 from jaxgen.metrics import oracle_metrics
 from jaxgen.models.sequences import TokenOracle
 from jaxgen.training import RunFolder
-from jaxgen.training.ranges import Count, Natural
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 MLE, CRITIC, SHUFFLED = "MLE", "critic", "critic of shuffled labels"
 ARMS = {
@@ -64,6 +65,7 @@ class OracleStudy(harness.StudyConfig):
     rounds: Count = 60
     moves_per_round: Count = 150
     """Steps of the critic in a round."""
+    critic_learning_rate: NonNegative = 5e-4
     rollouts: Count = 4
     """Completions of each prefix."""
     measured: Count = 10_240
@@ -78,8 +80,7 @@ def study(config: OracleStudy) -> str:
     """Raises:
     ValueError: unknown names in `only`; rows with other settings.
     """
-    names = ("data", "mle_steps", "critic_steps", "rounds", "moves_per_round", "rollouts", "measured", "seed")
-    settings = {name: getattr(config, name) for name in names}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("only", "runs")}
     of_runs = SeqGANConfig(data=config.data)
     oracle, splits = of_runs.oracle(), of_runs.open()
     compute: dict[str, Any] = {
@@ -90,7 +91,9 @@ def study(config: OracleStudy) -> str:
         compute[f"MLE, temperature {t}"] = partial(cooled, config, oracle, splits, t)
     compute[CRITIC] = lambda: run(config, CRITIC, MLE, oracle, splits, *training(0, config.critic_steps, 0))
     shuffled = ("--labels", "shuffled")
-    compute[SHUFFLED] = lambda: run(config, SHUFFLED, MLE, oracle, splits, *training(0, config.critic_steps, 0), *shuffled)
+    compute[SHUFFLED] = lambda: run(
+        config, SHUFFLED, MLE, oracle, splits, *training(0, config.critic_steps, 0), *shuffled
+    )
     compute[CONTINUED] = lambda: run(config, CONTINUED, MLE, oracle, splits, *training(config.rounds, 0, 0))
     for name, (start, *arguments) in ARMS.items():
         moves = 1 if name == "constant reward" else config.moves_per_round
@@ -119,6 +122,7 @@ def run(
     result = harness.experiment(
         "sequences.seq_gan", folder, ("--preset", "small", "--data", config.data, "--seed", str(config.seed)), begin,
         ("--moves-per-round", str(config.moves_per_round), "--rollouts", str(config.rollouts), "--measured", "1024"),
+        ("--critic-learning-rate", str(config.critic_learning_rate)),
         ("--eval-every", every, "--checkpoint-every", every), arguments,
     )  # fmt: skip
     trained = jaxgen.load(folder, which="last")
@@ -164,7 +168,8 @@ def bigram_table(train: np.ndarray, words: int, held_out: np.ndarray, n: int) ->
     for _ in range(train.shape[1] - 1):
         previous = rows[-1]
         picked = starts[previous] + (rng.random(n) * counts[previous]).astype(int)
-        rows.append(np.where(unfollowed[previous], rng.choice(after, n), following[np.minimum(picked, len(following) - 1)]))
+        picked = following[np.minimum(picked, len(following) - 1)]
+        rows.append(np.where(unfollowed[previous], rng.choice(after, n), picked))
     samples = np.stack(rows, 1)
     pairs, of_pairs = np.unique(before * words + after, return_counts=True)
     first, marginal = (np.bincount(a, minlength=words) / len(a) for a in (train[:, 0], after))
@@ -183,16 +188,16 @@ def bigram_table(train: np.ndarray, words: int, held_out: np.ndarray, n: int) ->
 SAMPLES = {
     "uniform words": uniform_words, "table of bigrams": bigram_table, "training set repeated": repeated_training_set,
 }  # fmt: skip
-"""By name: from training sequences, the number of words, held-out sequences and n, n samples, their log-probabilities and
-those of the held-out ones.
+"""By name: from training sequences, the number of words, held-out sequences and n, n samples, their log-probabilities
+and those of the held-out ones.
 """
 
 
 def measured_samples(make: Any, oracle: TokenOracle, splits: Splits, n: int) -> dict[str, Any]:
     train, held_out = (split.head(len(split))["x"].astype(np.int64) for split in (splits.train, splits.test))
     samples, own, of_data = make(train, oracle.network.num_tokens, held_out[:n], n)
-    metrics = oracle_metrics(samples, in_parts(oracle.log_probs, samples), own, in_parts(oracle.log_probs, held_out[:n]), of_data)
-    return {"metrics": metrics}
+    by_oracle, oracle_of_data = (in_parts(oracle.log_probs, x) for x in (samples, held_out[:n]))
+    return {"metrics": oracle_metrics(samples, by_oracle, own, oracle_of_data, of_data)}
 
 
 def lines(results: Mapping[str, Any]) -> list[list[str]]:
@@ -208,7 +213,7 @@ def lines(results: Mapping[str, Any]) -> list[list[str]]:
 
 
 def plot(results: Mapping[str, Any]) -> Any:
-    """The course of each run in the plane of KL(P||G) and the oracle's likelihood of samples: to the lower left is better."""
+    """The course of each run in the plane of KL(P||G) and the oracle's likelihood of samples; lower is better."""
     courses = {}
     begun = results[MLE]["metrics"]
     for name, result in results.items():

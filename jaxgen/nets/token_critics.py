@@ -34,7 +34,10 @@ def _uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -
 
 
 class Highway(nn.Module):
-    """[B, C] to itself: t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c). Srivastava et al. 2015, "Highway Networks"."""
+    """[B, C] to itself: t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c).
+
+    Srivastava et al. 2015, "Highway Networks".
+    """
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -45,9 +48,9 @@ class Highway(nn.Module):
 class TokenConvCritic(nn.Module):
     """SeqGAN's critic: [B, T] to [B].
 
-    Vectors of the tokens, convolutions of several widths without padding, the maximum of each filter over the positions,
-    a highway layer, dropout, and two outputs whose difference is the logit. A convolution is a product of the windows
-    with a matrix, which is fast inside of compiled loops, too.
+    Vectors of the tokens, convolutions of several widths without padding, the maximum of each filter over positions, a
+    highway layer, dropout, and two outputs whose difference is the logit. A convolution is a product of the windows
+    with a matrix, which is fast in compiled loops, too.
 
     Kim 2014, "Convolutional Neural Networks for Sentence Classification"; with the highway Zhang and LeCun 2015; here
     as in the code of Yu et al. 2017, "SeqGAN".

@@ -13,7 +13,7 @@ from jaxgen.models.sequences.objectives import (
     shuffled_labels,
     true_labels,
 )
-from jaxgen.models.sequences.oracle import TokenOracle, load_oracle, random_oracle
+from jaxgen.models.sequences.oracle import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.models.sequences.rc_gan import RCGAN, rc_gan
 from jaxgen.models.sequences.seq_gan import SeqGAN
 from jaxgen.models.sequences.time_gan import TimeGAN, time_gan
@@ -21,7 +21,7 @@ from jaxgen.models.sequences.time_gan import TimeGAN, time_gan
 __all__ = [
     "BoundarySeekingGAN", "ConditionalSequenceGAN", "ConditionalSequences", "ConstantReward", "DensityRatioWeights",
     "EqualWeights", "MaliGANObjective", "Objective", "PolicyStep", "RCGAN", "Reinforce", "RolloutReward", "SeqGAN",
-    "TimeGAN", "TokenOracle", "character_wgan_gp", "load_oracle", "random_oracle", "rc_gan", "shuffled_labels",
+    "TimeGAN", "TokenOracle", "character_wgan_gp", "lstm_oracle", "random_oracle", "rc_gan", "shuffled_labels",
     "time_gan", "true_labels",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -7,9 +7,9 @@ A generator G of sequences of tokens y_1..y_T is a policy, and a critic D gives 
     policy               L = -sum_t Q_t log G(y_t | y_<t),  y ~ G,  Q_t = E D(y_1..y_t, completed by G)
 
 in three phases: maximum likelihood, the critic alone, then rounds of one policy step and many critic steps. Maximum
-likelihood and policy have an optimizer each, as in the authors' code. Critic steps take a new sample; the authors' take
-three epochs of one sample of the size of the data. What the policy minimises is `objective`: with `MaliGANObjective` the
-model is MaliGAN.
+likelihood and policy have an optimizer each, as in the authors' code. Each critic step takes new samples; the authors'
+code takes three epochs of as many samples as data. The policy minimises `objective`: with `MaliGANObjective` the model is
+MaliGAN.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def test_training_learns_resumes_and_seeds_run_side_by_side(tmp_path):
 
     class Stopping(ArraySource):
         def indices_at(self, step, size, seed):
-            if step == 70:  # of the third phase, 10 steps after its checkpoint
+            if step == 190:  # in the third phase, ten steps after a checkpoint
                 raise RuntimeError("stopped")
             return super().indices_at(step, size, seed)
 

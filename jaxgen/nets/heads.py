@@ -96,6 +96,22 @@ class EventHead(nn.Module):
         return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 
+class SymbolHead(nn.Module):
+    """Features [B, ...] to logits of symbols, [B, *event_shape, num_symbols].
+
+    A dense layer at each position if there are features for each, [B, *event_shape, C], otherwise one for all.
+    """
+
+    event_shape: tuple[int, ...]
+    num_symbols: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        if h.shape[1:-1] == self.event_shape:
+            return nn.Dense(self.num_symbols, dtype=float32_or_wider(h), name="out")(h)
+        return EventHead(self.event_shape, self.num_symbols, name="out")(h.reshape(h.shape[0], -1))
+
+
 class ScalarHead(nn.Module):
     """Features [B, ...] to one number per example, [B].
 

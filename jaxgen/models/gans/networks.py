@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.arguments import broadcast_context
-from jaxgen.nets.heads import EventHead
+from jaxgen.nets.heads import EventHead, SymbolHead
 
 Inputs = tuple[jax.Array, jax.Array | None]
 """What a network is called with, [B, ...], and its context, [B, D] or None."""
@@ -33,6 +33,22 @@ class CriticOutput(NamedTuple):
 def apply_condition(condition: nn.Module, x: jax.Array, context: jax.Array | None) -> jax.Array:
     """The input of a network: x as `condition` modifies it by the context, or x itself without a context."""
     return x if context is None else condition.before(x, context)
+
+
+class RelaxedSymbols(nn.Module):
+    """From features to relaxed symbols, [B, *event_shape, num_symbols].
+
+    Attributes:
+        relaxation: of the symbols' logits (`jaxgen.nets.relaxations`).
+    """
+
+    event_shape: tuple[int, ...]
+    num_symbols: int
+    relaxation: nn.Module
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        return self.relaxation(SymbolHead(self.event_shape, self.num_symbols, name="symbols")(h))
 
 
 class Generator(nn.Module):

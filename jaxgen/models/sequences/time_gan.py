@@ -52,7 +52,8 @@ class TimeGAN:
     """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and a
     half of the steps: with n steps in the first, the third has n moves of the critic and 2 n of the generator.
 
-    Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples.
+    Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples. Methods ignore a
+    context.
 
     Attributes:
         embedder: from series [B, T, D] to latent series [B, T, H].
@@ -104,9 +105,6 @@ class TimeGAN:
         return "generator" if self.supervisor is None else "supervisor"
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """Raises:
-        ValueError: data of another shape or type.
-        """
         keys, x = jax.random.split(key, 5), self._series(batch["x"])
         z = self.noise(keys[0], x.shape[0])
         variables = {"embedder": self.embedder.init(keys[0], x)}
@@ -209,22 +207,20 @@ class TimeGAN:
         return sharded(jax.random.uniform(key, (n, self.event_shape[0], self.latent_dim)))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
-        """R(S(G(z))), series [n, T, D]; ignores the context."""
+        """R(S(G(z))), series [n, T, D]."""
         h = self._apply("generator", variables, self.noise(key, n))
         return self.decode(variables, h if self.supervisor is None else self._apply("supervisor", variables, h))
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """h = E(x), [B, T, H]; ignores key and context."""
+        """h = E(x), [B, T, H]."""
         return self._apply("embedder", variables, self._series(x))
 
     def decode(self, variables: Variables, h: Array, context: Array | None = None) -> Array:
-        """R(h), [B, T, D]; ignores the context."""
+        """R(h), [B, T, D]."""
         return self._apply("recovery", variables, as_batch("h", h))
 
-    def reconstruct(
-        self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
-    ) -> Array:
-        """R(E(x)), [B, T, D]; ignores key and context."""
+    def reconstruct(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+        """R(E(x)), [B, T, D]."""
         return self.decode(variables, self.encode(variables, x))
 
     def _supervised(self, variables: Variables, h: Array, key: Key) -> Array:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +42,10 @@ from jaxgen.models.hybrids.gate import gated, waiting
 from jaxgen.models.scaling import from_data
 from jaxgen.sharding import sharded
 
-TINY = 1e-12
-"""Added to squared errors before their root, whose gradient at zero is infinite."""
-
 
 @dataclasses.dataclass(frozen=True)
 class TimeGAN:
-    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and a
+    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and
     half of the steps: with n steps in the first, the third has n moves of the critic and 2 n of the generator.
 
     Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples. Methods ignore a
@@ -99,11 +95,6 @@ class TimeGAN:
         for name in ("gamma", *(field.name for field in dataclasses.fields(self) if field.name.endswith("_weight"))):
             check_number(name, getattr(self, name), 0)
 
-    @property
-    def _dynamics(self) -> str:
-        """The player that supervision trains."""
-        return "generator" if self.supervisor is None else "supervisor"
-
     def init(self, key: Key, batch: Batch) -> Variables:
         keys, x = jax.random.split(key, 5), self._series(batch["x"])
         z = self.noise(keys[0], x.shape[0])
@@ -133,7 +124,8 @@ class TimeGAN:
         """
         check_counts(4, steps=steps)
         autoencoder = Play(("embedder", "recovery"), self.autoencoder_loss, optax.adam(1e-3))
-        supervisor = Play((self._dynamics,), self.supervisor_loss, optax.adam(1e-3))
+        supervised = "generator" if self.supervisor is None else "supervisor"
+        supervisor = Play((supervised,), self.supervisor_loss, optax.adam(1e-3))
         first = steps // 4
         return (
             Phase({"autoencoder": autoencoder}, first, monitor=("reconstruction_error", "min")),
@@ -165,7 +157,7 @@ class TimeGAN:
             error = ((h[:, 1:] - predicted[:, :-1]) ** 2).mean()
         adversarial = self._weighted(non_saturating_generator, self._rate(variables, *self._seen(generated, e)))
         moments = moment_matching(x, self._apply("recovery", variables, generated))
-        error = jnp.sqrt(error + TINY)
+        error = jnp.sqrt(error + 1e-12)
         value = adversarial + self.supervised_weight * error + self.moments_weight * moments
         return LossOutput(value, {"adversarial": adversarial, "supervised_error": error, "moments": moments})
 
@@ -219,7 +211,9 @@ class TimeGAN:
         """R(h), [B, T, D]."""
         return self._apply("recovery", variables, as_batch("h", h))
 
-    def reconstruct(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
+    def reconstruct(
+        self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
+    ) -> Array:
         """R(E(x)), [B, T, D]."""
         return self.decode(variables, self.encode(variables, x))
 
@@ -243,7 +237,7 @@ class TimeGAN:
     def _weighted(self, loss: Callable[[Array], Array], logits: list[Array]) -> Array:
         return sum(weight * loss(each) for weight, each in zip((1.0, self.gamma), logits, strict=False))
 
-    def _apply(self, player: str, variables: Variables, x: Array) -> Any:
+    def _apply(self, player: str, variables: Variables, x: Array) -> Array:
         return forward(getattr(self, player), variables[player], x)[0]
 
     def _series(self, x: Array) -> Array:
@@ -251,4 +245,4 @@ class TimeGAN:
 
 
 def _root_mean_square(x: Array) -> Array:
-    return jnp.sqrt((x**2).mean() + TINY)
+    return jnp.sqrt((x**2).mean() + 1e-12)  # with a finite gradient at zero

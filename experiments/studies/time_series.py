@@ -66,7 +66,7 @@ class TimeSeriesStudy(harness.StudyConfig):
     """The same on sines."""
     vae_steps: Count = 3_000
     """Batches of 64 of the sequence VAE."""
-    class_steps: Count = 12_000
+    class_steps: Count = 8_000
     """Batches of RCGAN."""
     seeds: Count = 1
     """Runs of TimeGAN."""

@@ -70,8 +70,11 @@ def series_scores(
 
 def untrained_scores(train: np.ndarray, test: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     """The two scores of `series_scores` without judges."""
-    ratio = nearest_training_ratio(_some(fake[len(train) :]), train, _some(test))
-    return {"autocorrelation_error": float(autocorrelation_error(test, fake).mean()), "nearest_training_ratio": float(ratio)}
+    scores = {
+        "autocorrelation_error": autocorrelation_error(test, fake).mean(),
+        "nearest_training_ratio": nearest_training_ratio(_some(fake[len(train) :]), train, _some(test)),
+    }
+    return {name: float(score) for name, score in scores.items()}
 
 
 def discriminative_scores(

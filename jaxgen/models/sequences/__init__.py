@@ -17,7 +17,8 @@ from jaxgen.models.sequences.objectives import (
 from jaxgen.models.sequences.oracle import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.models.sequences.rc_gan import RCGAN, rc_gan
 from jaxgen.models.sequences.seq_gan import SeqGAN
-from jaxgen.models.sequences.time_gan import TimeGAN, time_gan
+from jaxgen.models.sequences.time_gan import TimeGAN
+from jaxgen.models.sequences.time_gan_networks import time_gan
 
 __all__ = [
     "BoundarySeekingGAN", "ConditionalSequenceGAN", "ConditionalSequences", "ConstantReward", "DensityRatioWeights",

@@ -59,11 +59,3 @@ def test_samples_have_the_likelihood_that_they_are_given():
     assert np.abs(frequencies - p).max() < 0.015 and np.abs(frequencies - p).sum() < 0.08
     # the same seed is the same oracle
     np.testing.assert_array_equal(oracle.log_probs(samples[:3]), random_oracle(0, 5, 3, 4, 1.5).log_probs(samples[:3]))
-
-
-def test_other_files_are_refused(tmp_path):
-    (tmp_path / "oracle.npz").write_text("text")
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    for name in ("oracle.npz", "one.npy", "missing.npz"):
-        with pytest.raises(ValueError, match="`path` must be an .npz file with an LSTM's arrays"):
-            load_oracle(tmp_path / name)

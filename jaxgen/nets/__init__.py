@@ -52,7 +52,9 @@ from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stages import Stages
 from jaxgen.nets.strided import StridedConvs, StridedScore
 from jaxgen.nets.style import MinibatchDeviation, StyleCritic, StyleGenerator, StyleMapping, StyleSynthesis
-from jaxgen.nets.transformer import CausalTransformer, TokenTransformer, sample_tokens
+from jaxgen.nets.token_rnn import TokenRNN
+from jaxgen.nets.token_sampling import rollout_rewards, rollouts, sample_tokens
+from jaxgen.nets.transformer import CausalTransformer, TokenTransformer
 from jaxgen.nets.translators import ResNetTranslator
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
@@ -71,10 +73,10 @@ __all__ = [
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator",
     "SelfAttention", "Skeleton", "Softmax", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
     "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator",
-    "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvTower", "TokenRNNTower", "TokenTransformer",
-    "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
-    "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context", "limb_masks",
-    "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "sample_codes",
-    "sample_tokens", "small_normal",
+    "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvTower", "TokenRNN", "TokenRNNTower",
+    "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
+    "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
+    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
+    "rollouts", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

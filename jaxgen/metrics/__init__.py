@@ -2,6 +2,7 @@
 
 from jaxgen.metrics.angles import angle_agreement
 from jaxgen.metrics.bigrams import bigram_divergences
+from jaxgen.metrics.choice import choice_accuracy
 from jaxgen.metrics.classifier_scores import class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.corpus import copied_n_grams, copied_sequences, corpus_bleu, distinct_n_grams, perplexity
@@ -44,7 +45,7 @@ from jaxgen.metrics.single_image import pixel_diversity, position_frechet_distan
 
 __all__ = [
     "SampleMetrics", "active_units", "angle_agreement", "average_precision", "best_f1_threshold", "bigram_divergences",
-    "birthday_duplicates", "bleu", "class_histogram_divergence", "copied_n_grams", "copied_sequences", "corpus_bleu",
+    "birthday_duplicates", "bleu", "choice_accuracy", "class_histogram_divergence", "copied_n_grams", "copied_sequences", "corpus_bleu",
     "data_bandwidth", "density_coverage", "distance_ratio", "distinct_n_grams", "feature_metrics", "frechet_distance",
     "frechet_distance_of_moments", "inception_score", "kernel_distance", "laplacian_energy", "majority_modes",
     "measure", "mixture_metrics", "mmd_squared", "mode_collisions", "mode_coverage", "mode_score", "mutual_information",

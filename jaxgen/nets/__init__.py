@@ -56,6 +56,7 @@ from jaxgen.nets.token_rnn import TokenRNN
 from jaxgen.nets.token_sampling import rollout_rewards, rollouts, sample_tokens
 from jaxgen.nets.transformer import CausalTransformer, TokenTransformer
 from jaxgen.nets.translators import ResNetTranslator
+from jaxgen.nets.turn_critic import TurnCritic
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
@@ -74,7 +75,8 @@ __all__ = [
     "SelfAttention", "Skeleton", "Softmax", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
     "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator",
     "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvTower", "TokenRNN", "TokenRNNTower",
-    "TokenTransformer", "Translation", "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
+    "TokenTransformer", "Translation", "TransposedConv", "TurnCritic",
+    "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
     "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
     "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
     "rollouts", "sample_codes", "sample_tokens", "small_normal",

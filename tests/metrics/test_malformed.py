@@ -37,6 +37,7 @@ ARGUMENTS = {
     metrics.best_f1_threshold: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.birthday_duplicates: {"samples": "N ...", "threshold": 0.5},
     metrics.bleu: {"references": TOKENS + "N L", "candidates": TOKENS + "M L", "n": 2},
+    metrics.choice_accuracy: {"right": "N R", "wrong": "N W"},
     metrics.class_histogram_divergence: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
     metrics.data_bandwidth: {"x": "N ..."},
     metrics.density_coverage: {"real": "N ...", "fake": "M ..."},

@@ -75,10 +75,9 @@ __all__ = [
     "SelfAttention", "Skeleton", "Softmax", "SpectralConv", "SpectralDense", "SpectralResNetCritic",
     "SpectralResNetGenerator", "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator",
     "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvTower", "TokenRNN", "TokenRNNTower",
-    "TokenTransformer", "Translation", "TransposedConv", "TurnCritic",
-    "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
-    "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
-    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
-    "rollouts", "sample_codes", "sample_tokens", "small_normal",
+    "TokenTransformer", "Translation", "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG",
+    "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
+    "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",
+    "pose_maps", "rollout_rewards", "rollouts", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

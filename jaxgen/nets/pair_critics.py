@@ -10,8 +10,16 @@ from flax import linen as nn
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
 from jaxgen.nets.seq2seq import BidirectionalEncoder
-from jaxgen.nets.token_critics import Highway
 from jaxgen.tokens import token_mask
+
+
+class Highway(nn.Module):
+    """[B, C] to itself: t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c). Srivastava et al. 2015, "Highway Networks"."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        gate = nn.sigmoid(nn.Dense(x.shape[-1], name="gate")(x))
+        return gate * nn.relu(nn.Dense(x.shape[-1], name="value")(x)) + (1 - gate) * x
 
 
 class TokenConvTower(nn.Module):

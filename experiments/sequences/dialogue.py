@@ -37,7 +37,7 @@ class DialogueConfig(RepliesConfig):
     preset: Literal["paper", "small"] = "paper"
     """Defaults: the paper's, or those for 40,000 replies on a CPU."""
     wrong: Path | None = None
-    """A text file with the contexts of the test file, each with wrong replies: whether the model prefers the right ones."""
+    """A text file with the contexts of the test file and wrong replies, to which the right ones should be preferred."""
 
     def open(self) -> Splits:
         return replies.open_pairs(self, "dialogue")

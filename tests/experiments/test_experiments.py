@@ -86,6 +86,10 @@ RUNS = {
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
+    "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                           "--critic-steps", "1", "--critic-moves", "1", "--judge-steps", "2", "--judge-controls"],
+    "sequences.story_endings": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                                "--critic-steps", "1", "--critic-moves", "1", "--reward", "rollouts", "--rollouts", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -97,10 +101,12 @@ SLOW = {
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
     *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
+    "sequences.dialogue", "sequences.story_endings",
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
+    "sequences.dialogue", "sequences.story_endings",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
 # where a model cannot do without

@@ -1,7 +1,7 @@
 """Adversarial dialogue (Li et al. 2017, "Adversarial Learning for Neural Dialogue Generation").
 
-A generator G of replies y to a context x is a policy. A critic D tells those of humans from those of G, given the context,
-and its probabilities are the rewards:
+A generator G of replies y to a context x is a policy. A critic D of pairs (x, y) tells humans' replies from those of G, and
+its probabilities are the rewards:
 
     mle                L = -sum_t log G(y_t | y_<t, x),  y a human's
     critic             L = -E log D(x, y) - E log(1 - D(x, y')),  y' ~ G
@@ -48,7 +48,7 @@ class AdversarialDialogue(ConditionalSequences):
     """Players `generator`, `critic` and, with a learned baseline, `baseline`; plays as above.
 
     Attributes:
-        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T]: `jaxgen.nets.TurnCritic`.
+        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic`.
         reward: Q: `PrefixReward()`, `RolloutReward(5)`, `SequenceReward()`, or the control `ConstantReward()`.
         baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first state
             depends on the context, such as `AttentionSeq2Seq`.
@@ -101,7 +101,7 @@ class AdversarialDialogue(ConditionalSequences):
         }
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
-        """`mle_steps`, `critic_steps`, and the rest in rounds: `critic_moves` steps each, the generator moves in the last."""
+        """`mle_steps`, `critic_steps`, and the rest in rounds of `critic_moves` steps; the generator moves in the last."""
         plays, mle = dict(self.plays()), min(steps, self.mle_steps)
         critic = min(steps - mle, self.critic_steps)
         rounds = ("policy", "teacher_forcing")
@@ -188,7 +188,8 @@ class AdversarialDialogue(ConditionalSequences):
     def _baseline(self, variables: Variables, context: Array) -> Array:
         """b [B] or a scalar."""
         if self.baseline == "learned":
-            return forward(_baseline, variables["baseline"], self._encoded(lax.stop_gradient(variables), context))[0][:, 0]
+            state = self._encoded(lax.stop_gradient(variables), context)
+            return forward(_baseline, variables["baseline"], state)[0][:, 0]
         return variables["critic"][REWARDS]["mean"] if self.baseline == "mean" else jnp.float32(self.baseline)
 
     def _encoded(self, variables: Variables, context: Array) -> Array:

@@ -30,7 +30,8 @@ class DialogueConfig(RepliesConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            **replies.PRESET, "mle_steps": 1_800, "critic_steps": 300, "steps": 3_600, "eval_every": 600, "marginal": 4,
+            **replies.PRESET, "learning_rate": 2e-3, "mle_steps": 1_200, "critic_steps": 300, "steps": 2_500,
+            "eval_every": 300, "checkpoint_every": 300, "marginal": 4,
         },
     }  # fmt: skip
 
@@ -55,8 +56,7 @@ def build(config: DialogueConfig, data: Splits) -> Experiment:
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.reply_metrics(trained, config, data.train, data.test, per_context)
         if wrong is not None:
-            others = data.train.arrays["context"][np.random.default_rng(0).choice(len(data.train), config.marginal)]
-            metrics |= replies.choices(trained, context, right, wrong, others)
+            metrics |= replies.choices(trained, config, data.train, context, right, wrong)
         return metrics
 
     return replies.experiment(

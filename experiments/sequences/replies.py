@@ -80,6 +80,8 @@ class RepliesConfig(Config):
     policy_learning_rate: NonNegative = 1e-2
     marginal: Count = 16
     """Contexts over which a reply's probability without its context is averaged, for the test of choices."""
+    choice_contexts: Count = 500
+    """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
     """Steps of the judges that are trained to tell humans from the trained generator; 0: no judges."""
     judge_controls: bool = False
@@ -143,6 +145,16 @@ def reward(config: RepliesConfig) -> Any:
 
 
 def choices(
+    trained: TrainedModel, config: RepliesConfig, train: TokenSource, context: np.ndarray, right: np.ndarray,
+    wrong: np.ndarray,
+) -> dict[str, float]:  # fmt: skip
+    """`choice_metrics` on at most `choice_contexts` of the test contexts."""
+    chosen = np.linspace(0, len(context) - 1, min(config.choice_contexts, len(context))).astype(int)
+    others = train.arrays["context"][np.random.default_rng(0).choice(len(train), config.marginal)]
+    return choice_metrics(trained, context[chosen], right[chosen], wrong[chosen], others)
+
+
+def choice_metrics(
     trained: TrainedModel, context: np.ndarray, right: np.ndarray, wrong: np.ndarray, others: np.ndarray
 ) -> dict[str, float]:
     """How often the trained model prefers right replies to wrong ones, by two scores, with the replies' own contexts and

@@ -34,8 +34,8 @@ class StoryEndingsConfig(RepliesConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            **replies.PRESET, "context_length": 60, "dropout": 0.3, "mle_steps": 1_000, "critic_steps": 200,
-            "steps": 2_200, "eval_every": 200,
+            **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 1_000,
+            "critic_steps": 200, "steps": 2_200, "eval_every": 200, "checkpoint_every": 200,
         },
     }  # fmt: skip
 
@@ -52,8 +52,7 @@ def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
     shared = choice_accuracy(*(replies.word_overlap(context, several) for several in (right, wrong)))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        others = data.train.arrays["context"][np.random.default_rng(0).choice(len(data.train), config.marginal)]
-        metrics = replies.choices(trained, context, right, wrong, others)
+        metrics = replies.choices(trained, config, data.train, context, right, wrong)
         return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1)
 
     return replies.experiment(

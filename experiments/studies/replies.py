@@ -56,11 +56,11 @@ class RepliesStudy(harness.StudyConfig):
     """Wrong replies, as in `experiments.sequences.dialogue`."""
     start: Path | None = None
     """A finished run by maximum likelihood; by default it is trained first."""
-    mle_steps: Count = 1_800
+    mle_steps: Count = 1_200
     critic_steps: Natural = 300
-    updates: Count = 300
+    updates: Count = 200
     """Of the generator, with as many of teacher forcing."""
-    learning_rate: NonNegative = 1e-4
+    learning_rate: NonNegative = 2e-4
     """Of Adam, for these updates."""
     judge_steps: Natural = 200
     seed: Natural = 0

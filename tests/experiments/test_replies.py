@@ -60,7 +60,7 @@ def test_choices_are_by_mean_and_by_information():
     long = np.array([[[2, 9, 9, 0]], [[3, 9, 9, 0]], [[4, 9, 9, 0]], [[5, 9, 9, 0]]])
     short = np.array([[[8, 0, 0, 0]]] * 4)
     others = np.array([[8, 0], [2, 0]])
-    found = replies.choices(trained, context, long, short, others)
+    found = replies.choice_metrics(trained, context, long, short, others)
     # per token with the end: (3 - 12) / 4 < -4 / 2 <- the wrong, short ones; for 2 and 8 p(y) is greater
     assert found["choice"] == 0.0
     assert found["choice by information"] == 1.0

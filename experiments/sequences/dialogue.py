@@ -85,9 +85,8 @@ def wrong_replies(path: Path, data_dir: str | None, test: TokenSource) -> np.nda
     Raises:
         ValueError: other contexts than the test split's, or a line with another number of replies.
     """
-    records = [
-        line.split("\t") for line in text.read(Path(data_dir or "") / path.expanduser()).split("\n") if line.strip()
-    ]
+    lines = text.read(Path(data_dir or "") / path.expanduser()).split("\n")
+    records = [line.split("\t") for line in lines if line.strip()]
     contexts, per_context = test.arrays["context"], replies_per_context(test)
     found = test.context_vocabulary.encode(
         (test.context_vocabulary.split(record[0]) for record in records), contexts.shape[1] - 1, "last"

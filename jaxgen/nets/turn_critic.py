@@ -10,7 +10,6 @@ from flax import linen as nn
 
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
-from jaxgen.nets.initializers import small_normal
 from jaxgen.nets.seq2seq import Cell, GatedCell
 from jaxgen.sharding import full_batch
 from jaxgen.tokens import token_mask
@@ -55,7 +54,7 @@ class TurnCritic(nn.Module):
         (rows, length), contexts = tokens.shape, context.shape[0]
         if rows % contexts:
             raise ValueError(f"`tokens` must have a multiple of the {contexts} contexts, got shape {tokens.shape}")
-        embed = nn.Embed(self.num_tokens, self.embedding_width or self.width, embedding_init=small_normal, name="embed")
+        embed = nn.Embed(self.num_tokens, self.embedding_width or self.width, name="embed")
         gates = nn.Dense(_GATES[self.cell] * self.width, name="word_gates")
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         cells = _TurnCells(self.width, self.cell, name="cells")

@@ -144,8 +144,8 @@ def test_baselines_are_learned_or_earlier_rewards():
     variables["critic"]["rewards"]["mean"] = jnp.float32(0.4)
     _, output = gradients(flat, "policy", variables, Clock(moves=jnp.int32(3)))
     assert output.metrics["baseline"] == pytest.approx(0.4)
-    mean = output.memory["critic"]["rewards"]["mean"]
-    assert mean == pytest.approx((3 * 0.4 + output.metrics["reward"]) / 4, rel=1e-5)
+    mean, reward = (float(a) for a in (output.memory["critic"]["rewards"]["mean"], output.metrics["reward"]))
+    assert mean == pytest.approx((3 * 0.4 + reward) / 4, rel=1e-5)
     # gradient descent on the learned one alone finds the constant reward
     model = dataclasses.replace(MODEL, reward=ConstantReward(0.7))
     variables, optimizer = VARIABLES, optax.adam(0.05)

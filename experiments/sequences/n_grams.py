@@ -38,6 +38,12 @@ def baseline_samples(splits: Splits, n: int, seed: int = 0) -> Mapping[str, np.n
     return {"held out": some, **{name: markov_samples(rng, train, n, order) for name, order in models.items()}}
 
 
+def baseline_metrics(splits: Splits, n: int) -> dict[str, dict[str, float]]:
+    """`n_gram_metrics` of `baseline_samples` by name."""
+    train = np.asarray(splits.train.arrays["x"])
+    return {name: n_gram_metrics(train, samples) for name, samples in baseline_samples(splits, n).items()}
+
+
 def markov_samples(rng: np.random.Generator, train: np.ndarray, n: int, order: int) -> np.ndarray:
     """n samples like `train` [N, T] of a Markov chain of some order; of order 0 its symbols are independent.
 

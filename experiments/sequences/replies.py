@@ -21,10 +21,10 @@ from jaxgen.data.vocabulary import UNKNOWN
 from jaxgen.metrics import choice_accuracy, corpus_bleu, distinct_n_grams
 from jaxgen.models.sequences import (
     AdversarialDialogue,
-    ConstantReward,
+    CompletionReward,
     PrefixReward,
-    RolloutReward,
     SequenceReward,
+    UniformReward,
 )
 from jaxgen.nets import AttentionSeq2Seq, TurnCritic
 from jaxgen.tokens import lengths
@@ -139,8 +139,8 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
 
 def reward(config: RepliesConfig) -> Any:
     return {
-        "prefix": PrefixReward(), "rollouts": RolloutReward(config.rollouts), "sequence": SequenceReward(),
-        "constant": ConstantReward(),
+        "prefix": PrefixReward(), "rollouts": CompletionReward(config.rollouts), "sequence": SequenceReward(),
+        "constant": UniformReward(),
     }[config.reward]  # fmt: skip
 
 

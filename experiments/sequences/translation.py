@@ -1,16 +1,16 @@
-"""Translation with an attention encoder-decoder, by maximum likelihood and by a conditional sequence GAN (Yang et al. 2018,
-"Improving Neural Machine Translation with Conditional Sequence Generative Adversarial Nets", CSGAN-NMT).
+"""Translation with an attention encoder-decoder, by maximum likelihood and by a conditional sequence GAN (Yang et al.
+2018, "Improving Neural Machine Translation with Conditional Sequence Generative Adversarial Nets", CSGAN-NMT).
 
-`--data FILES` are lines with a source and a target, separated by a tab, as `pairs_{train,valid,test}.txt`. The vocabularies
-have words that occur `min_count` times in the training lines. `bleu` is the corpus BLEU-4, in per cent, of greedy
-translations in lower case without the words that the vocabulary lacks; `bleu sampled` of samples, and `bleu of other
+`--data FILES` are lines with a source and a target, separated by a tab, as `pairs_{train,valid,test}.txt`. The
+vocabularies have words that occur `min_count` times in the training lines. `bleu` is the corpus BLEU-4, in per cent, of
+greedy translations in lower case, in which unknown words are wrong; `bleu sampled` is of samples, and `bleu of other
 sources` of the greedy translations of other lines.
 
 The paper reports BLEU of 22.89 in place of 21.2 for an RNN from English to German, and 27.92 in place of 27.30 for a
 Transformer, both with lambda = 0.7.
 
-`--start RUN` begins with the generator of a run by `--system mle`; with `--mle-steps 0` it is then only fine-tuned. `--system
-mle --optimizer rmsprop` is the control, the same updates without a critic.
+`--start RUN` begins with the generator of a run by `--system mle`; with `--mle-steps 0` it is then only fine-tuned.
+`--system mle --optimizer rmsprop` is the control, the same updates without a critic.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class TranslationConfig(Config):
     def check(self) -> None:
         super().check()
         if self.conditional or self.arrays:
-            raise ValueError("`conditional` must be False and `arrays` empty: a translation is conditioned on its source")
+            raise ValueError("`conditional` and `arrays` must not be given: a translation is conditioned on its source")
 
     def open(self) -> Splits:
         if self.data == NUMERALS:
@@ -127,8 +127,8 @@ class TranslationConfig(Config):
 
 def numerals() -> Splits:
     """All numbers below a thousand: digits, and words as `seven hundred and five`."""
-    units = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-    units += ["seventeen", "eighteen", "nineteen"]
+    units = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
+    units += ["sixteen", "seventeen", "eighteen", "nineteen"]
     tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
     def words(n: int) -> list[str]:
@@ -185,7 +185,8 @@ def build(config: TranslationConfig, data: Splits) -> Experiment:
         start = {player: earlier[player] for player in players}
     return Experiment(
         model, optimizers=optimizers, start=start, host_metrics=partial(validation_bleu, source=data.valid), draws=1,
-        final_metrics=partial(translation_metrics, source=data.test, seed=config.seed), headline=("bleu", "nll_per_token"),
+        final_metrics=partial(translation_metrics, source=data.test, seed=config.seed),
+        headline=("bleu", "nll_per_token"),
         plots={"translations": partial(plot_translations, data=data, seed=config.seed)},
     )  # fmt: skip
 
@@ -243,7 +244,8 @@ def plot_translations(trained: TrainedModel, data: Splits, seed: int) -> Any:
     sampled = source.texts(np.asarray(trained.sample(jax.random.key(seed), len(context), context)))
     rows = zip(source.context_texts(context), source.references, greedy, sampled, strict=True)
     return plotting.texts({
-        text: [f"reference: {several[0]}", f"greedy:    {one}", f"sampled:   {other}"] for text, several, one, other in rows
+        text: [f"reference: {several[0]}", f"greedy:    {one}", f"sampled:   {other}"]
+        for text, several, one, other in rows
     })  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import optax
 
 from experiments.config import Config, Experiment
 from experiments.run import main
-from experiments.sequences.n_grams import baseline_samples, n_gram_metrics, shuffle_symbols
+from experiments.sequences.n_grams import baseline_metrics, baseline_samples, n_gram_metrics, shuffle_symbols
 from jaxgen import plotting
 from jaxgen.data import Splits, source
 from jaxgen.data.text import TextSource
@@ -38,11 +38,15 @@ TEXTS = 10
 class WGANGPTextConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"steps": 10_000, "eval_every": 1_000, "checkpoint_every": 1_000, "width": 64, "critic_steps": 5},
+        "small": {
+            "steps": 10_000, "eval_every": 1_000, "checkpoint_every": 1_000, "width": 64, "critic_steps": 5,
+            "learning_rate": 5e-4,
+        },
     }
 
     preset: Literal["paper", "small"] = "paper"
-    """Defaults: the paper's, or 2,000 generator steps of 64 channels with five critic steps each."""
+    """Defaults: the paper's, or 2,000 generator steps of 64 channels with five critic steps each. Narrow networks need a
+    higher learning rate: `js2` after 2,000 batches is 0.26 nats at 5e-4 and 0.47 at 1e-4."""
     data: str = "chains"
     """A text file, or other sequences of symbols."""
     window: Count = 32
@@ -100,8 +104,9 @@ def build(config: WGANGPTextConfig, data: Splits) -> Experiment:
 
     baselines = {
         f"{name}, {metric}": value
-        for name, samples in baseline_samples(data, config.samples).items()
-        for metric, value in n_gram_metrics(train, samples).items()
+        for name, metrics in baseline_metrics(data, config.samples).items()
+        for metric, value in metrics.items()
+        if not metric.endswith("nats")
     }
     plots = {"texts": lambda trained: texts(trained, data, config)} if isinstance(data.train, TextSource) else {}
     return Experiment(

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from jaxgen.data import checks, files, image_folder, images, series, text, tfds, toys
+from jaxgen.data import bits, checks, files, image_folder, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
 from jaxgen.data.splits import Splits
 
 NAMED: dict[str, Callable[[], Splits]] = {
     "digits": images.digits,
     "patches": images.patches,
+    "bit_patterns": bits.bit_patterns,
     **{name: partial(toys.toy, name) for name in toys.TOYS},
     **{name: partial(series.series, name) for name in series.SERIES},
 }

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -103,7 +104,8 @@ def sentences(
             names are of training, validation and test data, two of training and test data. Missing splits are taken
             from the training lines at random (`carve`), before the vocabulary is made of these.
         data_dir: the folder of relative paths.
-        level: `tokens`: lower case, split into words and punctuation marks; `words`: split at white space; `characters`.
+        level: `tokens`: lower case, split into words and punctuation marks; `words`: split at white space; or
+            `characters`.
         length: the greatest number of words.
         min_count, max_words: words that occur less often in the training lines, and those beyond the `max_words` most
             frequent ones, are unknown.
@@ -118,7 +120,7 @@ def sentences(
     vocabulary = build_vocabulary(parts[0].records, level, min_count, max_words)
     sources = []
     for split, part in zip(SPLITS, parts, strict=True):
-        kept = [words for words in part.records if words and not _too_long(words, length, long, split)]
+        kept = [words for words in part.records if words and _fits(words, length, long, split)]
         _require(kept, part.name, f"sentences of 1 to {length} words")
         x = vocabulary.encode(kept, length)
         references = [(" ".join(words),) for words in kept]
@@ -135,17 +137,17 @@ def sentence_pairs(
 
     The fields of a line are separated by tabs:
         - `translation`: the source, and the target, with vocabularies of their own;
-        - `dialogue`: the context, whose turns may be joined by a word such as `__eou__`, and its responses, each of which
-          makes a pair; all of them are references;
+        - `dialogue`: the context, whose turns may be joined by a word such as `__eou__`, and its responses, each of
+          which makes a pair; all of them are references;
         - `story`: sentences, of which the last is to be told after the others.
 
     Args:
         name, data_dir, level, min_count, max_words: as in `sentences`.
         length: the greatest number of words of a sentence; T = length + 1.
         context_length: of a context; None: as `length`.
-        long: longer training pairs are dropped; contexts of other splits are then whole, so that S may be greater there.
-            Or they are cut as those of the other splits are. A cut keeps the first words of a sentence, the last words
-            of a context.
+        long: longer training pairs are dropped; contexts of other splits are then whole, so that S may be greater
+            there. Or they are cut as those of the other splits are. A cut keeps the first words of a sentence, the
+            last words of a context.
 
     Raises:
         DataError: as `sentences`; a line with too few fields.
@@ -165,11 +167,8 @@ def sentence_pairs(
         vocabulary = context_vocabulary = build_vocabulary([*contexts, *(pair.words for pair in parts[0])], **limits)
     sources = []
     for split, part, opened in zip(SPLITS, parts, splits, strict=True):
-        kept = [
-            pair
-            for pair in part
-            if not _too_long(pair.words, length, long, split) and not _too_long(pair.context, context_length, long, split)
-        ]
+        fits = partial(_fits, long=long, split=split)
+        kept = [pair for pair in part if fits(pair.words, length) and fits(pair.context, context_length)]
         _require(kept, opened.name, f"sentences of 1 to {length} words with contexts of 1 to {context_length}")
         whole = max(len(pair.context) for pair in kept) if long == "drop" and split != "train" else context_length
         arrays = {
@@ -207,7 +206,7 @@ def _opened(name: Any, data_dir: Any, level: str, long: str, min_fields: int) ->
         lines = [[field.strip() for field in line.split("\t")] for line in text.read(path).split("\n") if line.strip()]
         for i, line in enumerate(lines):
             if len(line) < min_fields or not all(line[:min_fields]):
-                raise DataError(f"{path}: each line must have {min_fields} fields separated by tabs, got record {i}: {line}")
+                raise DataError(f"{path}: lines must have {min_fields} fields between tabs, got {line} in record {i}")
         files.append(_Records(lines, path.name))
         _require(lines, path.name, "a record")
     train, *others = files
@@ -230,8 +229,9 @@ def _pairs(fields: Sequence[str], layout: Layout, level: Level) -> list[_Pair]:
     return [_Pair(words, target, references) for target in each if words]
 
 
-def _too_long(words: Words, length: int, long: str, split: str) -> bool:
-    return long == "drop" and split == "train" and len(words) > length
+def _fits(words: Words, length: int, long: str, split: str) -> bool:
+    """Whether an example is kept: a long one is dropped from the training split, or cut."""
+    return long == "cut" or split != "train" or len(words) <= length
 
 
 def _require(records: Sequence[Any], name: str, needed: str) -> None:

@@ -52,7 +52,9 @@ class Vocabulary:
         """The words of a text, known and unknown ones."""
         return SPLIT[self.level](text)
 
-    def encode(self, sentences: Iterable[Sequence[str]], length: int, keep: Literal["first", "last"] = "first") -> np.ndarray:
+    def encode(
+        self, sentences: Iterable[Sequence[str]], length: int, keep: Literal["first", "last"] = "first"
+    ) -> np.ndarray:
         """Sentences, lists of words, to int32 [N, length + 1]: their indices, then ends.
 
         Args:
@@ -76,7 +78,7 @@ class Vocabulary:
         return sentences
 
     def texts(self, tokens: Iterable[Any]) -> list[str]:
-        """Sequences of indices as texts: their words up to the first end, with spaces between them unless characters."""
+        """Sequences of indices as texts: their words before the first end, joined by spaces unless characters."""
         return [("" if self.level == "characters" else " ").join(words) for words in self.decode(tokens)]
 
 
@@ -97,5 +99,5 @@ def build_vocabulary(
     counts = Counter(word for words in sentences for word in words)
     kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
     if not kept:
-        raise DataError(f"a vocabulary needs words that occur min_count={min_count} times, got {len(counts)} rarer ones")
+        raise DataError(f"a vocabulary needs words that occur min_count={min_count} times, got {len(counts)} rarer")
     return Vocabulary(kept[:max_words], level)

@@ -17,8 +17,9 @@ def bigram_divergences(real: Array, fake: Array, num_symbols: int) -> dict[str, 
     """
     check_counts(2, num_symbols=num_symbols)
     real, fake = as_integers("N T", real=real), as_integers("M T", fake=fake)
-    if min(real.shape[1], fake.shape[1]) < 2:
-        raise ValueError(f"`real` and `fake` must have sequences of at least 2 symbols, got {real.shape} and {fake.shape}")
+    for name, x in {"real": real, "fake": fake}.items():
+        if x.shape[1] < 2:
+            raise ValueError(f"`{name}` must have sequences of at least 2 symbols, got shape {x.shape}")
 
     def frequencies(x: Array, n: int) -> Array:
         x = x.astype(jnp.int32)

@@ -22,10 +22,11 @@ def corpus_bleu(references: Any, candidates: Any, n: int = 4) -> float:
     """BLEU-n of a corpus, 0 to 1, without smoothing (Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of
     Machine Translation", section 2.3).
 
-    BLEU is exp(mean_(i <= n) log p_i), times exp(1 - r / c) if c < r. p_i is the number of i-grams of all candidates that
-    occur in their references, each counted at most as often as in the reference that has most of it, over the number of
-    all i-grams of the candidates. c is the length of all candidates, r the sum of the lengths of the references nearest
-    in length (the shorter of two). Not the mean of sentences' BLEU (`bleu`), and without a match of some order it is 0.
+    BLEU is exp(mean_(i <= n) log p_i), times exp(1 - r / c) if c < r. p_i is the number of i-grams of all candidates
+    that occur in their references, each counted at most as often as in the reference that has most of it, over the
+    number of all i-grams of the candidates. c is the length of all candidates, r the sum of the lengths of the
+    references nearest in length (the shorter of two). It differs from the mean of the candidates' `bleu`, and is 0
+    without a match of some order.
 
     Args:
         references: for each candidate a sequence, or a list of several.
@@ -59,8 +60,8 @@ def corpus_bleu(references: Any, candidates: Any, n: int = 4) -> float:
 def distinct_n_grams(samples: Any, n: int) -> float:
     """The number of different n-grams over the number of all n-grams of a set of samples, 0 to 1: distinct-n.
 
-    Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.2. It falls as a
-    set grows: compare sets of one size.
+    Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.2. It falls as
+    a set grows: compare sets of one size.
 
     Raises:
         ValueError: no sample of at least n tokens.
@@ -107,7 +108,7 @@ def perplexity(log_probs: Array, mask: Array | None = None) -> Array:
         (log_probs,) = as_arrays("N T", log_probs=log_probs)
         return jnp.exp(-log_probs.mean())
     log_probs, mask = as_arrays("N T", log_probs=log_probs, mask=mask)
-    check_values(lambda mask: mask.any(keepdims=True), "have a token that counts", mask=mask)
+    check_values(lambda mask: mask.any(keepdims=True), "above zero for at least one token", mask=mask)
     # where, because padding may have probability zero
     return jnp.exp(-jnp.where(mask > 0, mask * log_probs, 0).sum() / mask.sum())
 

@@ -10,8 +10,9 @@ from jaxgen.tokens import lengths
 
 
 def sentence_bleu(
-    candidates: Array, references: Array, end: int | None, n: int = 4, smoothing: float = 0.1, unknown: int | None = None
-) -> Array:
+    candidates: Array, references: Array, end: int | None, n: int = 4, smoothing: float = 0.1,
+    unknown: int | None = None,
+) -> Array:  # fmt: skip
     """BLEU-n of each candidate [B, T] with its reference [B, R], 0 to 1: [B], as `jaxgen.metrics.bleu` of each alone.
 
     Args:
@@ -27,8 +28,7 @@ def sentence_bleu(
     check_number("smoothing", smoothing, 0)
     candidates = as_integers("B T", candidates=candidates)
     references = as_integers("B R", {"B": len(candidates)}, references=references)
-    sizes = [lengths(tokens, end) - _ended(tokens, end) for tokens in (candidates, references)]
-    words, others = (jnp.arange(t.shape[1]) < size[:, None] for t, size in zip((candidates, references), sizes, strict=True))
+    (size, words), (reference_size, others) = (_words(tokens, end) for tokens in (candidates, references))
     if unknown is not None:
         words &= candidates != unknown
     # entry [b, i, j]: whether the words at i and j are equal
@@ -42,14 +42,18 @@ def sentence_bleu(
         # an n-gram matches as often as it occurs in the reference: at its first occurrences
         earlier = jnp.tril(grams_in_candidate, -1).sum(-1)
         matches = (earlier < grams_in_reference.sum(-1)).sum(-1)
-        grams = jnp.maximum(sizes[0] - order + 1, 1)
+        grams = jnp.maximum(size - order + 1, 1)
         total += jnp.log(jnp.where(matches > 0, matches, smoothing) / grams)
-    brevity = jnp.minimum(0.0, 1 - sizes[1] / jnp.maximum(sizes[0], 1))
-    return jnp.where(sizes[0] > 0, jnp.exp(total / n + brevity), 0.0)
+    brevity = jnp.minimum(0.0, 1 - reference_size / jnp.maximum(size, 1))
+    return jnp.where(size > 0, jnp.exp(total / n + brevity), 0.0)
 
 
-def _ended(tokens: Array, end: int | None) -> Array:
-    return jnp.zeros(len(tokens), jnp.int32) if end is None else (tokens == end).any(1).astype(jnp.int32)
+def _words(tokens: Array, end: int | None) -> tuple[Array, Array]:
+    """The number of words before the end, [B], and whether a position has one, [B, T]."""
+    size = lengths(tokens, end)
+    if end is not None:
+        size -= (tokens == end).any(1)
+    return size, jnp.arange(tokens.shape[1]) < size[:, None]
 
 
 def _equal(a: Array, b: Array) -> Array:

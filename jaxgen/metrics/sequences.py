@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
 
 def gram_codes(sets: Sequence[Sequence[Tokens]], n: int) -> list[np.ndarray]:
     """The n-grams of each set of sequences as integers 0, 1, ..., equal for equal n-grams of all sets."""
-    lengths = np.array([len(tokens) for sequences in sets for tokens in sequences])
-    flat = np.fromiter((token for sequences in sets for tokens in sequences for token in tokens), np.int64, lengths.sum())
+    all_sequences = [tokens for sequences in sets for tokens in sequences]
+    lengths = np.array([len(tokens) for tokens in all_sequences])
+    flat = np.fromiter(chain.from_iterable(all_sequences), np.int64, lengths.sum())
     codes = grown = np.unique(flat, return_inverse=True)[1]
     for order in range(1, n):
         # of the sequences put end to end; those n-grams that reach into the next one are left out below

@@ -134,3 +134,21 @@ class VectorHead(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         return nn.Dense(self.features, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))
+
+
+class PositionHead(nn.Module):
+    """Features [B, ..., F] to [B, ..., features] by one dense layer for all positions.
+
+    Attributes:
+        features: None: one number per position, [B, ...].
+        activation: None: none.
+    """
+
+    features: int | None = None
+    activation: Callable[[jax.Array], jax.Array] | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        h = nn.Dense(self.features or 1, dtype=float32_or_wider(h), name="out")(h)
+        h = h if self.activation is None else self.activation(h)
+        return h[..., 0] if self.features is None else h

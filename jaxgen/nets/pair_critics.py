@@ -10,20 +10,12 @@ from flax import linen as nn
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
 from jaxgen.nets.seq2seq import BidirectionalEncoder
+from jaxgen.nets.token_critics import Highway
 from jaxgen.tokens import token_mask
 
 
-class Highway(nn.Module):
-    """[B, C] to itself: t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c). Srivastava et al. 2015, "Highway Networks"."""
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        gate = nn.sigmoid(nn.Dense(x.shape[-1], name="gate")(x))
-        return gate * nn.relu(nn.Dense(x.shape[-1], name="value")(x)) + (1 - gate) * x
-
-
 class TokenConvTower(nn.Module):
-    """Tokens [B, T] to features [B, F]: convolutions of their vectors, and the maximum of each filter over the positions.
+    """Tokens [B, T] to features [B, F]: convolutions of their vectors, and each filter's maximum over the positions.
 
     Shorter sequences than a filter are padded with zeros. Kim 2014, "Convolutional Neural Networks for Sentence
     Classification".
@@ -76,9 +68,9 @@ class TokenRNNTower(nn.Module):
 class PairCritic(nn.Module):
     """Features of both sides, and of a pair, to the logit of each pair: the logarithm of the odds that it is real.
 
-    `joint`: [f, g, (A f) * (B g)] of the features f and g, dropout, a highway layer, and a linear one. `additive`: f and g
-    through a highway layer each, dropout, and a linear one. So it is in the code of Yang et al. 2018, whose logit is a sum
-    of a function of the tokens and one of the source: it cannot see whether they belong together.
+    `joint`: [f, g, (A f) * (B g)] of the features f and g, a highway layer, dropout, and a linear layer. `additive`: a
+    highway layer for f and one for g, dropout, and a linear layer. So it is in the code of Yang et al. 2018. Such a
+    logit is the sum of a function of the tokens and one of the source: it cannot see whether they belong together.
 
     Attributes:
         target: from tokens to features, such as `TokenConvTower` or `TokenRNNTower`.

@@ -25,7 +25,7 @@ class Softmax(nn.Module):
 
 
 class GumbelSoftmax(nn.Module):
-    """Relaxed samples of the symbols (`jaxgen.distributions.gumbel_softmax`); the probabilities without a `noise` stream.
+    """Relaxed samples (`jaxgen.distributions.gumbel_softmax`); without a `noise` stream the probabilities.
 
     Kusner and Hernandez-Lobato 2016, "GANs for Sequences of Discrete Elements with the Gumbel-softmax Distribution".
 

@@ -1,4 +1,4 @@
-"""An attention encoder-decoder: a distribution of sequences of tokens given others, log p(y|x) = sum_t log p(y_t | y_<t, x).
+"""An attention encoder-decoder: sequences of tokens given others, log p(y|x) = sum_t log p(y_t | y_<t, x).
 
 Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning to Align and Translate", appendix A. With the
 annotations h_j of the source and the decoder's states s_t:
@@ -42,7 +42,8 @@ class GatedCell(nn.Module):
     """A GRU or LSTM whose input's part of the gates is computed outside, for all positions in one product.
 
     Attributes:
-        cell: `gru` (Cho et al. 2014), with the reset gate after the product, or `lstm` (Hochreiter and Schmidhuber 1997).
+        cell: `gru` (Cho et al. 2014), with the reset gate after the product, or `lstm` (Hochreiter and Schmidhuber
+            1997).
     """
 
     width: int
@@ -52,7 +53,8 @@ class GatedCell(nn.Module):
     def __call__(self, carry: Carry, gates: Array) -> tuple[Carry, Array]:
         """One position, from the carry and the input's part of the gates [B, gates W], with biases: the next state."""
         h = carry if self.cell == "gru" else carry[1]
-        recurrent = nn.Dense(gates.shape[-1], kernel_init=_orthogonal_blocks, use_bias=self.cell == "gru", name="recurrent")(h)
+        biased = self.cell == "gru"
+        recurrent = nn.Dense(gates.shape[-1], biased, kernel_init=_orthogonal_blocks, name="recurrent")(h)
         if self.cell == "gru":
             reset, update, new = jnp.split(gates, 3, -1)
             of_reset, of_update, of_new = jnp.split(recurrent, 3, -1)
@@ -179,7 +181,8 @@ class AttentionSeq2Seq(nn.Module):
     source_end: int | None = 0
 
     def setup(self):
-        check_counts(num_tokens=self.num_tokens, num_source_tokens=self.num_source_tokens, length=self.length, width=self.width)
+        check_counts(num_tokens=self.num_tokens, num_source_tokens=self.num_source_tokens)
+        check_counts(length=self.length, width=self.width)
         width, embedding_width = self.width, self.embedding_width or self.width
         self.encoder = BidirectionalEncoder(
             self.num_source_tokens, width, embedding_width, self.cell, self.source_end, self.dropout
@@ -222,7 +225,7 @@ class AttentionSeq2Seq(nn.Module):
         return (state, memory), self.beginning + full_batch(h, 0, self.beginning.shape, h.dtype)
 
     def step(self, carry: tuple[Carry, Memory], x: Array) -> tuple[tuple[Carry, Memory], Array]:
-        """The logits [B, K] of the next position, from its input [B, embedding_width]: the first one, or the last token's."""
+        """The logits [B, K] of the next position, from its input [B, embedding_width]."""
         x = self._dropped(x)
         carry, (h, attended) = self.attention(carry, self.of_last(x))
         return carry, self._logits(h, x, attended)

@@ -33,8 +33,8 @@ from jaxgen.models.gans.wgan_gp import WGANGP, dense_wgan_gp, residual_networks,
 
 __all__ = [
     "AdaptiveAugmentation", "AdversarialLoss", "Annealing", "BEGAN", "Bottleneck", "BoundarySeeking", "ClassLoss",
-    "Consistency", "Critic", "CriticOutput", "DRAGAN", "EBGAN", "Energy", "Equilibrium", "FDivergence", "ForwardPass", "GAN",
-    "Generator", "GradientPenalty", "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares",
+    "Consistency", "Critic", "CriticOutput", "DRAGAN", "EBGAN", "Energy", "Equilibrium", "FDivergence", "ForwardPass",
+    "GAN", "Generator", "GradientPenalty", "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares",
     "LocalizedGAN", "Minimax", "NonSaturating", "Penalty", "Proximal", "PullingAway", "R1", "R2", "Rotations",
     "SemiSupervisedGAN", "Term", "WGAN", "WGANGP", "Wasserstein", "dense_wgan_gp", "residual_networks",
     "residual_wgan_gp", "rmsprop",

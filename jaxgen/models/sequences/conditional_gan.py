@@ -1,18 +1,18 @@
 """A conditional sequence GAN for translation (Yang et al. 2018, "Improving Neural Machine Translation with Conditional
 Sequence Generative Adversarial Nets", CSGAN-NMT).
 
-A generator G of translations y of a source x is a policy; a critic D of pairs (x, y) and the sentence BLEU Q against the
-reference give the reward:
+A generator G of translations y of a source x is a policy; a critic D of pairs (x, y) and the sentence BLEU Q against
+the reference give the reward:
 
     mle        L = -sum_t log G(y_t | y_<t, x),  y the reference
     critic     L = -E log D(x, y) - E log(1 - D(x, y')),  y' ~ G
     policy     L = -sum_t R_t log G(y'_t | y'_<t, x),  y' ~ G
                R_t = E [lambda (D(x, y'') - b) + (1 - lambda) Q(y'')],  y'' = y'_1..y'_t, completed by G
 
-in three phases: maximum likelihood with Adam; the critic alone, with RMSProp, until its accuracy on new pairs is 0.82; then
-rounds of a critic step, a policy step and a step of maximum likelihood (teacher forcing), with RMSProp. Rewards after the
-end token do not count. In the authors' Transformer code the policy's loss lacks the logarithm: its gradient is that of
-sum_t R_t G(y'_t), which prefers tokens that are probable already.
+in three phases: maximum likelihood with Adam; the critic alone, with RMSProp, until its accuracy on new pairs is 0.82;
+then rounds of a critic step, a policy step and a step of maximum likelihood (teacher forcing), with RMSProp. Rewards
+after the end token do not count. In the authors' Transformer code the policy's loss lacks the logarithm: its gradient
+is that of sum_t R_t G(y'_t), which prefers tokens that are probable already.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ConditionalSequenceGAN(ConditionalSequences):
         critic: from tokens [B, T] and sources [B, S] to the logit of each pair [B], such as `jaxgen.nets.PairCritic`.
         mle_steps: of the first phase.
         critic_steps: of the second phase: at most so many steps of the critic, which stops at `accuracy`.
-        accuracy: of the critic before the third phase, as an average over about 20 steps, each measured before it learns
+        accuracy: of the critic before the third phase, an average over about 20 steps, each measured before it learns
             from the pairs. With .95 or .6 the paper's translations are worse.
         rollouts: completions of each prefix; 0: the score of the whole translation is the reward of all its tokens.
         critic_weight: lambda.
@@ -168,7 +168,7 @@ class ConditionalSequenceGAN(ConditionalSequences):
         return forward(self.critic, variables["critic"], x, context, train=False)[0]
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """As `ConditionalSequences`; `critic_accuracy` on data and as many samples, and `critic_accuracy_shuffled`, with
+        """As `ConditionalSequences`; `critic_accuracy` on data and as many samples, and `critic_accuracy_shuffled` with
         the sources of other pairs: a critic that looks at the sources takes these for samples.
         """
         tokens, context = tokens_and_context(batch)

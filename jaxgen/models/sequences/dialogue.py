@@ -8,7 +8,7 @@ its probabilities are the rewards:
     policy             L = -sum_t (Q_t - b(x)) log G(y'_t | y'_<t, x) + (b(x) - mean_t Q_t)^2,  y' ~ G
     teacher_forcing    as mle, after each step of the policy: a human's reply with reward 1
 
-Q_t is the mean of D over completions of y'_1..y'_t (`RolloutReward`, equation 3), or the probability that a critic of
+Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equation 3), or the probability that a critic of
 partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns from one
 prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is linear in
 the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the generator. An
@@ -35,7 +35,7 @@ from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase,
 from jaxgen.losses.sequences import policy_gradient
 from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.sequences.conditional import ConditionalSequences, tokens_and_context
-from jaxgen.models.sequences.rewards import ConstantReward, PrefixReward
+from jaxgen.models.sequences.rewards import PrefixReward, UniformReward
 from jaxgen.nets.token_sampling import sample_tokens, without_token
 from jaxgen.tokens import lengths, log_probs_of, token_mask
 
@@ -49,7 +49,7 @@ class AdversarialDialogue(ConditionalSequences):
 
     Attributes:
         critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic`.
-        reward: Q: `PrefixReward()`, `RolloutReward(5)`, `SequenceReward()`, or the control `ConstantReward()`.
+        reward: Q: `PrefixReward()`, `CompletionReward(5)`, `SequenceReward()`, or the control `UniformReward()`.
         baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first state
             depends on the context, such as `AttentionSeq2Seq`.
         mle_steps, critic_steps: of the first and the second phase, in which the critic alone learns.
@@ -105,7 +105,7 @@ class AdversarialDialogue(ConditionalSequences):
         plays, mle = dict(self.plays()), min(steps, self.mle_steps)
         critic = min(steps - mle, self.critic_steps)
         rounds = ("policy", "teacher_forcing")
-        if not isinstance(self.reward, ConstantReward):
+        if not isinstance(self.reward, UniformReward):
             rounds = ("critic", *rounds)
         phases = (
             Phase({"mle": plays["mle"]}, mle),

@@ -28,8 +28,8 @@ class PrefixReward:
 
 
 @dataclasses.dataclass(frozen=True)
-class RolloutReward:
-    """Q_t = the mean of D(x, y'') over n completions y'' of y_1..y_t by the generator."""
+class CompletionReward:
+    """Q_t = the mean of D(x, y'') over n completions y'' of y_1..y_t by the generator (Monte Carlo search)."""
 
     n: int = 5
     partial: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class SequenceReward:
 
 
 @dataclasses.dataclass(frozen=True)
-class ConstantReward:
+class UniformReward:
     """The control without information: its policy gradient is zero in expectation. The critic learns nothing."""
 
     value: float = 0.5

@@ -42,15 +42,18 @@ def test_likelihoods_end_with_the_end_token(variables):
 
 
 def test_samples_end_and_depend_on_their_context(variables):
-    sharp = jax.tree.map(lambda leaf: leaf * 4, variables)
-    samples = MODEL.sample(sharp, KEY, 300, np.repeat(CONTEXT, 100, 0))
-    ended = np.cumsum(np.asarray(samples) == 0, 1) > 0
-    assert (np.asarray(samples)[ended] == 0).all() and ended.any() and samples.shape == (300, 4)
-    greedy = MODEL.translate(sharp, CONTEXT)
-    # the most frequent first token of each context
-    first = [np.bincount(part[:, 0], minlength=5).argmax() for part in np.split(np.asarray(samples), 3)]
-    assert np.asarray(greedy)[:, 0].tolist() == first and len(set(first)) > 1
-    one = MODEL.sample(sharp, KEY, 4, CONTEXT[:1], temperature=0.0)
+    samples = np.asarray(MODEL.sample(variables, KEY, 600, np.repeat(CONTEXT, 200, 0)))
+    ended = np.cumsum(samples == 0, 1) > 0
+    assert (samples[ended] == 0).all() and ended.any() and samples.shape == (600, 4)
+    fractions = np.stack([np.bincount(part[:, 0], minlength=5) / 200 for part in np.split(samples, 3)])
+    first = [[np.full((1, 4), token), context[None]] for context in CONTEXT for token in range(5)]
+    tokens, contexts = (np.concatenate(parts) for parts in zip(*first, strict=True))
+    probabilities = np.exp(MODEL.log_probs(variables, tokens, contexts)[:, 0]).reshape(3, 5)
+    np.testing.assert_allclose(fractions, probabilities, atol=0.12)
+    assert np.abs(probabilities[0] - probabilities[1]).max() > 0.02
+    greedy = np.asarray(MODEL.translate(variables, CONTEXT))
+    assert greedy[:, 0].tolist() == probabilities.argmax(1).tolist()
+    one = MODEL.sample(variables, KEY, 4, CONTEXT[:1], temperature=0.0)
     np.testing.assert_array_equal(one, np.broadcast_to(greedy[0], (4, 4)))
 
 
@@ -68,7 +71,8 @@ def test_batches_without_tokens_are_refused(variables):
 def test_it_learns_to_copy_and_is_loaded_by_itself(tmp_path):
     words = RNG.integers(2, 7, (512, 3)).astype(np.int32)
     x = np.pad(words, ((0, 0), (0, 1)))
-    source = TokenSource({"x": x, "context": x}, vocabulary=Vocabulary([*"abcde"]), context_vocabulary=Vocabulary([*"abcde"]))
+    words = Vocabulary([*"abcde"])
+    source = TokenSource({"x": x, "context": x}, vocabulary=words, context_vocabulary=words)
     model = ConditionalSequences(AttentionSeq2Seq(7, 7, 4, width=24))
     settings = jaxgen.training.Settings(steps=600, batch_size=64, ema=0.0, steps_per_call=100)
     jaxgen.fit(model, source, settings, out=tmp_path / "run", progress=False)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,19 +42,18 @@ def variables():
     return drawn
 
 
-@dataclasses.dataclass(frozen=True)
-class Given(ConditionalSequenceGAN):
-    """Whose policy step has these samples."""
+def policy_loss(model, variables, samples, batch, params=None):
+    """The policy's loss with these samples, [B, T], traced or not, in place of its own."""
 
-    samples: tuple = ()
+    @dataclasses.dataclass(frozen=True)
+    class Given(type(model)):
+        def sample(self, variables, key, n, context, temperature=1.0, top_k=None):
+            return jnp.asarray(samples)
 
-    def sample(self, variables, key, n, context, temperature=1.0, top_k=None):
-        return jnp.asarray(self.samples)
-
-
-def given(samples, model=MODEL):
-    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    return Given(**fields, samples=tuple(map(tuple, np.asarray(samples).tolist())))
+    given = Given(**{field.name: getattr(model, field.name) for field in dataclasses.fields(model)})
+    if params is not None:
+        variables = {**variables, "generator": {"params": params}}
+    return given.policy_loss(variables, batch, KEY, Clock())
 
 
 @pytest.mark.parametrize("row", range(2))
@@ -72,17 +72,18 @@ def test_the_expected_policy_gradient_is_that_of_the_expected_reward(variables, 
     q = probabilities(params)
     np.testing.assert_allclose(q.sum(), 1, rtol=1e-5)
 
-    def losses(params):
-        # the sequence y alone, weighted by its probability: the loss is a mean over the batch
-        def one(i):
-            alone = given(EVERY[i : i + 1])
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        # each sequence alone, weighted by its probability: the loss is a mean over the batch
+        def one(y):
             batch = {"x": reference[:1], "context": context[:1]}
-            return alone.policy_loss({**variables, "generator": {"params": params}}, batch, KEY, Clock()).value
+            return policy_loss(MODEL, variables, y[None], batch, params).value
 
-        return sum(q[i] * one(i) for i in range(n))
+        return (q * jax.vmap(one)(EVERY)).sum()
 
     expected = jax.grad(lambda params: -(probabilities(params) * rewards).sum())(params)
-    got = jax.grad(losses)(params)
+    got = gradient(params)
     wrong = jax.grad(lambda params: -(q * probabilities(params) * rewards).sum())(params)
     flat = [np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)]) for tree in (expected, got, wrong)]
     np.testing.assert_allclose(flat[1], flat[0], rtol=1e-3, atol=1e-5)
@@ -111,17 +112,12 @@ def test_rewards_after_the_end_do_not_count(variables):
     """Padding of samples and of references changes neither the loss nor its gradient."""
     wide = AttentionSeq2Seq(3, 4, 6, width=4)
     model = dataclasses.replace(MODEL, critic_weight=0.0, generator=wide)
-    samples, results = [[0, 0, 0], [1, 0, 0], [2, 2, 0], [2, 1, 2]], []
-    for width in (3, 4, 6):
-        # the last sample has no end: it stays as it is
-        rows = [row + [0] * (width - 3) for row in samples[:3]]
+    samples, results, params = [[0, 0, 0], [1, 0, 0], [2, 2, 0]], [], variables["generator"]["params"]
+    for width in (3, 6):
+        rows = [row + [0] * (width - 3) for row in samples]
         batch = {"x": np.pad(TOKENS, ((0, 0), (0, width - 3)))[:3], "context": CONTEXT[:3]}
-        one = given(rows, model)
-
-        def loss(params, one=one, batch=batch):
-            return one.policy_loss({**variables, "generator": {"params": params}}, batch, KEY, Clock()).value
-
-        results.append(jax.value_and_grad(loss)(variables["generator"]["params"]))
+        loss = partial(policy_loss, model, variables, np.array(rows), batch)
+        results.append(jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(params).value))(params))
     assert abs(results[0][0]) > 0.01
     for result in results[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), results[0], result)
@@ -134,8 +130,9 @@ def test_rollouts_are_scored_with_the_reference_of_their_own_source(variables):
     ending = {**variables, "generator": {"params": jax.tree.map(jnp.float32, params)}}
     samples = np.array([[1, 0, 0], [2, 0, 0], [1, 0, 0], [2, 0, 0]], np.int32)
     references = np.array([[1, 0, 0], [1, 2, 0], [2, 0, 0], [2, 2, 0]], np.int32)
-    loss = given(samples, model).policy_loss(ending, {"x": references, "context": CONTEXT}, KEY, Clock())
-    scores = np.array([bleu([[t for t in r.tolist() if t]], [[y[0]]]) for r, y in zip(references, samples.tolist(), strict=True)])
+    loss = policy_loss(model, ending, samples, {"x": references, "context": CONTEXT})
+    pairs = zip(references.tolist(), samples[:, 0].tolist(), strict=True)
+    scores = np.array([bleu([[t for t in reference if t]], [[word]]) for reference, word in pairs])
     assert len(np.unique(scores.round(6))) >= 3
     log_probs = np.asarray(model.log_probs(ending, samples, CONTEXT))
     # two tokens count, the word and the end
@@ -164,7 +161,8 @@ def test_the_critic_stops_at_its_accuracy(variables):
     loss = MODEL.critic_pretraining_loss(variables, BATCH, KEY, Clock())
     value, accuracy = MODEL._cross_entropy(variables, BATCH, KEY)
     running = DECAY * 0.5 + (1 - DECAY) * float(accuracy)
-    np.testing.assert_allclose([loss.value, loss.memory["critic"][PRETRAINING]["accuracy"]], [value, running], rtol=1e-5)
+    after = loss.memory["critic"][PRETRAINING]["accuracy"]
+    np.testing.assert_allclose([loss.value, after], [value, running], rtol=1e-5)
     assert loss.metrics["reached"] == 0
     low = dataclasses.replace(MODEL, accuracy=0.4)
     memory = low.critic_pretraining_loss(variables, BATCH, KEY, Clock()).memory["critic"]
@@ -175,9 +173,10 @@ def test_the_critic_stops_at_its_accuracy(variables):
         critic = {**later["critic"], "params": params}
         return low.critic_pretraining_loss({**later, "critic": critic}, BATCH, jax.random.key(1), Clock()).value
 
-    value, gradient = jax.value_and_grad(stopped)(variables["critic"]["params"])
+    params = variables["critic"]["params"]
+    value, gradient = jax.value_and_grad(stopped)(params)
     assert value == 0 and not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
-    updates, _ = play.optimizer.update(gradient, play.optimizer.init(variables["critic"]["params"]), variables["critic"]["params"])
+    updates, _ = play.optimizer.update(gradient, play.optimizer.init(params), params)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(updates))
     again = low.critic_pretraining_loss(later, BATCH, jax.random.key(1), Clock()).memory["critic"][PRETRAINING]
     assert again["accuracy"] == memory[PRETRAINING]["accuracy"] and again["reached"]
@@ -229,10 +228,11 @@ def test_a_run_through_all_phases_resumes_bit_for_bit(tmp_path):
             raise KeyboardInterrupt
         return {}
 
-    jaxgen.fit(model, data, settings, out=tmp_path / "whole", host_metrics=lambda trained: {}, progress=False)
+    quiet = {"host_metrics": lambda trained: {}, "progress": False}
+    jaxgen.fit(model, data, settings, out=tmp_path / "whole", **quiet)
     with pytest.raises(KeyboardInterrupt):
         jaxgen.fit(model, data, settings, out=tmp_path / "part", host_metrics=interrupt, progress=False)
-    jaxgen.fit(model, data, settings, out=tmp_path / "part", host_metrics=lambda trained: {}, resume=True, progress=False)
+    jaxgen.fit(model, data, settings, out=tmp_path / "part", resume=True, **quiet)
     whole, part = (jaxgen.load(tmp_path / name, which="last").variables for name in ("whole", "part"))
     jax.tree.map(np.testing.assert_array_equal, whole, part)
     assert set(whole) == {"generator", "critic"}

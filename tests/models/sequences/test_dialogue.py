@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxgen.contracts import Clock
-from jaxgen.models.sequences import AdversarialDialogue, ConstantReward, PrefixReward, RolloutReward, SequenceReward
+from jaxgen.models.sequences import AdversarialDialogue, CompletionReward, PrefixReward, SequenceReward, UniformReward
 from jaxgen.nets import AttentionSeq2Seq, TurnCritic
 from jaxgen.tokens import lengths, token_mask
 from tests.models.parameters import drawn
@@ -26,7 +26,8 @@ CONTEXT = np.array([[3, 2, 4, 0], [4, 4, 2, 3], [2, 0, 0, 0], [3, 3, 0, 0], [4, 
 BATCH = {"x": jnp.asarray(X), "context": jnp.asarray(CONTEXT)}
 VARIABLES = jax.tree.map(lambda a: 2 * a, drawn(MODEL, BATCH))
 REWARDS = {
-    "prefix": PrefixReward(), "rollouts": RolloutReward(2), "sequence": SequenceReward(), "constant": ConstantReward(),
+    "prefix": PrefixReward(), "completions": CompletionReward(2), "sequence": SequenceReward(),
+    "constant": UniformReward(),
 }  # fmt: skip
 ALL = np.array(list(itertools.product(range(5), repeat=LENGTH)), np.int32)
 
@@ -60,7 +61,7 @@ def test_the_schedule_is_five_steps_of_the_critic_for_one_of_the_generator():
     moves = {name: [t for t in range(10) if p.when is None or p.when(Clock(t, t))] for name, p in rounds.items()}
     assert moves == {"critic": list(range(10)), "policy": [4, 9], "teacher_forcing": [4, 9]}
     assert not phases[2].fresh_optimizers  # the critic goes on
-    assert "critic" not in dataclasses.replace(MODEL, reward=ConstantReward()).phases(25)[2].plays
+    assert "critic" not in dataclasses.replace(MODEL, reward=UniformReward()).phases(25)[2].plays
 
 
 def test_unknown_words_are_never_sampled_and_the_policy_is_that_of_the_samples():
@@ -102,7 +103,7 @@ def test_prefixes_are_of_all_lengths_of_a_reply_and_whole_replies_otherwise():
     positions = np.asarray(MODEL._judged(tokens, KEY)).reshape(400, 3)
     for i, size in enumerate((3, 4, 2)):  # with the end token
         np.testing.assert_allclose(np.bincount(positions[:, i], minlength=size) / 400, 1 / size, atol=0.08)
-    whole = dataclasses.replace(MODEL, reward=RolloutReward(2))
+    whole = dataclasses.replace(MODEL, reward=CompletionReward(2))
     np.testing.assert_array_equal(whole._judged(tokens[:3], KEY), [2, 3, 1])
 
 
@@ -153,7 +154,7 @@ def test_baselines_are_learned_or_earlier_rewards():
     mean, reward = (float(a) for a in (output.memory["critic"]["rewards"]["mean"], output.metrics["reward"]))
     assert mean == pytest.approx((3 * 0.4 + reward) / 4, rel=1e-5)
     # gradient descent on the learned one alone finds the constant reward
-    model = dataclasses.replace(MODEL, reward=ConstantReward(0.7))
+    model = dataclasses.replace(MODEL, reward=UniformReward(0.7))
     variables, optimizer = VARIABLES, optax.adam(0.05)
     state = optimizer.init(variables["baseline"]["params"])
     step = jax.jit(lambda variables: gradients(model, "policy", variables))
@@ -167,7 +168,7 @@ def test_baselines_are_learned_or_earlier_rewards():
 
 def test_a_learned_baseline_moves_nothing_but_itself():
     """The constant reward as its own baseline leaves the generator no gradient; the baseline's error would be one."""
-    model = dataclasses.replace(MODEL, reward=ConstantReward(0.7))
+    model = dataclasses.replace(MODEL, reward=UniformReward(0.7))
     variables = jax.tree.map(lambda a: a, VARIABLES)
     variables["baseline"] = {"params": {"kernel": np.zeros((3, 1), np.float32), "bias": np.full(1, 0.7, np.float32)}}
     found, _ = gradients(model, "policy", variables)

@@ -90,6 +90,8 @@ RUNS = {
         "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2", "--mixing", "joint",
     ],
     "sequences.boundary_seeking": ["--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3"],
+    "sequences.text_gan": ["--mle-steps", "2", "--critic-steps", "2", "--moves-per-round", "1", "--width", "3",
+                           "--filters", "small", "--rollouts", "1", "--sequences", "2", "--measured", "8"],
     "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
     "sequences.seq_gan": ["--preset", "small", "--data", "oracle", "--mle-steps", "2", "--critic-steps", "2",
                           "--moves-per-round", "1", "--width", "4", "--rollouts", "1", "--sequences", "8",

@@ -14,7 +14,7 @@ from jaxgen.models.sequences.objectives import (
     shuffled_labels,
     true_labels,
 )
-from jaxgen.models.sequences.oracle import TokenOracle, load_oracle, random_oracle
+from jaxgen.models.sequences.oracle import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.models.sequences.rc_gan import RCGAN, rc_gan
 from jaxgen.models.sequences.rewards import CompletionReward, PrefixReward, SequenceReward, UniformReward
 from jaxgen.models.sequences.seq_gan import SeqGAN
@@ -24,7 +24,7 @@ __all__ = [
     "AdversarialDialogue", "BoundarySeekingGAN", "CompletionReward", "ConditionalSequenceGAN", "ConditionalSequences",
     "ConstantReward", "DensityRatioWeights", "EqualWeights", "MaliGANObjective", "Objective", "PolicyStep",
     "PrefixReward", "RCGAN", "Reinforce", "RolloutReward", "SeqGAN", "SequenceReward", "TimeGAN", "TokenOracle",
-    "UniformReward", "character_wgan_gp", "load_oracle", "random_oracle", "rc_gan", "shuffled_labels", "time_gan",
+    "UniformReward", "character_wgan_gp", "lstm_oracle", "random_oracle", "rc_gan", "shuffled_labels", "time_gan",
     "true_labels",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -77,6 +77,7 @@ def test_shared_words_are_different_rare_ones():
     np.testing.assert_array_equal(replies.word_overlap(context, several), [[1, 2, 0]])
 
 
+@pytest.mark.slow
 def test_a_judge_finds_replies_that_do_not_suit_their_contexts():
     """Both kinds of replies are alike without their contexts."""
     context = np.pad(np.array([[2, 2], [3, 3]] * 50)[:, :1], ((0, 0), (0, 1))).astype(np.int32)

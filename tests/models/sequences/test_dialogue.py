@@ -73,7 +73,7 @@ def test_unknown_words_are_never_sampled_and_the_policy_is_that_of_the_samples()
     assert (np.asarray(free.sample(variables, KEY, 300, CONTEXT[:1])) == 1).mean() > 0.5
 
 
-@pytest.mark.parametrize("reward", REWARDS)
+@pytest.mark.parametrize("reward", [pytest.param("completions", marks=pytest.mark.slow), "prefix", "sequence", "constant"])
 def test_rewards_are_probabilities_of_the_critic(reward):
     model = dataclasses.replace(MODEL, reward=REWARDS[reward])
     tokens = MODEL.sample(VARIABLES, KEY, 6, CONTEXT)
@@ -107,6 +107,7 @@ def test_prefixes_are_of_all_lengths_of_a_reply_and_whole_replies_otherwise():
     np.testing.assert_array_equal(whole._judged(tokens[:3], KEY), [2, 3, 1])
 
 
+@pytest.mark.slow
 def test_the_policy_gradient_is_that_of_the_expected_reward():
     """All replies in place of samples, their rewards times their number and their probability: no noise."""
     valid = ((token_mask(ALL, 0) > 0) | (ALL == 0)).all(1) & (ALL != 1).all(1)
@@ -143,6 +144,7 @@ def test_the_policy_gradient_is_that_of_the_expected_reward():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_baselines_are_learned_or_earlier_rewards():
     _, output = gradients(MODEL, "policy")
     flat = dataclasses.replace(MODEL, baseline="mean")

@@ -10,6 +10,7 @@ from jaxgen.distributions.likelihoods import Bernoulli, Categorical, Gaussian, L
 from jaxgen.distributions.logistic import Logistic
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.distributions.radial_mixture import RadialMixture
+from jaxgen.distributions.signs import Signs
 from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.distributions.unnormalized import Banana, Funnel, GaussianRing, UnnormalizedDensity
 from jaxgen.distributions.uniform import Uniform
@@ -17,7 +18,7 @@ from jaxgen.distributions.uniform import Uniform
 __all__ = [
     "Banana", "Bernoulli", "Categorical", "Dequantization", "DiagonalNormal", "DiscretizedLogistic",
     "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianProcess", "GaussianRing", "Likelihood", "Logistic", "OptimalGaussian",
-    "RadialMixture", "StandardDistribution", "StandardNormal", "Uniform", "UniformDequantization",
+    "RadialMixture", "Signs", "StandardDistribution", "StandardNormal", "Uniform", "UniformDequantization",
     "UnnormalizedDensity", "concrete_log_density", "gumbel_softmax", "quantize", "sample_categorical",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

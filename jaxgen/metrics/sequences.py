@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,18 +28,36 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
         ValueError: a set has no sequence of at least n tokens.
     """
     check_counts(n=n)
-
-    def frequencies(name: str, sequences: Any) -> dict[Tokens, float]:
-        grams = Counter(gram for tokens in _tokens(name, sequences) for gram in _grams(tokens, n))
-        if not grams:
+    sets = {"real": as_tokens("real", real), "fake": as_tokens("fake", fake)}
+    codes = dict(zip(sets, gram_codes(tuple(sets.values()), n), strict=True))
+    for name, found in codes.items():
+        if not found.size:
             raise ValueError(f"`{name}` must have a sequence of at least n={n} tokens, got none")
-        return {gram: count / grams.total() for gram, count in grams.items()}
+    size = 1 + max(found.max() for found in codes.values())
+    p, q = (np.bincount(found, minlength=size) / found.size for found in codes.values())
 
-    def kl_to_mixture(p: dict[Tokens, float], q: dict[Tokens, float]) -> float:
-        return sum(p_i * math.log(2 * p_i / (p_i + q.get(gram, 0.0))) for gram, p_i in p.items())
+    def kl_to_mixture(p: np.ndarray, q: np.ndarray) -> float:
+        there = p > 0
+        return float((p[there] * np.log(2 * p[there] / (p[there] + q[there]))).sum())
 
-    p, q = frequencies("real", real), frequencies("fake", fake)
     return (kl_to_mixture(p, q) + kl_to_mixture(q, p)) / 2
+
+
+def gram_codes(sets: Sequence[Sequence[Tokens]], n: int) -> list[np.ndarray]:
+    """The n-grams of each set of sequences as integers 0, 1, ..., equal for equal n-grams of all sets."""
+    all_sequences = [tokens for sequences in sets for tokens in sequences]
+    lengths = np.array([len(tokens) for tokens in all_sequences])
+    flat = np.fromiter(chain.from_iterable(all_sequences), np.int64, lengths.sum())
+    codes = grown = np.unique(flat, return_inverse=True)[1]
+    for order in range(1, n):
+        # of the sequences put end to end; those n-grams that reach into the next one are left out below
+        pairs = grown[: len(grown) - 1] * (1 + codes.max(initial=0)) + codes[order:]
+        grown = np.unique(pairs, return_inverse=True)[1]
+    ends = np.cumsum(lengths)
+    begins = np.concatenate([np.arange(end - length, end - n + 1) for end, length in zip(ends, lengths, strict=True)])
+    owner = np.searchsorted(ends, begins, side="right")
+    bounds = np.cumsum([len(sequences) for sequences in sets])[:-1]
+    return np.split(grown[begins], np.searchsorted(owner, bounds))
 
 
 def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -> float:
@@ -59,8 +78,8 @@ def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -
     """
     check_counts(n=n)
     check_number("smoothing", smoothing, 0)
-    scorer = _References(_tokens("references", references), n)
-    return float(np.mean([scorer.score(tokens, smoothing) for tokens in _tokens("candidates", candidates)]))
+    scorer = _References(as_tokens("references", references), n)
+    return float(np.mean([scorer.score(tokens, smoothing) for tokens in as_tokens("candidates", candidates)]))
 
 
 def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
@@ -73,7 +92,7 @@ def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
     """
     check_counts(n=n)
     check_number("smoothing", smoothing, 0)
-    samples = _tokens("samples", samples)
+    samples = as_tokens("samples", samples)
     check_length(2, samples=samples)
     scorer = _References(samples, n)
     return float(np.mean([scorer.score(tokens, smoothing, leave_out=i) for i, tokens in enumerate(samples)]))
@@ -90,7 +109,7 @@ class _References:
         self.counts: dict[Tokens, tuple[int, int, int]] = {}
         for i, tokens in enumerate(sequences):
             for order in range(1, n + 1):
-                for gram, count in Counter(_grams(tokens, order)).items():
+                for gram, count in Counter(n_grams(tokens, order)).items():
                     most, owner, second = self.counts.get(gram, (0, -1, 0))
                     self.counts[gram] = (count, i, most) if count > most else (most, owner, max(second, count))
 
@@ -100,7 +119,7 @@ class _References:
         if not c:
             return 0.0
         for order in range(1, self.n + 1):
-            grams = Counter(_grams(tokens, order))
+            grams = Counter(n_grams(tokens, order))
             matches = sum(min(count, self._allowed(gram, leave_out)) for gram, count in grams.items())
             precision = (matches or smoothing) / max(grams.total(), 1)
             if precision == 0:
@@ -114,7 +133,7 @@ class _References:
         return second if owner == leave_out else most
 
 
-def _tokens(name: str, sequences: Any) -> list[Tokens]:
+def as_tokens(name: str, sequences: Any) -> list[Tokens]:
     """Sequences of integers as tuples.
 
     Raises:
@@ -139,5 +158,5 @@ def _integers(name: str, tokens: Any) -> Tokens:
     return tuple(array.tolist())
 
 
-def _grams(tokens: Tokens, n: int) -> Iterable[Tokens]:
+def n_grams(tokens: Tokens, n: int) -> Iterable[Tokens]:
     return (tokens[i : i + n] for i in range(len(tokens) - n + 1))

@@ -105,10 +105,9 @@ def jaxgen(row: Row) -> Built:
         objective=RolloutReward(row.rollouts), sequences=row.batch, l2=L2,
     )  # fmt: skip
     plays = {name: play._replace(optimizer=optax.adam(compare.LEARNING_RATE)) for name, play in model.plays().items()}
-    first_of_round = Every(row.critic_steps, start=1 - row.critic_steps)
     games = {
         "mle": {"mle": plays["mle"]},
-        "train": {"policy": plays["policy"]._replace(when=first_of_round), "critic": plays["critic"]},
+        "train": {"policy": plays["policy"]._replace(when=Every(row.critic_steps, start=1 - row.critic_steps)), "critic": plays["critic"]},
     }
     data = jnp.asarray(row.data())
     batches = {"mle": {"x": data}, "train": {"x": data[: row.batch // 2]}}
@@ -125,7 +124,7 @@ def jaxgen(row: Row) -> Built:
         def train() -> Any:
             nonlocal state
             state, metrics = call(state, batch)
-            return jax.block_until_ready(metrics)
+            return jax.block_until_ready(metrics["mle" if name == "mle" else "critic"]["loss"][-1])
 
         return train
 
@@ -165,7 +164,8 @@ def torch(row: Row) -> Built:
         def log_probs(self, tokens):
             first = self.beginning.expand(len(tokens), 1, -1)
             h, _ = self.lstm(torch.cat([first, self.embed(tokens[:, :-1])], 1))
-            return -functional.cross_entropy(self.last(h).transpose(1, 2), tokens, reduction="none")
+            logits = self.last(h).flatten(0, 1)
+            return -functional.cross_entropy(logits, tokens.flatten(), reduction="none").view_as(tokens)
 
         def begin(self, n):
             zero = torch.zeros(n, row.width)
@@ -254,7 +254,7 @@ def torch(row: Row) -> Built:
 
     def train():
         policy_step()
-        return [critic_step() for _ in range(row.critic_steps)]
+        return [critic_step() for _ in range(row.critic_steps)][-1]
 
     def complete():
         states = generator.states(data)

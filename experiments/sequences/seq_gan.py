@@ -9,7 +9,11 @@ both divergences, the entropy, `nll`, of the oracle's new sequences under the mo
 samples are reported as well (`jaxgen.metrics.oracle_metrics`), all per token. `experiments.studies.oracle` compares
 objectives and controls that start from one model.
 
-RESULT
+Result of maximum likelihood, `--data seqgan_oracle.npz --preset small --mle-steps 9360 --steps 9360`, 11 minutes of a
+shared core: `nll_oracle` is 10.17, 9.33, 9.11 and 9.07 after 1, 6, 11 and 16 epochs and 9.02 after 60, in the authors'
+log 10.17, 9.43, 9.24 and 9.12 after the first four. Theirs have the same batches in each epoch: with `--no-shuffled` it
+is 9.43 after 6 epochs here, too. KL(P||G) is 1.88 after 6 epochs and 3.12 after 60. From there, a constant reward comes
+to 8.71 within 60 steps, below the paper's SeqGAN; `experiments.studies.oracle` has this and all other arms.
 
 Defaults are the schedule of the authors' code: 120 epochs of maximum likelihood, 50 x 3 of the critic, 200 rounds of
 one policy step and 5 x 3 epochs of the critic. `--preset small` has a small critic and fewer steps.

@@ -29,6 +29,7 @@ import jaxgen
 from experiments.config import Config, Experiment
 from experiments.run import main
 from jaxgen import plotting
+from jaxgen.contracts import model_phases
 from jaxgen.data import Splits, TokenSource, Vocabulary, sentence_pairs
 from jaxgen.losses import clip_weights
 from jaxgen.metrics import corpus_bleu
@@ -178,13 +179,15 @@ def build(config: TranslationConfig, data: Splits) -> Experiment:
             accuracy=config.accuracy, rollouts=config.rollouts, critic_weight=config.critic_weight,
             baseline=config.baseline, monitor=MONITOR,
         )  # fmt: skip
+    played = {name for phase in model_phases(model, config.steps) for name in phase.plays}
     start = None
     if config.start is not None:
         earlier = jaxgen.load(config.start).variables
         players = ("generator", "critic") if config.system == "gan" and "critic" in earlier else ("generator",)
         start = {player: earlier[player] for player in players}
     return Experiment(
-        model, optimizers=optimizers, start=start, host_metrics=partial(validation_bleu, source=data.valid), draws=1,
+        model, optimizers={name: optimizers[name] for name in optimizers if name in played}, start=start,
+        host_metrics=partial(validation_bleu, source=data.valid), draws=1,
         final_metrics=partial(translation_metrics, source=data.test, seed=config.seed),
         headline=("bleu", "nll_per_token"),
         plots={"translations": partial(plot_translations, data=data, seed=config.seed)},

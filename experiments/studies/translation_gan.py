@@ -73,7 +73,7 @@ def run(name: str, config: TranslationGANStudy) -> dict[str, Any]:
     of_start = [word for key in kept for word in (f"--{key.replace('_', '-')}", str(began[key]))]
     if began["embedding"] is not None:
         of_start += ["--embedding", str(began["embedding"])]
-    every = str(max(1, config.steps // 3))
+    every = str(max(1, config.steps // 2))
     shared = (
         "--data", config.data, "--data-dir", str(config.data_dir.absolute()), "--start", str(config.start),
         "--eval-every", every, "--checkpoint-every", every, "--seed", str(config.seed),

@@ -62,7 +62,7 @@ class TimeSeriesStudy(harness.StudyConfig):
     """The beginning of the names of the short series."""
     steps: Count = 20_000
     """Batches of TimeGAN on the long series, a quarter of them for each of the first two phases."""
-    sines_steps: Count = 10_000
+    sines_steps: Count = 8_000
     """The same on sines."""
     vae_steps: Count = 3_000
     """Batches of 64 of the sequence VAE."""

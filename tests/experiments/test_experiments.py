@@ -98,6 +98,10 @@ RUNS = {
                           "--measured", "64"],
     "sequences.rc_gan": ["--width", "3", "--judge-steps", "0.001"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
+    "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                           "--critic-steps", "1", "--critic-moves", "1", "--judge-steps", "2", "--judge-controls"],
+    "sequences.story_endings": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                                "--critic-steps", "1", "--critic-moves", "1", "--reward", "rollouts", "--rollouts", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -113,6 +117,7 @@ SLOW = {
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
+    "sequences.dialogue", "sequences.story_endings",
     "sequences.seq_gan", "sequences.text_gan", "sequences.translation", "sequences.wgan_gp_text",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip

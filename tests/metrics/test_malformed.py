@@ -40,6 +40,7 @@ ARGUMENTS = {
     metrics.bigram_divergences: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "num_symbols": 3},
     metrics.birthday_duplicates: {"samples": "N ...", "threshold": 0.5},
     metrics.bleu: {"references": TOKENS + "N L", "candidates": TOKENS + "M L", "n": 2},
+    metrics.choice_accuracy: {"right": "N R", "wrong": "N W"},
     metrics.class_histogram_divergence: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
     metrics.copied_n_grams: {"references": TOKENS + "N L", "samples": TOKENS + "M L", "n": 2},
     metrics.copied_sequences: {"references": TOKENS + "N L", "samples": TOKENS + "M L"},

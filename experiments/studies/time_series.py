@@ -6,6 +6,8 @@ a long series. The controls are the test windows themselves, copies of training 
 windows with noise, random walks, and columns taken from different windows. On series of two classes, the accuracy of
 classifiers trained on samples of an RCGAN and tested on data (TSTR), beside those trained on data (TRTR), and the same
 for an RCGAN whose training classes are permuted.
+
+RESULT
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
 """TimeGAN (Yoon et al. 2019, "Time-series Generative Adversarial Networks").
+
+The paper's table 2 has discriminative scores of 0.011 (sines) and 0.102 (stocks) and predictive ones of 0.093 and 0.038
+after 50,000 iterations a phase; an iteration has a batch here in the first two phases, and two in the third. Its scores
+are measured on windows that overlap the training windows. Neither sees much of the order of time: see
+`experiments.studies.time_series`.
 """
 
 from __future__ import annotations

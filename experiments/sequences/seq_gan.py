@@ -25,32 +25,18 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
-import optax
 
-import jaxgen
-from experiments.config import Config, Experiment, Published
+from experiments.config import Experiment, Published
 from experiments.run import main
+from experiments.sequences.policies import PolicyConfig, initial_variables, optimizers, seq_gan
 from jaxgen.contracts import Array, Batch, Key, Variables
 from jaxgen.data import ArraySource, Splits, checks
 from jaxgen.data.files import read
 from jaxgen.metrics import oracle_metrics
-from jaxgen.models.sequences import (
-    ConstantReward,
-    MaliGANObjective,
-    MixedMaliGAN,
-    Objective,
-    RolloutReward,
-    SeqGAN,
-    TokenOracle,
-    load_oracle,
-    random_oracle,
-    shuffled_labels,
-    true_labels,
-)
-from jaxgen.nets import SEQGAN_FILTERS, SMALL_FILTERS, TokenConvCritic, TokenRNN
+from jaxgen.models.sequences import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
-from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
+from jaxgen.training.ranges import Count
 
 WORDS, LENGTH, WIDTH, STD = 100, 20, 16, 1.0
 """Of the small oracle: number of tokens, length, units, and standard deviation of its weights."""
@@ -58,78 +44,52 @@ SIZES = {"train": 2_048, "valid": 1_024, "test": 5_120}
 """Sequences of the splits. The first is the file's own, if there is one; the others are new samples of the oracle."""
 PART = 1_024
 """Sequences that are sampled or judged at a time."""
-LABELS = {"true": true_labels, "shuffled": shuffled_labels}
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeqGANConfig(Config):
+class SeqGANConfig(PolicyConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {},
         "small": {
-            "steps": 21_360, "mle_steps": 60 * 156, "critic_steps": 3_000, "moves_per_round": 150, "rollouts": 4,
-            "filters": "small", "eval_every": 780, "checkpoint_every": 1_560,
+            "steps": 60 * 156 + 2_000 + 60 * 60, "mle_steps": 60 * 156, "critic_steps": 2_000, "moves_per_round": 60,
+            "rollouts": 2, "filters": "small", "critic_learning_rate": 5e-4, "eval_every": 780, "checkpoint_every": 1_560,
         },
     }  # fmt: skip
 
     preset: Literal["published", "small"] = "published"
     """Defaults: the authors' schedule and critic, or a shorter schedule of 60 rounds with a small critic."""
     data: str = "oracle"
-    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`load_oracle`) and `x_train`."""
-    steps: Count = 120 * 156 + 50 * 3 * 312 + 200 * 5 * 3 * 312
-    """Batches to train on: `mle_steps`, `critic_steps`, and the rest in rounds."""
-    batch_size: Count = 64
-    ema: Fraction = 0.0
-    eval_every: Count = 5 * 5 * 3 * 312
+    """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`lstm_oracle`) and `x_train`."""
     eval_batch: Count = PART
-    checkpoint_every: Count = 5 * 5 * 3 * 312
-    mle_steps: Natural = 120 * 156
-    """Steps of maximum likelihood, 156 to an epoch of the authors' data."""
-    critic_steps: Natural = 50 * 3 * 312
-    """Steps of the critic before the first round."""
-    moves_per_round: Count = 5 * 3 * 312
-    """Steps of the critic in a round, after one policy step."""
-    objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full", "maligan_mixed"] = "rollouts"
-    """Of the policy: rewards for completions by the generator itself or by a lagging copy of it, a constant reward, or
-    MaliGAN's weights of sequences, of tokens, or of completions of prefixes of the data that become shorter. With a
-    constant reward there is no critic: a round is a step."""
-    rollouts: Count = 16
-    """Completions of each prefix."""
-    released: Count = 5
-    """Tokens by which the data's prefix becomes shorter in each stage of `maligan_mixed`."""
-    lag: Fraction = 0.8
-    """Of the lagging copy."""
-    labels: Literal["true", "shuffled"] = "true"
-    """What the critic learns; with shuffled labels it has nothing to learn."""
-    width: Count = 32
-    """Units and vectors of the generator."""
-    filters: Literal["published", "small"] = "published"
-    """Of the critic: 7.0 million or 0.55 million parameters with 5,000 words."""
-    sequences: Count = 64
-    """Samples of a policy step."""
-    learning_rate: NonNegative = 1e-2
-    """Of the Adams of maximum likelihood and policy."""
-    critic_learning_rate: NonNegative = 1e-4
-    """Of the critic's Adam."""
-    start: Path | None = None
-    """A finished run with the same networks, whose last generator and critic to begin from."""
+    shuffled: bool = True
+    """Draw a new order of the data in each epoch. The authors' code has the same batches in each."""
     measured: Count = 10_240
     """Samples in the final metrics."""
 
     def open(self) -> Splits:
-        train = None if self.data == "oracle" else read(self._file)["x_train"].astype(np.int32)
-        return oracle_splits(self.oracle(), train)
+        train = None if self.data == "oracle" else self._file["x_train"].astype(np.int32)
+        splits = oracle_splits(self.oracle(), train)
+        return splits if self.shuffled else splits._replace(train=Ordered(splits.train.arrays, name=splits.train.name))
 
     def oracle(self) -> TokenOracle:
         if self.data == "oracle":
             return random_oracle(0, WORDS, LENGTH, WIDTH, STD)
-        return load_oracle(self._file)
+        return lstm_oracle(self._file)
 
     @property
-    def _file(self) -> Path:
-        return checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
+    def _file(self) -> Mapping[str, np.ndarray]:
+        return read(checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser())
 
 
 PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}
+
+
+class Ordered(ArraySource):
+    """The batches of each epoch are the same, in the order of the data."""
+
+    def indices_at(self, step: int, size: int, seed: int) -> np.ndarray:
+        first = step % (len(self) // size) * size
+        return np.arange(first, first + size, dtype=np.int32)
 
 
 def oracle_splits(oracle: TokenOracle, train: Any = None) -> Splits:
@@ -150,20 +110,7 @@ def sampled(model: Any, n: int, seed: int = 0, temperature: float = 1.0) -> np.n
 
 def build(config: SeqGANConfig, data: Splits) -> Experiment:
     oracle, length = config.oracle(), data.train.event_shape[0]
-    words = oracle.network.num_tokens
-    generator = TokenRNN(words, length, config.width, config.width, initial_std=0.1)
-    filters = SEQGAN_FILTERS if config.filters == "published" else SMALL_FILTERS
-    mixed = {"completions": config.rollouts, "released": config.released} if config.objective == "maligan_mixed" else {}
-    model = (MixedMaliGAN if mixed else SeqGAN)(
-        generator, TokenConvCritic(words, filters), objective=objective(config), sequences=config.sequences,
-        mle_steps=config.mle_steps, critic_steps=config.critic_steps, moves_per_round=config.moves_per_round,
-        critic_batch=config.batch_size // 2, labels=LABELS[config.labels], monitor=("nll_oracle", "min"), **mixed,
-    )  # fmt: skip
-    optimizers = {
-        "mle": model.adam(config.learning_rate, 5.0 * length),
-        "policy": model.adam(config.learning_rate, 5.0 / config.sequences),
-        "critic": optax.adam(config.critic_learning_rate),
-    }
+    model = seq_gan(config, oracle.network.num_tokens, length, None, monitor=("nll_oracle", "min"))
 
     def compared(variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         samples = model.sample(variables, key, len(batch["x"]))
@@ -174,33 +121,13 @@ def build(config: SeqGANConfig, data: Splits) -> Experiment:
         }
 
     held_out = data.test.head(config.measured)["x"]
-    played = {name for phase in model.phases(config.steps) for name in phase.plays}
     return Experiment(
         model, validation_metrics=compared, draws=1, headline=("nll_oracle", "forward_kl", "entropy"),
-        optimizers={name: optimizer for name, optimizer in optimizers.items() if name in played},
+        optimizers=optimizers(config, model),
         final_metrics=partial(divergences, oracle=oracle, held_out=held_out, n=config.measured),
         baselines={"nll_oracle of the oracle": float(-in_parts(oracle.log_probs, held_out[:PART]).mean())},
-        start=None if config.start is None else started(config.start, model, data),
+        start=initial_variables(config, model, data),
     )  # fmt: skip
-
-
-def objective(config: SeqGANConfig) -> Objective:
-    rollouts = {"rollouts": config.rollouts}
-    return {
-        "rollouts": RolloutReward(**rollouts),
-        "lagging": RolloutReward(**rollouts, lag=config.lag),
-        "constant": ConstantReward(),
-        "maligan": MaliGANObjective(),
-        "maligan_mixed": MaliGANObjective(),
-        "maligan_full": MaliGANObjective(**rollouts),
-    }[config.objective]
-
-
-def started(folder: Path, model: SeqGAN, data: Splits) -> Variables:
-    """The last variables of a finished run, with the memory that the objective needs."""
-    variables = jaxgen.load(folder, which="last").variables
-    kept = {player: {"params": collections["params"]} for player, collections in variables.items()}
-    return model.begin_rounds(kept, data.train.head(1), jax.random.key(0))
 
 
 def in_parts(function: Callable[..., Array], x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from jaxgen.metrics.angles import angle_agreement
 from jaxgen.metrics.bigrams import bigram_divergences
+from jaxgen.metrics.choice import choice_accuracy
 from jaxgen.metrics.classifier_scores import class_histogram_divergence, inception_score, mode_score
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.corpus import copied_n_grams, copied_sequences, corpus_bleu, distinct_n_grams, perplexity
@@ -46,16 +47,16 @@ from jaxgen.metrics.single_image import pixel_diversity, position_frechet_distan
 from jaxgen.metrics.time_series import autocorrelation, autocorrelation_error, nearest_training_ratio
 
 __all__ = [
-    "SampleMetrics", "active_units", "angle_agreement", "autocorrelation", "autocorrelation_error",
-    "average_precision", "best_f1_threshold", "bigram_divergences", "birthday_duplicates", "bleu",
+    "SampleMetrics", "active_units", "angle_agreement", "autocorrelation", "autocorrelation_error", "average_precision",
+    "best_f1_threshold", "bigram_divergences", "birthday_duplicates", "bleu", "choice_accuracy",
     "class_histogram_divergence", "copied_n_grams", "copied_sequences", "corpus_bleu", "data_bandwidth",
     "density_coverage", "distance_ratio", "distinct_n_grams", "feature_metrics", "frechet_distance",
     "frechet_distance_of_moments", "inception_score", "kernel_distance", "laplacian_energy", "majority_modes",
-    "measure", "mixture_metrics", "mmd_squared", "mode_collisions", "mode_coverage", "mode_score",
-    "mutual_information", "n_gram_jensen_shannon", "nearest_colours", "nearest_distances", "nearest_training_ratio",
-    "one_nearest_neighbour", "oracle_metrics", "perceptual_path_length", "perplexity", "pixel_diversity",
-    "position_frechet_distances", "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy",
-    "reverse_kl_of_modes", "roc_auc", "roc_curve", "sample_distances", "segmentation_scores", "self_bleu",
-    "sentence_bleu", "sliced_wasserstein", "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
+    "measure", "mixture_metrics", "mmd_squared", "mode_collisions", "mode_coverage", "mode_score", "mutual_information",
+    "n_gram_jensen_shannon", "nearest_colours", "nearest_distances", "nearest_training_ratio", "one_nearest_neighbour",
+    "oracle_metrics", "perceptual_path_length", "perplexity", "pixel_diversity", "position_frechet_distances",
+    "precision_recall", "precision_recall_of_manifolds", "psnr", "retrieval_accuracy", "reverse_kl_of_modes", "roc_auc",
+    "roc_curve", "sample_distances", "segmentation_scores", "self_bleu", "sentence_bleu", "sliced_wasserstein",
+    "stacked_modes", "total_correlation", "wasserstein_1d", "wasserstein_exact",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

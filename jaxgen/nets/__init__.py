@@ -58,6 +58,7 @@ from jaxgen.nets.token_rnn import TokenRNN
 from jaxgen.nets.token_sampling import rollout_rewards, rollouts, sample_tokens
 from jaxgen.nets.transformer import CausalTransformer, TokenTransformer
 from jaxgen.nets.translators import ResNetTranslator
+from jaxgen.nets.turn_critic import TurnCritic
 from jaxgen.nets.u_net import UNet
 from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_activations
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
@@ -77,8 +78,8 @@ __all__ = [
     "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs", "StridedScore",
     "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvCritic",
     "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer", "Translation",
-    "TransposedConv", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder", "VQGANEncoder",
-    "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context", "limb_masks",
+    "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
+    "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context", "limb_masks",
     "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards", "rollouts",
     "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ SEGMENTS = 5
 def sample_tokens(
     network: nn.Module, variables: Collections, key: Key, n: int, context: Array | None = None, *,
     length: int | None = None, prefix: Array | None = None, temperature: float | Array = 1.0, top_k: int | None = None,
-    end: int | None = None, cached: bool = True,
+    end: int | None = None, never: int | None = None, cached: bool = True,
 ) -> Array:  # fmt: skip
     """Samples n sequences of tokens, int32 [n, length].
 
@@ -45,15 +45,17 @@ def sample_tokens(
         temperature: the logits are divided by it; 0: the most probable token at each position.
         top_k: only the k most probable tokens of each position are sampled.
         end: token after which a sequence has only this token; None: none.
+        never: a token with probability zero, such as that of unknown words (`without_token`); None: none.
         cached: False computes all positions anew for each token, for comparison: the samples are the same.
 
     Raises:
-        ValueError: a length beyond the network's, a longer prefix, a negative temperature, `top_k` or `end` out of range.
+        ValueError: a length beyond the network's, a longer prefix, a negative temperature, `top_k`, `end` or `never` out of
+            range.
     """
     length = network.length if length is None else length
     check_counts(n=n, length=length)
     check_number("length", length, 1, network.length)
-    choose = _chooser(network, temperature, top_k, end)
+    choose = _chooser(network, temperature, top_k, end, never)
     prefix = jnp.zeros((1, 0), jnp.int32) if prefix is None else as_integers("n S", prefix=prefix)
     given = prefix.shape[1]
     if given > length or prefix.shape[0] not in (1, n):
@@ -90,7 +92,7 @@ def sample_tokens(
 
 def rollouts(
     network: nn.Module, variables: Collections, key: Key, tokens: Array, n: int, context: Array | None = None, *,
-    temperature: float | Array = 1.0, top_k: int | None = None, end: int | None = None,
+    temperature: float | Array = 1.0, top_k: int | None = None, end: int | None = None, never: int | None = None,
 ) -> Array:  # fmt: skip
     """Completes every prefix of sequences [B, T] n times: int32 [n, T - 1, B, T].
 
@@ -98,21 +100,21 @@ def rollouts(
     contains `end` is complete. Yu et al. 2017, "SeqGAN", eq. 4.
 
     Args:
-        network, context, temperature, top_k, end: as in `sample_tokens`.
+        network, context, temperature, top_k, end, never: as in `sample_tokens`.
         tokens: at least 2 tokens a sequence.
 
     Raises:
         ValueError: sequences of one token; arguments out of range.
     """
     check_counts(n=n)
-    complete = _completer(network, variables, tokens, context, temperature, top_k, end)
+    complete = _completer(network, variables, tokens, context, temperature, top_k, end, never)
     return lax.map(complete, jax.random.split(key, n))
 
 
 def rollout_rewards(
     score: Callable[[Array, Array | None], Array], network: nn.Module, variables: Collections, key: Key, tokens: Array,
     n: int, context: Array | None = None, *, temperature: float | Array = 1.0, top_k: int | None = None,
-    end: int | None = None,
+    end: int | None = None, never: int | None = None,
 ) -> Array:  # fmt: skip
     """The rewards [B, T] of the tokens of sequences [B, T]: scores of what follows each, without gradients.
 
@@ -123,13 +125,13 @@ def rollout_rewards(
 
     Args:
         score: maps tokens [M, T] and their context to [M], for example a critic's probability that they are real.
-        network, n, context, temperature, top_k, end: as in `rollouts`.
+        network, n, context, temperature, top_k, end, never: as in `rollouts`.
 
     Raises:
         ValueError: as in `rollouts`.
     """
     check_counts(n=n)
-    complete = _completer(network, variables, tokens, context, temperature, top_k, end)
+    complete = _completer(network, variables, tokens, context, temperature, top_k, end, never)
     batch, length = tokens.shape
     contexts = None if context is None else jnp.tile(broadcast_context(context, tokens), (length - 1, *_ones(context)))
 
@@ -146,8 +148,13 @@ def _ones(context: Array) -> tuple[int, ...]:
     return (1,) * (context.ndim - 1)
 
 
+def without_token(logits: Array, token: int | None) -> Array:
+    """The logits [..., K] of the distribution given that a value is not `token`: -inf there. None: unchanged."""
+    return logits if token is None else jnp.where(jnp.arange(logits.shape[-1]) == token, -jnp.inf, logits)
+
+
 def _chooser(
-    network: nn.Module, temperature: float | Array, top_k: int | None, end: int | None
+    network: nn.Module, temperature: float | Array, top_k: int | None, end: int | None, never: int | None
 ) -> Callable[[Key, Array, Array], Array]:
     """Samples tokens [...] from logits [..., K], `end` where a sequence has ended."""
     check_number("temperature", temperature, 0)
@@ -157,8 +164,12 @@ def _chooser(
     if end is not None:
         check_counts(0, end=end)
         check_number("end", end, 0, network.num_tokens - 1)
+    if never is not None:
+        check_counts(0, never=never)
+        check_number("never", never, 0, network.num_tokens - 1)
 
     def choose(key: Key, logits: Array, ended: Array) -> Array:
+        logits = without_token(logits, never)
         if top_k is not None:
             least = lax.top_k(logits, top_k)[0][..., -1:]
             logits = jnp.where(logits < least, -jnp.inf, logits)
@@ -172,7 +183,7 @@ def _chooser(
 
 def _completer(
     network: nn.Module, variables: Collections, tokens: Array, context: Array | None, temperature: float | Array,
-    top_k: int | None, end: int | None,
+    top_k: int | None, end: int | None, never: int | None,
 ) -> Callable[[Key], Array]:  # fmt: skip
     """A function of a key that completes every prefix once, [T - 1, B, T]; the states after prefixes are computed here.
 
@@ -183,7 +194,7 @@ def _completer(
     batch, length = tokens.shape
     if not 2 <= length <= network.length:
         raise ValueError(f"`tokens` must have 2 to length={network.length} positions, got {length}")
-    choose = _chooser(network, temperature, top_k, end)
+    choose = _chooser(network, temperature, top_k, end, never)
     context = None if context is None else broadcast_context(context, tokens)
 
     def step(state: Any, x: Array) -> tuple[Any, Array]:

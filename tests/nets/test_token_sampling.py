@@ -73,6 +73,18 @@ def test_after_the_end_there_is_only_the_end():
         np.testing.assert_array_equal(after, [*before[:length], *[2] * (7 - length)])
 
 
+def test_a_token_that_is_never_sampled_leaves_the_others_in_proportion():
+    network, variables = TokenRNN(4, 2, width=4), drawn(TokenRNN(4, 2, width=4), TOKENS[:, :2])
+    samples = np.asarray(jax.jit(lambda key: sample_tokens(network, variables, key, 20_000, never=1))(KEY))
+    logits = np.float64(network.apply(variables, samples[:1])[0, 0])
+    expected = np.exp(np.delete(logits, 1) - logsumexp(np.delete(logits, 1)))
+    counts = np.bincount(samples[:, 0], minlength=4)
+    assert counts[1] == 0 and not (samples == 1).any()
+    assert chisquare(np.delete(counts, 1), 20_000 * expected).pvalue > 1e-3
+    completed = np.asarray(rollouts(network, variables, KEY, np.array([[1, 1], [2, 1]]), 50, never=1))
+    assert (completed[..., 0] == [[1, 2]]).all() and not (completed[..., 1] == 1).any()  # what is given is kept
+
+
 def test_initial_parameters_have_the_given_deviation():
     network = TokenRNN(40, 5, width=30, initial_std=0.3)
     leaves = jax.tree.leaves(jax.jit(network.init)(KEY, TOKENS, CONTEXT))
@@ -140,6 +152,7 @@ def test_rewards_are_the_mean_scores_of_completions_in_their_places():
         ({"end": 5}, "`end`"),
         ({"temperature": -1.0}, "`temperature`"),
         ({"top_k": 6}, "`top_k`"),
+        ({"never": 5}, "`never`"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):

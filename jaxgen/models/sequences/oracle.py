@@ -7,7 +7,7 @@ that both divergences from the oracle can be estimated (`jaxgen.metrics.oracle_m
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.contracts import Array, Collections, Key
-from jaxgen.data.files import read
 from jaxgen.nets.token_rnn import TokenRNN
 from jaxgen.nets.token_sampling import sample_tokens
 
@@ -54,25 +53,24 @@ def random_oracle(seed: int, num_tokens: int, length: int, width: int = 32, std:
     return TokenOracle(network, _begun_with_token_0(variables["params"]))
 
 
-def load_oracle(path: str | Path, length: int = 20) -> TokenOracle:
-    """SeqGAN's oracle from a `.npz` file.
+def lstm_oracle(arrays: Mapping[str, np.ndarray], length: int = 20) -> TokenOracle:
+    """An LSTM with given weights, as SeqGAN's: its first input is the vector of token 0.
 
-    The file has `embedding` [K, E], kernels `<gate>_x` [E, H] and `<gate>_h` [H, H] and biases `<gate>_b` [H] of the
+    `arrays` has `embedding` [K, E], kernels `<gate>_x` [E, H] and `<gate>_h` [H, H] and biases `<gate>_b` [H] of the
     gates `input`, `forget`, `output` and of the `cell`, and `logits_w` [H, K], `logits_b` [K].
 
     Args:
         length: of samples.
 
     Raises:
-        ValueError: the file cannot be read, lacks arrays or has some of other shapes.
+        ValueError: missing arrays, or arrays of other shapes.
     """
-    arrays = read(Path(path))
     names = ["embedding", "logits_w", "logits_b", *(f"{gate}_{part}" for gate in _GATES for part in "xhb")]
     if missing := sorted(set(names) - set(arrays)):
-        raise ValueError(f"{path} must have the arrays of an LSTM, got no {missing}")
+        raise ValueError(f"`arrays` must have those of an LSTM, got no {missing}")
     arrays = {name: np.asarray(arrays[name], np.float32) for name in names}
     if arrays["embedding"].ndim != 2 or arrays["input_b"].ndim != 1:
-        raise ValueError(f"{path} must have 'embedding' [K, E] and 'input_b' [H]")
+        raise ValueError("`arrays` must have 'embedding' [K, E] and 'input_b' [H]")
     (num_tokens, embedding_width), (width,) = arrays["embedding"].shape, arrays["input_b"].shape
     cell: dict[str, Any] = {}
     for gate, letter in _GATES.items():
@@ -88,7 +86,7 @@ def load_oracle(path: str | Path, length: int = 20) -> TokenOracle:
     expected = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, length), jnp.int32))["params"]
     shapes, wanted = (jax.tree.map(jnp.shape, tree) for tree in (params, expected))
     if shapes != wanted:
-        raise ValueError(f"{path} must have arrays of the shapes of an LSTM with {num_tokens=} and {width=}")
+        raise ValueError(f"`arrays` must have the shapes of an LSTM with {num_tokens=} and {width=}")
     return TokenOracle(network, _begun_with_token_0(params))
 
 

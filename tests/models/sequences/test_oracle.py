@@ -1,10 +1,10 @@
-"""The oracle's LSTM against NumPy, from a file in the authors' layout."""
+"""The oracle's LSTM against NumPy, with weights in the authors' layout."""
 
 import jax
 import numpy as np
 import pytest
 
-from jaxgen.models.sequences import load_oracle, random_oracle
+from jaxgen.models.sequences import lstm_oracle, random_oracle
 
 RNG = np.random.default_rng(0)
 WORDS, WIDTH, UNITS = 7, 3, 4
@@ -32,24 +32,20 @@ def by_numpy(a, tokens):
     return log_probs
 
 
-def test_likelihoods_are_those_of_the_authors_lstm(tmp_path):
+def test_likelihoods_are_those_of_the_authors_lstm():
     a = arrays()
-    np.savez(tmp_path / "oracle.npz", **a, x_train=np.zeros((2, 5), np.int16))
-    oracle = load_oracle(tmp_path / "oracle.npz", length=5)
+    oracle = lstm_oracle({**a, "x_train": np.zeros((2, 5), np.int16)}, length=5)
     tokens = RNG.integers(0, WORDS, (6, 5)).astype(np.int16)
     np.testing.assert_allclose(oracle.log_probs(tokens), [by_numpy(a, row) for row in tokens], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("broken", ["forget_b", "logits_w"])
-def test_incomplete_files_are_refused(tmp_path, broken):
+def test_incomplete_arrays_are_refused(broken):
     a = arrays()
-    file = tmp_path / "oracle.npz"
-    np.savez(file, **{name: array for name, array in a.items() if name != broken})
-    with pytest.raises(ValueError, match=f"must have the arrays of an LSTM, got no \\['{broken}'\\]"):
-        load_oracle(file)
-    np.savez(file, **{**a, broken: a[broken][:2]})
-    with pytest.raises(ValueError, match="must have arrays of the shapes of an LSTM"):
-        load_oracle(file)
+    with pytest.raises(ValueError, match=f"must have those of an LSTM, got no \\['{broken}'\\]"):
+        lstm_oracle({name: array for name, array in a.items() if name != broken})
+    with pytest.raises(ValueError, match="must have the shapes of an LSTM"):
+        lstm_oracle({**a, broken: a[broken][:2]})
 
 
 @pytest.mark.slow

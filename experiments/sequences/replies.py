@@ -82,7 +82,7 @@ class RepliesConfig(Config):
     baseline_learning_rate: NonNegative = 5e-4
     marginal: Count = 16
     """Contexts over which a reply's probability without its context is averaged, for the test of choices."""
-    choice_contexts: Count = 500
+    choice_contexts: Count = 300
     """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
     """Steps of the judges that are trained to tell humans from the trained generator; 0: no judges."""

@@ -47,8 +47,8 @@ class BoundarySeekingConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            "network": "dense", "width": 128, "learning_rate": 1e-3, "critic_rate": 1e-3, "critic_samples": 1,
-            "steps": 4_000, "eval_every": 500,
+            "network": "dense", "width": 128, "learning_rate": 1e-3, "critic_rate": 1e-3, "critic_samples": 5,
+            "steps": 4_000, "eval_every": 1_000,
         },
     }  # fmt: skip
 

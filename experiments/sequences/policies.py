@@ -17,6 +17,7 @@ from jaxgen.data import Splits
 from jaxgen.models.sequences import (
     ConstantReward,
     MaliGANObjective,
+    MixedMaliGAN,
     Objective,
     RolloutReward,
     SeqGAN,
@@ -44,11 +45,14 @@ class PolicyConfig(Config):
     """Steps of the critic before the first round."""
     moves_per_round: Count = 5 * 3 * 312
     """Steps of the critic in a round, after one policy step."""
-    objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full"] = "rollouts"
+    objective: Literal["rollouts", "lagging", "constant", "maligan", "maligan_full", "maligan_mixed"] = "rollouts"
     """Of the policy: rewards for completions by the generator itself or by a lagging copy of it, a constant reward, or
-    MaliGAN's weights of sequences or of tokens. With a constant reward there is no critic: a round is a step."""
+    MaliGAN's weights of sequences, of tokens, or of completions of prefixes of the data that become shorter. With a
+    constant reward there is no critic: a round is a step."""
     rollouts: Count = 16
     """Completions of each prefix."""
+    released: Count = 5
+    """Tokens by which the data's prefix becomes shorter in each stage of `maligan_mixed`."""
     lag: Fraction = 0.8
     """Of the lagging copy."""
     labels: Literal["true", "shuffled"] = "true"
@@ -70,11 +74,12 @@ class PolicyConfig(Config):
 def seq_gan(config: PolicyConfig, words: int, length: int, end: int | None, monitor: tuple[str, str]) -> SeqGAN:
     """The model, with an LSTM and SeqGAN's critic; each of its filters is at most as wide as the sequences are long."""
     filters = tuple((width, number) for width, number in FILTERS[config.filters] if width <= length)
-    return SeqGAN(
+    mixed = {"completions": config.rollouts, "released": config.released} if config.objective == "maligan_mixed" else {}
+    return (MixedMaliGAN if mixed else SeqGAN)(
         TokenRNN(words, length, config.width, config.width, initial_std=0.1), TokenConvCritic(words, filters), end,
         objective=objective(config), sequences=config.sequences, mle_steps=config.mle_steps,
         critic_steps=config.critic_steps, moves_per_round=config.moves_per_round, critic_batch=config.batch_size // 2,
-        labels=LABELS[config.labels], monitor=monitor,
+        labels=LABELS[config.labels], monitor=monitor, **mixed,
     )  # fmt: skip
 
 
@@ -85,6 +90,7 @@ def objective(config: PolicyConfig) -> Objective:
         "lagging": RolloutReward(**rollouts, lag=config.lag),
         "constant": ConstantReward(),
         "maligan": MaliGANObjective(),
+        "maligan_mixed": MaliGANObjective(),
         "maligan_full": MaliGANObjective(**rollouts),
     }[config.objective]
 

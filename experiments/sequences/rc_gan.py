@@ -15,7 +15,7 @@ import optax
 
 from experiments.config import Config, Experiment
 from experiments.run import main
-from experiments.sequences.scores import classifier_accuracies, series_scores
+from experiments.sequences.scores import classifier_accuracies, series_scores, untrained_scores
 from experiments.sequences.time_gan import DRAWN, plot_correlations, plot_series
 from jaxgen import plotting
 from jaxgen.data import Splits, time_series
@@ -25,19 +25,19 @@ from jaxgen.models.sequences import rc_gan
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, NonNegative
 
-JUDGES = (0, 1, 2)
-"""Seeds of the classifiers."""
+JUDGES, CLASSIFIER_STEPS = (0, 1, 2), 500
+"""Seeds of the classifiers, and batches that each is trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RCGANConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"steps": 20_000, "eval_every": 1_000, "checkpoint_every": 1_000},
+        "small": {"steps": 8_000, "width": 50, "critic_steps": 1, "eval_every": 500, "checkpoint_every": 1_000},
     }
 
     preset: Literal["paper", "small"] = "paper"
-    """Defaults: the paper's for sines, or shorter training."""
+    """Defaults: the paper's for sines, or those of series with classes and a CPU."""
     data: str = "rc_gan_sines"
     """`rc_gan_sines`, or a .npz file with `--series`."""
     series: str | None = None
@@ -57,7 +57,7 @@ class RCGANConfig(Config):
     latents: Count = 5
     """Dimension of the noise at a step."""
     critic_steps: Count = 5
-    """Moves of the critic per move of the generator."""
+    """Moves of the critic per move of the generator; the authors' settings for series with classes have 1 or less."""
     learning_rate: NonNegative = 1e-3
     """Learning rate of the generator's Adam."""
     critic_rate: NonNegative = 0.1
@@ -115,20 +115,20 @@ def build(config: RCGANConfig, data: Splits) -> Experiment:
 
 
 def final_metrics(trained: TrainedModel, data: Splits, config: RCGANConfig) -> dict[str, float]:
-    """`series_scores` on [0, 1]; with classes the test accuracy of classifiers trained on generated series (TSTR) and
-    on real ones (TRTR): a GRU, and a linear support vector machine.
+    """`series_scores` on [0, 1]; with classes `untrained_scores`, and the test accuracy of classifiers trained on
+    generated series (TSTR) and on real ones (TRTR): a GRU, and a linear support vector machine.
     """
     parts = (data.train, data.test)
     train, test = ((1 + split_array(split, "x")) / 2 for split in parts)
     contexts = None if data.train.num_classes is None else np.concatenate([split_array(s, "context") for s in parts])
     fake = np.asarray(trained.sample(jax.random.key(config.seed), len(train) + len(test), contexts))
     fake = (1 + fake) / 2
-    metrics = series_scores(train, test, fake, steps=config.judge_steps)
     if contexts is None:
-        return metrics
+        return series_scores(train, test, fake, steps=config.judge_steps)
     real = replace(config, shuffled=False).open().train
     labels, own = split_array(real, "label"), split_array(data.train, "label")
-    return metrics | accuracies(train, labels, fake[: len(train)], own, data, config.judge_steps)
+    scores = untrained_scores(train, test, fake)
+    return scores | accuracies(train, labels, fake[: len(train)], own, data, config.judge_steps)
 
 
 def accuracies(
@@ -139,8 +139,8 @@ def accuracies(
     found = {}
     for name, x, y in (("TSTR", fake, fake_labels), ("TRTR", train, labels)):
         given = x, y, test, test_labels
-        steps_of_judges = max(1, round(2_000 * steps))
-        judged = classifier_accuracies(*given, data.test.num_classes, JUDGES, steps=steps_of_judges)
+        count = max(1, round(CLASSIFIER_STEPS * steps))
+        judged = classifier_accuracies(*given, data.test.num_classes, JUDGES, steps=count)
         found |= {name: float(judged.mean()), f"{name}, linear": linear_svm_accuracy(*given)}
     return found
 

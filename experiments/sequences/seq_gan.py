@@ -51,8 +51,8 @@ class SeqGANConfig(PolicyConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {},
         "small": {
-            "steps": 21_360, "mle_steps": 60 * 156, "critic_steps": 3_000, "moves_per_round": 150, "rollouts": 4,
-            "filters": "small", "eval_every": 780, "checkpoint_every": 1_560,
+            "steps": 60 * 156 + 2_000 + 60 * 60, "mle_steps": 60 * 156, "critic_steps": 2_000, "moves_per_round": 60,
+            "rollouts": 2, "filters": "small", "critic_learning_rate": 5e-4, "eval_every": 780, "checkpoint_every": 1_560,
         },
     }  # fmt: skip
 
@@ -61,12 +61,15 @@ class SeqGANConfig(PolicyConfig):
     data: str = "oracle"
     """`oracle`, a small one with fixed weights, or a .npz file with SeqGAN's (`lstm_oracle`) and `x_train`."""
     eval_batch: Count = PART
+    shuffled: bool = True
+    """Draw a new order of the data in each epoch. The authors' code has the same batches in each."""
     measured: Count = 10_240
     """Samples in the final metrics."""
 
     def open(self) -> Splits:
         train = None if self.data == "oracle" else self._file["x_train"].astype(np.int32)
-        return oracle_splits(self.oracle(), train)
+        splits = oracle_splits(self.oracle(), train)
+        return splits if self.shuffled else splits._replace(train=Ordered(splits.train.arrays, name=splits.train.name))
 
     def oracle(self) -> TokenOracle:
         if self.data == "oracle":
@@ -79,6 +82,14 @@ class SeqGANConfig(PolicyConfig):
 
 
 PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}
+
+
+class Ordered(ArraySource):
+    """The batches of each epoch are the same, in the order of the data."""
+
+    def indices_at(self, step: int, size: int, seed: int) -> np.ndarray:
+        first = step % (len(self) // size) * size
+        return np.arange(first, first + size, dtype=np.int32)
 
 
 def oracle_splits(oracle: TokenOracle, train: Any = None) -> Splits:

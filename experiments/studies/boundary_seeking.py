@@ -48,9 +48,9 @@ class BoundarySeekingStudy(harness.StudyConfig):
     """Labelled images for the judge; None: the same."""
     bits: Count = 1
     """Each bit is a square of so many pixels by as many."""
-    steps: Count = 4_000
+    steps: Count = 6_000
     """Of each run on images."""
-    width: Count = 256
+    width: Count = 512
     """Units of a dense layer, on images."""
     string_steps: Count = 4_000
     """Of each run on strings."""

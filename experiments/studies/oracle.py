@@ -42,7 +42,7 @@ ARMS = {
     "SeqGAN": (CRITIC, "--objective", "rollouts"),
     "lagging": (CRITIC, "--objective", "lagging"),
     "shuffled labels": (SHUFFLED, "--objective", "rollouts", "--labels", "shuffled"),
-    "constant reward": (CRITIC, "--objective", "constant"),
+    "constant reward": (MLE, "--objective", "constant"),
     "MaliGAN": (CRITIC, "--objective", "maligan"),
     "MaliGAN, full": (CRITIC, "--objective", "maligan_full"),
 }
@@ -60,13 +60,13 @@ class OracleStudy(harness.StudyConfig):
     data: str = "oracle"
     """As in `experiments.sequences.seq_gan`."""
     mle_steps: Count = 60 * 156
-    critic_steps: Count = 3_000
+    critic_steps: Count = 2_000
     """Of the critic before the first round."""
     rounds: Count = 60
-    moves_per_round: Count = 150
+    moves_per_round: Count = 60
     """Steps of the critic in a round."""
     critic_learning_rate: NonNegative = 5e-4
-    rollouts: Count = 4
+    rollouts: Count = 2
     """Completions of each prefix."""
     measured: Count = 10_240
     """Samples in the metrics of each row."""

@@ -61,10 +61,12 @@ class TimeSeriesStudy(harness.StudyConfig):
     short: str = "italy_power"
     """The beginning of the names of the short series."""
     steps: Count = 20_000
-    """Batches of TimeGAN, a quarter of them for each of the first two phases."""
+    """Batches of TimeGAN on the long series, a quarter of them for each of the first two phases."""
+    sines_steps: Count = 10_000
+    """The same on sines."""
     vae_steps: Count = 3_000
     """Batches of 64 of the sequence VAE."""
-    class_steps: Count = 20_000
+    class_steps: Count = 8_000
     """Batches of RCGAN."""
     seeds: Count = 1
     """Runs of TimeGAN."""
@@ -80,7 +82,7 @@ def study(config: TimeSeriesStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings.
     subprocess.CalledProcessError: a run failed; its messages were printed.
     """
-    names = ("long", "short", "steps", "vae_steps", "class_steps", "seeds", "class_seeds", "judge_steps")
+    names = ("long", "short", "steps", "sines_steps", "vae_steps", "class_steps", "seeds", "class_seeds", "judge_steps")
     settings = {"files": config.files.name} | {name: getattr(config, name) for name in names}
     compute: dict[str, Callable[[], Any]] = {}
     for data in ("sines", "series"):
@@ -164,11 +166,13 @@ def control(data: str, name: str, config: TimeSeriesStudy) -> dict[str, Any]:
 
 def time_gan(data: str, name: str, words: Sequence[str], config: TimeSeriesStudy) -> dict[str, Any]:
     """The scores of TimeGAN's seeds."""
-    source = ("--data", SINES) if data == "sines" else ("--data", str(config.files), "--series", config.long)
+    source = ("--data", SINES, "--steps", str(config.sines_steps))
+    if data == "series":
+        source = ("--data", str(config.files), "--series", config.long, "--steps", str(config.steps))
     results = [
         harness.experiment(
             "sequences.time_gan", config.runs / f"{harness.slug(name)}-{data}-{seed}", "--preset", "small", words,
-            source, ("--steps", str(config.steps), "--seed", str(seed), "--judge-steps", str(config.judge_steps)),
+            source, ("--seed", str(seed), "--judge-steps", str(config.judge_steps)),
         )
         for seed in range(config.seeds)
     ]  # fmt: skip
@@ -225,7 +229,7 @@ def record(config: TimeSeriesStudy, name: str, row: Mapping[str, Any]) -> dict[s
     return {
         "experiment": "studies.time_series", "system": name, "data": SINES if kind == "sines" else config.files.name,
         "seeds": len(tests), "test": means, "standard_errors": errors, "headline": list(means)[:3],
-        "steps": config.class_steps if kind == "classes" else config.steps,
+        "steps": {"classes": config.class_steps, "sines": config.sines_steps, "series": config.steps}[kind],
         "training_seconds": row.get("training_seconds", 0.0), "changed": {},
     }  # fmt: skip
 

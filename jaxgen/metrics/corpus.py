@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.arguments import as_arrays, check_counts, check_values
+from jaxgen.arguments import as_arrays, check_counts, check_finite, check_values
 from jaxgen.contracts import Array
 from jaxgen.metrics.sequences import Tokens, as_tokens, gram_codes, n_grams
 
@@ -106,11 +106,11 @@ def perplexity(log_probs: Array, mask: Array | None = None) -> Array:
     """
     if mask is None:
         (log_probs,) = as_arrays("N T", log_probs=log_probs)
-        return jnp.exp(-log_probs.mean())
+        mask = jnp.ones_like(log_probs)
     log_probs, mask = as_arrays("N T", log_probs=log_probs, mask=mask)
+    check_finite(log_probs=log_probs, mask=mask)
     check_values(lambda mask: mask.any(keepdims=True), "above zero for at least one token", mask=mask)
-    # where, because padding may have probability zero
-    return jnp.exp(-jnp.where(mask > 0, mask * log_probs, 0).sum() / mask.sum())
+    return jnp.exp(-(mask * log_probs).sum() / mask.sum())
 
 
 def _several(references: Any) -> Sequence[Any]:

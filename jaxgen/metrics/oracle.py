@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.arguments import check_shapes
+from jaxgen.arguments import check_finite, check_shapes, check_values
 
 
 def oracle_metrics(samples: Any, oracle: Any, model: Any, oracle_of_data: Any, model_of_data: Any) -> dict[str, float]:
@@ -21,17 +21,21 @@ def oracle_metrics(samples: Any, oracle: Any, model: Any, oracle_of_data: Any, m
     Args:
         samples: of G, integers [N, T].
         oracle, model: log P and log G of the samples, [N], or [N, T] of their tokens.
-        oracle_of_data, model_of_data: log P and log G of sequences of P with T tokens, [M], or [M, T].
+        oracle_of_data, model_of_data: log P and log G of sequences of P with T tokens, [M], or [M, T]; the latter is
+            -inf for those that G never samples.
 
     Returns:
         The metrics above, `nll_oracle_error`, the standard error of `nll_oracle`, and `distinct`, the fraction of
         different sequences among the samples.
 
     Raises:
-        ValueError: arrays of other shapes.
+        ValueError: arrays of other shapes; log-probabilities that are not finite.
     """
-    check_shapes("N T", "N *", "N *", "M *", "M *", samples=samples, oracle=oracle, model=model,
-                 oracle_of_data=oracle_of_data, model_of_data=model_of_data)  # fmt: skip
+    given = {"oracle": oracle, "model": model, "oracle_of_data": oracle_of_data, "model_of_data": model_of_data}
+    rows = (axis if np.ndim(a) == 1 else f"{axis} T" for axis, a in zip("NNMM", given.values(), strict=True))
+    check_shapes("N T", *rows, samples=samples, **given)
+    check_finite(oracle=oracle, model=model, oracle_of_data=oracle_of_data)
+    check_values(lambda values: values < np.inf, "below infinity", model_of_data=model_of_data)
     samples, length = np.asarray(samples), np.shape(samples)[1]
     of_sequences = (np.asarray(a, np.float64) for a in (oracle, model, oracle_of_data, model_of_data))
     oracle, model, oracle_of_data, model_of_data = (a.reshape(len(a), -1).sum(1) / length for a in of_sequences)

@@ -142,13 +142,18 @@ class PositionHead(nn.Module):
     Attributes:
         features: None: one number per position, [B, ...].
         activation: None: none.
+        stddev: standard deviation of the initial weights and biases; None: Flax's defaults.
     """
 
     features: int | None = None
     activation: Callable[[jax.Array], jax.Array] | None = None
+    stddev: float | None = None
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        h = nn.Dense(self.features or 1, dtype=float32_or_wider(h), name="out")(h)
+        initial = {}
+        if self.stddev is not None:
+            initial = dict.fromkeys(("kernel_init", "bias_init"), nn.initializers.truncated_normal(self.stddev))
+        h = nn.Dense(self.features or 1, dtype=float32_or_wider(h), name="out", **initial)(h)
         h = h if self.activation is None else self.activation(h)
         return h[..., 0] if self.features is None else h

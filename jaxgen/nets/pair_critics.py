@@ -101,4 +101,4 @@ class PairCritic(nn.Module):
 
 
 def _embedding(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return nn.initializers.normal(0.1)(key, shape, dtype)
+    return nn.initializers.normal(1.0)(key, shape, dtype)

@@ -115,3 +115,11 @@ def test_splits_are_samples_of_the_oracle():
     np.testing.assert_allclose(likelihoods, np.mean(likelihoods), rtol=0.02)
     rows = np.concatenate(list(x.values()))
     assert len(np.unique(rows, axis=0)) == len(rows) and rows.shape[1] == 20
+
+
+def test_without_shuffling_the_batches_of_all_epochs_are_the_same():
+    config = SeqGANConfig(shuffled=False)
+    train = config.open().train
+    x = train.head(len(train))["x"]
+    for step, first in ((0, 0), (1, 1000), (2, 0), (5, 1000)):
+        np.testing.assert_array_equal(train.batch_at(step, 1000, seed=3)["x"], x[first : first + 1000])

@@ -79,6 +79,9 @@ ARGUMENTS = {
     metrics.nearest_distances: {"x": "N ..."},
     metrics.nearest_training_ratio: {"fake": "N ...", "train": "M ...", "held_out": "K ..."},
     metrics.one_nearest_neighbour: {"real": "N ...", "fake": "N ..."},
+    metrics.oracle_metrics: {
+        "samples": TOKENS + "N L", "oracle": "N L", "model": "N L", "oracle_of_data": "M L", "model_of_data": "M L",
+    },
     metrics.perceptual_path_length: {"curve": lambda t: t[:, None], "t": "N"},
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},
     metrics.precision_recall_of_manifolds: {"real": "N ...", "fake": "M ..."},
@@ -103,7 +106,7 @@ ARGUMENTS = {
 ON_THE_HOST = {
     metrics.bleu, metrics.copied_n_grams, metrics.copied_sequences, metrics.corpus_bleu, metrics.distinct_n_grams,
     metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments, metrics.measure,
-    metrics.n_gram_jensen_shannon, metrics.position_frechet_distances, metrics.self_bleu,
+    metrics.n_gram_jensen_shannon, metrics.oracle_metrics, metrics.position_frechet_distances, metrics.self_bleu,
     metrics.wasserstein_exact,
 }  # fmt: skip
 # The fewest rows, where one is not enough.
@@ -194,6 +197,8 @@ def test_other_shapes_are_refused_before_they_broadcast(where, change):
     hypothesis.assume(alone or tied)
     # sequences may be of any length, empty too
     hypothesis.assume(axes[0] != TOKENS.strip() or change in ("column", "scalar", "empty"))
+    # several references of one token each
+    hypothesis.assume((function, name, change) != (metrics.corpus_bleu, "references", "column"))
     given[name] = CHANGES[change](given[name])
     refused_naming(function, given, *(n for f, n in ARRAYS if f == function))
 
@@ -239,7 +244,8 @@ def test_values_that_are_not_finite_are_named(where, value):
     given = well_formed(function)
     given[name].flat[-1] = value
     logits = ARGUMENTS[function][name].startswith(LOGITS)
-    if (logits and value == -np.inf) or (name == "scores" and np.isinf(value)):
+    impossible = name == "model_of_data" and value == -np.inf
+    if impossible or (logits and value == -np.inf) or (name == "scores" and np.isinf(value)):
         return
     names = (f"{name}_features",) if function is metrics.measure else (name,)
     with warnings.catch_warnings():

@@ -8,8 +8,9 @@ context by a logit a_t, and its loss is a mean over steps (section 3.1, equation
     critic:     E_t softplus(-a_t(x)) + E_t softplus(a_t(G(z)))
     generator:  E_t softplus(-a_t(G(z)))
 
-The authors' code trains the critic by plain gradient descent at 0.1, the generator by Adam at 0.001. Data are on
-[-1, 1].
+The authors' code trains the critic by plain gradient descent at 0.1, the generator by Adam at 0.001, and draws the
+weights of both dense layers with standard deviation one: with smaller ones, gradient descent at this rate moves the
+critic slowly. Data are on [-1, 1].
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def rc_gan(event_shape: tuple[int, int], width: int = 100, latent_dim: int = 5, 
         generator=StackedRNN(width, 1, "lstm"),
         critic=StackedRNN(width, 1, "lstm"),
         event_shape=tuple(event_shape),
-        generator_head=PositionHead(columns, nn.tanh),
-        critic_head=PositionHead(),
+        generator_head=PositionHead(columns, nn.tanh, stddev=1.0),
+        critic_head=PositionHead(stddev=1.0),
         prior=StandardNormal((steps, latent_dim)),
         **fields,
     )

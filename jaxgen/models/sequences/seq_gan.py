@@ -79,7 +79,7 @@ class SeqGAN:
         ValueError: the data are not integers [B, T]; the critic has no layer `last`.
         """
         generator_key, critic_key = jax.random.split(key)
-        tokens = _tokens(batch)
+        tokens = as_tokens(batch)
         generator = self.generator.init(generator_key, tokens)
         critic = self.critic.init(critic_key, tokens)
         if self.l2 and "last" not in critic["params"]:
@@ -125,7 +125,7 @@ class SeqGAN:
 
     def mle_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """-log G(x) in nats; metric `nll` per token."""
-        tokens = _tokens(batch)
+        tokens = as_tokens(batch)
         log_probs, statistics = forward(
             self.generator, variables["generator"], tokens, key=key, method="log_probs"
         )
@@ -148,11 +148,18 @@ class SeqGAN:
         metrics = {**metrics, "nll": -(mask * log_probs).sum() / mask.sum()}
         return LossOutput(value, metrics, memory={"generator": self.objective.memory(generator)})
 
-    def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metric `accuracy`, on both halves."""
+    def critic_loss(
+        self, variables: Variables, batch: Batch, key: Key, clock: Clock, kept: int = 0
+    ) -> LossOutput:
+        """Metric `accuracy`, on both halves.
+
+        Args:
+            kept: the samples begin with so many tokens of the data.
+        """
         sample_key, label_key, critic_key = jax.random.split(key, 3)
-        real = _tokens(batch)
-        tokens = jnp.concatenate([real, self.sample(variables, sample_key, len(real))])
+        real = as_tokens(batch)
+        prefix = real[:, :kept] if kept else None
+        tokens = jnp.concatenate([real, self.sample(variables, sample_key, len(real), prefix=prefix)])
         labels = self.labels(label_key, jnp.concatenate([jnp.ones(len(real)), jnp.zeros(len(real))]))
         logits, statistics = forward(self.critic, variables["critic"], tokens, key=critic_key)
         value = optax.sigmoid_binary_cross_entropy(logits, labels).mean()
@@ -166,7 +173,7 @@ class SeqGAN:
         """`nll` of the data per token; `critic_accuracy`, half the fraction of data taken for real and half that of as
         many samples taken for samples.
         """
-        tokens = _tokens(batch)
+        tokens = as_tokens(batch)
         log_probs, mask = self.log_probs(variables, tokens), token_mask(tokens, self.end)
         real, fake = (self.critic_logits(variables, y) for y in (tokens, self.sample(variables, key, len(tokens))))
         return {
@@ -176,10 +183,10 @@ class SeqGAN:
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: None = None, temperature: float | Array = 1.0,
-        top_k: int | None = None,
+        top_k: int | None = None, prefix: Array | None = None,
     ) -> Array:  # fmt: skip
         """n sequences of tokens, int32 [n, T] (`sample_tokens`)."""
-        options = {"temperature": temperature, "top_k": top_k, "end": self.end}
+        options = {"temperature": temperature, "top_k": top_k, "end": self.end, "prefix": prefix}
         return sample_tokens(self.generator, variables["generator"], key, n, context, **options)
 
     def log_prob(self, variables: Variables, x: Array) -> Array:
@@ -197,5 +204,6 @@ class SeqGAN:
         return forward(self.critic, variables["critic"], x, train=False)[0]
 
 
-def _tokens(batch: Batch) -> Array:
+def as_tokens(batch: Batch) -> Array:
+    """The data, int32 [B, T]."""
     return as_integers("B T", x=batch["x"]).astype(jnp.int32)

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,23 +35,21 @@ from jax import lax
 from jaxgen.arguments import as_batch, check_counts, check_number, check_shape, freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase, Play, Variables
 from jaxgen.losses.adversarial import non_saturating_generator
+from jaxgen.losses.auxiliary import moment_matching
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.forward import forward
 from jaxgen.models.hybrids.gate import gated, waiting
 from jaxgen.models.scaling import from_data
-from jaxgen.nets.stacked_rnn import ClosedLoopRNN, StackedRNN
 from jaxgen.sharding import sharded
-
-TINY = 1e-12
-"""Added to squared errors before their root, whose gradient at zero is infinite."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TimeGAN:
-    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and a
+    """Players `embedder`, `recovery`, `generator`, `supervisor` and `critic`. The phases have a quarter, a quarter and
     half of the steps: with n steps in the first, the third has n moves of the critic and 2 n of the generator.
 
-    Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples.
+    Networks are complete, no layer is added. Data are float series on [0, 1], and so are samples. Methods ignore a
+    context.
 
     Attributes:
         embedder: from series [B, T, D] to latent series [B, T, H].
@@ -95,19 +92,10 @@ class TimeGAN:
         freeze_fields(self)
         check_shape(self.event_shape)
         check_counts(latent_dim=self.latent_dim)
-        for field in dataclasses.fields(self):
-            if field.name in _WEIGHTS:
-                check_number(field.name, getattr(self, field.name), 0)
-
-    @property
-    def _dynamics(self) -> str:
-        """The player that supervision trains."""
-        return "generator" if self.supervisor is None else "supervisor"
+        for name in ("gamma", *(field.name for field in dataclasses.fields(self) if field.name.endswith("_weight"))):
+            check_number(name, getattr(self, name), 0)
 
     def init(self, key: Key, batch: Batch) -> Variables:
-        """Raises:
-        ValueError: data of another shape or type.
-        """
         keys, x = jax.random.split(key, 5), self._series(batch["x"])
         z = self.noise(keys[0], x.shape[0])
         variables = {"embedder": self.embedder.init(keys[0], x)}
@@ -136,7 +124,8 @@ class TimeGAN:
         """
         check_counts(4, steps=steps)
         autoencoder = Play(("embedder", "recovery"), self.autoencoder_loss, optax.adam(1e-3))
-        supervisor = Play((self._dynamics,), self.supervisor_loss, optax.adam(1e-3))
+        supervised = "generator" if self.supervisor is None else "supervisor"
+        supervisor = Play((supervised,), self.supervisor_loss, optax.adam(1e-3))
         first = steps // 4
         return (
             Phase({"autoencoder": autoencoder}, first, monitor=("reconstruction_error", "min")),
@@ -163,14 +152,12 @@ class TimeGAN:
         e = self._apply("generator", variables, self.noise(z_key, x.shape[0]))
         if self.supervisor is None:
             generated, error = e, self._supervised(variables, h, supervised_key)
-            adversarial = non_saturating_generator(self._apply("critic", variables, e))
         else:
             predicted, generated = jnp.split(self._apply("supervisor", variables, jnp.concatenate([h, e])), 2)
             error = ((h[:, 1:] - predicted[:, :-1]) ** 2).mean()
-            after, before = jnp.split(self._apply("critic", variables, jnp.concatenate([generated, e])), 2)
-            adversarial = non_saturating_generator(after) + self.gamma * non_saturating_generator(before)
-        moments = _moment_distance(x, self._apply("recovery", variables, generated))
-        error = jnp.sqrt(error + TINY)
+        adversarial = self._weighted(non_saturating_generator, self._rate(variables, *self._seen(generated, e)))
+        moments = moment_matching(x, self._apply("recovery", variables, generated))
+        error = jnp.sqrt(error + 1e-12)
         value = adversarial + self.supervised_weight * error + self.moments_weight * moments
         return LossOutput(value, {"adversarial": adversarial, "supervised_error": error, "moments": moments})
 
@@ -188,14 +175,11 @@ class TimeGAN:
         x = self._series(batch["x"])
         h = self._apply("embedder", variables, x)
         e = self._apply("generator", variables, self.noise(key, x.shape[0]))
-        latents = (h, e) if self.supervisor is None else (h, self._apply("supervisor", variables, e), e)
-        latents = lax.stop_gradient(jnp.concatenate(latents))
-        on_real, on_fake, *on_latents = jnp.split(self._apply("critic", variables, latents), len(latents) // len(x))
-        value = jax.nn.softplus(-on_real).mean() + jax.nn.softplus(on_fake).mean()
-        for logits in on_latents:
-            value += self.gamma * jax.nn.softplus(logits).mean()
+        generated = e if self.supervisor is None else self._apply("supervisor", variables, e)
+        on_real, *on_fakes = self._rate(variables, *map(lax.stop_gradient, (h, *self._seen(generated, e))))
+        value = non_saturating_generator(on_real) + self._weighted(lambda a: jax.nn.softplus(a).mean(), on_fakes)
         moves = value > self.critic_threshold
-        metrics = {"real": on_real.mean(), "fake": on_fake.mean(), "moves": moves.astype(jnp.float32)}
+        metrics = {"real": on_real.mean(), "fake": on_fakes[0].mean(), "moves": moves.astype(jnp.float32)}
         return LossOutput(gated(value, moves), metrics)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
@@ -215,22 +199,22 @@ class TimeGAN:
         return sharded(jax.random.uniform(key, (n, self.event_shape[0], self.latent_dim)))
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
-        """R(S(G(z))), series [n, T, D]; ignores the context."""
+        """R(S(G(z))), series [n, T, D]."""
         h = self._apply("generator", variables, self.noise(key, n))
         return self.decode(variables, h if self.supervisor is None else self._apply("supervisor", variables, h))
 
     def encode(self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None) -> Array:
-        """h = E(x), [B, T, H]; ignores key and context."""
+        """h = E(x), [B, T, H]."""
         return self._apply("embedder", variables, self._series(x))
 
     def decode(self, variables: Variables, h: Array, context: Array | None = None) -> Array:
-        """R(h), [B, T, D]; ignores the context."""
+        """R(h), [B, T, D]."""
         return self._apply("recovery", variables, as_batch("h", h))
 
     def reconstruct(
         self, variables: Variables, x: Array, key: Key | None = None, context: Array | None = None
     ) -> Array:
-        """R(E(x)), [B, T, D]; ignores key and context."""
+        """R(E(x)), [B, T, D]."""
         return self.decode(variables, self.encode(variables, x))
 
     def _supervised(self, variables: Variables, h: Array, key: Key) -> Array:
@@ -242,50 +226,23 @@ class TimeGAN:
             predicted = self._apply("supervisor", variables, h)[:, :-1]
         return ((h[:, 1:] - predicted) ** 2).mean()
 
-    def _apply(self, player: str, variables: Variables, x: Array) -> Any:
+    def _seen(self, generated: Array, e: Array) -> tuple[Array, ...]:
+        """The generated latents that the critic rates: without a supervisor both are the same."""
+        return (generated,) if self.supervisor is None else (generated, e)
+
+    def _rate(self, variables: Variables, *latents: Array) -> list[Array]:
+        """The critic's logits of several batches of latents, in one pass."""
+        return jnp.split(self._apply("critic", variables, jnp.concatenate(latents)), len(latents))
+
+    def _weighted(self, loss: Callable[[Array], Array], logits: list[Array]) -> Array:
+        return sum(weight * loss(each) for weight, each in zip((1.0, self.gamma), logits, strict=False))
+
+    def _apply(self, player: str, variables: Variables, x: Array) -> Array:
         return forward(getattr(self, player), variables[player], x)[0]
 
     def _series(self, x: Array) -> Array:
         return from_data(x, self.event_shape, None)
 
 
-_WEIGHTS = {
-    "gamma", "reconstruction_weight", "supervised_weight", "moments_weight", "embedder_supervised_weight",
-    "critic_threshold",
-}  # fmt: skip
-
-
 def _root_mean_square(x: Array) -> Array:
-    return jnp.sqrt((x**2).mean() + TINY)
-
-
-def _moment_distance(x: Array, y: Array) -> Array:
-    """E |std y - std x| + E |mean y - mean x|, with moments over the batch and E over steps and columns."""
-    def deviation(x: Array) -> Array:
-        return jnp.sqrt(x.var(0) + 1e-6)
-
-    return jnp.abs(deviation(y) - deviation(x)).mean() + jnp.abs(y.mean(0) - x.mean(0)).mean()
-
-
-def time_gan(
-    event_shape: tuple[int, int], width: int = 24, layers: int = 3, closed_loop: bool = False, **fields: Any
-) -> TimeGAN:
-    """The authors' networks: GRUs, with one layer less in the supervisor, and dense layers with sigmoids.
-
-    Args:
-        event_shape: (T, D); z_t has D dimensions too.
-        width: units of a layer, and dimension of the latents.
-        closed_loop: the paper's game, whose generator is recurrent in its own latents, without a supervisor.
-        fields: other fields of the model.
-    """
-    def latents(network: type[StackedRNN], layers: int) -> StackedRNN:
-        return network(width, layers, features=width, activation=nn.sigmoid)
-
-    return TimeGAN(
-        latents(StackedRNN, layers),
-        StackedRNN(width, layers, features=event_shape[-1], activation=nn.sigmoid),
-        latents(ClosedLoopRNN if closed_loop else StackedRNN, layers),
-        None if closed_loop else latents(StackedRNN, max(1, layers - 1)),
-        StackedRNN(width, layers, features=1),
-        event_shape, **{"latent_dim": event_shape[-1], **fields},
-    )  # fmt: skip
+    return jnp.sqrt((x**2).mean() + 1e-12)  # with a finite gradient at zero

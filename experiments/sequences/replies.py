@@ -26,6 +26,7 @@ from jaxgen.models.sequences import (
     SequenceReward,
     UniformReward,
 )
+from jaxgen.models.sequences.dialogue import by_player
 from jaxgen.nets import AttentionSeq2Seq, TurnCritic
 from jaxgen.tokens import lengths
 from jaxgen.training import TrainedModel
@@ -78,9 +79,10 @@ class RepliesConfig(Config):
     """Of the critic and of the rounds; their gradients are clipped to a norm of 5."""
     critic_learning_rate: NonNegative = 1e-2
     policy_learning_rate: NonNegative = 1e-2
+    baseline_learning_rate: NonNegative = 5e-4
     marginal: Count = 16
     """Contexts over which a reply's probability without its context is averaged, for the test of choices."""
-    choice_contexts: Count = 500
+    choice_contexts: Count = 300
     """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
     """Steps of the judges that are trained to tell humans from the trained generator; 0: no judges."""
@@ -129,6 +131,7 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
     rates |= dict.fromkeys(("policy", "teacher_forcing"), config.policy_learning_rate)
     optimizers = {"mle": optax.adam(config.learning_rate)} | {name: make(rate) for name, rate in rates.items()}
     optimizers = {name: optax.chain(optax.clip_by_global_norm(5.0), one) for name, one in optimizers.items()}
+    optimizers["policy"] = by_player(generator=optimizers["policy"], baseline=make(config.baseline_learning_rate))
     only = {"mle": ("mle",), "teacher_forcing": ("teacher_forcing",)}.get(config.system)
     plays = None if only is None else {name: model.plays()[name] for name in only}
     if plays is not None:
@@ -270,6 +273,6 @@ def plot_replies(trained: TrainedModel, test: TokenSource, seed: int) -> Any:
 
 PRESET: Mapping[str, Any] = {
     "width": 128, "critic_width": 128, "dropout": 0.0, "context_length": 30, "optimizer": "adam", "ema": 0.99,
-    "critic_learning_rate": 1e-3, "policy_learning_rate": 1e-4,
+    "critic_learning_rate": 1e-3, "policy_learning_rate": 1e-4, "baseline_learning_rate": 1e-2,
 }  # fmt: skip
 """For tens of thousands of examples on a CPU."""

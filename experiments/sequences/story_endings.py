@@ -34,8 +34,8 @@ class StoryEndingsConfig(RepliesConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 1_000,
-            "critic_steps": 200, "steps": 2_200, "eval_every": 200, "checkpoint_every": 200,
+            **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 800,
+            "critic_steps": 200, "steps": 1_600, "eval_every": 200, "checkpoint_every": 200,
         },
     }  # fmt: skip
 

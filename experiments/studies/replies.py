@@ -57,12 +57,12 @@ class RepliesStudy(harness.StudyConfig):
     start: Path | None = None
     """A finished run by maximum likelihood; by default it is trained first."""
     mle_steps: Count = 1_200
-    critic_steps: Natural = 300
+    critic_steps: Natural = 250
     updates: Count = 200
     """Of the generator, with as many of teacher forcing."""
     learning_rate: NonNegative = 2e-4
     """Of Adam, for these updates."""
-    judge_steps: Natural = 200
+    judge_steps: Natural = 150
     seed: Natural = 0
     options: tuple[str, ...] = ()
     """More arguments of the experiment, such as `--options=--width=64`."""

@@ -91,12 +91,13 @@ class AdversarialDialogue(ConditionalSequences):
         """
         critic = optax.chain(optax.clip_by_global_norm(5.0), optax.sgd(1e-2))
         generator = optax.chain(optax.clip_by_global_norm(5.0), optax.sgd(1e-2))
+        policy = by_player(generator=generator, baseline=optax.sgd(5e-4))
         after = Every(self.critic_moves)
         players = ("generator", "baseline") if self.baseline == "learned" else ("generator",)
         return {
             **super().plays(),
             "critic": Play(("critic",), self.critic_loss, critic),
-            "policy": Play(players, self.policy_loss, generator, after),
+            "policy": Play(players, self.policy_loss, policy, after),
             "teacher_forcing": Play(("generator",), self.mle_loss, generator, after, accumulates=True),
         }
 
@@ -197,6 +198,11 @@ class AdversarialDialogue(ConditionalSequences):
         carry, _ = forward(self.generator, variables["generator"], context[:, 0], context, method="begin")[0]
         state, _ = carry
         return jax.tree.leaves(state)[-1]
+
+
+def by_player(**optimizers: optax.GradientTransformation) -> optax.GradientTransformation:
+    """An optimizer for each player of a play."""
+    return optax.multi_transform(optimizers, lambda params: {player: player for player in params})
 
 
 _baseline = nn.Dense(1, kernel_init=nn.initializers.zeros)

@@ -168,6 +168,15 @@ def test_baselines_are_learned_or_earlier_rewards():
     assert output.metrics["baseline"] == pytest.approx(0.7, abs=0.02)
 
 
+def test_generator_and_baseline_have_a_rate_each():
+    play = MODEL.plays()["policy"]
+    params = {player: VARIABLES[player]["params"] for player in play.players}
+    ones = jax.tree.map(lambda leaf: jnp.full_like(leaf, 1e-3), params)
+    updates, _ = play.optimizer.update(ones, play.optimizer.init(params), params)
+    np.testing.assert_allclose(updates["baseline"]["bias"], -5e-4 * 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(updates["generator"]["last"]["bias"], -1e-2 * 1e-3, rtol=1e-5)
+
+
 def test_a_learned_baseline_moves_nothing_but_itself():
     """The constant reward as its own baseline leaves the generator no gradient; the baseline's error would be one."""
     model = dataclasses.replace(MODEL, reward=UniformReward(0.7))

@@ -51,7 +51,7 @@ def build(config: DialogueConfig, data: Splits) -> Experiment:
     if wrong is not None:
         context, right = contexts_and_replies(data.test, per_context)
         overlap = (replies.word_overlap(context, several) for several in (right, wrong))
-        baselines["choice by shared words"] = choice_accuracy(*overlap)
+        baselines["choice by shared words"] = float(choice_accuracy(*overlap))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.reply_metrics(trained, config, data.train, data.test, per_context)

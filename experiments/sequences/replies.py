@@ -185,7 +185,7 @@ def choice_metrics(
     for name, contexts in {"": context, " with other contexts": np.roll(context, n // 2, 0)}.items():
         conditional = log_prob(np.repeat(contexts, several, 0))
         for score, values in {"choice": conditional / size, "choice by information": conditional - marginal}.items():
-            result[score + name] = choice_accuracy(values[:, :number], values[:, number:])
+            result[score + name] = float(choice_accuracy(values[:, :number], values[:, number:]))
     return result
 
 

@@ -49,7 +49,7 @@ class StoryEndingsConfig(RepliesConfig):
 def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
     context, x = data.test.arrays["context"], data.test.arrays["x"]
     right, wrong = x[:, None], np.stack([np.roll(x, i, 0) for i in range(1, OTHERS + 1)], 1)
-    shared = choice_accuracy(*(replies.word_overlap(context, several) for several in (right, wrong)))
+    shared = float(choice_accuracy(*(replies.word_overlap(context, several) for several in (right, wrong))))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.choices(trained, config, data.train, context, right, wrong)

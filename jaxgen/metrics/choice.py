@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from jaxgen.arguments import as_arrays, check_finite
 from jaxgen.contracts import Array
 
 
-def choice_accuracy(right: Array, wrong: Array) -> float:
+def choice_accuracy(right: Array, wrong: Array) -> Array:
     """The fraction of pairs of a right and a wrong answer to one question in which the right one has the higher score.
 
     Equal scores count one half, so that scores without information give 0.5. With several answers it is the area under
@@ -23,5 +21,5 @@ def choice_accuracy(right: Array, wrong: Array) -> float:
     """
     right, wrong = as_arrays("N R", "N W", right=right, wrong=wrong)
     check_finite(right=right, wrong=wrong)
-    difference = np.asarray(right)[:, :, None] - np.asarray(wrong)[:, None, :]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+    difference = right[:, :, None] - wrong[:, None, :]
+    return ((difference > 0) + 0.5 * (difference == 0)).mean()

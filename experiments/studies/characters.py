@@ -5,6 +5,10 @@ probabilities of the characters; the same with relaxed and with one-hot samples 
 control the WGAN-GP of texts whose characters are shuffled, which can learn only their frequencies. Below them are
 held-out texts and samples of n-gram models. Markov chains of order 3 copy training texts and have a lower divergence of
 4-grams than held-out texts. All metrics compare 640 samples with all training texts; divergences are in bits.
+
+Result on tinyshakespeare after 1,000 generator steps, `--steps 5000`, one seed, three minutes a row on a shared core:
+divergences of 2- and 4-grams 0.17 and 0.67 for the WGAN-GP, 0.17 and 0.68 for Gumbel-softmax, 0.12 and 0.65 for one-hot
+samples, and 0.32 and 0.91 for the control, as for unigram samples.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ class Characters(harness.StudyConfig):
     """Characters of an example of a text."""
     steps: Count = 10_000
     """Batches of each run, with one update of the critic each; the generator is updated at every fifth."""
-    width: Count = 64
+    width: Count = 32
     """Channels of the networks."""
     samples: Count = 640
     """Samples, and held-out texts, for the metrics."""

@@ -104,7 +104,8 @@ ARGUMENTS = {
     metrics.wasserstein_exact: {"x": "N ...", "y": "N ..."},
 }
 ON_THE_HOST = {
-    metrics.bleu, metrics.copied_n_grams, metrics.copied_sequences, metrics.corpus_bleu, metrics.distinct_n_grams,
+    metrics.bleu, metrics.choice_accuracy, metrics.copied_n_grams, metrics.copied_sequences, metrics.corpus_bleu,
+    metrics.distinct_n_grams,
     metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments, metrics.measure,
     metrics.n_gram_jensen_shannon, metrics.oracle_metrics, metrics.position_frechet_distances, metrics.self_bleu,
     metrics.wasserstein_exact,

@@ -160,11 +160,13 @@ def choices(
 def choice_metrics(
     trained: TrainedModel, context: np.ndarray, right: np.ndarray, wrong: np.ndarray, others: np.ndarray
 ) -> dict[str, float]:
-    """How often the trained model prefers right replies to wrong ones, by two scores, with the replies' own contexts and
+    """How often the trained model prefers right replies to wrong ones, by three scores, with the replies' own contexts and
     with the contexts of other examples in their place, where nothing but the replies themselves can tell.
 
-    `choice` is by the mean of log p over a reply's words, and `choice by information` by log p(y|x) - log p(y), where
-    p(y) is the mean of p(y|x) over other contexts: fluent and short replies have no advantage.
+    `choice` is by the mean of log p over a reply's words, high for common ones in any context. `choice by information` is
+    by log p(y|x) - log p(y), where p(y) is the mean of p(y|x) over some contexts: a context that has nothing to do with
+    the reply lowers it, the more the rarer the reply. `choice by gain` is by log p(y|x) less its mean over these contexts,
+    which is zero in the mean over other contexts for each reply: they cannot tell anything by it.
 
     Args:
         context: [N, S].
@@ -179,12 +181,14 @@ def choice_metrics(
         return np.asarray(in_chunks(trained.log_prob, flat, context, size=PART)).reshape(n, several)
 
     each = np.stack([log_prob(np.broadcast_to(one, (len(flat), len(one)))) for one in others])
-    marginal = np.logaddexp.reduce(each, 0) - np.log(len(others))
+    marginals = {"information": np.logaddexp.reduce(each, 0) - np.log(len(others)), "gain": each.mean(0)}
     size, result = np.asarray(lengths(replies, trained.end)), {}
     # half of the examples away: neighbours may belong to one dialogue
     for name, contexts in {"": context, " with other contexts": np.roll(context, n // 2, 0)}.items():
         conditional = log_prob(np.repeat(contexts, several, 0))
-        for score, values in {"choice": conditional / size, "choice by information": conditional - marginal}.items():
+        scores = {"choice": conditional / size}
+        scores |= {f"choice by {by}": conditional - marginal for by, marginal in marginals.items()}
+        for score, values in scores.items():
             result[score + name] = float(choice_accuracy(values[:, :number], values[:, number:]))
     return result
 

@@ -68,6 +68,7 @@ def test_choices_are_by_mean_and_by_information():
     # no context fits: information of 3, 4 and 5 is 0, of 2 and 8 the same below 0
     assert found["choice by information with other contexts"] == pytest.approx((0.5 + 3) / 4)
     assert found["choice with other contexts"] == 0.0
+    assert found["choice by gain"] == 1.0 and found["choice by gain with other contexts"] == pytest.approx((0.5 + 3) / 4)
 
 
 def test_shared_words_are_different_rare_ones():

@@ -56,7 +56,7 @@ def build(config: DialogueConfig, data: Splits) -> Experiment:
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.reply_metrics(trained, config, data.train, data.test, per_context)
         if wrong is not None:
-            metrics |= replies.choices(trained, config, data.train, context, right, wrong)
+            metrics |= replies.choices(trained, config, context, right, wrong)
         return metrics
 
     return replies.experiment(

@@ -52,7 +52,7 @@ def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
     shared = float(choice_accuracy(*(replies.word_overlap(context, several) for several in (right, wrong))))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        metrics = replies.choices(trained, config, data.train, context, right, wrong)
+        metrics = replies.choices(trained, config, context, right, wrong)
         return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1)
 
     return replies.experiment(

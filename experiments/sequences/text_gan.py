@@ -12,7 +12,9 @@ other samples: BLEU alone can be had by few sentences, repeated. With captions, 
     SeqGAN         .745   .498   .294   .180       .950      .840   .670   .489
     MaliGAN        .673   .432   .257   .159
 
-`experiments.studies.text_gan` compares objectives that start from one model, and temperatures.
+Result of maximum likelihood on the same captions, tokenised here, `--preset small --mle-steps 2340 --steps 2340`: BLEU
+.766, .548, .351, .222 and self-BLEU .800, .596, .403, .270. `experiments.studies.text_gan` has this and objectives that
+start from it, at several temperatures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,15 @@
 """TimeGAN (Yoon et al. 2019, "Time-series Generative Adversarial Networks").
+
+Result on time_series.npz, `--data time_series.npz --series stock --preset small`, 5,000 iterations a phase, nine minutes
+of a core, seed 0: discriminative score 0.122, predictive 0.032, as published; but a discriminator with 24 units has
+0.456, the autocorrelations are off by 0.086, and the nearest training window is 1.23 times as far as from held-out
+windows. Samples are smooth windows whose noisy column, the volume, has no peaks. Their reconstructions have a root mean
+squared error of 0.005. Windows whose steps are shuffled score 0.041 and 0.028 (`experiments.studies.time_series`).
+
+The paper's table 2 has discriminative scores of 0.011 (sines) and 0.102 (stocks) and predictive ones of 0.093 and 0.038
+after 50,000 iterations a phase; an iteration has a batch here in the first two phases, and two in the third. Its scores
+are measured on windows that overlap the training windows. Neither sees much of the order of time: see
+`experiments.studies.time_series`.
 """
 
 from __future__ import annotations

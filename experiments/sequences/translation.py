@@ -6,6 +6,11 @@ vocabularies have words that occur `min_count` times in the training lines. `ble
 greedy translations in lower case, in which unknown words are wrong; `bleu sampled` is of samples, and `bleu of other
 sources` of the greedy translations of other lines.
 
+Result on Multi30k from English to German, 26,946 pairs of at most 20 words: BLEU 26.6 on test2016, 15.8 of samples and
+0.4 of other sources, `--preset small --system mle --steps 873 --data 'multi30k_en_de_{train,valid,test2016}.txt.gz'`,
+two epochs in 20 minutes of a core that others used too. On `numerals`, `--system mle --width 64 --steps 1500
+--learning-rate 3e-3` translates all test numbers after a minute, BLEU 100.
+
 The paper reports BLEU of 22.89 in place of 21.2 for an RNN from English to German, and 27.92 in place of 27.30 for a
 Transformer, both with lambda = 0.7.
 
@@ -29,6 +34,7 @@ import jaxgen
 from experiments.config import Config, Experiment
 from experiments.run import main
 from jaxgen import plotting
+from jaxgen.contracts import model_phases
 from jaxgen.data import Splits, TokenSource, Vocabulary, sentence_pairs
 from jaxgen.losses import clip_weights
 from jaxgen.metrics import corpus_bleu
@@ -53,8 +59,8 @@ class TranslationConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            "width": 256, "rollouts": 0, "eval_every": 421, "checkpoint_every": 421, "mle_steps": 6_315,
-            "critic_steps": 1_000, "steps": 7_615,
+            "width": 256, "embedding": 128, "learning_rate": 2e-3, "rollouts": 0, "eval_every": 421,
+            "checkpoint_every": 421, "mle_steps": 3_368, "critic_steps": 1_000, "steps": 4_668,
         },
     }  # fmt: skip
 
@@ -178,13 +184,15 @@ def build(config: TranslationConfig, data: Splits) -> Experiment:
             accuracy=config.accuracy, rollouts=config.rollouts, critic_weight=config.critic_weight,
             baseline=config.baseline, monitor=MONITOR,
         )  # fmt: skip
+    played = {name for phase in model_phases(model, config.steps) for name in phase.plays}
     start = None
     if config.start is not None:
         earlier = jaxgen.load(config.start).variables
         players = ("generator", "critic") if config.system == "gan" and "critic" in earlier else ("generator",)
         start = {player: earlier[player] for player in players}
     return Experiment(
-        model, optimizers=optimizers, start=start, host_metrics=partial(validation_bleu, source=data.valid), draws=1,
+        model, optimizers={name: optimizers[name] for name in optimizers if name in played}, start=start,
+        host_metrics=partial(validation_bleu, source=data.valid), draws=1,
         final_metrics=partial(translation_metrics, source=data.test, seed=config.seed),
         headline=("bleu", "nll_per_token"),
         plots={"translations": partial(plot_translations, data=data, seed=config.seed)},

@@ -11,6 +11,14 @@ of shuffled labels. A round is one policy step, the same for all arms:
 - samples that need no training: uniform words; a table of the training set's bigrams, whose `nll_oracle` is below all
   published ones; repeated training sequences.
 
+Result with `--data seqgan_oracle.npz`, seed 0, half an hour of a shared core. Maximum likelihood ends at an
+`nll_oracle` of 9.02 with KL(P||G) 3.12. After 60 policy steps from there, a constant reward is at 8.71 (3.37), the
+reward of a critic of shuffled labels at 8.63 (3.39), maximum likelihood at 8.94 (3.13), or without steps, at
+temperature 0.9, at 8.79 (3.47), and SeqGAN at 8.96 (3.25). MaliGAN, whose weights sum to zero, stays at 9.11 (3.16,
+after 30 steps). So the paper's gain, from 9.04 to 8.74, needs no critic: a policy that is rewarded for whatever it
+samples loses entropy. No arm ends at a lower KL(P||G) than it started from. The critic learns the 9,984 training
+sequences by heart: at the end it recognises 97 % of them and of samples, but 60 % if the real half is new.
+
 Columns are `jaxgen.metrics.oracle_metrics` per token: the oracle's likelihood of samples, the entropy, the likelihood
 of the oracle's new sequences, both divergences, and the fraction of distinct samples. A generator improves if both
 divergences fall. It only moves towards fewer sequences if `nll_oracle` and the entropy fall while `nll` rises.

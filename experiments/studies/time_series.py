@@ -1,24 +1,31 @@
 """Scores of generated time series and what they see: `python -m experiments.studies.time_series --files FILE`.
 
 The discriminative and the predictive score of Yoon et al. 2019, the same discriminative score by a wider judge, errors
-of autocorrelation and distances to the training windows, of TimeGAN, of a sequence VAE and of controls, on sines and on
-a long series. The controls are the test windows themselves, copies of training windows, their steps shuffled, constant
-windows with noise, random walks, and columns taken from different windows. On series of two classes, the accuracy of
-classifiers trained on samples of an RCGAN and tested on data (TSTR), beside those trained on data (TRTR), and the same
-for an RCGAN whose training classes are permuted.
+of autocorrelation and distances to the training windows, of TimeGAN and of controls, on sines and on a long series. The
+controls are the test windows themselves, copies of training windows, their steps shuffled, constant windows with noise,
+random walks, and columns taken from different windows. On series of two classes, the accuracy of classifiers trained on
+samples of an RCGAN and tested on data (TSTR), beside those trained on data (TRTR), and the same for an RCGAN whose
+training classes are permuted.
+
+Result on time_series.npz (stock), one judge each, twenty seconds of a core a control: the published scores accept
+shuffled time (discriminative 0.041, predictive 0.0276) and constant windows with noise (0.083, 0.0279), near the scores
+of copies of training windows (0.037, 0.0274). Published for TimeGAN are 0.102 and 0.038, the latter beside 0.036 for
+data; test windows score 0.0230 here, so predictive scores are comparable only within the table. A judge of 24 units
+notices both controls (0.230 and 0.182, copies 0.036), and so does the error of autocorrelation (0.38, copies 0.02);
+copies have a nearest-training ratio of 0, the test windows of 1. On sines, which never complete half a period, all
+scores notice shuffled time; mixed columns are data there, since the columns are independent. The predictive score of
+held-out sines is 0.094, as published for data. RCGAN: see `experiments.sequences.rc_gan`.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.sequences.scores import series_scores
@@ -26,11 +33,7 @@ from experiments.sequences.time_gan import TimeGANConfig, published_units
 from experiments.studies import harness
 from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
-from jaxgen.distributions import Gaussian
 from jaxgen.metrics.statistics import standard_error, with_error
-from jaxgen.models.vaes import SequenceVAE
-from jaxgen.nets import RecurrentDecoder, RecurrentEncoder
-from jaxgen.training import Settings, fit
 from jaxgen.training.ranges import Count, NonNegative
 
 SINES = "time_gan_sines"
@@ -47,7 +50,6 @@ PUBLISHED = {
     "series": "published for TimeGAN: discriminative 0.102, predictive 0.038 (data: 0.036)",
 }
 CLASS_METRICS = ("TSTR", "TRTR", "TSTR, linear", "TRTR, linear")
-VAE_WIDTH, VAE_LATENTS = 64, 16
 NOISE = 0.01
 """Standard deviation of the noise of constant windows, on the scale of the series."""
 
@@ -62,10 +64,8 @@ class TimeSeriesStudy(harness.StudyConfig):
     """The beginning of the names of the short series."""
     steps: Count = 20_000
     """Batches of TimeGAN on the long series, a quarter of them for each of the first two phases."""
-    sines_steps: Count = 10_000
+    sines_steps: Count = 8_000
     """The same on sines."""
-    vae_steps: Count = 3_000
-    """Batches of 64 of the sequence VAE."""
     class_steps: Count = 8_000
     """Batches of RCGAN."""
     seeds: Count = 1
@@ -82,12 +82,11 @@ def study(config: TimeSeriesStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings.
     subprocess.CalledProcessError: a run failed; its messages were printed.
     """
-    names = ("long", "short", "steps", "sines_steps", "vae_steps", "class_steps", "seeds", "class_seeds", "judge_steps")
+    names = ("long", "short", "steps", "sines_steps", "class_steps", "seeds", "class_seeds", "judge_steps")
     settings = {"files": config.files.name} | {name: getattr(config, name) for name in names}
     compute: dict[str, Callable[[], Any]] = {}
     for data in ("sines", "series"):
         compute |= {f"{data}: {name}": partial(control, data, name, config) for name in CONTROLS}
-        compute[f"{data}: sequence VAE"] = partial(sequence_vae, data, config)
         compute |= {f"{data}: {name}": partial(time_gan, data, name, words, config) for name, words in ARMS.items()}
     compute |= {f"classes: {name}": partial(rc_gan, name, words, config) for name, words in CLASS_ARMS.items()}
     results = harness.rows(compute, config.only, config.runs, settings)
@@ -178,23 +177,6 @@ def time_gan(data: str, name: str, words: Sequence[str], config: TimeSeriesStudy
     ]  # fmt: skip
     seconds = float(np.mean([result["training_seconds"] for result in results]))
     return {"tests": [result["test"] for result in results], "training_seconds": seconds}
-
-
-def sequence_vae(data: str, config: TimeSeriesStudy) -> dict[str, Any]:
-    """The scores of a `SequenceVAE`, the VAE of `experiments.vaes.sequence_vae`."""
-    splits, unit = opened(data, config)
-    model = SequenceVAE(
-        RecurrentEncoder(VAE_WIDTH), RecurrentDecoder(VAE_WIDTH), splits.train.event_shape, latent_dim=VAE_LATENTS,
-        likelihood=Gaussian(),
-    )  # fmt: skip
-    settings = Settings(steps=config.vae_steps, batch_size=64)
-    tests, began = [], time.monotonic()
-    for seed in range(config.seeds):
-        trained = fit(model, splits, replace(settings, seed=seed), progress=False)
-        train, test = (unit(split_array(split, "x")) for split in (splits.train, splits.test))
-        fake = unit(np.asarray(trained.sample(jax.random.key(seed), len(train) + len(test))))
-        tests.append(series_scores(train, test, fake, steps=config.judge_steps))
-    return {"tests": tests, "training_seconds": round((time.monotonic() - began) / config.seeds, 1)}
 
 
 def rc_gan(name: str, words: Sequence[str], config: TimeSeriesStudy) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class TranslationGANStudy(harness.StudyConfig):
     critic_steps: Natural = 600
     rollouts: Natural = 0
     policy_learning_rate: NonNegative = 1e-5
+    critic_learning_rate: NonNegative = 1e-4
     seed: Natural = 0
     runs: Path = Path("runs/studies.translation_gan")
 
@@ -56,7 +57,8 @@ def study(config: TranslationGANStudy) -> str:
     """Raises:
     ValueError: unknown names in `only`; rows with other settings.
     """
-    names = ("start", "data", "steps", "critic_steps", "rollouts", "policy_learning_rate", "seed")
+    names = ("start", "data", "steps", "critic_steps", "rollouts", "seed")
+    names += ("policy_learning_rate", "critic_learning_rate")
     settings = {name: getattr(config, name) for name in names}
     compute = {STARTED: lambda: json.loads((config.start / "result.json").read_text(encoding="utf-8"))}
     compute |= {name: partial(run, name, config) for name in (CONTINUED, *ARMS)}
@@ -71,7 +73,7 @@ def run(name: str, config: TranslationGANStudy) -> dict[str, Any]:
     of_start = [word for key in kept for word in (f"--{key.replace('_', '-')}", str(began[key]))]
     if began["embedding"] is not None:
         of_start += ["--embedding", str(began["embedding"])]
-    every = str(max(1, config.steps // 3))
+    every = str(max(1, config.steps // 2))
     shared = (
         "--data", config.data, "--data-dir", str(config.data_dir.absolute()), "--start", str(config.start),
         "--eval-every", every, "--checkpoint-every", every, "--seed", str(config.seed),
@@ -82,7 +84,8 @@ def run(name: str, config: TranslationGANStudy) -> dict[str, Any]:
     else:
         steps = config.critic_steps + config.steps
         arm = ("--mle-steps", "0", "--critic-steps", str(config.critic_steps), "--steps", str(steps))
-        arm = (*arm, "--rollouts", str(config.rollouts), *ARMS[name])
+        arm = (*arm, "--rollouts", str(config.rollouts), "--critic-learning-rate", str(config.critic_learning_rate))
+        arm = (*arm, *ARMS[name])
     out = config.runs / harness.slug(name)
     return harness.experiment("sequences.translation", out, of_start, shared, arm)
 

@@ -37,7 +37,7 @@ from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
 from jaxgen.models.translation.domain import other
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
-from jaxgen.nets.multi_scale import MultiScale, StridedCritic
+from jaxgen.nets.multi_scale import MultiScale, StridedCritic, StridedLayers
 from jaxgen.nets.normalization import InstanceNorm
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
@@ -114,6 +114,10 @@ class UNITConfig(TranslationConfig):
     """Steps after which the learning rate is halved, again and again."""
     classifier: bool = False
     """Train a classifier of a's labels on the critics' features, which are then shared but for the first layers."""
+    class_weight: NonNegative = 10.0
+    """Weight of the classifier's loss, relative to the adversarial loss."""
+    feature_weight: NonNegative = 30.0
+    """Weight of the distance of the critics' features of the two images of one code, relative to the same."""
     adaptation: bool = False
     """Test classifiers trained on translated labelled examples in the other domain."""
 
@@ -134,9 +138,8 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
     critic = StridedCritic(config.critic_widths)
     critic = critic if config.scales == 1 else MultiScale(critic, config.scales)
     if config.classifier:
-        width, layers = config.critic_widths[0], len(config.critic_widths)
-        coder = ResidualCoder(layers - 1, 0)
-        critics = {"critic": ImageEncoder(width // 2, 5, 1, 0), "latent_critic": coder}
+        own, *common = config.critic_widths
+        critics = {"critic": StridedLayers((own,)), "latent_critic": StridedLayers(tuple(common))}
     else:
         critics = {"critic": critic}
     shared, own = config.shared_halvings, config.halvings - config.shared_halvings
@@ -167,6 +170,7 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     if config.classifier:
         if data.train.num_classes["a"] is None:
             raise ValueError(f"`classifier` requires labelled data in domain a, got {config.data!r}")
+        fields |= {"class_weight": config.class_weight, "feature_weight": config.feature_weight}
         model = ClassifyingUNIT(**fields, num_classes=data.train.num_classes["a"])
     else:
         model = UNIT(**fields)

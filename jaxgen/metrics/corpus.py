@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxgen.arguments import as_arrays, check_counts, check_finite, check_values
 from jaxgen.contracts import Array
-from jaxgen.metrics.sequences import Tokens, as_tokens, gram_codes, n_grams
+from jaxgen.metrics.sequences import Tokens, as_tokens, flat_tokens, gram_codes, n_grams
 
 
 def corpus_bleu(references: Any, candidates: Any, n: int = 4) -> float:
@@ -67,7 +67,7 @@ def distinct_n_grams(samples: Any, n: int) -> float:
         ValueError: no sample of at least n tokens.
     """
     check_counts(n=n)
-    (codes,) = gram_codes((as_tokens("samples", samples),), n)
+    (codes,) = gram_codes((flat_tokens("samples", samples),), n)
     _require_grams("samples", codes, n)
     return len(np.unique(codes)) / codes.size
 
@@ -81,7 +81,7 @@ def copied_n_grams(references: Any, samples: Any, n: int) -> float:
         ValueError: no sample of at least n tokens.
     """
     check_counts(n=n)
-    known, found = gram_codes((as_tokens("references", references), as_tokens("samples", samples)), n)
+    known, found = gram_codes((flat_tokens("references", references), flat_tokens("samples", samples)), n)
     _require_grams("samples", found, n)
     return float(np.isin(found, known).mean())
 

@@ -9,13 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgen.arguments import check_counts, check_length, check_number
 
 Tokens = tuple[int, ...]
+_LARGEST_CODE = 2**62
 
 
 def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
@@ -28,7 +29,7 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
         ValueError: a set has no sequence of at least n tokens.
     """
     check_counts(n=n)
-    sets = {"real": as_tokens("real", real), "fake": as_tokens("fake", fake)}
+    sets = {"real": flat_tokens("real", real), "fake": flat_tokens("fake", fake)}
     codes = dict(zip(sets, gram_codes(tuple(sets.values()), n), strict=True))
     for name, found in codes.items():
         if not found.size:
@@ -43,21 +44,38 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
     return (kl_to_mixture(p, q) + kl_to_mixture(q, p)) / 2
 
 
-def gram_codes(sets: Sequence[Sequence[Tokens]], n: int) -> list[np.ndarray]:
+class FlatTokens(NamedTuple):
+    """A set of sequences put end to end: all tokens, and the length of each sequence."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+
+
+def flat_tokens(name: str, sequences: Any) -> FlatTokens:
+    """Raises as `as_tokens`."""
+    if isinstance(sequences, np.ndarray) and sequences.ndim == 2 and sequences.dtype.kind in "iu" and len(sequences):
+        return FlatTokens(sequences.reshape(-1).astype(np.int64), np.full(len(sequences), sequences.shape[1]))
+    tuples = as_tokens(name, sequences)
+    lengths = np.array([len(tokens) for tokens in tuples])
+    return FlatTokens(np.fromiter(chain.from_iterable(tuples), np.int64, lengths.sum()), lengths)
+
+
+def gram_codes(sets: Sequence[FlatTokens], n: int) -> list[np.ndarray]:
     """The n-grams of each set of sequences as integers 0, 1, ..., equal for equal n-grams of all sets."""
-    all_sequences = [tokens for sequences in sets for tokens in sequences]
-    lengths = np.array([len(tokens) for tokens in all_sequences])
-    flat = np.fromiter(chain.from_iterable(all_sequences), np.int64, lengths.sum())
-    codes = grown = np.unique(flat, return_inverse=True)[1]
+    lengths = np.concatenate([one.lengths for one in sets])
+    symbols = np.unique(np.concatenate([one.tokens for one in sets]), return_inverse=True)[1]
+    codes, base = symbols, 1 + int(symbols.max(initial=0))
+    number = base
     for order in range(1, n):
+        if number * base > _LARGEST_CODE:
+            codes, number = np.unique(codes, return_inverse=True)[1], 1 + len(codes)
         # of the sequences put end to end; those n-grams that reach into the next one are left out below
-        pairs = grown[: len(grown) - 1] * (1 + codes.max(initial=0)) + codes[order:]
-        grown = np.unique(pairs, return_inverse=True)[1]
+        codes, number = codes[: len(codes) - 1] * base + symbols[order:], number * base
     ends = np.cumsum(lengths)
-    begins = np.concatenate([np.arange(end - length, end - n + 1) for end, length in zip(ends, lengths, strict=True)])
-    owner = np.searchsorted(ends, begins, side="right")
-    bounds = np.cumsum([len(sequences) for sequences in sets])[:-1]
-    return np.split(grown[begins], np.searchsorted(owner, bounds))
+    starts = np.arange(len(symbols)) + n <= np.repeat(ends, lengths)
+    counts = [int(part.sum()) for part in np.split(starts, np.cumsum([len(one.tokens) for one in sets])[:-1])]
+    codes = np.unique(codes[starts[: len(codes)]], return_inverse=True)[1]
+    return np.split(codes, np.cumsum(counts)[:-1])
 
 
 def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -> float:

@@ -36,9 +36,25 @@ class StridedCritic(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for width in self.widths:
-            x = nn.leaky_relu(Conv(width, self.kernel_size, strides=2, kernel_init=small_normal)(x), 0.2)
+        x = _halved(self.widths, self.kernel_size, x)
         return Conv(1, 1, kernel_init=small_normal, dtype=float32_or_wider(x))(x)[..., 0]
+
+
+class StridedLayers(nn.Module):
+    """[B, H, W, C] to features [B, H/2^n, W/2^n, widths[-1]]: the convolutions of a `StridedCritic`, or some of them."""
+
+    widths: tuple[int, ...]
+    kernel_size: int = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return _halved(self.widths, self.kernel_size, x)
+
+
+def _halved(widths: tuple[int, ...], kernel_size: int, x: jax.Array) -> jax.Array:
+    for width in widths:
+        x = nn.leaky_relu(Conv(width, kernel_size, strides=2, kernel_init=small_normal)(x), 0.2)
+    return x
 
 
 class MultiScale(nn.Module):

@@ -8,7 +8,15 @@ import pytest
 
 from experiments.studies import disco_gan as study
 from experiments.translation import disco_gan
-from experiments.translation.disco_gan import DiscoGANConfig, angles, build, model, modes, rotated_objects
+from experiments.translation.disco_gan import (
+    DiscoGANConfig,
+    angle_baselines,
+    angles,
+    build,
+    model,
+    modes,
+    rotated_objects,
+)
 from jaxgen.data import DataError
 from jaxgen.models.translation import Balance, Curriculum
 from jaxgen.nets import DiscoGANCritic, DiscoGANGenerator
@@ -21,7 +29,7 @@ CENTERS = {name: np.array(centers) for name, (centers, _) in disco_gan.mixtures(
 def objects(tmp_path):
     """Two objects at eight angles: a bright pixel moves along a row, of the second object in the opposite sense."""
     x = np.zeros((24, 8, 8), np.uint8)
-    number, angle = np.repeat([4, 7, 9], 8), np.tile(np.arange(0, 360, 45), 3)
+    number, angle = np.repeat([4, 7, 9], 8), np.tile(np.arange(0, 360, 45, dtype=np.uint16), 3)
     x[np.arange(8), 2, np.arange(8)] = 200
     x[np.arange(16, 24), 2, (3 - np.arange(8)) % 8] = 250
     order = np.random.default_rng(0).permutation(24)
@@ -44,6 +52,26 @@ def test_objects_are_domains_with_their_angles(objects):
         rotated_objects(objects, (4, 5))
     with pytest.raises(DataError, match="must be a .npz file with 'x', 'object' and 'angle_degrees'"):
         rotated_objects(objects.parent / "none.npz", (4, 9))
+
+
+@pytest.mark.parametrize("sector, kept", [((90, 225), [90, 135, 180, 225]), ((300, 45), [0, 45, 315])])
+def test_a_sector_keeps_the_views_between_two_angles(objects, sector, kept):
+    test = DiscoGANConfig(data=str(objects), objects=(4, 7), sector=sector).open().test
+    for source in test.sources.values():
+        assert sorted(source.arrays["label"]) == kept and len(source.arrays["x"]) == len(kept)
+    with pytest.raises(DataError, match="no views of objects"):
+        rotated_objects(objects, (4, 7), (10, 40))
+
+
+def test_unrelated_angles_agree_more_in_a_sector(objects):
+    """E exp(i d) of two independent angles in a sector of width w has the length (sin(w / 2) / (w / 2))^2."""
+    whole, half = (
+        angle_baselines(DiscoGANConfig(data=str(objects), objects=(4, 9), sector=sector).open().test)
+        for sector in (None, (0, 135))
+    )
+    assert whole["untranslated, angle_correlation_b"] == pytest.approx(1, abs=1e-5)
+    mean = abs(np.exp(1j * np.deg2rad([0, 45, 90, 135])).mean()) ** 2
+    assert whole["unrelated, angle_correlation"] < mean < half["unrelated, angle_correlation"] < mean + 0.3
 
 
 def test_angles_of_the_nearest_images_agree_with_the_inputs(objects):
@@ -96,7 +124,7 @@ def test_what_is_built(objects):
     assert authors.model.weight_decay == 1e-5
     # images of 8 pixels are halved once
     assert authors.model.to_b == DiscoGANGenerator((4,)) and authors.model.critic_a == DiscoGANCritic((4,))
-    assert authors.baselines["angle_correlation_b"] == pytest.approx(1, abs=1e-5)
+    assert authors.baselines["untranslated, angle_correlation_b"] == pytest.approx(1, abs=1e-5)
 
 
 def test_the_study_is_a_table_of_means_and_errors_and_a_picture(tmp_path, monkeypatch):

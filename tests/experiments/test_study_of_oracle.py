@@ -123,3 +123,10 @@ def test_without_shuffling_the_batches_of_all_epochs_are_the_same():
     x = train.head(len(train))["x"]
     for step, first in ((0, 0), (1, 1000), (2, 0), (5, 1000)):
         np.testing.assert_array_equal(train.batch_at(step, 1000, seed=3)["x"], x[first : first + 1000])
+
+
+def test_new_training_sequences_are_others_than_the_files_and_those_of_the_other_splits():
+    splits, own = SeqGANConfig(fresh=1_024).open(), SeqGANConfig().open()
+    fresh, *others = (split.head(1_024)["x"] for split in (splits.train, own.train, own.valid, own.test))
+    assert fresh.shape == (1_024, 20)
+    assert all((fresh[:, None] != other[None, :50]).any(2).all() for other in others)

@@ -86,3 +86,11 @@ def test_other_sources_are_the_same_ones_in_another_order():
 def test_conditions_of_other_kinds_are_refused():
     with pytest.raises(ValueError, match="a translation is conditioned on its source"):
         TranslationConfig(conditional=True).check()
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_only_plays_of_the_schedule_have_optimizers(first):
+    config = TranslationConfig(width=4, mle_steps=first, critic_steps=0, steps=4)
+    experiment = translation.build(config, config.open())
+    plays = {name for phase in experiment.model.phases(4) for name in phase.plays}
+    assert set(experiment.optimizers) == plays and ("mle" in plays) == (first > 0)

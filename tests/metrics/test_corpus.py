@@ -135,3 +135,15 @@ def test_perplexity_is_of_all_tokens_and_padding_does_not_count():
     assert perplexity(uniform) == pytest.approx(7, rel=1e-6)
     with pytest.raises(ValueError, match="`mask` must be above zero for at least one token"):
         perplexity(uniform, jnp.zeros((3, 4)))
+
+
+def test_long_n_grams_of_many_symbols_keep_apart():
+    """1,000 symbols have 10^36 12-grams, more than integers of 64 bits count."""
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 1000, (20, 15))
+    fake = real.copy()
+    fake[:, 14] = 1000 - fake[:, 14]
+    # of four 12-grams of a sequence one ends in the last symbol
+    assert copied_n_grams(real, fake, 12) == pytest.approx(3 / 4)
+    assert copied_n_grams(real.tolist(), fake, 12) == pytest.approx(3 / 4)
+    assert distinct_n_grams(np.concatenate([real, real]), 12) == 0.5

@@ -1,11 +1,13 @@
 """UNIT with a classifier on its critics' features, for domain adaptation (Liu et al. 2017, section 5).
 
 The critics of the two domains share all but their first layers, and a classifier C of their features f_d is trained on
-labels of domain a alone; since the features are shared, it classifies b as well. Critics minimise, beside their own loss,
+labels of domain a alone; since the features are shared, it classifies b as well. Critics minimise
 
-    class_weight CE(C(f_a(x_a)), label)  +  feature_weight sum_z |f_a(G_a(z)) - f_b(G_b(z))|
+    l0 [ GAN  +  class_weight CE(C(f_a(x_a)), label)  +  feature_weight sum_z |f_a(G_a(z)) - f_b(G_b(z))| ]
 
-with the mean over features, so that they see the two images of one code as the same thing.
+with l0 GAN the critics' loss of `UNIT` and the mean over features, so that they see the two images of one code as the
+same thing. Only this last term tells the critic of b what the classes of a look like in b: with a small weight, b is
+classified at random, however good the translations are.
 """
 
 from __future__ import annotations
@@ -25,14 +27,15 @@ from jaxgen.losses.auxiliary import class_loss
 from jaxgen.models.translation.domain import OTHER
 from jaxgen.models.translation.unit import UNIT
 from jaxgen.models.translation.unit_passes import Passes
-from jaxgen.nets.heads import ScalarHead, VectorHead
+from jaxgen.nets.heads import VectorHead
+from jaxgen.precision import float32_or_wider
 
 
 class ClassifyingHead(nn.Module):
-    """Features [B, ...] to features [B, F], a score [B] and logits of classes [B, K].
+    """Features [B, ...] to features [B, ..., F], scores [B, ...], one of each position, and logits of classes [B, K].
 
     Attributes:
-        network: from features to features, with the last layers of a critic.
+        network: from features to features [B, ..., F], with the last layers of a critic.
         dropout: rate before the two heads, active with a `dropout` stream.
     """
 
@@ -43,9 +46,9 @@ class ClassifyingHead(nn.Module):
     @nn.compact
     def __call__(self, h: Array) -> tuple[Array, Array, Array]:
         features = self.network(h)
-        features = features.reshape(features.shape[0], -1)
         seen = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(features)
-        return features, ScalarHead(name="score")(seen), VectorHead(self.num_classes, name="classes")(seen)
+        score = nn.Dense(1, dtype=float32_or_wider(seen), name="score")(seen)[..., 0]
+        return features, score, VectorHead(self.num_classes, name="classes")(seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +59,16 @@ class ClassifyingUNIT(UNIT):
         critic: any network from images to features, one for each domain: the critic's first layers.
         latent_critic: any network from these features to those of the classifier.
         num_classes: K.
-        class_weight, feature_weight: of the further terms; the authors' program has 10, and 0.2 for the squared
-            distance in place of the paper's L1.
+        class_weight, feature_weight: of the further terms, relative to the adversary's, which the paper does not state.
+            The authors' program has 10 and 0.2, the latter for the squared distance of features without normalisation
+            in place of the paper's L1.
         dropout: rate of the features before score and classes.
     """
 
     latent_critic: nn.Module
     num_classes: int
     class_weight: float = 10.0
-    feature_weight: float = 0.2
+    feature_weight: float = 30.0
     dropout: float = 0.5
     critics: ClassVar[tuple[str, ...]] = ("critic", "latent_critic")
 
@@ -100,9 +104,9 @@ class ClassifyingUNIT(UNIT):
             metrics = {"real": metrics["real"] + real.mean() / 2, "fake": metrics["fake"] + fake.mean() / 2}
             if d == "a":
                 classes = class_loss(logits, batch["a"]["label"])
-        value = self.weights.adversarial * adversarial + self.class_weight * classes + self.feature_weight * features
+        value = adversarial + self.class_weight * classes + self.feature_weight * features
         metrics |= {"classes": classes, "features": features}
-        return LossOutput(value, metrics, passes.updates(self._players(self.critics)))
+        return LossOutput(self.weights.adversarial * value, metrics, passes.updates(self._players(self.critics)))
 
     def classify(self, variables: Variables, x: Array, domain: str = "b") -> Array:
         """log p(class | x) of examples of a domain in data units, [B, K]."""

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.integrate
 import scipy.stats
@@ -12,7 +13,7 @@ from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, ClassifyingUNIT, D
 from jaxgen.models.translation.unit_passes import Passes
 from jaxgen.nets import MLP, BatchNorm, SpectralDense
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
-from jaxgen.nets.multi_scale import MultiScale, halve
+from jaxgen.nets.multi_scale import MultiScale, StridedCritic, StridedLayers, halve
 from jaxgen.training import Settings, fit
 from tests.models.gans.linear import as_written, linear
 from tests.models.parameters import KEY, drawn
@@ -269,13 +270,13 @@ def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_n
     def expected(params):
         nets, total = Written(params), 0.0
         log_p = jax.nn.log_softmax(judged(nets, X["a"], "a")[2])
-        total += 2 * -log_p[np.arange(4), label].mean()
+        total += 3 * 2 * -log_p[np.arange(4), label].mean()
         for d, other in OTHER.items():
             real, fake = judged(nets, X[d], d)[1], judged(nets, nets.translation(d), d)[1]
             total += 3 * (jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean())
             mean = nets.code(X[d], d)
             images = {to: nets.decode(mean + noise(mean), to) for to in OTHER}
-            total += 0.5 * abs(judged(nets, images["a"], "a")[0] - judged(nets, images["b"], "b")[0]).mean()
+            total += 3 * 0.5 * abs(judged(nets, images["a"], "a")[0] - judged(nets, images["b"], "b")[0]).mean()
         return total
 
     play = model.plays()["critics"]
@@ -287,6 +288,58 @@ def test_the_classifier_of_shared_features_learns_from_labels_of_a_alone(fixed_n
     metrics = jax.jit(model.evaluate)(variables, batch, KEY)
     right = (judged(nets, X["a"], "a")[2].argmax(-1) == label).mean()
     assert float(metrics["accuracy_a"]) == pytest.approx(float(right)) and "accuracy_b" not in metrics
+
+
+def test_the_classifiers_critic_scores_each_position_as_that_of_unit_does():
+    """One score of all positions would let translations be digits of any class: only their distribution is judged."""
+    image, x = Domain((8, 8, 1), None), RNG.normal(size=(2, 8, 8, 1)).astype(np.float32)
+    critic, own, common = StridedCritic((2, 3, 4)), StridedLayers((2,)), StridedLayers((3, 4))
+    model = ClassifyingUNIT(*[nn.Dense(2)] * 4, own, image, image, common, 5)
+    first, *layers, last = critic.init(KEY, x)["params"].values()
+    network, _ = model.network("latent_critic", "a")
+    params = network.init(KEY, own.apply({"params": {"Conv_0": first}}, x))["params"]
+    params["network"] = {f"Conv_{i}": layer for i, layer in enumerate(layers)}
+    params["score"] = {"kernel": last["kernel"][0, 0], "bias": last["bias"]}
+    passes = Passes(model, {"critic_a": {"params": {"Conv_0": first}}, "latent_critic": {"params": params}})
+    (scores,) = model.scores(passes, x, "a")
+    expected = critic.apply({"params": {f"Conv_{i}": layer for i, layer in enumerate((first, *layers, last))}}, x)
+    assert scores.shape == (2, 1, 1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature_weight, right", [(None, True), (0.02, False)])
+def test_the_tie_of_features_teaches_the_critic_of_b_the_classes_of_a(feature_weight, right):
+    """Domain b is domain a with its coordinates exchanged, the translations are exact: only the critics learn."""
+    centers, order = 2.0 * np.eye(3, dtype=np.float32), np.array([1, 2, 0])
+    label = RNG.integers(0, 3, 300)
+    x = centers[label] + RNG.normal(0, 0.2, (300, 3)).astype(np.float32)
+    data = {"a": {"x": x, "label": label}, "b": {"x": x[::-1, order], "label": label[::-1]}}
+    fields = {} if feature_weight is None else {"feature_weight": feature_weight}
+    model = ClassifyingUNIT(
+        *[nn.Dense(3)] * 4, nn.Dense(16), DOMAIN, DOMAIN, MLP((32,)), 3, dropout=0.0, **fields
+    )  # fmt: skip
+    one, zero, exchange = np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.eye(3, dtype=np.float32)[:, order]
+
+    def layer(kernel):
+        return {"kernel": kernel, "bias": zero}
+
+    exact = {
+        "latent_encoder": {"params": layer(10 * one)}, "latent_decoder": {"params": layer(one / 10)},
+        "encoder_a": {"params": layer(one)}, "encoder_b": {"params": layer(exchange.T)},
+        **{
+            f"decoder_{d}": {"params": {"network": layer(one), "head": {"out": layer(kernel)}}}
+            for d, kernel in (("a", one), ("b", exchange))
+        },
+    }  # fmt: skip
+    play = {"critics": model.plays()["critics"]}
+    settings = Settings(steps=600, batch_size=32, ema=0.0, steps_per_call=200)
+    adam = {"critics": optax.adam(2e-3, b1=0.5)}
+    trained = fit(model, data, settings, plays=play, start=exact, optimizers=adam, progress=False)
+    np.testing.assert_allclose(trained.translate(x), x[:, order], atol=1e-5)
+    accuracy = {d: (trained.classify(part["x"], d).argmax(-1) == part["label"]).mean() for d, part in data.items()}
+    assert accuracy["a"] > 0.95
+    assert (accuracy["b"] > 0.95) == right, accuracy
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ class RepliesConfig(Config):
     policy_learning_rate: NonNegative = 1e-2
     baseline_learning_rate: NonNegative = 5e-4
     marginal: Count = 16
-    """Contexts over which a reply's probability without its context is averaged, for the test of choices."""
+    """Other contexts over which a reply's probability is averaged, for the test of choices."""
     choice_contexts: Count = 300
     """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
@@ -148,43 +148,52 @@ def reward(config: RepliesConfig) -> Any:
 
 
 def choices(
-    trained: TrainedModel, config: RepliesConfig, train: TokenSource, context: np.ndarray, right: np.ndarray,
-    wrong: np.ndarray,
-) -> dict[str, float]:  # fmt: skip
+    trained: TrainedModel, config: RepliesConfig, context: np.ndarray, right: np.ndarray, wrong: np.ndarray
+) -> dict[str, float]:
     """`choice_metrics` on at most `choice_contexts` of the test contexts."""
     chosen = np.linspace(0, len(context) - 1, min(config.choice_contexts, len(context))).astype(int)
-    others = train.arrays["context"][np.random.default_rng(0).choice(len(train), config.marginal)]
-    return choice_metrics(trained, context[chosen], right[chosen], wrong[chosen], others)
+    return choice_metrics(trained, context[chosen], right[chosen], wrong[chosen], config.marginal)
 
 
 def choice_metrics(
-    trained: TrainedModel, context: np.ndarray, right: np.ndarray, wrong: np.ndarray, others: np.ndarray
+    trained: TrainedModel, context: np.ndarray, right: np.ndarray, wrong: np.ndarray, marginal: int
 ) -> dict[str, float]:
-    """How often the trained model prefers right replies to wrong ones, by two scores, with the replies' own contexts and
+    """How often the trained model prefers right replies to wrong ones, by three scores, with the replies' own contexts and
     with the contexts of other examples in their place, where nothing but the replies themselves can tell.
 
-    `choice` is by the mean of log p over a reply's words, and `choice by information` by log p(y|x) - log p(y), where
-    p(y) is the mean of p(y|x) over other contexts: fluent and short replies have no advantage.
+    `choice` is by the mean of log p over a reply's words, high for common ones in any context. `choice by information` is
+    by log p(y|x) - log p(y), where p(y) is the mean of p(y|x) over the contexts of other examples: one more of these
+    lowers it, the more the rarer the reply. `choice by gain` is by log p(y|x) less its mean over these contexts; since
+    all of them are drawn alike, one more of them is as often above as below: the control is 0.5.
 
     Args:
         context: [N, S].
         right, wrong: [N, R, T] and [N, W, T].
-        others: contexts [K, S], of training examples.
+        marginal: number of other contexts of a reply.
+
+    Raises:
+        ValueError: too few contexts.
     """
     replies = np.concatenate([right, wrong], 1)
     (n, several, length), number = replies.shape, right.shape[1]
+    if n < marginal + 2:
+        raise ValueError(f"`marginal` must be at most {n - 2} for {n} contexts, got {marginal}")
     flat = replies.reshape(-1, length)
+    # far away: neighbours may belong to one dialogue
+    own, *others, other = (np.roll(context, n * k // (marginal + 2), 0) for k in range(marginal + 2))
 
     def log_prob(context: np.ndarray) -> np.ndarray:
-        return np.asarray(in_chunks(trained.log_prob, flat, context, size=PART)).reshape(n, several)
+        contexts = np.repeat(context, several, 0)
+        return np.asarray(in_chunks(trained.log_prob, flat, contexts, size=PART)).reshape(n, several)
 
-    each = np.stack([log_prob(np.broadcast_to(one, (len(flat), len(one)))) for one in others])
-    marginal = np.logaddexp.reduce(each, 0) - np.log(len(others))
+    each = np.stack([log_prob(contexts) for contexts in others])
+    marginals = {"information": np.logaddexp.reduce(each, 0) - np.log(marginal), "gain": each.mean(0)}
     size, result = np.asarray(lengths(replies, trained.end)), {}
-    # half of the examples away: neighbours may belong to one dialogue
-    for name, contexts in {"": context, " with other contexts": np.roll(context, n // 2, 0)}.items():
-        conditional = log_prob(np.repeat(contexts, several, 0))
-        for score, values in {"choice": conditional / size, "choice by information": conditional - marginal}.items():
+    for name, contexts in {"": own, " with other contexts": other}.items():
+        conditional = log_prob(contexts)
+        scores = {"choice": conditional / size}
+        scores |= {f"choice by {by}": conditional - value for by, value in marginals.items()}
+        for score, values in scores.items():
             result[score + name] = float(choice_accuracy(values[:, :number], values[:, number:]))
     return result
 

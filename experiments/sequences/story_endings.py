@@ -5,6 +5,12 @@ to be told after the others. A generator pretrained by maximum likelihood is rew
 contexts, with steps of teacher forcing in between: the game of `experiments.sequences.dialogue`. `choice by information`
 is how often the model prefers the true ending to that of another story; the paper reports 62.6 % on the pairs of the
 Story Cloze test, which were written to be hard.
+
+On 7,081 ROC stories, `--preset small --system mle`, 800 steps, 16 minutes of a shared core: perplexity 60.6 on 750 test
+endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 % by gain,
+with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all 1,081 stories,
+is right in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on the story
+(`she was able to go to the hospital`). The adversarial arms have not been measured on text.
 """
 
 from __future__ import annotations
@@ -52,7 +58,7 @@ def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
     shared = float(choice_accuracy(*(replies.word_overlap(context, several) for several in (right, wrong))))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        metrics = replies.choices(trained, config, data.train, context, right, wrong)
+        metrics = replies.choices(trained, config, context, right, wrong)
         return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1)
 
     return replies.experiment(

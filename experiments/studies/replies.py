@@ -33,8 +33,11 @@ ARMS = {
 METRICS = {
     "perplexity": ("perplexity", 1, 2),
     "choice": ("choice, log p per word", 100, 1),
+    "choice with other contexts": ("with other contexts", 100, 1),
     "choice by information": ("by information", 100, 1),
     "choice by information with other contexts": ("with other contexts", 100, 1),
+    "choice by gain": ("by gain", 100, 1),
+    "choice by gain with other contexts": ("with other contexts", 100, 1),
     "critic_context_preference": ("critic prefers own context", 100, 1),
     "adversarial success": ("adversarial success", 100, 1),
     "machine or random reply": ("machine or random", 100, 1),

@@ -60,14 +60,14 @@ def test_choices_are_by_mean_and_by_information():
     context = np.array([[2, 0], [3, 0], [4, 0], [5, 0]])
     long = np.array([[[2, 9, 9, 0]], [[3, 9, 9, 0]], [[4, 9, 9, 0]], [[5, 9, 9, 0]]])
     short = np.array([[[8, 0, 0, 0]]] * 4)
-    others = np.array([[8, 0], [2, 0]])
-    found = replies.choice_metrics(trained, context, long, short, others)
-    # per token with the end: (3 - 12) / 4 < -4 / 2 <- the wrong, short ones; for 2 and 8 p(y) is greater
-    assert found["choice"] == 0.0
-    assert found["choice by information"] == 1.0
-    # no context fits: information of 3, 4 and 5 is 0, of 2 and 8 the same below 0
-    assert found["choice by information with other contexts"] == pytest.approx((0.5 + 3) / 4)
-    assert found["choice with other contexts"] == 0.0
+    found = replies.choice_metrics(trained, context, long, short, 2)
+    # per token with the end: (3 - 12) / 4 < -4 / 2, the wrong and short ones; less what other contexts give, 3 > 0
+    assert found["choice"] == found["choice with other contexts"] == 0.0
+    assert found["choice by information"] == found["choice by gain"] == 1.0
+    for by in ("information", "gain"):  # no other context fits
+        assert found[f"choice by {by} with other contexts"] == 0.5
+    with pytest.raises(ValueError, match="`marginal` must be at most 2"):
+        replies.choice_metrics(trained, context, long, short, 3)
 
 
 def test_shared_words_are_different_rare_ones():

@@ -1,6 +1,6 @@
 """Generators of sequences and other discrete data, and the critics that reward them."""
 
-from jaxgen.models.sequences.boundary_seeking import BoundarySeekingGAN, DensityRatioWeights, EqualWeights, Reinforce
+from jaxgen.models.sequences.boundary_seeking import BoundarySeekingGAN
 from jaxgen.models.sequences.characters import character_wgan_gp
 from jaxgen.models.sequences.conditional import ConditionalSequences
 from jaxgen.models.sequences.conditional_gan import ConditionalSequenceGAN
@@ -18,6 +18,7 @@ from jaxgen.models.sequences.objectives import (
 from jaxgen.models.sequences.oracle import TokenOracle, lstm_oracle, random_oracle
 from jaxgen.models.sequences.rc_gan import RCGAN, rc_gan
 from jaxgen.models.sequences.rewards import CompletionReward, PrefixReward, SequenceReward, UniformReward
+from jaxgen.models.sequences.sample_objectives import DensityRatioWeights, EqualWeights, Reinforce
 from jaxgen.models.sequences.seq_gan import SeqGAN
 from jaxgen.models.sequences.time_gan import TimeGAN
 from jaxgen.models.sequences.time_gan_networks import time_gan

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +28,11 @@ from jaxgen.distributions.inverse_cdf import sample_categorical
 from jaxgen.distributions.normal import StandardNormal
 from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.losses.adversarial import non_saturating_discriminator
-from jaxgen.losses.sequences import boundary_seeking, effective_sample_size, policy_gradient
+from jaxgen.losses.sequences import effective_sample_size
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.forward import forward
 from jaxgen.models.scaling import from_data
+from jaxgen.models.sequences.sample_objectives import DensityRatioWeights, SampleObjective
 from jaxgen.nets.heads import EventHead, Headed, ScalarHead
 from jaxgen.nets.interaction import examples_interact
 from jaxgen.precision import at_least_float32
@@ -40,59 +40,6 @@ from jaxgen.sharding import sharded
 
 CHUNK = 64
 """Examples whose probabilities given all z are in memory at a time."""
-
-
-class SampleObjective(Protocol):
-    """The generator's loss, a mean over z, from M samples for each of B latents."""
-
-    def __call__(self, log_probs: Array, logits: Array) -> Array:
-        """A scalar from log g(x_m|z) and the critic's logits, [M, B] each, or [M, B, T] with one logit per position."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DensityRatioWeights:
-    """The paper's: -mean_z sum_m w_m log g(x_m|z), w the softmax of the logits over the M samples of the same z."""
-
-    def __call__(self, log_probs: Array, logits: Array) -> Array:
-        return boundary_seeking(log_probs, logits)
-
-
-@dataclasses.dataclass(frozen=True)
-class EqualWeights:
-    """A control: weights 1/M, which say nothing, since E grad log g = 0."""
-
-    def __call__(self, log_probs: Array, logits: Array) -> Array:
-        return boundary_seeking(log_probs, jnp.zeros_like(logits))
-
-
-@dataclasses.dataclass(frozen=True)
-class Reinforce:
-    """-mean_z mean_m (r_m - b_m) log g(x_m|z), whose gradient is minus that of E r (Williams 1992).
-
-    Attributes:
-        reward: `log_ratio`, the logit, for which the generator ascends -KL(g||p); `probability`, D, as SeqGAN.
-        baseline: `others`, the mean reward of the other samples of the same z, which leaves the gradient unbiased;
-            `none`.
-    """
-
-    reward: Literal["log_ratio", "probability"] = "log_ratio"
-    baseline: Literal["others", "none"] = "others"
-
-    def __post_init__(self):
-        if self.reward not in ("log_ratio", "probability"):
-            raise ValueError(f"`reward` must be 'log_ratio' or 'probability', got {self.reward!r}")
-        if self.baseline not in ("others", "none"):
-            raise ValueError(f"`baseline` must be 'others' or 'none', got {self.baseline!r}")
-
-    def __call__(self, log_probs: Array, logits: Array) -> Array:
-        m, rewards = len(logits), logits if self.reward == "log_ratio" else jax.nn.sigmoid(logits)
-        baseline = jnp.zeros_like(rewards)
-        if self.baseline == "others":
-            baseline = (rewards.sum(0) - rewards) / max(m - 1, 1)
-        # [M, B, ...] to [B, M ...]
-        rows = (jnp.moveaxis(a, 0, 1).reshape(a.shape[1], -1) for a in (log_probs, rewards, baseline))
-        log_probs, rewards, baseline = rows
-        return policy_gradient(log_probs, rewards, baseline=baseline) / m
 
 
 @dataclasses.dataclass(frozen=True)

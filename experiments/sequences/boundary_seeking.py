@@ -8,6 +8,7 @@ Results of `experiments.studies.boundary_seeking --data binarized_mnist.npz --la
 weights 6.5 +- 1.9 and 0.59, independent bits with the right probabilities 2.668 and 0.4286. Binary MNIST of 14x14
 pixels, 6,000 steps in two minutes, seed 0: a classifier is confident of 73 % of the samples (95 % of test examples; 65 %
 after 2,000 steps), the rarest class has 6.0 %, a nearest neighbour is right in 64 %; with equal weights 0 %, 0 %, 100 %.
+After 15,000 steps, five minutes, 78 %, 7.1 % and 58 %.
 
 `--data bit_patterns`, ten bits whose probabilities are known, gives exact divergences: with the noise as signs, the
 generator's own distribution is a sum over all z. `--bits 2` makes images bits of half the resolution, and `--extractor

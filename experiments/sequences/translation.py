@@ -11,6 +11,11 @@ Result on Multi30k from English to German, 26,946 pairs of at most 20 words: BLE
 two epochs in 20 minutes of a core that others used too. On `numerals`, `--system mle --width 64 --steps 1500
 --learning-rate 3e-3` translates all test numbers after a minute, BLEU 100.
 
+From there, 150 rounds of the GAN with a CNN after 400 steps of the critic come to 26.8, and as many steps of maximum
+likelihood to 26.5, seed 0 (`experiments.studies.translation_gan --critic-steps 400 --steps 150 --policy-learning-rate
+1e-4 --critic-learning-rate 1e-3`). The critic cannot have helped: it is right in 0.53 of unseen pairs, with other
+sources too, far below the paper's 0.82. The reward's other part is BLEU.
+
 The paper reports BLEU of 22.89 in place of 21.2 for an RNN from English to German, and 27.92 in place of 27.30 for a
 Transformer, both with lambda = 0.7.
 

@@ -26,10 +26,16 @@ from experiments.studies.harness import table, write
 
 Record = dict[str, Any]
 
-WINGS = {"flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation"}
+WINGS = {
+    "flows": "Flows", "vaes": "VAEs", "gans": "GANs", "hybrids": "Hybrids", "translation": "Translation",
+    "sequences": "Sequences",
+}  # fmt: skip
 STUDIES = {
     "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "style_gan": "hybrids",
     **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
+    **dict.fromkeys(
+        ("oracle", "replies", "text_gan", "boundary_seeking", "characters", "translation_gan", "time_series"), "sequences"
+    ),
     **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan"), "hybrids"),
 }
 """The wings of studies that do not have a wing's name."""

@@ -95,6 +95,25 @@ def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     return figure
 
 
+def series(groups: Mapping[str, Any], title: str = "") -> Any:
+    """A figure with a row of panels for each group of time series, and a line for each column of a series.
+
+    Args:
+        groups: by name, [n, T, D] each, with one n, T and D; all panels have the same limits.
+    """
+    groups = {name: np.asarray(group) for name, group in groups.items()}
+    stacked = np.stack(list(groups.values()))
+    figure, axes = _figure(len(groups), stacked.shape[1], 1.7)
+    margin = 0.05 * (np.ptp(stacked) or 1.0)
+    for row, (name, group) in zip(axes, groups.items(), strict=True):
+        row[0].set_ylabel(name)
+        for ax, one in zip(row, group, strict=True):
+            ax.plot(one, linewidth=1)
+            ax.set(ylim=(stacked.min() - margin, stacked.max() + margin), xticks=[])
+    figure.suptitle(title)
+    return figure
+
+
 def texts(groups: Mapping[str, Sequence[str]]) -> Any:
     """A figure of lines of text under the names of their groups; arrows stand for line breaks within them."""
     lines = []

@@ -31,6 +31,7 @@ SHORT: Mapping[str, Mapping[str, int]] = {
     "composing_bijectors": {"steps": 20},
     "latent_space": {"steps": 4, "width": 4, "plane_steps": 20},
     "losses_in_your_own_loop": {"steps": 20},
+    "texts_and_adversaries": {"steps": 2, "rounds": 1, "measured": 10},
 }
 """By notebook, the parameters of a short execution."""
 

@@ -9,8 +9,11 @@ import pytest
 from notebooks import execute as executing
 
 NOTEBOOKS = {path.stem: path for path in executing.notebooks()}
-SLOW = ("a_trained_run", "composing_bijectors", "latent_space")
-PICTURES = {"a_trained_run": 5, "composing_bijectors": 4, "latent_space": 4, "losses_in_your_own_loop": 1}
+SLOW = ("a_trained_run", "composing_bijectors", "latent_space", "texts_and_adversaries")
+PICTURES = {
+    "a_trained_run": 5, "composing_bijectors": 4, "latent_space": 4, "losses_in_your_own_loop": 1,
+    "texts_and_adversaries": 1,
+}  # fmt: skip
 MOST_BYTES = 400_000
 # what a Unix, a macOS or a Windows machine calls its folders
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<])/(tmp|home|work|root|usr|opt|var|mnt|Users|private)/|\b[A-Z]:\\")

@@ -155,7 +155,7 @@ def allowed(file: Path) -> tuple[str, ...]:
     """The parts of the package that a file of it may import."""
     shared = (
         "arguments", "autodiff", "contracts", "convolution", "distributions", "lazy", "numerics",
-        "precision", "sharding", "warping",
+        "precision", "sharding", "tokens", "warping",
     )  # fmt: skip
     everyone = tuple(f"jaxgen.{name}" for name in shared)
     room = file.relative_to(ROOT / "jaxgen").parts[0]

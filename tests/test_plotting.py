@@ -65,6 +65,16 @@ def test_series_are_drawn_below_each_other_to_one_scale(tmp_path):
     assert plotting.save(figure, tmp_path / "series.png").stat().st_size > 1000
 
 
+def test_groups_of_series_are_rows_of_panels_with_a_line_for_each_column_and_common_limits():
+    groups = {"data": np.zeros((3, 5, 2)), "generated": np.arange(30.0).reshape(3, 5, 2)}
+    axes = plotting.series(groups).axes
+    assert len(axes) == 6 and axes[0].get_ylabel() == "data" and axes[3].get_ylabel() == "generated"
+    for i, ax in enumerate(axes):
+        drawn = np.stack([line.get_ydata() for line in ax.lines], -1)
+        np.testing.assert_array_equal(drawn, list(groups.values())[i // 3][i % 3])
+        assert ax.get_ylim() == axes[0].get_ylim() and ax.get_ylim()[1] > 29
+
+
 def test_texts_stand_under_their_names_with_their_breaks_shown(tmp_path):
     figure = plotting.texts({"data": ["a $ b\nc", "d"], "draws": ["$e$"]})
     (text,) = figure.axes[0].texts

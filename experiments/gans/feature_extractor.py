@@ -12,12 +12,12 @@ import optax
 
 from experiments.config import Config, Experiment
 from experiments.run import main
-from jaxgen.data import Splits
+from jaxgen.data import Splits, bits
 from jaxgen.models.classifier import Classifier
 from jaxgen.nets.features import ConvFeatures
 from jaxgen.training import TrainedModel
 from jaxgen.training.extractor import seal
-from jaxgen.training.ranges import Count, Fraction, NonNegative
+from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class FeatureExtractorConfig(Config):
     steps: Count = 600
     ema: Fraction = 0.99
     eval_every: Count = 50
+    bits: Natural = 0
+    """k: images become bits, each of a square of k x k pixels; 0: they stay as they are."""
     widths: tuple[Count, ...] = (32, 64)
     """Channels of each stage; each stage halves the resolution."""
     features: Count = 64
@@ -42,6 +44,9 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
             f"`data` must hold labelled images [H, W, C], got {config.data!r} with examples of shape "
             f"{train.event_shape} and num_classes={train.num_classes}"
         )
+    if config.bits:
+        data = bits.binarized(data, config.bits)
+        train = data.train
     network = ConvFeatures(config.widths, config.features, config.dropout)
     model = Classifier(network, train.event_shape, num_classes=train.num_classes, levels=train.levels)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
@@ -51,7 +56,7 @@ def build(config: FeatureExtractorConfig, data: Splits) -> Experiment:
             seal(config.out, trained)
         return {}
 
-    return Experiment(model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=sealed, draws=1)
+    return Experiment(model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=sealed, draws=1, data=data)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from jaxgen.data import checks, files, image_folder, images, series, text, tfds, toys
+from jaxgen.data import bits, checks, files, image_folder, images, series, text, tfds, toys
 from jaxgen.data.errors import DataError, near_misses
 from jaxgen.data.splits import Splits
 
 NAMED: dict[str, Callable[[], Splits]] = {
     "digits": images.digits,
     "patches": images.patches,
+    "bit_patterns": bits.bit_patterns,
     **{name: partial(toys.toy, name) for name in toys.TOYS},
     **{name: partial(series.series, name) for name in series.SERIES},
 }
@@ -21,6 +22,7 @@ def source(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     arrays: Mapping[str, str] | None = None,
+    window: int = text.WINDOW,
 ) -> Splits:
     """Opens a dataset: its train, valid and test sources.
 
@@ -32,6 +34,7 @@ def source(
         data_dir: the folder of relative paths (default: the current one) and of prepared sets (default:
             ~/tensorflow_datasets).
         arrays: further arrays of a .npz file by their name in a batch: `{"label": "subject"}`.
+        window: characters of an example of a text.
 
     Raises:
         DataError: an unknown name (the message suggests similar ones), or data that cannot be read or used.
@@ -42,7 +45,7 @@ def source(
     if arrays and not name.endswith(files.SUFFIXES):
         raise DataError(f"`arrays` must be empty for data other than .npz files, got {dict(arrays)} for {name!r}")
     if name.endswith((*files.SUFFIXES, *text.SUFFIXES)):
-        splits = text.load(path) if name.endswith(text.SUFFIXES) else files.load(path, arrays)
+        splits = text.load(path, window) if name.endswith(text.SUFFIXES) else files.load(path, arrays)
     elif name.startswith("tfds:"):
         splits = tfds.load(name.removeprefix("tfds:"), data_dir)
     elif name in NAMED:

@@ -1,4 +1,4 @@
-"""Synthetic sequences: time series, float32 `[n, T, 1]`, and symbols, uint8 `[n, T]`.
+"""Synthetic sequences: time series, float32 `[n, T, D]`, and symbols, uint8 `[n, T]`.
 
 Each function draws a batch of `n` sequences from `rng`.
 """
@@ -33,6 +33,28 @@ def sines(rng: np.random.Generator, n: int) -> Arrays:
     return {"x": (x + rng.normal(0, NOISE, x.shape))[..., None].astype(np.float32)}
 
 
+def rc_gan_sines(rng: np.random.Generator, n: int) -> Arrays:
+    """a sin(2 pi f t / 30 + phase) at t = 1 .. 30, [n, 30, 1]; a in 0.1 .. 0.9, f in 1 .. 5, the phase in -pi .. pi.
+
+    Esteban et al. 2017, "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs", section 4.1.
+    """
+    amplitude, periods = rng.uniform(0.1, 0.9, (n, 1)), rng.uniform(1, 5, (n, 1))
+    phase = rng.uniform(-np.pi, np.pi, (n, 1))
+    x = amplitude * np.sin(2 * np.pi * periods * np.arange(1, 31) / 30 + phase)
+    return {"x": x[..., None].astype(np.float32)}
+
+
+def time_gan_sines(rng: np.random.Generator, n: int) -> Arrays:
+    """(1 + sin(f t + phase)) / 2 at t = 0 .. 23, five independent columns [n, 24, 5]; f and phase in 0 .. 0.1.
+
+    The data of the authors' code. The paper (Yoon et al. 2019, "Time-series Generative Adversarial Networks", section
+    5) writes sin(2 pi f t + phase) with f in 0 .. 1 and the phase in -pi .. pi: its figures are of the former, in which
+    no column ever completes half a period.
+    """
+    f, phase = rng.uniform(0, 0.1, (n, 1, 5)), rng.uniform(0, 0.1, (n, 1, 5))
+    return {"x": ((1 + np.sin(f * np.arange(24)[:, None] + phase)) / 2).astype(np.float32)}
+
+
 def chains(rng: np.random.Generator, n: int) -> Arrays:
     """48 symbols from one of eight equally likely Markov chains, the label, with a uniform first symbol."""
     label = rng.integers(CHAINS, size=n)
@@ -58,7 +80,12 @@ class Series(NamedTuple):
     num_classes: int | None = None
 
 
-SERIES = {"sines": Series(sines), "chains": Series(chains, SYMBOLS, CHAINS)}
+SERIES = {
+    "sines": Series(sines),
+    "rc_gan_sines": Series(rc_gan_sines),
+    "time_gan_sines": Series(time_gan_sines),
+    "chains": Series(chains, SYMBOLS, CHAINS),
+}
 
 SIZES = (20_000, 2_000, 2_000)
 

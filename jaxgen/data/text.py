@@ -44,10 +44,15 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     of the windows is `test`, the tenth before it `valid`, so both continue where the training text ends. The vocabulary
     has all characters of the file, in the order of their code points.
 
+    Args:
+        window: characters of an example.
+
     Raises:
-        DataError: the file is missing, damaged, not UTF-8, too short, or repeats one character.
+        DataError: the file is missing, damaged, not UTF-8, too short, or repeats one character; an invalid window.
     """
-    text = _read(path)
+    if not isinstance(window, int) or window < 1:
+        raise DataError(f"`window` must be an integer of at least 1, got {window!r}")
+    text = read(path)
     vocabulary = "".join(sorted(set(text)))
     count = len(text) // window
     tenth = max(1, count // 10)
@@ -62,7 +67,12 @@ def load(path: Path, window: int = WINDOW) -> Splits:
     return Splits(*(TextSource({"x": part}, vocabulary=vocabulary, name=path.name) for part in parts))
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A UTF-8 text, plain or compressed by gzip, with line feeds between lines.
+
+    Raises:
+        DataError: the file is missing, damaged, or not UTF-8.
+    """
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

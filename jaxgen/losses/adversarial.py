@@ -11,6 +11,7 @@ import jax
 from jaxgen.arguments import as_arrays, check_number
 from jaxgen.contracts import Array
 from jaxgen.losses.f_divergences import Divergence
+from jaxgen.losses.sequences import normalized_weights
 
 
 def non_saturating_discriminator(real: Array, fake: Array, real_label: float = 1.0) -> Array:
@@ -92,30 +93,13 @@ def wasserstein_generator(fake: Array) -> Array:
     return -fake.mean()
 
 
-def importance_weights(logits: Array) -> Array:
-    """Self-normalised importance weights of samples: the softmax of the logits over the first axis.
-
-    The density ratio p/q at a sample is D / (1 - D) = exp(logit). No gradient flows through the weights. Hu et al.
-    2018, "On Unifying Deep Generative Models", equation 16; Hjelm et al. 2018, "Boundary-Seeking Generative Adversarial
-    Networks".
-
-    Args:
-        logits: [B], or [M, B] for M samples per example.
-
-    Returns:
-        The shape of `logits`.
-    """
-    (logits,) = as_arrays("B *", logits=logits)
-    return jax.nn.softmax(jax.lax.stop_gradient(logits), axis=0)
-
-
 def importance_weighted_generator(fake: Array) -> Array:
-    """-sum_i w_i log D(G(z_i)), with `importance_weights` over the batch; fake is [B].
+    """-sum_i w_i log D(G(z_i)), with `normalized_weights` over the batch; fake is [B].
 
     Its gradient is that of Hu et al. 2018, equation 16; the discriminator's loss is unchanged.
     """
     (fake,) = as_arrays("B", fake=fake)
-    return (importance_weights(fake) * jax.nn.softplus(-fake)).sum()
+    return (normalized_weights(fake) * jax.nn.softplus(-fake)).sum()
 
 
 def boundary_seeking_generator(fake: Array) -> Array:
@@ -125,19 +109,6 @@ def boundary_seeking_generator(fake: Array) -> Array:
     """
     (fake,) = as_arrays("*", fake=fake)
     return (fake**2).mean()
-
-
-def weighted_log_likelihood(logits: Array, log_probs: Array) -> Array:
-    """-E_z sum_m w_m log g(x_m|z), with `importance_weights` over the M samples per z, for discrete data.
-
-    No gradient flows through the samples or their logits, and no baseline is subtracted (Hjelm et al. 2018).
-
-    Args:
-        logits: [M, B], the discriminator's at M samples x_m ~ g(x|z) per z.
-        log_probs: [M, B], log g(x_m|z) in nats.
-    """
-    logits, log_probs = as_arrays("M B", logits=logits, log_probs=log_probs)
-    return -(importance_weights(logits) * log_probs).sum(0).mean()
 
 
 def f_gan_critic(real: Array, fake: Array, divergence: Divergence) -> Array:

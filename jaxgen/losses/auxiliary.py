@@ -84,6 +84,20 @@ def feature_matching(real_features: Array, fake_features: Array) -> Array:
     return ((real_features.mean(0) - fake_features.mean(0)) ** 2).sum()
 
 
+def moment_matching(real: Array, fake: Array) -> Array:
+    """E |std f(x) - std f(G(z))| + E |E f(x) - E f(G(z))|, with moments over examples and means over features.
+
+    Yoon et al. 2019, "Time-series Generative Adversarial Networks", in the authors' code, where the features are the
+    values of each column of a series at each step, and variances have 1e-6 added before the root.
+
+    Args:
+        real, fake: [B, ...] and [R, ...].
+    """
+    real, fake = as_arrays("B ...", "R ...", real=real, fake=fake)
+    deviations = (jnp.sqrt(x.var(0) + 1e-6) for x in (real, fake))
+    return jnp.abs(jnp.subtract(*deviations)).mean() + jnp.abs(real.mean(0) - fake.mean(0)).mean()
+
+
 def layerwise_feature_matching(real_features: Sequence[Array], fake_features: Sequence[Array]) -> Array:
     """`feature_matching` averaged over the features of each layer, and summed over layers.
 

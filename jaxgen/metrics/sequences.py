@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgen.arguments import check_counts, check_length, check_number
 
 Tokens = tuple[int, ...]
+_LARGEST_CODE = 2**62
 
 
 def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
@@ -27,18 +29,53 @@ def n_gram_jensen_shannon(real: Any, fake: Any, n: int) -> float:
         ValueError: a set has no sequence of at least n tokens.
     """
     check_counts(n=n)
-
-    def frequencies(name: str, sequences: Any) -> dict[Tokens, float]:
-        grams = Counter(gram for tokens in _tokens(name, sequences) for gram in _grams(tokens, n))
-        if not grams:
+    sets = {"real": flat_tokens("real", real), "fake": flat_tokens("fake", fake)}
+    codes = dict(zip(sets, gram_codes(tuple(sets.values()), n), strict=True))
+    for name, found in codes.items():
+        if not found.size:
             raise ValueError(f"`{name}` must have a sequence of at least n={n} tokens, got none")
-        return {gram: count / grams.total() for gram, count in grams.items()}
+    size = 1 + max(found.max() for found in codes.values())
+    p, q = (np.bincount(found, minlength=size) / found.size for found in codes.values())
 
-    def kl_to_mixture(p: dict[Tokens, float], q: dict[Tokens, float]) -> float:
-        return sum(p_i * math.log(2 * p_i / (p_i + q.get(gram, 0.0))) for gram, p_i in p.items())
+    def kl_to_mixture(p: np.ndarray, q: np.ndarray) -> float:
+        there = p > 0
+        return float((p[there] * np.log(2 * p[there] / (p[there] + q[there]))).sum())
 
-    p, q = frequencies("real", real), frequencies("fake", fake)
     return (kl_to_mixture(p, q) + kl_to_mixture(q, p)) / 2
+
+
+class FlatTokens(NamedTuple):
+    """A set of sequences put end to end: all tokens, and the length of each sequence."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+
+
+def flat_tokens(name: str, sequences: Any) -> FlatTokens:
+    """Raises as `as_tokens`."""
+    if isinstance(sequences, np.ndarray) and sequences.ndim == 2 and sequences.dtype.kind in "iu" and len(sequences):
+        return FlatTokens(sequences.reshape(-1).astype(np.int64), np.full(len(sequences), sequences.shape[1]))
+    tuples = as_tokens(name, sequences)
+    lengths = np.array([len(tokens) for tokens in tuples])
+    return FlatTokens(np.fromiter(chain.from_iterable(tuples), np.int64, lengths.sum()), lengths)
+
+
+def gram_codes(sets: Sequence[FlatTokens], n: int) -> list[np.ndarray]:
+    """The n-grams of each set of sequences as integers 0, 1, ..., equal for equal n-grams of all sets."""
+    lengths = np.concatenate([one.lengths for one in sets])
+    symbols = np.unique(np.concatenate([one.tokens for one in sets]), return_inverse=True)[1]
+    codes, base = symbols, 1 + int(symbols.max(initial=0))
+    number = base
+    for order in range(1, n):
+        if number * base > _LARGEST_CODE:
+            codes, number = np.unique(codes, return_inverse=True)[1], 1 + len(codes)
+        # of the sequences put end to end; those n-grams that reach into the next one are left out below
+        codes, number = codes[: len(codes) - 1] * base + symbols[order:], number * base
+    ends = np.cumsum(lengths)
+    starts = np.arange(len(symbols)) + n <= np.repeat(ends, lengths)
+    counts = [int(part.sum()) for part in np.split(starts, np.cumsum([len(one.tokens) for one in sets])[:-1])]
+    codes = np.unique(codes[starts[: len(codes)]], return_inverse=True)[1]
+    return np.split(codes, np.cumsum(counts)[:-1])
 
 
 def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -> float:
@@ -59,8 +96,8 @@ def bleu(references: Any, candidates: Any, n: int = 4, smoothing: float = 0.1) -
     """
     check_counts(n=n)
     check_number("smoothing", smoothing, 0)
-    scorer = _References(_tokens("references", references), n)
-    return float(np.mean([scorer.score(tokens, smoothing) for tokens in _tokens("candidates", candidates)]))
+    scorer = _References(as_tokens("references", references), n)
+    return float(np.mean([scorer.score(tokens, smoothing) for tokens in as_tokens("candidates", candidates)]))
 
 
 def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
@@ -73,7 +110,7 @@ def self_bleu(samples: Any, n: int = 4, smoothing: float = 0.1) -> float:
     """
     check_counts(n=n)
     check_number("smoothing", smoothing, 0)
-    samples = _tokens("samples", samples)
+    samples = as_tokens("samples", samples)
     check_length(2, samples=samples)
     scorer = _References(samples, n)
     return float(np.mean([scorer.score(tokens, smoothing, leave_out=i) for i, tokens in enumerate(samples)]))
@@ -90,7 +127,7 @@ class _References:
         self.counts: dict[Tokens, tuple[int, int, int]] = {}
         for i, tokens in enumerate(sequences):
             for order in range(1, n + 1):
-                for gram, count in Counter(_grams(tokens, order)).items():
+                for gram, count in Counter(n_grams(tokens, order)).items():
                     most, owner, second = self.counts.get(gram, (0, -1, 0))
                     self.counts[gram] = (count, i, most) if count > most else (most, owner, max(second, count))
 
@@ -100,7 +137,7 @@ class _References:
         if not c:
             return 0.0
         for order in range(1, self.n + 1):
-            grams = Counter(_grams(tokens, order))
+            grams = Counter(n_grams(tokens, order))
             matches = sum(min(count, self._allowed(gram, leave_out)) for gram, count in grams.items())
             precision = (matches or smoothing) / max(grams.total(), 1)
             if precision == 0:
@@ -114,7 +151,7 @@ class _References:
         return second if owner == leave_out else most
 
 
-def _tokens(name: str, sequences: Any) -> list[Tokens]:
+def as_tokens(name: str, sequences: Any) -> list[Tokens]:
     """Sequences of integers as tuples.
 
     Raises:
@@ -139,5 +176,5 @@ def _integers(name: str, tokens: Any) -> Tokens:
     return tuple(array.tolist())
 
 
-def _grams(tokens: Tokens, n: int) -> Iterable[Tokens]:
+def n_grams(tokens: Tokens, n: int) -> Iterable[Tokens]:
     return (tokens[i : i + n] for i in range(len(tokens) - n + 1))

@@ -96,6 +96,22 @@ class EventHead(nn.Module):
         return h.reshape(h.shape[0], *self.event_shape, self.num_params)
 
 
+class SymbolHead(nn.Module):
+    """Features [B, ...] to logits of symbols, [B, *event_shape, num_symbols].
+
+    A dense layer at each position if there are features for each, [B, *event_shape, C], otherwise one for all.
+    """
+
+    event_shape: tuple[int, ...]
+    num_symbols: int
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        if h.shape[1:-1] == self.event_shape:
+            return nn.Dense(self.num_symbols, dtype=float32_or_wider(h), name="out")(h)
+        return EventHead(self.event_shape, self.num_symbols, name="out")(h.reshape(h.shape[0], -1))
+
+
 class ScalarHead(nn.Module):
     """Features [B, ...] to one number per example, [B].
 
@@ -118,3 +134,26 @@ class VectorHead(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         return nn.Dense(self.features, dtype=float32_or_wider(h), name="out")(h.reshape(h.shape[0], -1))
+
+
+class PositionHead(nn.Module):
+    """Features [B, ..., F] to [B, ..., features] by one dense layer for all positions.
+
+    Attributes:
+        features: None: one number per position, [B, ...].
+        activation: None: none.
+        stddev: standard deviation of the initial weights and biases; None: Flax's defaults.
+    """
+
+    features: int | None = None
+    activation: Callable[[jax.Array], jax.Array] | None = None
+    stddev: float | None = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        initial = {}
+        if self.stddev is not None:
+            initial = dict.fromkeys(("kernel_init", "bias_init"), nn.initializers.truncated_normal(self.stddev))
+        h = nn.Dense(self.features or 1, dtype=float32_or_wider(h), name="out", **initial)(h)
+        h = h if self.activation is None else self.activation(h)
+        return h[..., 0] if self.features is None else h

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import as_integers, broadcast_context, check_counts, check_number
-from jaxgen.contracts import Array, Collections, Key
+from jaxgen.arguments import check_counts
+from jaxgen.contracts import Array
+from jaxgen.nets.beginning import Beginning
 from jaxgen.nets.initializers import small_normal
 from jaxgen.precision import at_least_float32
-from jaxgen.sharding import full_batch, vary_like
+from jaxgen.sharding import full_batch
+from jaxgen.tokens import log_probs_of
 
 Past = tuple[Array, Array]
 """The keys and values of a layer, [B, T, heads, width / heads] each."""
@@ -159,107 +160,33 @@ class TokenTransformer(nn.Module):
     def setup(self):
         check_counts(num_tokens=self.num_tokens)
         self.embed = nn.Embed(self.num_tokens, self.width, embedding_init=small_normal)
-        self.beginning = self.param("beginning", small_normal, (self.width,))
-        self.of_context = nn.Dense(self.width, use_bias=False, kernel_init=small_normal)
+        self.beginning = Beginning(self.width)
         self.network = CausalTransformer(self.length, self.width, self.layers, self.heads, self.dropout)
         self.last = nn.Dense(self.num_tokens, use_bias=False, kernel_init=nn.initializers.zeros, dtype=jnp.float32)
 
     def __call__(self, tokens: Array, context: Array | None = None) -> Array:
         """The logits of all positions, in one pass."""
         embedded = self.embed(tokens)
-        first = self.first_input(full_batch(tokens), context)
+        first = self.beginning(full_batch(tokens), context)
         h = self.network.of_embeddings(jnp.concatenate([first[:, None], embedded[:, :-1]], 1))
         return self.last(h)
 
     def log_probs(self, tokens: Array, context: Array | None = None) -> Array:
         """log p(s_t | s_<t, context) of each token, in one pass: [B, T] float32."""
-        logits = nn.log_softmax(self(tokens, context))
-        return jnp.take_along_axis(logits, tokens[..., None], -1)[..., 0]
+        return log_probs_of(self(tokens, context), tokens)
 
-    def first_input(self, batch: Array, context: Array | None = None) -> Array:
-        """The input of the first position for as many sequences as `batch` [B] has rows: [B, width]."""
-        first = self.beginning + 0 * batch[:, None]
-        if context is None:
-            return first
-        context = broadcast_context(context, first)
-        if context.ndim != 2:
-            raise ValueError(f"`context` must be [B, D], got shape {context.shape}")
-        return first + self.of_context(context)
-
-    def start(self, batch_size: int) -> Cache:
-        """The empty cache."""
-        return self.network.start(batch_size)
+    def begin(self, rows: Array, context: Array | None = None) -> tuple[Cache, Array]:
+        """The empty cache and the input of the first position, for as many sequences as `rows` [B] has."""
+        first = self.beginning(rows, context)
+        past = full_batch(first, 0, (self.length, self.heads, self.width // self.heads))
+        past = jnp.broadcast_to(past, (self.layers, *past.shape))
+        return Cache(jnp.int32(0), past, past), first
 
     def step(self, cache: Cache, x: Array) -> tuple[Cache, Array]:
-        """The logits [B, K] of the next position, from its input [B, width]: `first_input`, or the last token's."""
+        """The logits [B, K] of the next position, from its input [B, width]: the first one, or the last token's."""
         cache, h = self.network.step_of_embedding(cache, x)
         return cache, self.last(h)
 
     def embedding(self, tokens: Array) -> Array:
-        """[B] to [B, width]."""
+        """The input of the position after each token: [B] to [B, width]."""
         return self.embed(tokens)
-
-
-def sample_tokens(
-    network: TokenTransformer, variables: Collections, key: Key, n: int, context: Array | None = None, *,
-    length: int | None = None, prefix: Array | None = None, temperature: float | Array = 1.0, top_k: int | None = None,
-    cached: bool = True,
-) -> Array:  # fmt: skip
-    """Samples n sequences of tokens, int32 [n, length].
-
-    The keys and values of earlier positions are kept, so that a position costs one pass over it alone. The key of
-    position t is `fold_in(key, t)`: samples with the same first tokens and key differ only after them.
-
-    Args:
-        context: [n, D] or [1, D].
-        length: None: the network's.
-        prefix: the first tokens, int [n, S] or [1, S], which are not sampled.
-        temperature: the logits are divided by it; 0: the most probable token at each position.
-        top_k: only the k most probable tokens of each position are sampled.
-        cached: False computes all positions anew for each token, for comparison: the samples are the same.
-
-    Raises:
-        ValueError: a length beyond the network's, a longer prefix, a negative temperature, `top_k` out of range.
-    """
-    length = network.length if length is None else length
-    check_counts(n=n, length=length)
-    check_number("length", length, 1, network.length)
-    check_number("temperature", temperature, 0)
-    if top_k is not None:
-        check_counts(top_k=top_k)
-        check_number("top_k", top_k, 1, network.num_tokens)
-    prefix = jnp.zeros((1, 0), jnp.int32) if prefix is None else as_integers("n S", prefix=prefix)
-    given = prefix.shape[1]
-    if given > length or prefix.shape[0] not in (1, n):
-        raise ValueError(f"`prefix` must be [{n}, S] or [1, S] with S of at most {length}, got shape {prefix.shape}")
-    prefix = jnp.broadcast_to(jnp.pad(prefix, ((0, 0), (0, length - given))), (n, length)).astype(jnp.int32)
-    context = None if context is None else broadcast_context(context, prefix)
-    rows = prefix[:, 0] * 0 if context is None else full_batch(context, 0, dtype=jnp.int32)
-
-    def choose(t: Array, logits: Array) -> Array:
-        if top_k is not None:
-            least = lax.top_k(logits, top_k)[0][:, -1:]
-            logits = jnp.where(logits < least, -jnp.inf, logits)
-        noise = jax.random.gumbel(jax.random.fold_in(key, t), logits.shape, logits.dtype)
-        token = (logits + temperature * noise).argmax(-1)
-        return jnp.where(t < given, lax.dynamic_index_in_dim(prefix, t, 1, keepdims=False), token).astype(jnp.int32)
-
-    def next_token(carry: tuple[Cache, Array], t: Array) -> tuple[tuple[Cache, Array], Array]:
-        cache, x = carry
-        cache, logits = network.apply(variables, cache, x, method="step")
-        token = choose(t, logits)
-        return (cache, network.apply(variables, token, method="embedding")), token
-
-    def next_token_uncached(tokens: Array, t: Array) -> tuple[Array, None]:
-        logits = network.apply(variables, tokens, context)
-        token = choose(t, lax.dynamic_index_in_dim(logits, t, 1, keepdims=False))
-        return lax.dynamic_update_slice_in_dim(tokens, token[:, None], t, 1), None
-
-    if not cached:
-        blank = vary_like(full_batch(rows, 0, (length,), jnp.int32), key, variables)
-        return lax.scan(next_token_uncached, blank, jnp.arange(length))[0]
-    first = network.apply(variables, rows, context, method="first_input")
-    past = full_batch(rows, 0, (network.length, network.heads, network.width // network.heads), first.dtype)
-    past = jnp.broadcast_to(past, (network.layers, *past.shape))
-    carry = vary_like((Cache(jnp.int32(0), past, past), first), key, variables)
-    return lax.scan(next_token, carry, jnp.arange(length))[1].T

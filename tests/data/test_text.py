@@ -54,6 +54,13 @@ def test_line_breaks_are_one_character_and_windows_any_length(tmp_path):
     assert splits.train.vocabulary == "\nabcd" and splits.train.texts(splits.train.arrays["x"][:2]) == ["ab\ncd\n"] * 2
 
 
+def test_a_source_has_windows_of_any_length(tmp_path):
+    (tmp_path / "a.txt").write_text("abc" * 40)
+    assert source("a.txt", data_dir=tmp_path, window=5).train.event_shape == (5,)
+    with pytest.raises(DataError, match="`window` must be an integer of at least 1, got 0"):
+        source("a.txt", data_dir=tmp_path, window=0)
+
+
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [

@@ -63,6 +63,7 @@ RUNS = {
     "gans.feature_extractor": ["--widths", "2", "--features", "4"],
     "gans.wgan_gp_images": ["--width", "4", "--latents", "4"],
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
+    "sequences.wgan_gp_text": ["--width", "4", "--blocks", "1", "--latents", "4", "--samples", "64"],
     "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
     "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
     "translation.cycle_gan": [
@@ -85,7 +86,22 @@ RUNS = {
     "hybrids.adversarial_samples": ["--widths", "2", "--features", "4", "--training", "pgd", "--attacked", "20",
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
+    "sequences.translation": [
+        "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2", "--mixing", "joint",
+    ],
+    "sequences.boundary_seeking": ["--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3"],
+    "sequences.text_gan": ["--mle-steps", "2", "--critic-steps", "2", "--moves-per-round", "1", "--width", "3",
+                           "--filters", "small", "--rollouts", "1", "--sequences", "2", "--measured", "8"],
+    "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
+    "sequences.seq_gan": ["--preset", "small", "--data", "oracle", "--mle-steps", "2", "--critic-steps", "2",
+                          "--moves-per-round", "1", "--width", "4", "--rollouts", "1", "--sequences", "8",
+                          "--measured", "64"],
+    "sequences.rc_gan": ["--width", "3", "--judge-steps", "0.001"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
+    "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                           "--critic-steps", "1", "--critic-moves", "1", "--judge-steps", "2", "--judge-controls"],
+    "sequences.story_endings": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
+                                "--critic-steps", "1", "--critic-moves", "1", "--reward", "rollouts", "--rollouts", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {
@@ -96,11 +112,13 @@ SLOW = {
     "gans.importance_weighted", "gans.wgan", "gans.cgan", "gans.semi_supervised", "gans.ebgan", "gans.began",
     "gans.bottleneck", "gans.localized", "gans.gan", "gans.acgan", "vaes.cvae", "vaes.m2", "vaes.beta_vae",
     "flows.reverse_kl", "flows.neural_spline", "flows.maf", "flows.glow", "gans.wgan_gp", "flows.nice",
-    *(name for name in RUNS if name.startswith(("translation.", "hybrids."))),
+    *(name for name in RUNS if name.startswith(("translation.", "hybrids.", "sequences."))),
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
     "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
+    "sequences.dialogue", "sequences.story_endings",
+    "sequences.seq_gan", "sequences.text_gan", "sequences.translation", "sequences.wgan_gp_text",
     *(name for name in RUNS if name.startswith("translation.")),
 }  # fmt: skip
 # where a model cannot do without

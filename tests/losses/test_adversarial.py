@@ -5,12 +5,12 @@ import pytest
 from jax.test_util import check_grads
 from scipy.special import expit, softmax, xlogy
 
+from jaxgen.losses import boundary_seeking, normalized_weights
 from jaxgen.losses.adversarial import (
     boundary_seeking_generator,
     hinge_critic,
     hinge_generator,
     importance_weighted_generator,
-    importance_weights,
     least_squares_critic,
     least_squares_generator,
     minimax_generator,
@@ -18,7 +18,6 @@ from jaxgen.losses.adversarial import (
     non_saturating_generator,
     wasserstein_critic,
     wasserstein_generator,
-    weighted_log_likelihood,
 )
 
 # two distributions on five points, as batches that hold each point in proportion
@@ -123,7 +122,7 @@ def test_hinges_bend_at_one_on_either_side():
 
 def test_importance_weights_make_expectations_of_samples_those_of_data():
     logits = np.log(P / Q)[FAKE]
-    weights = np.asarray(importance_weights(jnp.asarray(logits)))
+    weights = np.asarray(normalized_weights(jnp.asarray(logits)))
     assert weights.sum() == pytest.approx(1)
     h = np.random.default_rng(0).normal(size=5)
     assert weights @ h[FAKE] == pytest.approx(P @ h, rel=1e-4)
@@ -131,7 +130,7 @@ def test_importance_weights_make_expectations_of_samples_those_of_data():
     d = expit(logits)
     np.testing.assert_allclose(weights, d / (1 - d) / (d / (1 - d)).sum(), rtol=1e-5)
     assert np.abs(weights - d / d.sum()).max() > 0.01
-    assert np.isfinite(importance_weights(jnp.array([-1e4, 0.0, 1e4]))).all()
+    assert np.isfinite(normalized_weights(jnp.array([-1e4, 0.0, 1e4]))).all()
 
 
 def test_the_importance_weighted_gradient_has_constant_weights():
@@ -151,20 +150,10 @@ def test_boundary_seeking_generators_seek_the_boundary():
     assert boundary_seeking_generator(jnp.array([200.0, -100.0])) == pytest.approx(25_000)
 
 
-def test_the_weights_of_discrete_samples_are_over_the_draws_of_each_noise():
-    logits, log_probs = scores(3, 4), scores(3, 4, seed=1)
-    w = np.exp(np.asarray(logits))
-    expected = -np.mean([sum(w[m, b] / w[:, b].sum() * log_probs[m, b] for m in range(3)) for b in range(4)])
-    assert weighted_log_likelihood(logits, log_probs) == pytest.approx(expected, rel=1e-5)
-    to_logits, to_log_probs = jax.grad(weighted_log_likelihood, argnums=(0, 1))(logits, log_probs)
-    np.testing.assert_array_equal(to_logits, 0)
-    np.testing.assert_allclose(to_log_probs, -w / w.sum(0) / 4, rtol=1e-5)
-
-
 def test_the_policy_gradient_is_that_of_the_divergence_to_the_data():
     # with every point once a draw of probability g, its logit log(p / g): the weights times g are p where g is uniform
     theta = jnp.zeros(5)
-    gradient = jax.grad(lambda t: weighted_log_likelihood(jnp.log(5 * P)[:, None], jax.nn.log_softmax(t)[:, None]))
+    gradient = jax.grad(lambda t: boundary_seeking(jax.nn.log_softmax(t)[:, None], jnp.log(5 * P)[:, None]))
     np.testing.assert_allclose(gradient(theta), 1 / 5 - P, rtol=1e-4, atol=1e-6)
 
 

@@ -109,6 +109,15 @@ def test_features_are_matched_by_their_means():
     assert float(feature_matching(jnp.array([[1.0], [3.0]]), jnp.array([[2.0], [2.0]]))) == 0
 
 
+def test_moments_over_examples_are_matched():
+    real, fake = normals(4, 2, 3), 2 * normals(5, 2, 3, seed=1) + 1
+    deviations = np.sqrt(real.var(0) + 1e-6), np.sqrt(fake.var(0) + 1e-6)
+    expected = np.abs(deviations[0] - deviations[1]).mean() + np.abs(real.mean(0) - fake.mean(0)).mean()
+    assert float(auxiliary.moment_matching(real, fake)) == pytest.approx(expected, rel=1e-5)
+    # equal examples have a variance of zero, and a finite gradient
+    assert np.isfinite(jax.grad(auxiliary.moment_matching, 1)(real, np.ones((3, 2, 3), np.float32))).all()
+
+
 def test_the_bottleneck_is_held_by_its_dual():
     kl = jnp.array([1.0, 5.0])
     assert float(bottleneck(kl, 0.5, 2.0)) == pytest.approx(0.5)

@@ -33,13 +33,21 @@ class Identity:
 ARGUMENTS = {
     metrics.active_units: {"means": "N L"},
     metrics.angle_agreement: {"angles": "N", "others": "N"},
+    metrics.autocorrelation: {"x": "N H D", "lags": 2},
+    metrics.autocorrelation_error: {"real": "N H D", "fake": "M H D", "lags": 2},
     metrics.average_precision: {"scores": "N", "anomalous": BOOLEANS + "N"},
     metrics.best_f1_threshold: {"scores": "N", "anomalous": BOOLEANS + "N"},
+    metrics.bigram_divergences: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "num_symbols": 3},
     metrics.birthday_duplicates: {"samples": "N ...", "threshold": 0.5},
     metrics.bleu: {"references": TOKENS + "N L", "candidates": TOKENS + "M L", "n": 2},
+    metrics.choice_accuracy: {"right": "N R", "wrong": "N W"},
     metrics.class_histogram_divergence: {"real_logits": LOGITS + "N K", "fake_logits": LOGITS + "M K"},
+    metrics.copied_n_grams: {"references": TOKENS + "N L", "samples": TOKENS + "M L", "n": 2},
+    metrics.copied_sequences: {"references": TOKENS + "N L", "samples": TOKENS + "M L"},
+    metrics.corpus_bleu: {"references": TOKENS + "N L", "candidates": TOKENS + "N L", "n": 2},
     metrics.data_bandwidth: {"x": "N ..."},
     metrics.density_coverage: {"real": "N ...", "fake": "M ..."},
+    metrics.distinct_n_grams: {"samples": TOKENS + "N L", "n": 2},
     metrics.distance_ratio: {"real": "N ...", "fake": "M ..."},
     metrics.feature_metrics: {
         "real_features": "N D",
@@ -69,10 +77,15 @@ ARGUMENTS = {
     metrics.n_gram_jensen_shannon: {"real": TOKENS + "N L", "fake": TOKENS + "M L", "n": 2},
     metrics.nearest_colours: {"x": "N H W D", "palette": "K D"},
     metrics.nearest_distances: {"x": "N ..."},
+    metrics.nearest_training_ratio: {"fake": "N ...", "train": "M ...", "held_out": "K ..."},
     metrics.one_nearest_neighbour: {"real": "N ...", "fake": "N ..."},
+    metrics.oracle_metrics: {
+        "samples": TOKENS + "N L", "oracle": "N L", "model": "N L", "oracle_of_data": "M L", "model_of_data": "M L",
+    },
     metrics.perceptual_path_length: {"curve": lambda t: t[:, None], "t": "N"},
     metrics.precision_recall: {"scores": "N", "anomalous": BOOLEANS + "N", "threshold": 2.0},
     metrics.precision_recall_of_manifolds: {"real": "N ...", "fake": "M ..."},
+    metrics.perplexity: {"log_probs": "N L", "mask": "N L"},
     metrics.pixel_diversity: {"samples": "N H W D", "picture": "H W D"},
     metrics.position_frechet_distances: {"real": "H W D", "fake": "N h w D"},
     metrics.psnr: {"x": "N ...", "reference": "N ...", "peak": 1.0},
@@ -83,6 +96,7 @@ ARGUMENTS = {
     metrics.sample_distances: {"real": "N ...", "fake": "M ..."},
     metrics.segmentation_scores: {"predicted": LABELS + "N ...", "labels": LABELS + "N ...", "num_classes": 3},
     metrics.self_bleu: {"samples": TOKENS + "N L", "n": 2},
+    metrics.sentence_bleu: {"candidates": TOKENS + "N L", "references": TOKENS + "N L", "end": None, "n": 2},
     metrics.sliced_wasserstein: {"x": "N ...", "y": "M ...", "key": KEY, "projections": 2},
     metrics.stacked_modes: {"labels": LABELS + "N 3", "reference": LABELS + "M 3", "num_classes": 3},
     metrics.total_correlation: {"mean": "N L", "log_variance": "N L", "key": KEY},
@@ -90,8 +104,10 @@ ARGUMENTS = {
     metrics.wasserstein_exact: {"x": "N ...", "y": "N ..."},
 }
 ON_THE_HOST = {
-    metrics.bleu, metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments,
-    metrics.measure, metrics.n_gram_jensen_shannon, metrics.position_frechet_distances, metrics.self_bleu,
+    metrics.bleu, metrics.choice_accuracy, metrics.copied_n_grams, metrics.copied_sequences, metrics.corpus_bleu,
+    metrics.distinct_n_grams,
+    metrics.feature_metrics, metrics.frechet_distance, metrics.frechet_distance_of_moments, metrics.measure,
+    metrics.n_gram_jensen_shannon, metrics.oracle_metrics, metrics.position_frechet_distances, metrics.self_bleu,
     metrics.wasserstein_exact,
 }  # fmt: skip
 # The fewest rows, where one is not enough.
@@ -182,6 +198,8 @@ def test_other_shapes_are_refused_before_they_broadcast(where, change):
     hypothesis.assume(alone or tied)
     # sequences may be of any length, empty too
     hypothesis.assume(axes[0] != TOKENS.strip() or change in ("column", "scalar", "empty"))
+    # several references of one token each
+    hypothesis.assume((function, name, change) != (metrics.corpus_bleu, "references", "column"))
     given[name] = CHANGES[change](given[name])
     refused_naming(function, given, *(n for f, n in ARRAYS if f == function))
 
@@ -198,7 +216,7 @@ def test_what_is_no_array_of_numbers_is_named(where, kind):
         "none": None,
         "a key": KEY,
     }[kind]
-    if value is None and name in ("reference", "probabilities"):
+    if value is None and name in ("reference", "probabilities", "mask"):
         return
     refused_naming(function, {**well_formed(function), name: value}, name)
 
@@ -227,7 +245,8 @@ def test_values_that_are_not_finite_are_named(where, value):
     given = well_formed(function)
     given[name].flat[-1] = value
     logits = ARGUMENTS[function][name].startswith(LOGITS)
-    if (logits and value == -np.inf) or (name == "scores" and np.isinf(value)):
+    impossible = name == "model_of_data" and value == -np.inf
+    if impossible or (logits and value == -np.inf) or (name == "scores" and np.isinf(value)):
         return
     names = (f"{name}_features",) if function is metrics.measure else (name,)
     with warnings.catch_warnings():
@@ -269,6 +288,10 @@ OPTIONS = {
     ("n", 1): lambda v: metrics.bleu([[1]], [[1]], v),
     ("n ", 1): lambda v: metrics.self_bleu([[1], [1]], v),
     ("n  ", 1): lambda v: metrics.n_gram_jensen_shannon([[1]], [[1]], v),
+    ("n   ", 1): lambda v: metrics.corpus_bleu([[1]], [[1]], v),
+    ("n    ", 1): lambda v: metrics.distinct_n_grams([[1]], v),
+    ("n     ", 1): lambda v: metrics.copied_n_grams([[1]], [[1]], v),
+    ("num_symbols", 2): lambda v: metrics.bigram_divergences(np.zeros((9, 2), int), np.zeros((9, 2), int), v),
     ("k", 1): lambda v: metrics.density_coverage(np.ones((9, 2)), np.ones((9, 2)), v),
     ("k ", 1): lambda v: metrics.precision_recall_of_manifolds(np.ones((9, 2)), np.ones((9, 2)), v),
     ("size", 2): lambda v: metrics.kernel_distance(np.ones((9, 2)), np.ones((9, 2)), KEY, 2, v),

@@ -41,7 +41,7 @@ def by_numpy(tokens, context):
     """The logits of one sequence, position by position and head by head."""
     params = jax.tree.map(np.float64, VARIABLES["params"])
     network, blocks = params["network"], params["network"]["blocks"]
-    first = params["beginning"] + context @ params["of_context"]["kernel"]
+    first = params["beginning"]["vector"] + context @ params["beginning"]["of_context"]["kernel"]
     x = np.stack([first, *params["embed"]["embedding"][tokens[:-1]]]) + network["positions"][: len(tokens)]
     for i in range(2):
         block = jax.tree.map(lambda leaf, i=i: leaf[i], blocks)

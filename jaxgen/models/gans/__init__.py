@@ -14,6 +14,7 @@ from jaxgen.models.gans.adversarial_losses import (
     NonSaturating,
     Wasserstein,
 )
+from jaxgen.models.gans.annealing import Annealing
 from jaxgen.models.gans.began import BEGAN
 from jaxgen.models.gans.bottleneck import Bottleneck
 from jaxgen.models.gans.class_loss import ClassLoss
@@ -31,9 +32,9 @@ from jaxgen.models.gans.wgan import WGAN, rmsprop
 from jaxgen.models.gans.wgan_gp import WGANGP, dense_wgan_gp, residual_networks, residual_wgan_gp
 
 __all__ = [
-    "AdaptiveAugmentation", "AdversarialLoss", "BEGAN", "Bottleneck", "BoundarySeeking", "ClassLoss", "Consistency",
-    "Critic", "CriticOutput", "DRAGAN", "EBGAN", "Energy", "Equilibrium", "FDivergence", "ForwardPass", "GAN",
-    "Generator", "GradientPenalty", "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares",
+    "AdaptiveAugmentation", "AdversarialLoss", "Annealing", "BEGAN", "Bottleneck", "BoundarySeeking", "ClassLoss",
+    "Consistency", "Critic", "CriticOutput", "DRAGAN", "EBGAN", "Energy", "Equilibrium", "FDivergence", "ForwardPass",
+    "GAN", "Generator", "GradientPenalty", "Hinge", "ImportanceWeighted", "Information", "Lazy", "LeastSquares",
     "LocalizedGAN", "Minimax", "NonSaturating", "Penalty", "Proximal", "PullingAway", "R1", "R2", "Rotations",
     "SemiSupervisedGAN", "Term", "WGAN", "WGANGP", "Wasserstein", "dense_wgan_gp", "residual_networks",
     "residual_wgan_gp", "rmsprop",

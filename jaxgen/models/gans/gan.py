@@ -28,7 +28,7 @@ from jaxgen.distributions.standard import StandardDistribution
 from jaxgen.metrics.collapse import distance_ratio
 from jaxgen.metrics.distances import sample_distances
 from jaxgen.models.gans.adversarial_losses import AdversarialLoss, NonSaturating
-from jaxgen.models.gans.networks import Critic, CriticOutput, Generator
+from jaxgen.models.gans.networks import Critic, CriticOutput, Generator, RelaxedSymbols
 from jaxgen.models.gans.packing import pack
 from jaxgen.models.gans.terms import ForwardPass, Term, add_terms, check_terms
 from jaxgen.models.forward import forward
@@ -54,13 +54,17 @@ class GAN:
         event_shape: shape of an example, without the batch.
         latent_dim: dimension of z, without the codes of a term.
         levels: the data are integers 0..levels-1, scaled to [-1, 1] for the networks; None: they are floats.
+        relaxation: for symbols 0..levels-1: from the generator's logits to its samples, [B, *event_shape, levels]
+            (`jaxgen.nets.relaxations`), and the critic sees the data one-hot; None: integers are scaled.
         prior: distribution of z; None: standard normal.
         adversarial_loss: the critic's and the generator's loss, functions of the scores.
         terms: what variants add to the two losses: penalties, `ClassLoss`, `Information`, `Bottleneck`, `Proximal`, ...
         packing: examples that the critic scores together, concatenated on the last axis (Lin et al. 2018, "PacGAN").
         critic_steps: moves of the critic, each on a batch of its own, per move of the generator.
         generator_condition, critic_condition: None: the context is concatenated, or ignored if a term hides it.
-        critic_head: the critic's last layer, from features to a score.
+        generator_head: the generator's last layer, from features to an event; None: `EventHead`, and a tanh for integer
+            data.
+        critic_head: the critic's last layer, from features to a score, or to scores of positions, [B, ...].
         transforms: applied in order to data and samples before the critic sees them in training.
         metrics: `(real, fake) -> {name: scalar}` on samples in data units, reported by `evaluate`.
         monitor: the metric of `evaluate` that chooses the best checkpoint, and its direction.
@@ -72,6 +76,7 @@ class GAN:
     _: dataclasses.KW_ONLY
     latent_dim: int = 100
     levels: int | None = None
+    relaxation: nn.Module | None = None
     prior: StandardDistribution | None = None
     adversarial_loss: AdversarialLoss = NonSaturating()
     terms: tuple[Term, ...] = ()
@@ -79,6 +84,7 @@ class GAN:
     critic_steps: int = 1
     generator_condition: nn.Module = Concatenate()
     critic_condition: nn.Module | None = None
+    generator_head: nn.Module | None = None
     critic_head: nn.Module = ScalarHead()
     transforms: tuple[Transform, ...] = ()
     metrics: Callable[[Array, Array], Mapping[str, Array]] = sample_distances
@@ -90,6 +96,10 @@ class GAN:
         check_counts(latent_dim=self.latent_dim, packing=self.packing, critic_steps=self.critic_steps)
         if self.levels is not None:
             check_counts(2, levels=self.levels)
+        elif self.relaxation is not None:
+            raise ValueError("`relaxation` requires data of integers 0..levels-1, got levels=None")
+        if self.relaxation is not None and self.generator_head is not None:
+            raise ValueError("`generator_head` must be None with a `relaxation`, which has a head of its own")
         check_terms(self)
 
     def _optimizer(self, play: str) -> optax.GradientTransformation:
@@ -98,7 +108,10 @@ class GAN:
 
     @property
     def _generator(self) -> nn.Module:
-        return Generator(self.generator, self.generator_condition, self.event_shape, self.levels is not None)
+        bounded, head = self.levels is not None, self.generator_head
+        if self.relaxation is not None:
+            head = RelaxedSymbols(self.event_shape, self.levels, self.relaxation)
+        return Generator(self.generator, self.generator_condition, self.event_shape, bounded, head)
 
     @property
     def _condition(self) -> nn.Module:
@@ -193,11 +206,13 @@ class GAN:
 
     def sample(self, variables: Variables, key: Key, n: int, context: Array | None = None) -> Array:
         """Samples G(z) in data units."""
-        return self.decode(variables, self.noise(key, n), context)
+        return self._draw(variables, self.noise(key, n), context, key)
 
     def decode(self, variables: Variables, z: Array, context: Array | None = None) -> Array:
-        """G(z) of given latents, in data units."""
+        """G(z) of given latents, in data units; of symbols the most probable ones."""
         z = as_batch("z", z)
+        if self.relaxation is not None:
+            return self._draw(variables, z, context)
         return to_data(self._generate(variables["generator"], z, context)[0], self.levels, -1.0, 1.0)
 
     def critic_output(self, variables: Variables, x: Array, context: Array | None = None) -> CriticOutput:
@@ -214,7 +229,7 @@ class GAN:
         samples as examples; the metrics of the terms.
         """
         context, z = batch.get("context"), self.noise(key, jnp.shape(batch["x"])[0])
-        fake = self.decode(variables, z, context)
+        fake = self._draw(variables, z, context, key)
         on_real, on_fake = (self.critic_output(variables, x, context) for x in (batch["x"], fake))
         metrics = {"score_gap": on_real.score.mean() - on_fake.score.mean(), **self.metrics(batch["x"], fake)}
         computed = ForwardPass(variables, z, context, fake, on_fake, batch["x"], on_real)
@@ -222,12 +237,20 @@ class GAN:
             metrics |= term.evaluate(computed)
         return metrics
 
+    def _draw(self, variables: Variables, z: Array, context: Array | None, key: Key | None = None) -> Array:
+        """`decode`, except that a noisy relaxation samples symbols with the key."""
+        if self.relaxation is None:
+            return self.decode(variables, z, context)
+        y, _ = forward(self._generator, variables["generator"], (z, context), train=False, key=key)
+        return y.argmax(-1).astype(jnp.uint8 if self.levels <= 256 else jnp.int32)
+
     def _for_terms(self, computed: ForwardPass, key: Key) -> list[tuple[Term, ForwardPass]]:
         """Each term with a key of its own."""
         return [(term, computed._replace(key=jax.random.fold_in(key, i))) for i, term in enumerate(self.terms)]
 
     def _scaled(self, x: Array) -> Array:
-        return from_data(x, self.event_shape, self.levels, -1.0, 1.0)
+        scaled = from_data(x, self.event_shape, self.levels, -1.0, 1.0)
+        return scaled if self.relaxation is None else jax.nn.one_hot(x, self.levels)
 
     def _seen(self, variables: Variables, x: Array, key: Key, clock: Clock) -> Array:
         """Examples as the critic sees them in training: transformed, by terms too, and packed."""

@@ -14,7 +14,8 @@ from jaxgen.arguments import check_number
 from jaxgen.contracts import Array, Collections, Key, LossOutput
 from jaxgen.losses.likelihood import bits_per_dim, negative_log_likelihood
 from jaxgen.models.forward import forward
-from jaxgen.nets.transformer import TokenTransformer, sample_tokens
+from jaxgen.nets.token_sampling import sample_tokens
+from jaxgen.nets.transformer import TokenTransformer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -173,7 +173,8 @@ def build(config: DiscoGANConfig, data: Splits) -> Experiment:
     built, names = model(config, data), config.data.split(",")
     if config.objects is not None:
         return Experiment(
-            built, baselines=angle_baselines(data.test), draws=1, headline=("angle_correlation_b", "axis_correlation_b"),
+            built, baselines=angle_baselines(data.test), draws=1,
+            headline=("angle_correlation_b", "axis_correlation_b"),
             final_metrics=partial(angles, data.test),
             plots={"translations": partial(plot_objects, data.test), "angles": partial(plot_angles, data.test)},
         )  # fmt: skip
@@ -241,7 +242,8 @@ def angles(test: Zipped, trained: TrainedModel | None = None) -> dict[str, float
 
 def angle_baselines(test: Zipped) -> dict[str, float]:
     """The correlations of `angles` without a model, `untranslated`, and their means over random pairs, `unrelated`."""
-    rng, known = np.random.default_rng(0), {f"untranslated, {k}": v for k, v in angles(test).items() if "correlation" in k}
+    rng = np.random.default_rng(0)
+    known = {f"untranslated, {name}": value for name, value in angles(test).items() if "correlation" in name}
     angle, other = (test.sources[name].arrays["label"] for name in "ab")
     pairs = [(angle, rng.choice(other, len(angle))) for _ in range(SHUFFLES)]
     for name, factor in (("angle", 1), ("axis", 2)):

@@ -9,11 +9,11 @@ authors` is the game of the authors' code.
 
 `--data coil20_32.npz --objects 2 5` translates between views of two cars, unpaired, and measures whether the angle is
 preserved: `angle_correlation` is 1 if the angles of the test images nearest to the translations are the inputs' up to a
-constant offset and the sense of rotation; `axis_correlation` is the same modulo 180 degrees. Correlations of the nearest
-images to the inputs themselves, and of unrelated angles, are baselines. On the whole circle the former are 0.69 and
-0.17, since a car's front looks like the other's back (axis 0.98 and 0.99; unrelated 0.14). The paper's views are from
--75 to 75 degrees around the front, here `--sector 190 340` (untranslated 0.999 both ways, unrelated 0.58), of half of
-all models of cars in each domain.
+constant offset and the sense of rotation; `axis_correlation` is the same modulo 180 degrees. Correlations of the
+nearest images to the inputs themselves, and of unrelated angles, are baselines. On the whole circle the former are 0.69
+and 0.17, since a car's front looks like the other's back (axis 0.98 and 0.99; unrelated 0.14). The paper's views are
+from -75 to 75 degrees around the front, here `--sector 190 340` (untranslated 0.999 both ways, unrelated 0.58), of half
+of all models of cars in each domain.
 
 The angle is not found: the authors' settings for angles, `--preset small --game authors --bottleneck 100 --start 0.9
 --rate 0.9`, have 0.15 (axis 0.69) on the whole circle after 4,318 steps of 36, ten minutes on a busy core, and 0.65 and

@@ -14,14 +14,14 @@ Sharing keeps the class: without it, translations are digits of another class. S
 shared, with the cycle terms (0.407 and 0.351 in one run of 1,600 batches of 32, with a smaller critic). The paper's
 accuracy is that of a classifier on its critics' features; `--classifier` trains one.
 
-`--preset digits --classifier --steps 1200`, three minutes, seed 0, has 0.939 in its own domain and 0.126, chance, in the
-other. Its critics do what they should: b's critic finds the class of the original in 0.85 of translations to b (0.16
-with a feature weight of 0.2, where the features of the two images of a code differ as much as those of two codes). But
-the translations show other classes: a classifier of b's own labels finds the original's in 0.15, in 0.59 of those of a
-UNIT without classifier. On the fixed translations of such a UNIT, critics alone (of the paper's widths, batches of 32)
-reach 0.76 on b in 600 steps with the default weights, about what its translations allow, and 0.22 in 1,000 steps with
-class and feature weights of 1 and 0.02. Why the translations lose the class beside these terms is not found; the
-critics then tell data from translations hardly at all (mean scores 0.014 and -0.019).
+`--preset digits --classifier --steps 1200`, three minutes, seed 0, has 0.939 in its own domain and 0.126, chance, in
+the other. Its critics do what they should: b's critic finds the class of the original in 0.85 of translations to b
+(0.16 with a feature weight of 0.2, where the features of the two images of a code differ as much as those of two
+codes). But the translations show other classes: a classifier of b's own labels finds the original's in 0.15, in 0.59 of
+those of a UNIT without classifier. On the fixed translations of such a UNIT, critics alone (of the paper's widths,
+batches of 32) reach 0.76 on b in 600 steps with the default weights, about what its translations allow, and 0.22 in
+1,000 steps with class and feature weights of 1 and 0.02. Why the translations lose the class beside these terms is not
+found; the critics then tell data from translations hardly at all (mean scores 0.014 and -0.019).
 
 `--preset released` has the losses, networks and optimizer of the authors' later program, in which nothing is shared.
 """

@@ -69,6 +69,7 @@ def by_differences(function, arguments, directions, step=1e-6):
     return (function(*beyond) - function(*before)) / (2 * step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", MODES)
 def test_gradients_are_those_of_differences(border):
     with jax.enable_x64(True):

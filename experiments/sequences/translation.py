@@ -112,7 +112,7 @@ class TranslationConfig(Config):
     """Completions of each prefix; 0: the reward of a whole translation is that of each of its words."""
     critic_weight: Probability = 0.7
     """lambda: weight of the critic in the reward; the rest is the weight of BLEU."""
-    baseline: float = 0.6
+    baseline: Probability = 0.6
     """b, which the critic's probability is compared with."""
     start: Path | None = None
     """A finished run with the same generator, and with `--system gan` perhaps critic, to begin from."""

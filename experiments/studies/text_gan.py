@@ -40,7 +40,7 @@ import jaxgen
 from experiments.sequences.text_gan import TextGANConfig, samples, text_metrics
 from experiments.studies import harness
 from jaxgen.data import Splits
-from jaxgen.training.ranges import Count, Natural
+from jaxgen.training.ranges import Count, Natural, NonNegative
 
 MLE, CRITIC, CONTINUED, HELD_OUT = "MLE", "critic", "MLE continued", "held-out texts"
 ARMS = {
@@ -75,11 +75,11 @@ class TextGANStudy(harness.StudyConfig):
     """Steps of the critic in a round."""
     continued: Count = 10 * 156
     """Further steps of maximum likelihood."""
-    learning_rate: float = 1e-3
+    learning_rate: NonNegative = 1e-3
     """Of the policies; that of maximum likelihood is ten times as high."""
     width: Count = 128
     """Units of the generator."""
-    temperatures: tuple[float, ...] = (1.0, 0.8, 0.6)
+    temperatures: tuple[NonNegative, ...] = (1.0, 0.8, 0.6)
     measured: Count = 1_000
     """Samples in the metrics of each row."""
     seed: Natural = 0

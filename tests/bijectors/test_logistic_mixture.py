@@ -49,6 +49,7 @@ def test_a_fresh_one_has_components_of_scale_one_spread_evenly():
     np.testing.assert_allclose(z, special.logit(cdf), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 4e-15)])
 @pytest.mark.parametrize("components", [1, 4])
 def test_inverts_to_float_precision(dtype, tolerance, components):
@@ -82,6 +83,7 @@ def test_first_and_second_derivatives_are_those_of_differences(direction):
         check_derivatives(lambda p: jnp.stack(getattr(transformer, direction)(p[0], p[1:])), point)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_inverse_are_the_same_by_row_and_in_a_batch():
     transformer = LogisticMixtureCDF(2)
     z, parameters = points()[:4], random_parameters(transformer)[:4]

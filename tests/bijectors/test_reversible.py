@@ -438,6 +438,7 @@ def test_keys_that_are_not_drawn_from_are_not_refused(step, key):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "collection"), [(Counting(), "batch_stats"), (SpectralDense(4), "spectral")])
 def test_collections_that_training_updates_are_refused(network, collection):
     x, step = jnp.ones((2, 4)), step_of(network)

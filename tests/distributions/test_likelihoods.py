@@ -160,6 +160,7 @@ def test_gradients_are_finite_at_any_parameters(likelihood):
         assert np.isfinite(value) and np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", BY_ROW)
 def test_means_and_draws_follow_the_density(likelihood):
     n, params = 40_000, np.float32([0.4, -0.6, 0.7, -0.2, -1.5, 0.1, 1.0])[: likelihood.num_params]

@@ -133,6 +133,7 @@ def test_a_worker_says_that_a_layer_is_not_offered(monkeypatch):
     assert serve(monkeypatch, '["train", 1]', library=library) == [{"absent": "couplings only"}]
 
 
+@pytest.mark.slow
 def test_our_flow_from_its_process_to_the_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(flows.ROWS, "tiny", TINY)
     monkeypatch.setitem(flows.LIBRARIES, "no_such_package", None)

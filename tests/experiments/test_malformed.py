@@ -232,6 +232,7 @@ WRONG_DATA = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "data"), WRONG_DATA)
 def test_data_of_another_kind_are_refused(files, module, data):
     given = files / (data if "." in data else f"{data}.npy")
@@ -239,6 +240,7 @@ def test_data_of_another_kind_are_refused(files, module, data):
     assert text is not None and text.startswith("error: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["flows.real_nvp", "vaes.vae", "gans.wgan_gp", "vaes.sequence_vae"])
 @pytest.mark.parametrize(
     ("words", "named"),

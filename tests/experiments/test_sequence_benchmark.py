@@ -13,6 +13,7 @@ GENERATOR = 3 + 7 * 3 + 4 * (3 * 3 + 3 * 3 + 3) + (3 * 7 + 7)
 CRITIC = 7 * 2 + (2 * 2 * 3 + 3) + (3 * 2 * 2 + 2) + 2 * (5 * 5 + 5) + (5 * 2 + 2)
 
 
+@pytest.mark.slow
 def test_ours_is_a_round_with_samples_and_completions(monkeypatch):
     built = sequence_peers.jaxgen(ROW)
     assert built.parameters == GENERATOR + CRITIC
@@ -26,6 +27,7 @@ def test_ours_is_a_round_with_samples_and_completions(monkeypatch):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_policy_moves_in_the_first_step_of_a_round(monkeypatch):
     games = []
     monkeypatch.setattr(training, "make_train_step", lambda plays, ema: games.append(plays))

@@ -107,6 +107,7 @@ def test_all_arms_start_from_one_generator_and_have_as_many_rounds(tmp_path, mon
         oracle.study(OracleStudy(runs=tmp_path / "others", only=("GAN",)))
 
 
+@pytest.mark.slow
 def test_splits_are_samples_of_the_oracle():
     config = SeqGANConfig()
     splits = config.open()

@@ -20,6 +20,7 @@ def waves(n, low=0.0, rng=RNG, steps=8):
     return np.stack([x[:, :-1], x[:, 1:]], -1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_classifier_tells_distributions_apart_and_not_equal_ones():
     real, other = waves(600), waves(600, low=3.0)
     same = discriminative_scores(real[:300], waves(300), real[300:], waves(300), (0, 1), 8, 300)
@@ -27,6 +28,7 @@ def test_a_classifier_tells_distributions_apart_and_not_equal_ones():
     assert same.shape == (2,) and (same < 0.12).all() and (different > 0.3).all()
 
 
+@pytest.mark.slow
 def test_a_predictor_learns_the_next_value_and_is_tested_on_data():
     # the last column's next value is the sine two steps after the first column's
     test = waves(300)
@@ -37,6 +39,7 @@ def test_a_predictor_learns_the_next_value_and_is_tested_on_data():
     assert np.isfinite(one).all()
 
 
+@pytest.mark.slow
 def test_classes_are_learned_from_one_set_and_tested_on_another():
     label, test_label = RNG.integers(0, 2, 300), RNG.integers(0, 2, 200)
     x, test = (np.stack([waves(1, 3.0 * c)[0] for c in y]) for y in (label, test_label))
@@ -45,6 +48,7 @@ def test_classes_are_learned_from_one_set_and_tested_on_another():
     assert learned[0] > 0.9 and opposite[0] < 0.1
 
 
+@pytest.mark.slow
 def test_all_scores_of_one_set():
     train, test = waves(60), waves(40)
     scores = series_scores(train, test, waves(100), (0,), steps=0.001)

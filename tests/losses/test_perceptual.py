@@ -104,6 +104,7 @@ def test_scales_are_means_of_the_examples_standard_deviations_without_gradient()
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_losses_and_gradients_are_zero_at_the_target():
     """Also for constant channels, whose standard deviation has an infinite slope without an epsilon."""
     a = {name: jnp.asarray(x).at[..., 0].set(2.0) for name, x in A.items()}

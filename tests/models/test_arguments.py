@@ -131,6 +131,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_trained_model_takes_lists_as_arrays(name):
     build, methods = CALLS[name]
@@ -197,6 +198,7 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
         refused(lambda call=call: jax.eval_shape(call, labels), "context", "jax.nn.one_hot")
 
 
+@pytest.mark.slow
 def test_one_row_of_context_serves_the_codes_of_a_grid():
     model = residual_vq_vae(
         (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1

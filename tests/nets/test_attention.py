@@ -38,6 +38,7 @@ def test_attention_is_that_of_its_docstring(shape):
     assert np.abs(expected - x).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_fresh_gain_is_zero_and_learns():
     layer, x = SelfAttention(), jax.random.normal(KEY, (1, 2, 2, 8))
     variables = jax.jit(layer.init)(KEY, x)

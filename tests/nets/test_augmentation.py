@@ -156,6 +156,7 @@ def test_mirrors_and_quarter_turns_are_rearrangements():
         QuarterTurns()(X, KEY, 0)
 
 
+@pytest.mark.slow
 def test_affine_warps_turn_scale_and_shift_around_the_centre():
     np.testing.assert_allclose(Affine(0, 0, 0, 0)(X, KEY, 0), X, atol=1e-5)
     # a disc around the centre is the same after all rotations, and is as large as the scale makes it

@@ -17,6 +17,7 @@ def randomised(network, shape, context=None, scale=0.4):
     return jax.tree.map(lambda a: np.float32(scale * rng.normal(size=a.shape)), abstract)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "blocks", "context"), [(3, 5, None), (5, 3, "vector"), (3, 5, "image")])
 def test_each_code_sees_all_before_it_and_none_after(size, blocks, context):
     height, width = 4, 6
@@ -33,6 +34,7 @@ def test_each_code_sees_all_before_it_and_none_after(size, blocks, context):
     np.testing.assert_array_equal(sees, np.tri(height * width, k=-1, dtype=bool))
 
 
+@pytest.mark.slow
 def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
     network = PixelCNN(num_codes=2, width=4, blocks=2, size=3)
     grids = jnp.array(list(itertools.product((0, 1), repeat=6))).reshape(-1, 2, 3)
@@ -51,6 +53,7 @@ def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
     np.testing.assert_allclose(seen, p, atol=5 * (p.max() / 20_000) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [None, "vector", "image"])
 def test_draws_are_those_of_a_pass_of_the_network_for_each_place(context):
     shape = n, height, width = 3, 4, 5

@@ -60,6 +60,7 @@ def test_an_encoder_reads_all_of_its_rows(cell):
 
 
 # places, coordinates of a place, by the axes that number them
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event_shape", "axes", "places"),
     [((4,), 1, 4), ((4, 2), 1, 4), ((3, 2, 2), 1, 3), ((3, 2, 2), 2, 6), ((2, 2, 2), 3, 8)],

@@ -72,6 +72,7 @@ def test_logits_are_those_of_the_equations():
     np.testing.assert_allclose(log_probs, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_padding_of_the_source_has_no_effect_and_its_order_has_one(cell):
     network = AttentionSeq2Seq(4, 6, 3, width=5, cell=cell)
@@ -97,6 +98,7 @@ def test_sources_without_an_end_are_whole():
     assert (np.abs(short - whole).max(1) > 1e-4).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", range(3))
 def test_a_token_is_seen_by_later_positions_alone(t):
     changed = TOKENS.copy()
@@ -106,6 +108,7 @@ def test_a_token_is_seen_by_later_positions_alone(t):
     np.testing.assert_array_equal(moved, np.broadcast_to(np.arange(3) > t, (3, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_steps_have_the_logits_of_all_positions(cell):
     network = AttentionSeq2Seq(4, 6, 3, width=5, cell=cell)
@@ -170,6 +173,7 @@ def test_the_backward_state_has_seen_all_words():
     assert annotations.shape == (3, 5, 6)
 
 
+@pytest.mark.slow
 def test_sources_that_do_not_fit_are_refused():
     for context, error, message in (
         (None, ValueError, "`context` must be the source's tokens"),

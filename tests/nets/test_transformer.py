@@ -69,6 +69,7 @@ def test_logits_are_those_of_the_equations():
     np.testing.assert_allclose(NETWORK.apply(VARIABLES, TOKENS[:, :4], CONTEXT), logits[:, :4], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", range(6))
 def test_a_token_is_seen_by_later_positions_alone(t):
     changed = TOKENS.copy()
@@ -78,6 +79,7 @@ def test_a_token_is_seen_by_later_positions_alone(t):
     np.testing.assert_array_equal(moved, np.broadcast_to(np.arange(6) > t, (3, 6)))
 
 
+@pytest.mark.slow
 def test_probabilities_of_all_sequences_sum_to_one_and_samples_have_them():
     network = TokenTransformer(3, 3, width=4, layers=1, heads=1)
     sequences = np.array(list(itertools.product(range(3), repeat=3)), np.int32)

@@ -94,6 +94,7 @@ def small():
     return x, variables, jax.jit(network.apply), noisy
 
 
+@pytest.mark.slow
 def test_a_u_net_passes_on_what_its_innermost_level_sees(small):
     """A normalised 1x1 bottleneck is its bias, whatever the picture: the erratum of the authors' code."""
     x, variables, apply, _ = small
@@ -108,6 +109,7 @@ def test_a_u_net_passes_on_what_its_innermost_level_sees(small):
     assert np.abs(apply(variables, x[:1])[..., 4:] - apply(cut, x[:1])[..., 4:]).max() == 0
 
 
+@pytest.mark.slow
 def test_dropout_is_the_noise_of_a_u_net(small):
     x, variables, apply, noisy = small
     y, z = noisy(x, KEY), noisy(x, jax.random.key(1))

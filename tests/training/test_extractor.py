@@ -55,6 +55,7 @@ def test_other_variables_than_the_sealed_ones_are_refused(folder):
     (folder / SEAL).write_text(text)
 
 
+@pytest.mark.slow
 def test_a_run_of_another_model_is_refused(tmp_path):
     model, settings = dense_vae((3,), latent_dim=1, widths=(2,), likelihood=Gaussian()), Settings(steps=1, batch_size=4)
     fit(model, np.zeros((20, 3), np.float32), settings, out=tmp_path / "vae", progress=False)

@@ -197,6 +197,7 @@ class Stopped(ArraySource):
             assert i < 2 or self.evaluations not in self.stop_in, "it went on with the evaluation"
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_sigterm_cut_short_is_made_up_for(tmp_path):
     def data(*stop_in):
         valid = Stopped({"x": X[:50]})
@@ -474,6 +475,7 @@ def test_every_checkpoint_of_a_run_has_digests_of_all_it_holds(tmp_path):
         assert {"progress", "average"} <= {name.parts[0] for name in named}
 
 
+@pytest.mark.slow
 def test_damaged_best_variables_are_not_taken(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     (best,) = (tmp_path / "best").iterdir()

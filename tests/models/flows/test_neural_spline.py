@@ -13,6 +13,7 @@ VECTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", VECTORS.values(), ids=VECTORS)
 def test_the_density_is_that_of_its_samples(make):
     flow = make()
@@ -35,6 +36,7 @@ def test_a_step_normalises_mixes_and_bends(make):
     assert flow.log_prob({"flow": moved}, x).std() > 0.1
 
 
+@pytest.mark.slow
 def test_images_come_back_exactly():
     flow = neural_spline_image((4, 4, 1), num_levels=17, num_scales=1, depth=2, width=4, bins=3)
     x = np.random.default_rng(0).integers(0, 17, (6, 4, 4, 1), np.uint8)

@@ -174,6 +174,7 @@ def test_a_critic_that_compares_examples_would_accumulate_another_gradient():
     assert np.abs(whole - halves).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason():
     model = dataclasses.replace(GAMES["dcgan"], terms=(GradientPenalty(),))
     with pytest.raises(ValueError, match="depend on the other examples"):

@@ -67,6 +67,7 @@ def test_codes_are_uniform_and_independent():
     assert all(stats.kstest(number[hot == 1], stats.uniform(-1, 2).cdf).pvalue > 1e-4 for hot in (*three.T, *two.T))
 
 
+@pytest.mark.slow
 def test_two_categories_of_one_size_differ():
     term = dataclasses.replace(TERM, categories=(4, 4), num_continuous=0)
     codes = np.asarray(jax.jit(term.codes, static_argnums=1)(KEY, 2000))
@@ -92,6 +93,7 @@ def test_generator_and_recognition_minimise_the_game_less_the_information(known)
     assert float(figures["continuous_information"]) == pytest.approx(float(of_numbers), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_critic_minimises_its_own_loss_and_where_layers_are_shared_recognises_codes(shared, known):
     def expected(params):

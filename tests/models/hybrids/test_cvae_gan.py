@@ -158,6 +158,7 @@ class Wild(CVAEGAN):
         return 100 * super().sample_prior(variables, key, n, context)
 
 
+@pytest.mark.slow
 def test_wild_samples_do_not_bring_features_of_reconstructions_nearer():
     """As they would by batch statistics of the critic over all three: the decoder then learns to make noise."""
     model = dataclasses.replace(STRIDED, decoder=HIDDEN)

@@ -118,6 +118,7 @@ def test_scores_are_what_they_are_called():
     np.testing.assert_allclose(metrics["latent_error"], expected["latent_squared"].mean(), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["latent", "latent_squared", "pixels"])
 def test_a_score_depends_on_no_other_example(by):
     """Neither by statistics of the batch nor by a scale of the test set, as in the authors' code."""

@@ -184,6 +184,7 @@ def test_each_latent_is_matched_with_the_nearest_of_the_mapped_noises():
     assert len(set(nearest)) > 3
 
 
+@pytest.mark.slow
 def test_matches_are_kept_for_an_epoch_and_then_found_anew():
     variables, found = ready(), {}
     kept = np.asarray(variables["mapping"]["matched"]["noise"])

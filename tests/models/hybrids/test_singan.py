@@ -164,6 +164,7 @@ def test_a_scale_begins_with_the_error_of_the_reconstruction_below():
     chex.assert_trees_all_equal({p: entered[p] for p in coarse}, {p: VARIABLES[p] for p in coarse})
 
 
+@pytest.mark.slow
 def test_wider_scales_begin_with_weights_of_their_own():
     model = SinGAN((9, 9, 3), None, min_side=4, factor=0.85, width=2, depth=1)
     assert len(model.sizes) == 6
@@ -194,6 +195,7 @@ def losses(model, n, variables, key=KEY, step=0):
     return {name: play.loss(variables, BATCH, key, clock) for name, play in model._plays(n).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1])
 def test_the_losses_are_the_papers(n):
     size = MODEL.sizes[n]
@@ -258,6 +260,7 @@ def test_each_play_moves_its_own_scale_alone():
         assert set(statistics) == {"generator1"} and set(statistics["generator1"]) == {"batch_stats"}
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_reconstruction_stays_unless_it_is_redrawn():
     assert losses(MODEL, 0, VARIABLES)["generator"].memory == {}
     redrawn = dataclasses.replace(MODEL, redraw=True)
@@ -306,6 +309,7 @@ def test_scales_have_equally_many_iterations_and_rates_that_fall():
 TRAINED = TrainedModel(MODEL, VARIABLES)
 
 
+@pytest.mark.slow
 def test_samples_have_any_size_and_begin_at_any_scale():
     assert TRAINED.sample(KEY, 3).shape == (3, 8, 9, 3) and TRAINED.sample(KEY, 1).dtype == np.uint8
     assert TRAINED.sample(KEY, 2, height=5, width=31).shape == (2, 5, 31, 3)
@@ -322,6 +326,7 @@ def test_samples_have_any_size_and_begin_at_any_scale():
             MODEL.sample(VARIABLES, KEY, 1, start=start)
 
 
+@pytest.mark.slow
 def test_the_reconstruction_is_measured_and_scales_that_wait_pass_images_on():
     metrics = jax.jit(MODEL.evaluate)(VARIABLES, BATCH, KEY)
     again = np.asarray(TRAINED.reconstruct(), float)
@@ -335,6 +340,7 @@ def test_the_reconstruction_is_measured_and_scales_that_wait_pass_images_on():
     np.testing.assert_allclose(TrainedModel(MODEL, waiting).reconstruct(), expected, atol=1)
 
 
+@pytest.mark.slow
 def test_images_are_injected_below_a_scale():
     x = RNG.integers(0, 256, (2, 8, 9, 3)).astype(np.uint8)
     outputs = np.asarray(TRAINED.translate(x))
@@ -367,6 +373,7 @@ def test_the_finest_scale_enlarges_again_and_again():
     assert (np.asarray(TRAINED.super_resolve(PICTURE[None], 1, KEY)) != once).any()
 
 
+@pytest.mark.slow
 def test_animations_walk_near_the_reconstruction():
     again = np.broadcast_to(TRAINED.reconstruct(), (5, 8, 9, 3)).astype(int)
     pulled = np.asarray(TRAINED.animate(KEY, 5, 0, 1.0), int)

@@ -63,6 +63,7 @@ def penalised(every, moves):
     return [penalty(every)(VARIABLES["generator"]["params"], jnp.int32(move)) for move in moves]
 
 
+@pytest.mark.slow
 def test_lazy_path_lengths_keep_the_mean_gradient():
     """Every third move three times as strong: the penalty is multiplied by its interval."""
     ((value, loss), gradient), = penalised(1, [0])

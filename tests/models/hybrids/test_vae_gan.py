@@ -260,6 +260,7 @@ def test_wild_samples_do_not_bring_features_of_reconstructions_nearer():
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_gate_both_move_and_nothing_is_remembered():
     model = dataclasses.replace(DENSE, gate=None)
     variables = drawn(model, BATCH)

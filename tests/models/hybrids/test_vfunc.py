@@ -134,6 +134,7 @@ def test_the_reward_is_that_of_the_whole_data():
     assert float(loss.value) == pytest.approx(float(-reward - 0.5 * entropy), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_both_networks_learn_from_the_entropy():
     """A recognition network on detached functions would leave them as they are."""
     model = linear(entropy_weight=1.0)

@@ -229,6 +229,7 @@ def test_in_a_step_the_reconstructions_are_computed_once():
     assert both < critic + autoencoder - 0.9 * passed
 
 
+@pytest.mark.slow
 def test_batch_statistics_of_the_critic_are_updated_and_the_autoencoder_does_not_touch_them():
     model = dataclasses.replace(MODEL, critic=PatchCritic((3, 4), (2, 1), 1, norm=BatchNorm))
     variables = drawn(model, BATCH)
@@ -236,6 +237,7 @@ def test_batch_statistics_of_the_critic_are_updated_and_the_autoencoder_does_not
     assert "critic" not in loss_of(model, variables).statistics
 
 
+@pytest.mark.slow
 def test_random_inputs_of_the_prior_leave_the_codes_to_predict_as_they_are():
     network = PARTS["prior"].network
     codes = np.asarray(MODEL.encode(VARIABLES, BATCH["x"])).reshape(8, 4)
@@ -257,6 +259,7 @@ def test_random_inputs_of_the_prior_leave_the_codes_to_predict_as_they_are():
     np.testing.assert_allclose(metrics["bits_per_code"], -log_prob.mean() / 4 / np.log(2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weight_decay_is_of_kernels_alone():
     optimizer, prior = MODEL.prior.optimizer(0.1), params("prior")
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, prior), optimizer.init(prior), prior)

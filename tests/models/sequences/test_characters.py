@@ -39,6 +39,7 @@ def with_temperatures(variables, value):
     return {**variables, "generator": {**variables["generator"], "relaxation": relaxation}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELAXATIONS)
 def test_a_step_moves_both_players_by_gradients_of_their_own(name):
     model = small(RELAXATIONS[name])
@@ -112,6 +113,7 @@ def test_evaluation_compares_symbols():
     assert float(figures["js2"]) == pytest.approx(float(expected["js2"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_temperature_falls_geometrically_with_the_generators_moves():
     model = small(GumbelSoftmax(2.0), terms=(GradientPenalty(), Annealing(0.5, 4)))
     plays = model.plays()

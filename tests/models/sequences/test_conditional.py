@@ -25,6 +25,7 @@ def variables():
     return jax.tree.map(lambda leaf: 0.5 * rng.normal(size=leaf.shape).astype(np.float32), shapes)
 
 
+@pytest.mark.slow
 def test_likelihoods_end_with_the_end_token(variables):
     log_probs = MODEL.log_probs(variables, TOKENS, CONTEXT)
     expected = [log_probs[0, :3].sum(), log_probs[1].sum(), log_probs[2].sum()]
@@ -41,6 +42,7 @@ def test_likelihoods_end_with_the_end_token(variables):
     np.testing.assert_allclose(*values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_end_and_depend_on_their_context(variables):
     samples = np.asarray(MODEL.sample(variables, KEY, 600, np.repeat(CONTEXT, 200, 0)))
     ended = np.cumsum(samples == 0, 1) > 0

@@ -123,6 +123,7 @@ def test_rewards_after_the_end_do_not_count(variables):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), results[0], result)
 
 
+@pytest.mark.slow
 def test_rollouts_are_scored_with_the_reference_of_their_own_source(variables):
     model = dataclasses.replace(MODEL, rollouts=2, critic_weight=0.0)
     # a generator that ends wherever it is: what follows a prefix is known
@@ -140,6 +141,7 @@ def test_rollouts_are_scored_with_the_reference_of_their_own_source(variables):
     np.testing.assert_allclose(loss.metrics["reward"], scores.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_play_moves_its_player(variables):
     model = dataclasses.replace(MODEL, rollouts=1)
     plays = model.plays()
@@ -156,6 +158,7 @@ def test_every_play_moves_its_player(variables):
         assert max(sizes) > 1e-4 and np.isfinite(sizes).all(), name
 
 
+@pytest.mark.slow
 def test_the_critic_stops_at_its_accuracy(variables):
     play = MODEL.plays()["critic_pretraining"]
     loss = MODEL.critic_pretraining_loss(variables, BATCH, KEY, Clock())
@@ -193,6 +196,7 @@ def test_phases_follow_each_other(variables):
     ]
 
 
+@pytest.mark.slow
 def test_a_critic_of_the_targets_alone_does_not_see_shuffled_sources(variables):
     model = dataclasses.replace(MODEL, critic=dataclasses.replace(CRITIC, source=None))
     drawn = model.init(KEY, BATCH)

@@ -43,6 +43,7 @@ def gradients(model, name, variables=VARIABLES, clock=Clock()):
     return jax.jit(jax.grad(loss, has_aux=True))({p: variables[p]["params"] for p in play.players})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mle", "critic", "policy", "teacher_forcing"])
 def test_every_play_has_a_gradient_for_each_of_its_players(name):
     found, output = gradients(MODEL, name)
@@ -186,6 +187,7 @@ def test_a_learned_baseline_moves_nothing_but_itself():
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(found["generator"])) < 1e-6
 
 
+@pytest.mark.slow
 def test_evaluation_and_invalid_fields():
     metrics = MODEL.evaluate(VARIABLES, BATCH, KEY)
     assert set(metrics) == {"nll", "nll_per_token", "critic_accuracy", "critic_context_preference"}

@@ -29,6 +29,7 @@ def gradient(model, kept, variables=VARIABLES, batch=BATCH, key=KEY):
     return jax.flatten_util.ravel_pytree(jax.grad(loss)(variables["generator"]["params"]))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [1, 2])
 def test_prefixes_are_learned_and_completions_weighed_among_themselves(kept):
     """The mean over many completions, against the sum over all pairs of completions of each prefix."""

@@ -65,6 +65,7 @@ def exact_rewards(tokens, log_probs, values):
     return rewards
 
 
+@pytest.mark.slow
 def test_rewards_are_expected_scores_of_each_prefix_in_its_place():
     """Batch, positions and rollouts have different lengths: rewards with scrambled axes would fail."""
     tokens = SEQUENCES[[3, 7, 11, 20, 26]]
@@ -133,6 +134,7 @@ def test_maligan_weighs_by_the_batch_and_by_completions():
         assert value == pytest.approx(float(maligan(step.log_probs.sum(1), logits, min(1, n / 2))), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_extreme_logits_are_finite():
     for shift in (-500.0, 500.0):
         step = policy_step(MODEL, VARIABLES, SEQUENCES[:5])
@@ -163,6 +165,7 @@ def test_rewards_are_without_dropout():
     assert scores.std() > 0.05
 
 
+@pytest.mark.slow
 def test_the_critic_is_penalised_in_its_last_layer_and_learns_the_labels():
     model = dataclasses.replace(MODEL, critic=dataclasses.replace(CRITIC, dropout=0.0))
     values = [dataclasses.replace(model, l2=l2).critic_loss(VARIABLES, BATCH, KEY, Clock()).value for l2 in (0.0, 0.5)]

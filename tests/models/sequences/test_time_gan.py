@@ -42,6 +42,7 @@ def softplus(x):
     return np.logaddexp(0, np.asarray(x, np.float64)).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", MODELS)
 def test_each_play_moves_its_players_and_no_other(variant):
     model = MODELS[variant]
@@ -68,6 +69,7 @@ def test_supervision_reaches_the_generator_in_the_papers_game_alone():
         assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient)) == reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", MODELS)
 def test_losses_are_the_equations(variant):
     model = MODELS[variant]

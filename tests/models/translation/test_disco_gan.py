@@ -63,6 +63,7 @@ def errors(params):
     return error_of_a(params) + ((to_b(params, to_a(params, B)) - B) ** 2).sum() / 12
 
 
+@pytest.mark.slow
 def test_the_game_of_the_paper_is_its_equations():
     def generators(params):
         on_b, on_a = probability(params["critic_b"], to_b(params, A)), probability(params["critic_a"], to_a(params, B))
@@ -85,6 +86,7 @@ def test_the_game_of_the_paper_is_its_equations():
     assert float(out.metrics["reconstruction_a"]) == pytest.approx(float(error_of_a(params)), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clock", "rate"), [(EARLY, 0.01), (LATE, 0.5)], ids=["early", "late"])
 def test_the_authors_match_mean_features_of_layers_and_turn_to_the_reconstruction_by_the_runs_clock(clock, rate):
     def matching(params, real, fake):
@@ -103,6 +105,7 @@ def test_the_authors_match_mean_features_of_layers_and_turn_to_the_reconstructio
     as_written(play, VARIABLES, BATCH, generators, clock)
 
 
+@pytest.mark.slow
 def test_the_critics_move_alone_in_every_third_step_and_the_first():
     turns = {name: [bool(play.when(Clock(phase_step=i))) for i in range(7)] for name, play in AUTHORS.plays().items()}
     assert turns["critic"] == [True, False, False, True, False, False, True]
@@ -192,6 +195,7 @@ def images(bottleneck=None):
     return dataclasses.replace(DiscoGAN(to_a, to_b, critic_a, critic_b, *domains), **AUTHORS_CODE)
 
 
+@pytest.mark.slow
 def test_images_are_translated_within_their_own_levels_and_each_on_its_own():
     model = images(bottleneck=5)
     variables = drawn(model, IMAGES)

@@ -77,6 +77,7 @@ def test_the_first_stage_moves_the_generator_and_the_second_lets_the_critic_lead
     assert not difference(start["trunk"], state.params["trunk"])
 
 
+@pytest.mark.slow
 def test_the_losses_of_the_second_stage(variables):
     model, key, clock = replace(FEATURES, augmentation=None), jax.random.key(2), Clock()
     source, target = BATCH["source"], BATCH["target"]
@@ -131,6 +132,7 @@ def test_features_are_divided_by_the_deviation_of_each_channel_over_the_first_ta
     np.testing.assert_allclose(pixels, np.abs(outputs - targets).mean(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_trained_trunk_and_keeps_it():
     trained = Trunk().init(jax.random.key(9), jnp.zeros((1, 16, 16, 3)))
     model = replace(FEATURES, adversary_fraction=0.0)
@@ -177,6 +179,7 @@ def test_a_model_of_five_steps_is_described_whole():
     assert build(json.loads(json.dumps(describe(model)))) == model and hash(model) == hash(replace(model))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error_on_the_batch_it_sees():
     one = PAIRS.subset(np.arange(4))
     settings = Settings(steps=60, batch_size=4, ema=0.0)

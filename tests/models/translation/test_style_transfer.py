@@ -83,6 +83,7 @@ def test_adain_has_the_moments_of_the_style():
     np.testing.assert_allclose(moved[0, 0, 0], flat(style).mean(1)[0, :2], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "weight"), [("sum", 0.01), ("mean", 10.0)])
 def test_adains_loss_is_its_equation(channels, weight):
     model = dataclasses.replace(ADAIN, style_channels=channels, style_weight=weight)
@@ -178,6 +179,7 @@ def test_a_matrix_is_a_dense_layer_of_the_second_moments_of_convolutions():
     np.testing.assert_allclose(network.apply({"params": params}, jnp.float32(x)), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matrix", ["gram", "covariance"])
 def test_the_linear_models_loss_compares_with_the_content_itself(matrix):
     model = dataclasses.replace(LINEAR, matrix=matrix)
@@ -211,6 +213,7 @@ def test_the_decoder_of_the_linear_model_reconstructs_both_domains():
     np.testing.assert_allclose(out.value, image + 0.2 * feature, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [ADAIN, LINEAR])
 def test_styles_are_interpolated_between_features(model):
     variables, x = VARIABLES[model], X / np.float32(255)

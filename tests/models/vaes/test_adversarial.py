@@ -259,6 +259,7 @@ def known_avb(scale, adaptive):
     return case, dataclasses.replace(model, adversary=known), variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [False, True], ids=["prior", "contrast"])
 def test_with_the_optimal_adversary_the_loss_of_avb_is_the_bound(adaptive):
     case, model, variables = known_avb(1.0, adaptive)
@@ -275,6 +276,7 @@ def test_with_the_optimal_adversary_the_loss_of_avb_is_the_bound(adaptive):
     assert float(-value) == pytest.approx(case.marginal.logpdf(x).mean() - (1.25 - 2 * np.log(1.5)), abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [False, True], ids=["prior", "contrast"])
 def test_avb_has_the_bounds_gradient_and_its_adversary_rests_at_the_optimum(adaptive):
     case, model, variables = known_avb(1.5, adaptive)
@@ -428,6 +430,7 @@ def test_what_does_not_fit_is_refused():
         SMALL["AAE"].init(KEY, {"x": np.zeros((4, 2), np.uint8)})
 
 
+@pytest.mark.slow
 def test_a_context_reaches_all_who_should_have_it():
     context = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
     for name in ("AAE", "ALI", "AVB", "AAVAE"):

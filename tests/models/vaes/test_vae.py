@@ -32,6 +32,7 @@ from tests.models.parameters import KEY, batch_for, drawn
 from tests.models.vaes.linear_gaussian import LinearGaussian
 
 
+@pytest.mark.slow
 def test_with_the_posterior_for_an_encoder_one_draw_gives_log_p():
     case = LinearGaussian()
     x = np.float32(case.marginal.rvs(4, random_state=0))
@@ -61,6 +62,7 @@ def test_the_elbo_falls_short_by_the_divergence_to_the_posterior():
     assert float(figures["reconstruction"] - figures["kl"]) == pytest.approx(float(figures["elbo"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_has_the_gradient_of_the_expected_bound():
     case, rows = LinearGaussian(), 50_000
     x = np.float32(np.tile(case.marginal.rvs(1, random_state=0), (rows, 1)))
@@ -174,6 +176,7 @@ def test_anomaly_scores_rise_with_what_is_unlikely():
     assert float((by["elbo"] - by["reconstruction"]).mean()) == pytest.approx(float(kl.mean()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_free_bits_cost_no_less_than_their_threshold():
     model = dataclasses.replace(SMALL["points"], objective=ELBO(2.0, free_bits=0.1))
     batch = batch_for(model)
@@ -240,6 +243,7 @@ def constant_decoder(model, batch, *values):
     return zeros
 
 
+@pytest.mark.slow
 def test_bits_per_dim_are_those_of_the_integers():
     model = dense_vae((4,), latent_dim=2, widths=(3,), likelihood=DiscretizedLogistic(16), levels=16)
     batch = batch_for(model, 50)
@@ -252,6 +256,7 @@ def test_bits_per_dim_are_those_of_the_integers():
     assert figures["kl"] == 0
 
 
+@pytest.mark.slow
 def test_greys_are_binarized_anew_or_rated_as_chances():
     model = dense_vae((400,), latent_dim=2, widths=(3,), levels=5)
     batch = {"x": np.full((1, 400), 1, np.uint8)}
@@ -272,6 +277,7 @@ def test_greys_are_binarized_anew_or_rated_as_chances():
     np.testing.assert_allclose(counts(dataclasses.replace(model, binarize=False)), np.full(20, 100), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_encoder_sees_what_the_likelihood_rates():
     # the posterior's mean is the sum of the encoder's input: binarized where the pixels are
     model = VAE(MLP(()), MLP(()), (100,), latent_dim=1, levels=5)
@@ -310,6 +316,7 @@ def test_a_context_reaches_encoder_and_decoder():
         assert np.abs(ours[name] - others[name]).max() > 0, name
 
 
+@pytest.mark.slow
 def test_the_divergences_weight_may_follow_the_step():
     model = dataclasses.replace(SMALL["points"], objective=ELBO(functools.partial(warm_up, steps=10)))
     batch = batch_for(model)
@@ -385,6 +392,7 @@ def test_what_does_not_fit_is_refused():
         conv_vae((784,))
 
 
+@pytest.mark.slow
 def test_a_lagging_encoder_moves_more_often_than_its_decoder():
     model = SMALL["points"]
     batch = {"x": np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)}

@@ -14,7 +14,9 @@ import optax
 from jaxgen.data import ArraySource
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import dense_wgan_gp
+from jaxgen.models.sequences import RolloutReward, SeqGAN
 from jaxgen.models.vaes import dense_vae
+from jaxgen.nets import TokenConvCritic, TokenRNN
 from jaxgen.training import Settings, fit, fit_seeds, init_state, jit_step, make_mesh, make_train_step
 from tests.training.games import Duel
 from tests.training.runs import images, points
@@ -76,11 +78,17 @@ if __name__ == "__main__":
     assert jax.device_count() == 8
     integers, reals = ArraySource(images(96, 0), levels=17), ArraySource(points(96, 0))
     vector = real_nvp_vector(2, depth=1, widths=(8,))
+    tokens = ArraySource({"x": np.random.default_rng(0).integers(0, 5, (96, 4)).astype(np.int32)})
+    policy = SeqGAN(
+        TokenRNN(5, 4, width=3), TokenConvCritic(5, ((2, 3),), 2), objective=RolloutReward(2), sequences=16,
+        moves_per_round=2,
+    )  # fmt: skip
     games = {
         "flow": lambda: distance(real_nvp_image((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4), integers),
         "vae": lambda: distance(dense_vae((4, 4, 1), latent_dim=3, widths=(8,), levels=17), integers),
         "gan": lambda: distance(replace(dense_wgan_gp((2,), width=8, depth=2), critic_steps=3), reals),
         "gan with batch statistics": lambda: distance(Duel(), reals),
+        "policy of tokens": lambda: distance(policy, tokens),
         "gan, seeds": lambda: distance(dense_wgan_gp((2,), width=8, depth=2), reals, seeds=(0, 1)),
         "vector, streamed seeds": lambda: distance(vector, Streamed(points(96, 0)), seeds=(0, 1)),
         "work of a generator": lambda: work(dense_wgan_gp((2,), width=32, depth=2), 512),

@@ -25,7 +25,10 @@ def distances(*games):
     "games",
     [
         ("gan with batch statistics", "flow, streamed"),
-        pytest.param(("flow", "vae", "gan", "flow, pmap", "gan, seeds", "vector, streamed seeds"), marks=pytest.mark.slow),
+        pytest.param(
+            ("flow", "vae", "gan", "policy of tokens", "flow, pmap", "gan, seeds", "vector, streamed seeds"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

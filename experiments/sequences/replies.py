@@ -14,11 +14,11 @@ import optax
 import jaxgen
 from experiments.config import Config, Experiment
 from experiments.sequences.judges import judgements
-from experiments.sequences.translation import NUMERALS, numerals
+from experiments.sequences.translation import NUMERALS, bleu, numerals
 from jaxgen import plotting
 from jaxgen.data import Splits, TokenSource, sentence_pairs
 from jaxgen.data.vocabulary import UNKNOWN
-from jaxgen.metrics import choice_accuracy, corpus_bleu, distinct_n_grams
+from jaxgen.metrics import choice_accuracy, distinct_n_grams
 from jaxgen.models.sequences import (
     AdversarialDialogue,
     CompletionReward,
@@ -223,8 +223,8 @@ def reply_metrics(
     sampled, greedy = sample(trained, key, context), sample(trained, key, context, 0.0)
     words = {"samples": one.vocabulary.decode(sampled), "humans": one.vocabulary.decode(humans)}
     metrics = {
-        "bleu-2": bleu(one, one.vocabulary.decode(greedy)),
-        "bleu-2 of samples": bleu(one, words["samples"]),
+        "bleu-2": bleu(one, greedy, 2),
+        "bleu-2 of samples": bleu(one, sampled, 2),
         "words": float(np.mean([len(reply) for reply in words["samples"]])),
     }
     for name, replies in words.items():
@@ -248,14 +248,6 @@ def sample(trained: TrainedModel, key: jax.Array, context: np.ndarray, temperatu
         return trained.sample(jax.random.fold_in(key, next(counter)), len(context), context, temperature)
 
     return np.asarray(in_chunks(part, context, size=PART))
-
-
-def bleu(source: TokenSource, replies: list[list[str]]) -> float:
-    """Corpus BLEU-2 of replies with all references of the source's examples, in per cent."""
-    several = [[reference.split() for reference in references] for references in source.references]
-    flat = _numbered([*replies, *(words for references in several for words in references)])
-    candidates, rest = flat[: len(replies)], iter(flat[len(replies) :])
-    return 100 * corpus_bleu([[next(rest) for _ in references] for references in several], candidates, 2)
 
 
 def _numbered(replies: list[list[str]]) -> list[list[int]]:

@@ -32,7 +32,7 @@ from experiments.sequences.policies import PolicyConfig, initial_variables, opti
 from experiments.sequences.translation import NUMERALS, numerals
 from jaxgen import plotting
 from jaxgen.data import Splits, TokenSource, sentences
-from jaxgen.data.vocabulary import END
+from jaxgen.data.vocabulary import END, without_end
 from jaxgen.metrics import bleu, copied_sequences, distinct_n_grams, self_bleu
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count
@@ -110,10 +110,7 @@ def baselines(data: Splits, n: int) -> dict[str, float]:
 
 def words(tokens: np.ndarray) -> list[tuple[int, ...]]:
     """Sentences [N, T] without their ends."""
-    sentences = []
-    for sentence in np.asarray(tokens).tolist():
-        sentences.append(tuple(sentence[: sentence.index(END)] if END in sentence else sentence))
-    return sentences
+    return [tuple(without_end(sentence)) for sentence in tokens]
 
 
 def texts(trained: TrainedModel, data: Splits, seed: int) -> Any:

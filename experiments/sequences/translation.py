@@ -217,8 +217,8 @@ def translations(trained: TrainedModel, context: np.ndarray) -> np.ndarray:
     return np.asarray(in_chunks(trained.translate, context, size=PART))
 
 
-def bleu(source: TokenSource, tokens: np.ndarray) -> float:
-    """Corpus BLEU-4 of translations of the source's examples against its references, in per cent."""
+def bleu(source: TokenSource, tokens: np.ndarray, n: int = 4) -> float:
+    """Corpus BLEU-n of tokens [N, T] against all references of the source's examples, in per cent."""
     numbers: dict[str, int] = {}
 
     def numbered(words: list[str]) -> list[int]:
@@ -226,7 +226,7 @@ def bleu(source: TokenSource, tokens: np.ndarray) -> float:
 
     references = [[numbered(reference.split()) for reference in several] for several in source.references]
     # an unknown word is written as no word of a reference is
-    return 100 * corpus_bleu(references, [numbered(words) for words in source.vocabulary.decode(tokens)])
+    return 100 * corpus_bleu(references, [numbered(words) for words in source.vocabulary.decode(tokens)], n)
 
 
 def validation_bleu(trained: TrainedModel, source: TokenSource) -> dict[str, float]:

@@ -72,14 +72,19 @@ class Vocabulary:
         """Sequences of indices to their words before the first end."""
         sentences = []
         for sequence in tokens:
-            indices = np.asarray(sequence).tolist()
-            indices = indices[: indices.index(END)] if END in indices else indices
+            indices = without_end(sequence)
             sentences.append([UNKNOWN_WORD if i == UNKNOWN else self.words[i - UNKNOWN - 1] for i in indices])
         return sentences
 
     def texts(self, tokens: Iterable[Any]) -> list[str]:
         """Sequences of indices as texts: their words before the first end, joined by spaces unless characters."""
         return [("" if self.level == "characters" else " ").join(words) for words in self.decode(tokens)]
+
+
+def without_end(tokens: Any) -> list[int]:
+    """A sequence of indices [T] before its first end."""
+    indices = np.asarray(tokens).tolist()
+    return indices[: indices.index(END)] if END in indices else indices
 
 
 def build_vocabulary(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
+from jaxgen.nets.initializers import standard_normal
 from jaxgen.nets.seq2seq import BidirectionalEncoder
-from jaxgen.nets.token_critics import Highway
+from jaxgen.nets.token_critics import Highway, pooled_windows
 from jaxgen.tokens import token_mask
 
 
@@ -33,14 +34,9 @@ class TokenConvTower(nn.Module):
     def __call__(self, tokens: Array) -> Array:
         check_counts(num_tokens=self.num_tokens, filters=sum(self.filters, ()), embedding_width=self.embedding_width)
         tokens = as_integers("B T", tokens=tokens)
-        x = nn.Embed(self.num_tokens, self.embedding_width, embedding_init=_embedding, name="embed")(tokens)
+        x = nn.Embed(self.num_tokens, self.embedding_width, embedding_init=standard_normal, name="embed")(tokens)
         x = jnp.pad(x, ((0, 0), (0, max(0, max(width for width, _ in self.filters) - x.shape[1])), (0, 0)))
-        pooled = []
-        for width, number in self.filters:
-            # a convolution as a product, which is fast inside of compiled loops, too
-            windows = jnp.concatenate([x[:, i : x.shape[1] - width + 1 + i] for i in range(width)], -1)
-            pooled.append(nn.relu(nn.Dense(number, name=f"width{width}")(windows).max(1)))
-        return jnp.concatenate(pooled, -1)
+        return pooled_windows(x, self.filters)
 
 
 class TokenRNNTower(nn.Module):
@@ -98,7 +94,3 @@ class PairCritic(nn.Module):
             h = Highway(name="highway")(h)
         h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
         return nn.Dense(1, name="last")(h)[..., 0]
-
-
-def _embedding(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return nn.initializers.normal(1.0)(key, shape, dtype)

@@ -24,7 +24,7 @@ def _zero_carry(cell: nn.RNNCellBase, batch_size: int) -> Any:
     return cell.initialize_carry(jax.random.key(0), (batch_size, 1))
 
 
-def _start(cell: nn.RNNCellBase, x: jax.Array) -> Any:
+def initial_carry(cell: nn.RNNCellBase, x: jax.Array) -> Any:
     """The initial carry for x [B, T, D], sharded as x."""
     return shard_like(_zero_carry(cell, x.shape[0]), x)
 
@@ -42,7 +42,7 @@ class RecurrentEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         cell, x = CELLS[self.cell](self.width), x.reshape(*x.shape[:2], -1)
-        return nn.RNN(cell)(x, initial_carry=_start(cell, x))[:, -1]
+        return nn.RNN(cell)(x, initial_carry=initial_carry(cell, x))[:, -1]
 
 
 class RecurrentDecoder(nn.Module):
@@ -60,7 +60,7 @@ class RecurrentDecoder(nn.Module):
         self.all = nn.RNN(self.one)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.all(x, initial_carry=_start(self.one, x))
+        return self.all(x, initial_carry=initial_carry(self.one, x))
 
     def start(self, batch_size: int) -> Any:
         return _zero_carry(self.one, batch_size)

@@ -21,13 +21,15 @@ from flax import linen as nn
 
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
+from jaxgen.nets.initializers import standard_normal
 from jaxgen.sharding import full_batch
 from jaxgen.tokens import log_probs_of, token_mask
 
 Cell = Literal["gru", "lstm"]
 Carry = Any
 """The state of a cell: h [B, W] of a GRU, (c, h) of an LSTM."""
-_GATES = {"gru": 3, "lstm": 4}
+GATES = {"gru": 3, "lstm": 4}
+"""By cell."""
 
 
 def _orthogonal_blocks(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
@@ -112,13 +114,13 @@ class BidirectionalEncoder(nn.Module):
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
         tokens = as_integers("B S", tokens=tokens)
         embedding_width = self.embedding_width or self.width
-        x = nn.Embed(self.num_tokens, embedding_width, embedding_init=_embedding, name="embed")(tokens)
+        x = nn.Embed(self.num_tokens, embedding_width, embedding_init=standard_normal, name="embed")(tokens)
         x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         mask, annotations = token_mask(tokens, self.end), []
         for name in ("forward", "backward"):
-            gates = nn.Dense(_GATES[self.cell] * self.width, name=f"{name}_gates")(x)
+            gates = nn.Dense(GATES[self.cell] * self.width, name=f"{name}_gates")(x)
             masked = _MaskedCell(GatedCell(self.width, self.cell, name=name))
-            carry, h = _scanned(masked, _zeros(x[:, 0], self.width, self.cell), (gates, mask), name == "backward")
+            carry, h = _scanned(masked, zero_state(x[:, 0], self.width, self.cell), (gates, mask), name == "backward")
             annotations.append(h)
         return jnp.concatenate(annotations, -1), carry if self.cell == "gru" else carry[1]
 
@@ -141,7 +143,7 @@ class _AttentionCell(nn.Module):
         self.inner = GatedCell(self.width, self.cell)
         self.query = nn.Dense(self.width, use_bias=False)
         self.energy = nn.Dense(1, use_bias=False)
-        self.of_attended = nn.Dense(_GATES[self.cell] * self.width, use_bias=False)
+        self.of_attended = nn.Dense(GATES[self.cell] * self.width, use_bias=False)
 
     def __call__(self, carry: tuple[Carry, Memory], gates: Array) -> tuple[tuple[Carry, Memory], tuple[Array, Array]]:
         """From the part of the gates that comes from the last token: s_t and c_t."""
@@ -190,9 +192,9 @@ class AttentionSeq2Seq(nn.Module):
         )
         self.of_annotations = nn.Dense(width)
         self.of_backward = nn.Dense(width)
-        self.beginning = self.param("beginning", _embedding, (embedding_width,))
-        self.embed = nn.Embed(self.num_tokens, embedding_width, embedding_init=_embedding)
-        self.of_last = nn.Dense(_GATES[self.cell] * width)
+        self.beginning = self.param("beginning", standard_normal, (embedding_width,))
+        self.embed = nn.Embed(self.num_tokens, embedding_width, embedding_init=standard_normal)
+        self.of_last = nn.Dense(GATES[self.cell] * width)
         self.attention = _AttentionCell(width, self.cell)
         self.hidden = nn.Dense(embedding_width)
         self.last = nn.Dense(self.num_tokens, dtype=jnp.float32)
@@ -242,10 +244,7 @@ class AttentionSeq2Seq(nn.Module):
         return self.drop(x, deterministic=not self.has_rng("dropout"))
 
 
-def _embedding(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return jax.random.normal(key, shape, dtype)
-
-
-def _zeros(x: Array, width: int, cell: Cell) -> Carry:
-    zeros = full_batch(x, 0, (width,), x.dtype)
+def zero_state(x: Array, width: int, cell: Cell, dtype: Any = None) -> Carry:
+    """The state before the first position, for as many sequences as x [B, ...] has; by default of its type."""
+    zeros = full_batch(x, 0, (width,), x.dtype if dtype is None else dtype)
     return zeros if cell == "gru" else (zeros, zeros)

@@ -13,8 +13,7 @@ from flax import linen as nn
 
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
-from jaxgen.nets.recurrent import CELLS
-from jaxgen.sharding import shard_like
+from jaxgen.nets.recurrent import CELLS, initial_carry
 from jaxgen.tokens import lengths
 
 SEQGAN_FILTERS = (
@@ -45,12 +44,29 @@ class Highway(nn.Module):
         return gate * nn.relu(nn.Dense(x.shape[-1], name="value")(x)) + (1 - gate) * x
 
 
+def pooled_windows(x: Array, filters: tuple[tuple[int, int], ...], **layers: Any) -> Array:
+    """Convolutions of several widths without padding, a ReLU, and the maximum over positions: [B, T, E] to [B, F].
+
+    A convolution is a product of the windows with a matrix, which is fast in compiled loops, too. To be called in a
+    compact method, whose dense layers `width1`, `width2`, ... it makes.
+
+    Args:
+        filters: pairs of a width, at most T, and its number of filters; F is the sum of the numbers.
+        layers: initialisers of the dense layers.
+    """
+    pooled = []
+    for width, number in filters:
+        windows = jnp.concatenate([x[:, i : x.shape[1] - width + 1 + i] for i in range(width)], -1)
+        # relu is monotone: the maximum first is the same and smaller
+        pooled.append(nn.relu(nn.Dense(number, name=f"width{width}", **layers)(windows).max(1)))
+    return jnp.concatenate(pooled, -1)
+
+
 class TokenConvCritic(nn.Module):
     """SeqGAN's critic: [B, T] to [B].
 
     Vectors of the tokens, convolutions of several widths without padding, the maximum of each filter over positions, a
-    highway layer, dropout, and two outputs whose difference is the logit. A convolution is a product of the windows
-    with a matrix, which is fast in compiled loops, too.
+    highway layer, dropout, and two outputs whose difference is the logit.
 
     Kim 2014, "Convolutional Neural Networks for Sentence Classification"; with the highway Zhang and LeCun 2015; here
     as in the code of Yu et al. 2017, "SeqGAN".
@@ -77,13 +93,7 @@ class TokenConvCritic(nn.Module):
         if length < widest:
             raise ValueError(f"`tokens` must have at least {widest} positions, the greatest width, got {length}")
         x = nn.Embed(self.num_tokens, self.embedding_width, embedding_init=_uniform, name="embed")(tokens)
-        pooled = []
-        for width, number in self.filters:
-            windows = jnp.concatenate([x[:, i : length - width + 1 + i] for i in range(width)], -1)
-            layer = nn.Dense(number, kernel_init=_normal, bias_init=_bias, name=f"width{width}")
-            # relu is monotone: the maximum first is the same and smaller
-            pooled.append(nn.relu(layer(windows).max(1)))
-        h = Highway(name="highway")(jnp.concatenate(pooled, -1))
+        h = Highway(name="highway")(pooled_windows(x, self.filters, kernel_init=_normal, bias_init=_bias))
         h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
         fake, real = jnp.moveaxis(nn.Dense(2, kernel_init=_normal, bias_init=_bias, name="last")(h), -1, 0)
         return real - fake
@@ -117,8 +127,7 @@ class TokenRNNCritic(nn.Module):
         tokens = as_integers("B T", tokens=tokens)
         x = nn.Embed(self.num_tokens, self.embedding_width, name="embed")(tokens)
         cell = CELLS[self.cell](self.width, name="cell")
-        zero = cell.initialize_carry(jax.random.key(0), (x.shape[0], 1))
-        h = nn.RNN(cell)(x, initial_carry=shard_like(zero, x))
+        h = nn.RNN(cell)(x, initial_carry=initial_carry(cell, x))
         h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
         last = nn.Dense(1, name="last")
         if self.per_token:

@@ -10,11 +10,8 @@ from flax import linen as nn
 
 from jaxgen.arguments import as_integers, check_counts
 from jaxgen.contracts import Array
-from jaxgen.nets.seq2seq import Cell, GatedCell
-from jaxgen.sharding import full_batch
+from jaxgen.nets.seq2seq import GATES, Cell, GatedCell, zero_state
 from jaxgen.tokens import token_mask
-
-_GATES = {"gru": 3, "lstm": 4}
 
 
 class TurnCritic(nn.Module):
@@ -55,15 +52,14 @@ class TurnCritic(nn.Module):
         if rows % contexts:
             raise ValueError(f"`tokens` must have a multiple of the {contexts} contexts, got shape {tokens.shape}")
         embed = nn.Embed(self.num_tokens, self.embedding_width or self.width, name="embed")
-        gates = nn.Dense(_GATES[self.cell] * self.width, name="word_gates")
+        gates = nn.Dense(GATES[self.cell] * self.width, name="word_gates")
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         cells = _TurnCells(self.width, self.cell, name="cells")
-        words = _zeros(tokens, self.width, self.cell)
-        _, h = _scanned(cells, words, gates(drop(embed(tokens))), "word")  # h [M, T, W]
-        turns = _zeros(context, self.width, self.cell)
+        begin_words, turns = (zero_state(of, self.width, self.cell, jnp.float32) for of in (tokens, context))
+        _, h = _scanned(cells, begin_words, gates(drop(embed(tokens))), "word")  # h [M, T, W]
         if self.with_context:
             turns_end = ends_of_turns(context, self.separators, self.end)
-            begin = (_zeros(context, self.width, self.cell), turns)
+            begin = (turns, turns)
             (_, turns), _ = _scanned(cells, begin, (gates(drop(embed(context))), turns_end), "of_context")
         h = h.reshape(rows // contexts, contexts, length, self.width)
         turns = jax.tree.map(lambda state: state[None, :, None], turns)
@@ -79,7 +75,7 @@ class _TurnCells(nn.Module):
 
     def setup(self):
         self.word_cell, self.turn_cell = (GatedCell(self.width, self.cell) for _ in range(2))
-        self.turn_gates = nn.Dense(_GATES[self.cell] * self.width)
+        self.turn_gates = nn.Dense(GATES[self.cell] * self.width)
 
     def word(self, carry: Any, gates: Array) -> tuple[Any, Array]:
         return self.word_cell(carry, gates)
@@ -116,7 +112,3 @@ def _scanned(cells: _TurnCells, carry: Any, inputs: Any, method: str) -> tuple[A
     )  # fmt: skip
     return scan(cells, carry, inputs)
 
-
-def _zeros(tokens: Array, width: int, cell: Cell) -> Any:
-    zeros = full_batch(tokens, 0, (width,), jnp.float32)
-    return zeros if cell == "gru" else (zeros, zeros)

@@ -7,7 +7,6 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from jaxgen import convolution as convolutions
 from jaxgen.convolution import (
     Conv,
     UpConv,
@@ -16,6 +15,7 @@ from jaxgen.convolution import (
     depth_to_space,
     space_to_depth,
 )
+from jaxgen.convolution.forms import KERNEL_GRADIENT_FORMS
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 PADDINGS = ("SAME", "VALID", ((1, 2), (0, 3)))
@@ -240,8 +240,8 @@ def test_upsampling_spreads_each_pixels_own_channels():
 )
 def test_the_form_of_a_kernels_gradient_follows_the_table(shape, kernel, form, monkeypatch):
     taken = []
-    for name, function in convolutions.KERNEL_GRADIENT_FORMS.items():
+    for name, function in KERNEL_GRADIENT_FORMS.items():
         recorded = lambda *args, name=name, function=function: taken.append(name) or function(*args)
-        monkeypatch.setitem(convolutions.KERNEL_GRADIENT_FORMS, name, recorded)
+        monkeypatch.setitem(KERNEL_GRADIENT_FORMS, name, recorded)
     jax.jit(jax.grad(lambda k: convolution(jnp.ones(shape), k).sum())).lower(jnp.ones(kernel))
     assert taken == [form]

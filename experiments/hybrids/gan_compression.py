@@ -42,6 +42,9 @@ from jaxgen.training import TrainedModel, load
 from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative, Probability
 
+Score = Literal[
+    "l1", "psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou", "frechet_relu2_1"
+]
 HIGHER_IS_BETTER = ("psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou")
 
 
@@ -95,10 +98,7 @@ class CompressionConfig(TranslationConfig):
     """Run folder of a student with more channels to start from; by default the teacher's first channels, sorted."""
     budget: NonNegative = 0.0
     """Search the channels of `start` with at most this many multiply-adds; 0: `width` or `channels` give them."""
-    score: Literal[
-        "l1", "psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou",
-        "frechet_relu2_1",
-    ] = "l1"  # fmt: skip
+    score: Score = "l1"
     """Metric of the validation split that the search optimises (`experiments.translation.scores`)."""
     population: Count = 100
     """Candidates of a generation of the search."""
@@ -188,18 +188,20 @@ def searched(config: CompressionConfig, source: TrainedModel, data: Splits, judg
     if not network.choices:
         raise ValueError(f"`start` must be a run with `fractions` to search its channels, got {str(config.start)!r}")
     x, y = pairs(data.valid)
-    out, sign = source.model.b.event_shape, -1.0 if config.score in HIGHER_IS_BETTER else 1.0
-    head = 9 * np.prod(out)
+    # the other judges would take time for nothing
+    segmenter = judges.segmenter if config.score.startswith("label_back") else None
+    judges = Judges(segmenter, judges.trunk if config.score.startswith("frechet") else None)
+    sign = -1.0 if config.score in HIGHER_IS_BETTER else 1.0
 
     def cost(channels: tuple[int, ...]) -> float:
-        return float(network.multiply_adds(x.shape[1:], channels) + head * channels[-1])
+        return convolutions(network, source.model, channels)
 
     def score(channels: tuple[int, ...]) -> float:
         limits = np.int32(channels)
         fake = in_chunks(lambda part: source.translate_within(part, limits), x, size=config.eval_batch)
         scores = paired_scores(x, fake, y, judges)
         if config.score not in scores:
-            raise ValueError(f"`score` must be one of {sorted(scores)} without further judges, got {config.score!r}")
+            raise ValueError(f"`score` must be one of {sorted(scores)} without `segmenter` or `trunk`, got {config.score!r}")
         return sign * scores[config.score]
 
     sizes = {"population": config.population, "generations": config.generations}
@@ -208,6 +210,18 @@ def searched(config: CompressionConfig, source: TrainedModel, data: Splits, judg
     print(f"searched {len(found)} candidates: {config.score} from {sign * worst.score:.4f} to {sign * best.score:.4f}")
     print(f"channels {' '.join(map(str, best.channels))}: {best.cost:,.0f} multiply-adds", flush=True)
     return dataclasses.replace(network, channels=best.channels, choices=())
+
+
+def convolutions(network: SlimmableTranslator, model: Pix2Pix, channels: tuple[int, ...] | None = None) -> float:
+    """Multiply-adds of the convolutions of one translation, with its last layer, in closed form."""
+    last = (network.channels if channels is None else channels)[-1]
+    return float(network.multiply_adds(model.a.event_shape, channels) + 9 * last * np.prod(model.b.event_shape))
+
+
+def budget_of(config: CompressionConfig) -> float:
+    """`convolutions` of the generator that a config describes."""
+    model = teacher(config, config.open())
+    return convolutions(model.generator, model)
 
 
 def multiply_adds_of(trained: TrainedModel) -> float:

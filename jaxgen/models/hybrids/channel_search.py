@@ -106,7 +106,9 @@ def search_channels(
 
 
 def multiply_adds(function: Callable[..., Any], *arguments: Any) -> float:
-    """Half of the floating-point operations of a function by XLA's count, which includes additions beside products.
+    """Half of the floating-point operations of a function, by XLA's count before it optimises.
+
+    Normalisations and the like count too, and convolutions in the form in which this device computes them.
 
     Args:
         arguments: arrays, or their shapes (`jax.ShapeDtypeStruct`).

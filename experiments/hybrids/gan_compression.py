@@ -1,9 +1,9 @@
 """GAN compression: a small generator distilled from a trained Pix2Pix (Li et al. 2020, arXiv:2003.08936).
 
-The teacher is a Pix2Pix whose generator has separable residual blocks, trained by this experiment without `--teacher`. From
-its folder a smaller generator is distilled; `--fractions` trains one for all numbers of channels at once; from that run's
-folder `--start FOLDER --budget N` searches the channels with the best score on the validation split within N multiply-adds
-and trains the network that has them:
+The teacher is a Pix2Pix whose generator has separable residual blocks, trained by this experiment without `--teacher`.
+From its folder a smaller generator is distilled; `--fractions` trains one for all numbers of channels at once; from
+that run's folder `--start FOLDER --budget N` searches the channels with the best score on the validation split within N
+multiply-adds, and trains the network that has them:
 
     python -m experiments.hybrids.gan_compression --out T --width 24
     python -m experiments.hybrids.gan_compression --out S --width 6 --teacher T
@@ -43,8 +43,9 @@ from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative, Probability
 
 Score = Literal[
-    "l1", "psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou", "frechet_relu2_1"
-]
+    "l1", "psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou",
+    "frechet_relu2_1",
+]  # fmt: skip
 HIGHER_IS_BETTER = ("psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou")
 
 
@@ -103,7 +104,7 @@ class CompressionConfig(TranslationConfig):
     population: Count = 100
     """Candidates of a generation of the search."""
     generations: Natural = 500
-    """Generations of the search after the random one; with a population of 1 and no generations, channels are random."""
+    """Generations of the search after the random one; 0, and a population of 1: random channels."""
     segmenter: Path | None = None
     """Run folder of `experiments.translation.segmenter` on the same data, for label-back scores."""
     trunk: Path | None = None
@@ -201,7 +202,7 @@ def searched(config: CompressionConfig, source: TrainedModel, data: Splits, judg
         fake = in_chunks(lambda part: source.translate_within(part, limits), x, size=config.eval_batch)
         scores = paired_scores(x, fake, y, judges)
         if config.score not in scores:
-            raise ValueError(f"`score` must be one of {sorted(scores)} without `segmenter` or `trunk`, got {config.score!r}")
+            raise ValueError(f"`score` must be one of {sorted(scores)} without its judge, got {config.score!r}")
         return sign * scores[config.score]
 
     sizes = {"population": config.population, "generations": config.generations}

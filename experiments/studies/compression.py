@@ -1,10 +1,10 @@
-"""Small generators at equal multiply-adds: `python -m experiments.studies.compression --data FILE --domains label photo`.
+"""Small generators at equal multiply-adds: `python -m experiments.studies.compression --data FILE --domains A B`.
 
 A teacher of `experiments.hybrids.gan_compression` and students with about as many multiply-adds as a generator of
-`student_width`, each from several seeds: trained from scratch, distilled from the teacher, and cut to channels that are
+`student_width`, each from several seeds: trained from scratch; distilled from the teacher; and cut to channels that are
 searched in a network trained for all numbers of channels, then distilled. Their controls: the student cut from the
-teacher and trained without distillation; distilled from a teacher that has learned nothing; distilled in as many steps as
-the searched student and the network that it is cut from together; random channels in place of searched ones.
+teacher and trained without distillation; distilled from a teacher that has learned nothing; distilled in as many steps
+as the searched student and the network that it is cut from together; random channels in place of searched ones.
 
 Means ± standard errors on the test split. Multiply-adds are half of XLA's count of operations of one translation.
 """
@@ -66,8 +66,10 @@ class CompressionStudy(harness.StudyConfig):
     blocks: Count = 4
     critic_width: Count = 16
     distillation_weight: NonNegative = 1.0
+    teacher_steps: Count = 2_500
+    """Batches that the teacher is trained on."""
     steps: Count = 2_000
-    """Of each network."""
+    """Of each student, and of the network trained for all numbers of channels."""
     ema: Fraction = 0.99
     score: Score = "l1"
     """Metric of the validation split that the search optimises."""
@@ -83,17 +85,16 @@ def study(config: CompressionStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings.
     """
     names = (
-        "domains", "width", "largest_width", "student_width", "fractions", "blocks", "critic_width", "steps", "ema",
-        "distillation_weight", "score", "population", "generations", "seeds",
+        "domains", "width", "largest_width", "student_width", "fractions", "blocks", "critic_width", "teacher_steps",
+        "steps", "ema", "distillation_weight", "score", "population", "generations", "seeds",
     )  # fmt: skip
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
     settings |= {name: getattr(config, name) and getattr(config, name).name for name in ("segmenter", "trunk")}
     compute = {name: partial(run, name, 1, config) for name in TEACHERS}
     compute |= {name: partial(run, name, config.seeds, config) for name in STUDENTS}
     results = harness.rows(compute, config.only, config.runs, settings)
-    text = harness.table(
-        ("generator", "multiply-adds", *(heading for heading, _ in METRICS.values()), "seconds"), lines(results), notes(config)
-    )
+    head = ("generator", "multiply-adds", *(heading for heading, _ in METRICS.values()), "seconds")
+    text = harness.table(head, lines(results), notes(config))
     if all(name in results for name in ("teacher", *STUDENTS)):
         plotting.save(plot(config), config.runs / "compared.png")
     return harness.save(config.runs, text, [record(config, name, result) for name, result in results.items()])
@@ -119,16 +120,17 @@ def run(name: str, seeds: int, config: CompressionStudy) -> dict[str, Any]:
         "searched": (*search, *sizes),
         "random channels": (*search, "--population", "1", "--generations", "0"),
     }[name]
-    steps = {"untrained teacher": 1, "distilled, twice the steps": 2 * config.steps}.get(name, config.steps)
+    steps = {"teacher": config.teacher_steps, "untrained teacher": 1, "distilled, twice the steps": 2 * config.steps}
     judges = () if config.segmenter is None else ("--segmenter", str(config.segmenter))
     judges += () if config.trunk is None else ("--trunk", str(config.trunk))
     weight = () if "--distillation-weight" in arguments else ("--distillation-weight", str(config.distillation_weight))
+    each = str(steps.get(name, config.steps))
     results, channels = [], []
     for seed in range(seeds):
         out = config.runs / f"{harness.slug(name)}-{seed}"
         results.append(harness.experiment(
             "hybrids.gan_compression", out, ("--data", config.data, "--domains", *config.domains, "--preset", "small"),
-            ("--seed", str(seed), "--steps", str(steps), "--eval-every", str(steps), "--checkpoint-every", str(steps)),
+            ("--seed", str(seed), "--steps", each, "--eval-every", each, "--checkpoint-every", each),
             ("--blocks", str(config.blocks), "--critic-width", str(config.critic_width), "--ema", str(config.ema)),
             arguments, weight, judges,
         ))  # fmt: skip
@@ -159,9 +161,10 @@ def lines(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
 
 def notes(config: CompressionStudy) -> str:
     return (
-        f"{config.steps:,} batches of 4 pairs for each network; teacher of width {config.width}, all channels: "
-        f"{config.largest_width}; {config.seeds} seeds of each student; seconds of one run. Searched by {config.score} of the "
-        f"validation split, {config.population} candidates in each of {config.generations + 1} generations."
+        f"{config.teacher_steps:,} batches of 4 pairs for the teacher, {config.steps:,} for the others; width "
+        f"{config.width} of the teacher, {config.largest_width} of all channels; {config.seeds} seeds of each student; "
+        f"seconds of one run. Searched by {config.score} of the validation split, {config.population} candidates in a "
+        f"generation, {config.generations} generations after the random one."
     )
 
 

@@ -37,17 +37,17 @@ class DepthwiseConv(nn.Module):
 class SlimmableTranslator(nn.Module):
     """[B, H, W, C] to features [B, H, W, channels[-1]], as `ResNetTranslator` with separable residual blocks.
 
-    A first layer, n halvings, residual blocks of two separable convolutions and n doublings, with instance normalisation
-    without gain and bias. With `limits` each layer uses the first of its channels only: the output, zero in the other
-    channels, is that of the smaller network whose parameters are cut to its shapes (`cut_channels`).
+    A first layer, n halvings, residual blocks of two separable convolutions and n doublings, with instance
+    normalisation without gain and bias. With `limits` each layer uses the first of its channels only: the output, zero
+    in the other channels, is that of the smaller network whose parameters are cut to its shapes (`cut_channels`).
 
     Attributes:
         channels: of each layer: the first, after each halving (the last of these is the width of the residual stream),
             inside each residual block, after each doubling; `uniform` makes them.
         halvings: n.
         kernel_size: of the first layer.
-        choices: by layer, numbers of channels of which training mode draws one at each call, uniformly and independently
-            (once-for-all training); empty: training uses all channels.
+        choices: by layer, numbers of channels of which training mode draws one at each call, uniformly and
+            independently (once-for-all training); empty: training uses all channels.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, *(256,) * 9, 128, 64)
@@ -78,7 +78,7 @@ class SlimmableTranslator(nn.Module):
         fits = len(self.choices) == len(self.channels)
         if not fits or not all(numbers and max(numbers) <= c for numbers, c in zip(self.choices, self.channels)):
             raise ValueError(
-                f"`choices` must have numbers up to those of channels={self.channels} for each layer, got {self.choices}"
+                f"`choices` must have numbers of at most channels={self.channels} for each layer, got {self.choices}"
             )
 
     @nn.compact
@@ -169,8 +169,9 @@ def cut_channels(params: Any, shapes: Any) -> Any:
 def sort_channels(network: SlimmableTranslator, params: Any, head: jax.Array) -> tuple[Any, jax.Array]:
     """The same function with the channels of each layer in descending order of importance.
 
-    A channel's importance is the L1 norm of the pointwise weights that it is multiplied by in the next layers. (The authors' code
-    takes the weights that produce it, whose scale instance normalisation undoes.)
+    A channel's importance is the L1 norm of the weights of the next layers that it is multiplied by, except those of
+    convolutions of each channel by itself. (The authors' code takes the weights that produce it, whose scale instance
+    normalisation undoes.)
 
     Args:
         params: of the network.

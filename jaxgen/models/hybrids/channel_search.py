@@ -46,8 +46,8 @@ def search_channels(
 
     The first generation is random. In each later one the best candidates so far, a fraction `parents` of `population`,
     have as many children as replace the rest: one half copies of a parent in which each layer is drawn anew with
-    probability `mutation`, the others mixtures of two parents. `generations=0` is a random search, with `population=1` a
-    random choice.
+    probability `mutation`, the others mixtures of two parents. `generations=0` is a random search, with `population=1`
+    a random choice.
 
     Args:
         choices: numbers of channels to choose from, by layer.

@@ -48,6 +48,7 @@ from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.seq2seq import AttentionSeq2Seq, BidirectionalEncoder
 from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
+from jaxgen.nets.slimmable import SlimmableTranslator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stacked_rnn import ClosedLoopRNN, StackedRNN
 from jaxgen.nets.stages import Stages
@@ -74,13 +75,13 @@ __all__ = [
     "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNet1DCritic",
     "ResNet1DGenerator", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualBlocks1D", "ResidualDecoder",
     "ResidualEncoder", "ResidualMLP", "ResidualStack", "SEQGAN_FILTERS", "SMALL_FILTERS", "Saturation", "ScalarHead",
-    "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "Softmax", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs", "StridedScore",
-    "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvCritic",
-    "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer", "Translation",
-    "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
-    "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context", "limb_masks",
-    "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards", "rollouts",
-    "sample_codes", "sample_tokens", "small_normal",
+    "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SlimmableTranslator", "Softmax", "SpectralConv",
+    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs",
+    "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis",
+    "TokenConvCritic", "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer",
+    "Translation", "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
+    "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
+    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
+    "rollouts", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -122,10 +122,12 @@ class UNITConfig(TranslationConfig):
     """Steps after which the learning rate is halved, again and again."""
     classifier: bool = False
     """Train a classifier of a's labels on the critics' features, which are then shared but for the first layers."""
-    class_weight: NonNegative = 10.0
+    class_weight: NonNegative = 0.3
     """Weight of the classifier's loss, relative to the adversarial loss."""
-    feature_weight: NonNegative = 30.0
+    feature_weight: NonNegative = 3.0
     """Weight of the distance of the critics' features of the two images of one code, relative to the same."""
+    dropout: Fraction = 0.0
+    """Rate of the features before the classifier and the scores."""
     adaptation: bool = False
     """Test classifiers trained on translated labelled examples in the other domain."""
 
@@ -178,7 +180,7 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
     if config.classifier:
         if data.train.num_classes["a"] is None:
             raise ValueError(f"`classifier` requires labelled data in domain a, got {config.data!r}")
-        fields |= {"class_weight": config.class_weight, "feature_weight": config.feature_weight}
+        fields |= {name: getattr(config, name) for name in ("class_weight", "feature_weight", "dropout")}
         model = ClassifyingUNIT(**fields, num_classes=data.train.num_classes["a"])
     else:
         model = UNIT(**fields)

@@ -60,7 +60,7 @@ def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.choices(trained, config, context, right, wrong)
-        return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1)
+        return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1, SEPARATORS)
 
     return replies.experiment(
         config, data, SEPARATORS, final_metrics=final_metrics, baselines={"choice by shared words": shared},

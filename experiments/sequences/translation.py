@@ -34,6 +34,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import numpy as np
 import optax
+from flax import linen as nn
 
 import jaxgen
 from experiments.config import Config, Experiment
@@ -45,7 +46,7 @@ from jaxgen.losses import clip_weights
 from jaxgen.metrics import corpus_bleu
 from jaxgen.models.hybrids import waiting
 from jaxgen.models.sequences import ConditionalSequenceGAN, ConditionalSequences
-from jaxgen.nets import AttentionSeq2Seq, PairCritic, TokenConvTower, TokenRNNTower
+from jaxgen.nets import AttentionSeq2Seq, NGramCritic, PairCritic, TokenConvTower, TokenRNNTower
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Natural, NonNegative, Probability
@@ -100,8 +101,8 @@ class TranslationConfig(Config):
     """Of maximum likelihood; `rmsprop` is that of the rounds."""
     policy_learning_rate: NonNegative = 1e-5
     """Of RMSProp, for the rounds."""
-    critic: Literal["cnn", "rnn"] = "cnn"
-    """The critic's networks of both sides."""
+    critic: Literal["cnn", "rnn", "n_grams"] = "cnn"
+    """The critic's networks of both sides, or weights of n-grams of the target and of pairs of words."""
     mixing: Literal["joint", "additive", "target"] = "joint"
     """How the critic joins both sides: with products; in a sum, as in the authors' code; or without the source."""
     critic_learning_rate: NonNegative = 1e-4
@@ -204,7 +205,9 @@ def build(config: TranslationConfig, data: Splits) -> Experiment:
     )  # fmt: skip
 
 
-def critic(config: TranslationConfig, sizes: tuple[int, int]) -> PairCritic:
+def critic(config: TranslationConfig, sizes: tuple[int, int]) -> nn.Module:
+    if config.critic == "n_grams":
+        return NGramCritic(crossed=config.mixing == "joint")
     tower = {"cnn": TokenConvTower, "rnn": TokenRNNTower}[config.critic]
     target, source = (tower(size, name=None) for size in sizes)
     if config.mixing == "target":

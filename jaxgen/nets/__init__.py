@@ -33,6 +33,7 @@ from jaxgen.nets.joint import Joint
 from jaxgen.nets.maxout import Maxout
 from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
+from jaxgen.nets.n_gram_critic import NGramCritic
 from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
 from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, GroupNorm, InstanceNorm
 from jaxgen.nets.pair_critics import PairCritic, TokenConvTower, TokenRNNTower
@@ -70,17 +71,17 @@ __all__ = [
     "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv", "EqualizedDense", "EqualizedMLP", "EventHead", "FiLM",
     "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm", "GumbelSoftmax", "InstanceNoise", "InstanceNorm",
     "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout", "MinibatchDeviation", "MinibatchDiscrimination", "Mirror",
-    "NoisyMLP", "PairCritic", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "PositionHead",
-    "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNet1DCritic",
-    "ResNet1DGenerator", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualBlocks1D", "ResidualDecoder",
-    "ResidualEncoder", "ResidualMLP", "ResidualStack", "SEQGAN_FILTERS", "SMALL_FILTERS", "Saturation", "ScalarHead",
-    "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "Softmax", "SpectralConv", "SpectralDense",
-    "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs", "StridedScore",
-    "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis", "TokenConvCritic",
-    "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer", "Translation",
-    "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder", "VQGANDecoder",
-    "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context", "limb_masks",
-    "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards", "rollouts",
-    "sample_codes", "sample_tokens", "small_normal",
+    "NGramCritic", "NoisyMLP", "PairCritic", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet",
+    "PositionHead", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet",
+    "ResNet1DCritic", "ResNet1DGenerator", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualBlocks1D",
+    "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack", "SEQGAN_FILTERS", "SMALL_FILTERS",
+    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "Softmax", "SpectralConv",
+    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs",
+    "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis",
+    "TokenConvCritic", "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer",
+    "Translation", "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
+    "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
+    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
+    "rollouts", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -15,9 +15,9 @@ import optax
 import jaxgen
 from experiments.config import Config, Experiment
 from experiments.sequences.judges import judgements
-from experiments.sequences.translation import NUMERALS, bleu, numerals
+from experiments.sequences.translation import NUMERALS, bleu
 from jaxgen import plotting
-from jaxgen.data import Splits, TokenSource, sentence_pairs
+from jaxgen.data import Splits, TokenSource, numerals, sentence_pairs
 from jaxgen.data.vocabulary import UNKNOWN
 from jaxgen.metrics import choice_accuracy, distinct_n_grams
 from jaxgen.models.sequences import (

@@ -41,7 +41,7 @@ from experiments.config import Config, Experiment
 from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import model_phases
-from jaxgen.data import Splits, TokenSource, Vocabulary, sentence_pairs
+from jaxgen.data import Splits, TokenSource, numerals, sentence_pairs
 from jaxgen.losses import clip_weights
 from jaxgen.metrics import corpus_bleu
 from jaxgen.models.hybrids import waiting
@@ -135,33 +135,6 @@ class TranslationConfig(Config):
         if self.shuffled:
             splits = splits._replace(train=with_other_sources(splits.train))
         return splits
-
-
-def numerals() -> Splits:
-    """All numbers below a thousand: digits, and words as `seven hundred and five`."""
-    units = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
-    units += ["sixteen", "seventeen", "eighteen", "nineteen"]
-    tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-    def words(n: int) -> list[str]:
-        if n < 20:
-            return [units[n]]
-        if n < 100:
-            return [tens[n // 10 - 2], *([units[n % 10]] if n % 10 else [])]
-        return [units[n // 100], "hundred", *(["and", *words(n % 100)] if n % 100 else [])]
-
-    digits, vocabulary = Vocabulary([*"0123456789"], "characters"), Vocabulary([*units, *tens, "hundred", "and"])
-    order, sources = np.random.default_rng(0).permutation(1000), []
-    for part in np.split(order, [800, 900]):
-        arrays = {
-            "x": vocabulary.encode(map(words, part), 5),
-            "context": digits.encode(map(str, part), 3),
-        }
-        references = [(" ".join(words(n)),) for n in part]
-        sources.append(
-            TokenSource(arrays, vocabulary=vocabulary, context_vocabulary=digits, references=references, name=NUMERALS)
-        )
-    return Splits(*sources)
 
 
 def with_other_sources(source: TokenSource) -> TokenSource:

@@ -61,7 +61,7 @@ def build(config: DialogueConfig, data: Splits) -> Experiment:
         baselines["choice by shared words"] = float(choice_accuracy(*overlap))
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        metrics = replies.reply_metrics(trained, config, data.train, data.test, per_context)
+        metrics = replies.reply_metrics(trained, config, data.train, data.test, per_context, (SEPARATOR,))
         if wrong is not None:
             metrics |= replies.choices(trained, config, context, right, wrong)
         return metrics

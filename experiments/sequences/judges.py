@@ -23,7 +23,7 @@ from jaxgen.tokens import lengths
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
 
-TRAINING = 12_000
+TRAINING = 6_000
 """Training examples at most."""
 BATCH, PART = 64, 250
 """Examples of each kind in a batch, and those that are judged at a time."""

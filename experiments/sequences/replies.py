@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ import optax
 import jaxgen
 from experiments.config import Config, Experiment
 from experiments.sequences.judges import judgements
-from experiments.sequences.translation import NUMERALS, bleu, numerals
+from experiments.sequences.translation import NUMERALS, bleu
 from jaxgen import plotting
-from jaxgen.data import Splits, TokenSource, sentence_pairs
+from jaxgen.data import Splits, TokenSource, numerals, sentence_pairs
 from jaxgen.data.vocabulary import UNKNOWN
 from jaxgen.metrics import choice_accuracy, distinct_n_grams
 from jaxgen.models.sequences import (
@@ -27,7 +28,7 @@ from jaxgen.models.sequences import (
     UniformReward,
 )
 from jaxgen.models.sequences.dialogue import by_player
-from jaxgen.nets import AttentionSeq2Seq, TurnCritic
+from jaxgen.nets import AttentionSeq2Seq, NGramCritic, TurnCritic
 from jaxgen.tokens import lengths
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
@@ -70,7 +71,10 @@ class RepliesConfig(Config):
     width: Count = 512
     """Units of the generator's cells."""
     dropout: Probability = 0.2
+    critic: Literal["turns", "n_grams"] = "turns"
+    """A recurrent network over words and turns, the paper's, or weights of n-grams."""
     critic_width: Count = 512
+    """Of the critic `turns`."""
     with_context: bool = True
     """False: the critic does not see the context, as a control."""
     learning_rate: NonNegative = 1e-3
@@ -115,13 +119,9 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
     """
     train = data.train
     sizes = len(train.vocabulary), len(train.context_vocabulary)
-    known = train.context_vocabulary.encode([[word] for word in separators], 1)[:, 0].tolist()
     model = AdversarialDialogue(
         AttentionSeq2Seq(*sizes, train.event_shape[0], config.width, cell=config.cell, dropout=config.dropout),
-        critic=TurnCritic(
-            max(sizes), config.critic_width, cell=config.cell, with_context=config.with_context,
-            separators=tuple(token for token in known if token != UNKNOWN),
-        ),
+        critic=critic(config, data.train, separators),
         reward=reward(config), baseline=0.0 if config.baseline == "none" else config.baseline,
         mle_steps=config.mle_steps, critic_steps=config.critic_steps, critic_moves=config.critic_moves,
         monitor=("nll_per_token", "min"),
@@ -138,6 +138,20 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
         optimizers = {name: optimizers[name] for name in plays}
     start = None if config.start is None else {"generator": jaxgen.load(config.start).variables["generator"]}
     return Experiment(model, plays=plays, optimizers=optimizers, start=start, draws=1, **options)
+
+
+def critic(config: RepliesConfig, train: TokenSource, separators: tuple[str, ...]) -> Any:
+    if config.critic == "n_grams":
+        return NGramCritic(crossed=config.with_context, per_token=True)
+    return turn_critic(config, train, separators)
+
+
+def turn_critic(config: RepliesConfig, train: TokenSource, separators: tuple[str, ...]) -> TurnCritic:
+    known = train.context_vocabulary.encode([[word] for word in separators], 1)[:, 0].tolist()
+    return TurnCritic(
+        max(len(train.vocabulary), len(train.context_vocabulary)), config.critic_width, cell=config.cell,
+        with_context=config.with_context, separators=tuple(token for token in known if token != UNKNOWN),
+    )  # fmt: skip
 
 
 def reward(config: RepliesConfig) -> Any:
@@ -210,13 +224,15 @@ def word_overlap(context: np.ndarray, replies: np.ndarray) -> np.ndarray:
 
 
 def reply_metrics(
-    trained: TrainedModel, config: RepliesConfig, train: TokenSource, test: TokenSource, per_context: int
-) -> dict[str, float]:
+    trained: TrainedModel, config: RepliesConfig, train: TokenSource, test: TokenSource, per_context: int,
+    separators: tuple[str, ...],
+) -> dict[str, float]:  # fmt: skip
     """BLEU-2 of greedy replies and of samples, with all references; distinct n-grams of samples and of humans' replies;
     the mean length of samples; and the judges' verdicts.
 
     Args:
         per_context: number of test examples in a row that have the same context.
+        separators: words that end a turn of a context.
     """
     key, one = jax.random.key(config.seed), test.subset(np.arange(0, len(test), per_context))
     context, humans = one.arrays["context"], one.arrays["x"]
@@ -231,11 +247,9 @@ def reply_metrics(
         numbered = _numbered(replies)
         metrics |= {f"distinct-{n} of {name}": distinct_n_grams(numbered, n) for n in (1, 2)}
     if config.judge_steps:
-        critic = TurnCritic(
-            trained.critic.num_tokens, config.critic_width, cell=config.cell, separators=trained.critic.separators
-        )
+        judge = turn_critic(dataclasses.replace(config, with_context=True), train, separators)
         metrics |= judgements(
-            trained, critic, train, one, config.judge_steps, config.seed, sample, config.judge_controls
+            trained, judge, train, one, config.judge_steps, config.seed, sample, config.judge_controls
         )
     return metrics
 
@@ -274,6 +288,7 @@ def plot_replies(trained: TrainedModel, test: TokenSource, seed: int) -> Any:
 
 PRESET: Mapping[str, Any] = {
     "width": 128, "critic_width": 128, "dropout": 0.0, "context_length": 30, "optimizer": "adam", "ema": 0.99,
-    "critic_learning_rate": 1e-3, "policy_learning_rate": 1e-4, "baseline_learning_rate": 1e-2,
+    "critic": "n_grams", "critic_moves": 2, "critic_learning_rate": 1e-2, "policy_learning_rate": 1e-4, "baseline_learning_rate": 1e-2,
+    "choice_contexts": 200,
 }  # fmt: skip
 """For tens of thousands of examples on a CPU."""

@@ -42,6 +42,7 @@ class StoryEndingsConfig(RepliesConfig):
         "small": {
             **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 800,
             "critic_steps": 200, "steps": 1_600, "eval_every": 200, "checkpoint_every": 200,
+            "marginal": 5,
         },
     }  # fmt: skip
 
@@ -59,7 +60,7 @@ def build(config: StoryEndingsConfig, data: Splits) -> Experiment:
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
         metrics = replies.choices(trained, config, context, right, wrong)
-        return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1)
+        return metrics | replies.reply_metrics(trained, config, data.train, data.test, 1, SEPARATORS)
 
     return replies.experiment(
         config, data, SEPARATORS, final_metrics=final_metrics, baselines={"choice by shared words": shared},

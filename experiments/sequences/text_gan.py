@@ -29,9 +29,9 @@ import numpy as np
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.sequences.policies import PolicyConfig, initial_variables, optimizers, seq_gan
-from experiments.sequences.translation import NUMERALS, numerals
+from experiments.sequences.translation import NUMERALS
 from jaxgen import plotting
-from jaxgen.data import Splits, TokenSource, sentences
+from jaxgen.data import Splits, TokenSource, numerals, sentences
 from jaxgen.data.vocabulary import END, without_end
 from jaxgen.metrics import bleu, copied_sequences, distinct_n_grams, self_bleu
 from jaxgen.training import TrainedModel

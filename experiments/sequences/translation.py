@@ -34,18 +34,19 @@ from typing import Any, ClassVar, Literal
 import jax
 import numpy as np
 import optax
+from flax import linen as nn
 
 import jaxgen
 from experiments.config import Config, Experiment
 from experiments.run import main
 from jaxgen import plotting
 from jaxgen.contracts import model_phases
-from jaxgen.data import Splits, TokenSource, Vocabulary, sentence_pairs
+from jaxgen.data import Splits, TokenSource, numerals, sentence_pairs
 from jaxgen.losses import clip_weights
 from jaxgen.metrics import corpus_bleu
 from jaxgen.models.hybrids import waiting
 from jaxgen.models.sequences import ConditionalSequenceGAN, ConditionalSequences
-from jaxgen.nets import AttentionSeq2Seq, PairCritic, TokenConvTower, TokenRNNTower
+from jaxgen.nets import AttentionSeq2Seq, NGramCritic, PairCritic, TokenConvTower, TokenRNNTower
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Natural, NonNegative, Probability
@@ -100,8 +101,8 @@ class TranslationConfig(Config):
     """Of maximum likelihood; `rmsprop` is that of the rounds."""
     policy_learning_rate: NonNegative = 1e-5
     """Of RMSProp, for the rounds."""
-    critic: Literal["cnn", "rnn"] = "cnn"
-    """The critic's networks of both sides."""
+    critic: Literal["cnn", "rnn", "n_grams"] = "cnn"
+    """The critic's networks of both sides, or weights of n-grams of the target and of pairs of words."""
     mixing: Literal["joint", "additive", "target"] = "joint"
     """How the critic joins both sides: with products; in a sum, as in the authors' code; or without the source."""
     critic_learning_rate: NonNegative = 1e-4
@@ -134,33 +135,6 @@ class TranslationConfig(Config):
         if self.shuffled:
             splits = splits._replace(train=with_other_sources(splits.train))
         return splits
-
-
-def numerals() -> Splits:
-    """All numbers below a thousand: digits, and words as `seven hundred and five`."""
-    units = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
-    units += ["sixteen", "seventeen", "eighteen", "nineteen"]
-    tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-    def words(n: int) -> list[str]:
-        if n < 20:
-            return [units[n]]
-        if n < 100:
-            return [tens[n // 10 - 2], *([units[n % 10]] if n % 10 else [])]
-        return [units[n // 100], "hundred", *(["and", *words(n % 100)] if n % 100 else [])]
-
-    digits, vocabulary = Vocabulary([*"0123456789"], "characters"), Vocabulary([*units, *tens, "hundred", "and"])
-    order, sources = np.random.default_rng(0).permutation(1000), []
-    for part in np.split(order, [800, 900]):
-        arrays = {
-            "x": vocabulary.encode(map(words, part), 5),
-            "context": digits.encode(map(str, part), 3),
-        }
-        references = [(" ".join(words(n)),) for n in part]
-        sources.append(
-            TokenSource(arrays, vocabulary=vocabulary, context_vocabulary=digits, references=references, name=NUMERALS)
-        )
-    return Splits(*sources)
 
 
 def with_other_sources(source: TokenSource) -> TokenSource:
@@ -204,7 +178,9 @@ def build(config: TranslationConfig, data: Splits) -> Experiment:
     )  # fmt: skip
 
 
-def critic(config: TranslationConfig, sizes: tuple[int, int]) -> PairCritic:
+def critic(config: TranslationConfig, sizes: tuple[int, int]) -> nn.Module:
+    if config.critic == "n_grams":
+        return NGramCritic(crossed=config.mixing == "joint")
     tower = {"cnn": TokenConvTower, "rnn": TokenRNNTower}[config.critic]
     target, source = (tower(size, name=None) for size in sizes)
     if config.mixing == "target":

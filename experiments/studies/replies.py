@@ -26,9 +26,9 @@ from experiments.studies import harness
 from jaxgen.training.ranges import Count, Natural, NonNegative
 
 KINDS = {"dialogue": DialogueConfig, "story_endings": StoryEndingsConfig}
-MLE = "maximum likelihood"
+MLE, ADVERSARIAL = "maximum likelihood", "adversarial"
 ARMS = {
-    "adversarial": (), "constant reward": ("--reward", "constant"), "teacher forcing": ("--system", "teacher_forcing"),
+    ADVERSARIAL: (), "constant reward": ("--reward", "constant"), "teacher forcing": ("--system", "teacher_forcing"),
 }  # fmt: skip
 METRICS = {
     "perplexity": ("perplexity", 1, 2),
@@ -38,6 +38,7 @@ METRICS = {
     "choice by information with other contexts": ("with other contexts", 100, 1),
     "choice by gain": ("by gain", 100, 1),
     "choice by gain with other contexts": ("with other contexts", 100, 1),
+    "critic_accuracy": ("critic accuracy", 100, 1),
     "critic_context_preference": ("critic prefers own context", 100, 1),
     "adversarial success": ("adversarial success", 100, 1),
     "machine or random reply": ("machine or random", 100, 1),
@@ -60,10 +61,12 @@ class RepliesStudy(harness.StudyConfig):
     start: Path | None = None
     """A finished run by maximum likelihood; by default it is trained first."""
     mle_steps: Count = 1_200
-    critic_steps: Natural = 250
+    critic_steps: Natural = 400
     updates: Count = 200
     """Of the generator, with as many of teacher forcing."""
-    learning_rate: NonNegative = 2e-4
+    critic_moves: Count = 2
+    """Steps of the critic for each update."""
+    learning_rate: NonNegative = 5e-4
     """Of Adam, for these updates."""
     judge_steps: Natural = 150
     seed: Natural = 0
@@ -76,7 +79,8 @@ def study(config: RepliesStudy) -> str:
     """Raises:
     ValueError: unknown names in `only`; rows with other settings.
     """
-    names = ("experiment", "mle_steps", "critic_steps", "updates", "learning_rate", "judge_steps", "seed", "options")
+    names = ("experiment", "mle_steps", "critic_steps", "critic_moves", "updates", "learning_rate", "judge_steps")
+    names += ("seed", "options")
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
     compute = {MLE: lambda: maximum_likelihood(config)}
     compute |= {name: partial(arm, config, name) for name in ARMS}
@@ -104,17 +108,21 @@ def maximum_likelihood(config: RepliesStudy) -> dict[str, Any]:
 
 
 def arm(config: RepliesStudy, name: str) -> dict[str, Any]:
-    critic = config.critic_steps if name == "adversarial" else 0
-    steps = str(critic + 5 * config.updates)
+    critic = config.critic_steps if name == ADVERSARIAL else 0
+    steps = str(critic + config.critic_moves * config.updates)
     return harness.experiment(
         f"sequences.{config.experiment}", folder(config, name), common(config), ARMS[name],
         ("--start", str(folder(config, MLE)), "--mle-steps", "0", "--critic-steps", str(critic), "--steps", steps),
-        ("--policy-learning-rate", str(config.learning_rate), "--eval-every", steps, "--checkpoint-every", steps),
+        ("--policy-learning-rate", str(config.learning_rate), "--critic-moves", str(config.critic_moves)),
+        ("--eval-every", steps, "--checkpoint-every", steps),
     )  # fmt: skip
 
 
 def table(config: RepliesStudy, results: Mapping[str, Any]) -> str:
     tests = {name: with_perplexity(result["test"]) for name, result in results.items()}
+    for name, test in tests.items():
+        if name != ADVERSARIAL:  # no critic has learned
+            tests[name] = {metric: value for metric, value in test.items() if not metric.startswith("critic")}
     shown = {name: column for name, column in METRICS.items() if any(name in test for test in tests.values())}
     head = ("arm", *(heading for heading, *_ in shown.values()), "minutes")
     lines = [

@@ -23,6 +23,7 @@ from jaxgen.training.ranges import Count, Natural, NonNegative
 ARMS = {
     "GAN, CNN": (),
     "GAN, RNN": ("--critic", "rnn"),
+    "GAN, n-grams": ("--critic", "n_grams", "--critic-learning-rate", "0.01"),
     "GAN, additive CNN": ("--mixing", "additive"),
     "GAN, CNN of the target": ("--mixing", "target"),
     "GAN, critic alone": ("--critic-weight", "1"),

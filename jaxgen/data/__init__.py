@@ -10,7 +10,7 @@ from jaxgen.data.domains import domains
 from jaxgen.data.errors import DataError
 from jaxgen.data.frames import FramePairs, frames
 from jaxgen.data.records import RecordSource
-from jaxgen.data.sentences import TokenSource, sentence_pairs, sentences
+from jaxgen.data.sentences import TokenSource, numerals, sentence_pairs, sentences
 from jaxgen.data.sources import Source
 from jaxgen.data.splits import Splits, carve
 from jaxgen.data.time_series import SeriesSource, time_series
@@ -19,7 +19,7 @@ from jaxgen.data.zipped import Paired, Zipped
 
 __all__ = [
     "ArraySource", "DataError", "FramePairs", "NAMED", "Paired", "RecordSource", "SeriesSource", "Source", "Splits",
-    "TokenSource", "Vocabulary", "Zipped", "attributes", "carve", "domains", "frames", "sentence_pairs",
-    "sentences", "source", "time_series",
+    "TokenSource", "Vocabulary", "Zipped", "attributes", "carve", "domains", "frames", "numerals",
+    "sentence_pairs", "sentences", "source", "time_series",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -181,6 +181,40 @@ def sentence_pairs(
     return Splits(*sources)
 
 
+def numerals() -> Splits:
+    """The numbers below a thousand as pairs: `"context"` [N, 4] has the digits, `"x"` [N, 6] the English words, such as
+    `7 0 5` and `seven hundred and five`.
+
+    800 pairs, the same each time, are for training, 100 for validation and 100 for tests. A translator can learn all of
+    it; no file is needed.
+    """
+    digits, vocabulary = Vocabulary([*"0123456789"], "characters"), Vocabulary([*_UNITS, *_TENS, "hundred", "and"])
+    sources = []
+    for part in np.split(np.random.default_rng(0).permutation(1000), [800, 900]):
+        words = [_words_of(n) for n in part]
+        arrays = {"x": vocabulary.encode(words, 5), "context": digits.encode(map(str, part), 3)}
+        vocabularies = {"vocabulary": vocabulary, "context_vocabulary": digits}
+        references = [(" ".join(one),) for one in words]
+        sources.append(TokenSource(arrays, references=references, name="numerals", **vocabularies))
+    return Splits(*sources)
+
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def _words_of(n: int) -> Words:
+    """A number below a thousand in English words."""
+    if n < 20:
+        return [_UNITS[n]]
+    if n < 100:
+        return [_TENS[n // 10 - 2], *([_UNITS[n % 10]] if n % 10 else [])]
+    return [_UNITS[n // 100], "hundred", *(["and", *_words_of(n % 100)] if n % 100 else [])]
+
+
 def expand(name: str) -> list[str]:
     """`a_{b,c}.txt` as [`a_b.txt`, `a_c.txt`]; a name without braces as itself."""
     match = re.fullmatch(r"([^{}]*)\{([^{}]*)\}([^{}]*)", name)

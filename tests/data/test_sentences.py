@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from jaxgen.data import DataError, Splits, TokenSource, Vocabulary, sentence_pairs, sentences
+from jaxgen.data import DataError, Splits, TokenSource, Vocabulary, numerals, sentence_pairs, sentences
 from jaxgen.data.sentences import expand
 from jaxgen.data.vocabulary import END, UNKNOWN, build_vocabulary
 
@@ -164,3 +164,17 @@ def test_bad_vocabularies_are_refused():
         splits.context_texts([[2]])
     with pytest.raises(DataError, match=r"must be in 0\.\.2"):
         TokenSource({"x": np.array([[3, 0]])}, vocabulary=Vocabulary(["a"]))
+
+
+def test_numerals_are_every_number_once():
+    splits = numerals()
+    assert [len(split) for split in splits] == [800, 100, 100]
+    pairs = dict(
+        pair for split in splits for pair in zip(
+            split.context_texts(split.arrays["context"]), split.texts(split.arrays["x"]), strict=True
+        )
+    )  # fmt: skip
+    assert len(pairs) == 1000
+    assert all(split.references[0] == (split.texts(split.arrays["x"][:1])[0],) for split in splits)
+    assert pairs["705"] == "seven hundred and five" and pairs["13"] == "thirteen" and pairs["40"] == "forty"
+    assert pairs["999"] == "nine hundred and ninety nine" and pairs["0"] == "zero" and pairs["300"] == "three hundred"

@@ -107,10 +107,12 @@ def test_arms_begin_alike_and_make_equally_many_updates(tmp_path, monkeypatch):
         module, words = called[harness.slug(name)]
         values = {a: b for a, b in zip(words, words[1:], strict=False)}
         assert module == "sequences.dialogue" and values["--start"] == first and values["--mle-steps"] == "0"
-        assert int(values["--steps"]) - int(values["--critic-steps"]) == 150
+        assert int(values["--steps"]) - int(values["--critic-steps"]) == 60
     assert "--reward" not in called["adversarial"][1] and "--judge-controls" in called["maximum_likelihood"][1]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert [line[0] for line in cells[2:]] == [MLE, *ARMS] and cells[2][1:3] == ["1.00", "150.0"] and cells[2][-1] == "1.5"
+    critics = cells[0].index("critic accuracy")
+    assert [line[critics] != "" for line in cells[2:]] == [False, True, False, False]
     assert "Choice by shared words: 50.0." in text and "human or human: 25.0" in text
     assert study_of_replies.study(config) == text
     others = RepliesStudy(runs=tmp_path / "others", start=tmp_path / "runs" / "maximum_likelihood")

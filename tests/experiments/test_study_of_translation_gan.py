@@ -9,6 +9,7 @@ from experiments.sequences import translation
 from experiments.sequences.translation import TranslationConfig
 from experiments.studies import harness, translation_gan
 from experiments.studies.translation_gan import ARMS, METRICS, TranslationGANStudy
+from jaxgen.data import numerals
 
 
 def test_arms_begin_with_one_generator_and_differ_in_the_critic_alone(tmp_path, monkeypatch):
@@ -47,22 +48,8 @@ def test_arms_begin_with_one_generator_and_differ_in_the_critic_alone(tmp_path, 
         translation_gan.study(TranslationGANStudy(start=start, data="a", runs=tmp_path / "others", only=("GAN",)))
 
 
-def test_numerals_are_every_number_once():
-    splits = translation.numerals()
-    assert [len(split) for split in splits] == [800, 100, 100]
-    pairs = dict(
-        pair for split in splits for pair in zip(
-            split.context_texts(split.arrays["context"]), split.texts(split.arrays["x"]), strict=True
-        )
-    )  # fmt: skip
-    assert len(pairs) == 1000
-    assert all(split.references[0] == (split.texts(split.arrays["x"][:1])[0],) for split in splits)
-    assert pairs["705"] == "seven hundred and five" and pairs["13"] == "thirteen" and pairs["40"] == "forty"
-    assert pairs["999"] == "nine hundred and ninety nine" and pairs["0"] == "zero" and pairs["300"] == "three hundred"
-
-
 def test_bleu_is_of_words_as_they_are_written():
-    test = translation.numerals().test
+    test = numerals().test
     x = test.arrays["x"]
     assert abs(translation.bleu(test, x) - 100) < 1e-6
     other = np.where(x == 0, 0, 1)
@@ -76,7 +63,7 @@ def test_bleu_is_of_words_as_they_are_written():
 
 def test_other_sources_are_the_same_ones_in_another_order():
     shuffled = TranslationConfig(shuffled=True).open().train
-    train = translation.numerals().train
+    train = numerals().train
     np.testing.assert_array_equal(shuffled.arrays["x"], train.arrays["x"])
     both = (set(source.context_texts(source.arrays["context"])) for source in (shuffled, train))
     assert len(set(map(frozenset, both))) == 1

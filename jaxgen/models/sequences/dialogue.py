@@ -12,7 +12,8 @@ Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equatio
 partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns from one
 prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is linear in
 the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the generator. An
-unknown word is never sampled. The authors' released code has no critic of partial sequences, and gives the last token the
+unknown word is never sampled, so the critic learns from no prefix with one: it would tell humans by nothing else, and
+such a critic rewards all of the generator's replies alike. The authors' released code has no critic of partial sequences, and gives the last token the
 reward of the one before it.
 
 The same game tells the endings of stories: a context of sentences, and one after them.
@@ -48,7 +49,8 @@ class AdversarialDialogue(ConditionalSequences):
     """Players `generator`, `critic` and, with a learned baseline, `baseline`; plays as above.
 
     Attributes:
-        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic`.
+        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic` or
+            `NGramCritic(per_token=True)`.
         reward: Q: `PrefixReward()`, `CompletionReward(5)`, `SequenceReward()`, or the control `UniformReward()`.
         baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first state
             depends on the context, such as `AttentionSeq2Seq`.
@@ -116,18 +118,17 @@ class AdversarialDialogue(ConditionalSequences):
         return tuple(phase for phase in phases if phase.steps)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metric `accuracy`, on humans' replies and as many of the generator, or on prefixes of both."""
+        """Metric `accuracy`, on humans' replies without unknown words and those of the generator, or on prefixes of both."""
         sample_key, critic_key, *position_keys = jax.random.split(key, 4)
         real, context = tokens_and_context(batch)
         fake = self.sample(lax.stop_gradient(variables), sample_key, len(real), context)
         both = jnp.concatenate([real, fake])
         logits, _ = forward(self.critic, variables["critic"], both, context, key=critic_key)
-        on_real, on_fake = (
-            _at(part, self._judged(tokens, key))
-            for part, tokens, key in zip(jnp.split(logits, 2), (real, fake), position_keys, strict=True)
-        )
-        value = nn.softplus(-on_real).mean() + nn.softplus(on_fake).mean()
-        return LossOutput(value, {"accuracy": ((on_real > 0).mean() + (on_fake <= 0).mean()) / 2})
+        positions = [self._judged(tokens, key) for tokens, key in zip((real, fake), position_keys, strict=True)]
+        on_real, on_fake = map(_at, jnp.split(logits, 2), positions)
+        known = self._known(real, positions[0])
+        value = _mean(nn.softplus(-on_real), known) + nn.softplus(on_fake).mean()
+        return LossOutput(value, {"accuracy": (_mean(on_real > 0, known) + (on_fake <= 0).mean()) / 2})
 
     def policy_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean `reward`, the `baseline`, and the `length` of the samples in tokens."""
@@ -167,14 +168,16 @@ class AdversarialDialogue(ConditionalSequences):
         return _at(self.critic_logits(variables, x, context), lengths(x, self.end) - 1)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """As `ConditionalSequences`. `critic_accuracy` on whole replies of humans and of the generator; and in how many
-        humans' replies the critic prefers their own context to that of another, 0.5 for a critic that does not look.
+        """As `ConditionalSequences`. `critic_accuracy` on whole replies of humans, those without unknown words, and of the
+        generator; and in how many humans' replies the critic prefers their own context to that of another, 0.5 for a
+        critic that does not look.
         """
         tokens, context = tokens_and_context(batch)
         real, other = (self.whole_logits(variables, tokens, c) for c in (context, jnp.roll(context, 1, 0)))
         fake = self.whole_logits(variables, self.sample(variables, key, len(tokens), context), context)
+        known = self._known(tokens, lengths(tokens, self.end) - 1)
         metrics = {
-            "critic_accuracy": ((real > 0).mean() + (fake <= 0).mean()) / 2,
+            "critic_accuracy": (_mean(real > 0, known) + (fake <= 0).mean()) / 2,
             "critic_context_preference": ((real > other) + 0.5 * (real == other)).mean(),
         }
         return {**super().evaluate(variables, batch, key), **metrics}
@@ -185,6 +188,12 @@ class AdversarialDialogue(ConditionalSequences):
         if not self.reward.partial:
             return size - 1
         return jnp.minimum((jax.random.uniform(key, size.shape) * size).astype(jnp.int32), size - 1)
+
+    def _known(self, tokens: Array, position: Array) -> Array:
+        """1 for replies without an unknown word up to a position [B], else 0: [B]."""
+        if self.unknown is None:
+            return jnp.ones(position.shape)
+        return 1.0 - _at(lax.cummax((tokens == self.unknown).astype(jnp.float32), 1), position)
 
     def _baseline(self, variables: Variables, context: Array) -> Array:
         """b [B] or a scalar."""
@@ -212,3 +221,8 @@ _baseline = nn.Dense(1, kernel_init=nn.initializers.zeros)
 def _at(logits: Array, position: Array) -> Array:
     """[B] of [B, T]."""
     return jnp.take_along_axis(logits, position[:, None], 1)[:, 0]
+
+
+def _mean(values: Array, weights: Array) -> Array:
+    """The weighted mean of values [B]; 0 without weight."""
+    return (weights * values).sum() / jnp.maximum(weights.sum(), 1)

@@ -11,7 +11,8 @@ import pytest
 
 from jaxgen.contracts import Clock
 from jaxgen.models.sequences import AdversarialDialogue, CompletionReward, PrefixReward, SequenceReward, UniformReward
-from jaxgen.nets import AttentionSeq2Seq, TurnCritic
+from jaxgen.nets import AttentionSeq2Seq, NGramCritic, TurnCritic
+from jaxgen.nets.n_gram_critic import hashed_n_grams
 from jaxgen.tokens import lengths, token_mask
 from tests.models.parameters import drawn
 
@@ -32,12 +33,12 @@ REWARDS = {
 ALL = np.array(list(itertools.product(range(5), repeat=LENGTH)), np.int32)
 
 
-def gradients(model, name, variables=VARIABLES, clock=Clock()):
+def gradients(model, name, variables=VARIABLES, clock=Clock(), batch=BATCH):
     play = model.plays()[name]
 
     def loss(params):
         merged = {p: {**c, "params": params.get(p, c.get("params"))} for p, c in variables.items()}
-        out = play.loss(merged, BATCH, KEY, clock)
+        out = play.loss(merged, batch, KEY, clock)
         return out.value, out
 
     return jax.jit(jax.grad(loss, has_aux=True))({p: variables[p]["params"] for p in play.players})
@@ -185,6 +186,23 @@ def test_a_learned_baseline_moves_nothing_but_itself():
     variables["baseline"] = {"params": {"kernel": np.zeros((3, 1), np.float32), "bias": np.full(1, 0.7, np.float32)}}
     found, _ = gradients(model, "policy", variables)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(found["generator"])) < 1e-6
+
+
+@pytest.mark.parametrize("reward", ["prefix", "sequence"])
+def test_the_critic_learns_nothing_from_unknown_words(reward):
+    """The generator has none: a critic could tell humans by them, and by nothing that its rewards depend on."""
+    critic = NGramCritic((1,), 64, per_token=True)
+    model = dataclasses.replace(MODEL, reward=REWARDS[reward], critic=critic)
+    variables = drawn(model, BATCH)
+    unknown = int(hashed_n_grams(jnp.array([[1]]), (1,))[0, 0, 0]) % 64
+    replies = BATCH["x"].at[:, 1].set(1)
+    for x, learns in ((replies, False), (replies.at[0].set(BATCH["x"][0]), True)):
+        found, output = gradients(model, "critic", variables, batch={**BATCH, "x": x})
+        assert np.isfinite(output.value) and found["critic"]["weights"][unknown] == 0
+        if not learns and reward == "sequence":  # all have one
+            assert output.metrics["accuracy"] <= 0.5 and (found["critic"]["weights"] >= 0).all()
+    free = dataclasses.replace(model, unknown=None)
+    assert gradients(free, "critic", variables, batch={**BATCH, "x": replies})[0]["critic"]["weights"][unknown] != 0
 
 
 @pytest.mark.slow

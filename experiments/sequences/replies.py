@@ -288,7 +288,7 @@ def plot_replies(trained: TrainedModel, test: TokenSource, seed: int) -> Any:
 
 PRESET: Mapping[str, Any] = {
     "width": 128, "critic_width": 128, "dropout": 0.0, "context_length": 30, "optimizer": "adam", "ema": 0.99,
-    "critic": "n_grams", "critic_moves": 2, "critic_learning_rate": 1e-2, "policy_learning_rate": 1e-4, "baseline_learning_rate": 1e-2,
-    "choice_contexts": 200,
+    "critic": "n_grams", "critic_moves": 2, "critic_learning_rate": 1e-2, "policy_learning_rate": 5e-4,
+    "baseline_learning_rate": 1e-2, "choice_contexts": 200,
 }  # fmt: skip
 """For tens of thousands of examples on a CPU."""

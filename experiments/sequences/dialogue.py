@@ -37,7 +37,7 @@ class DialogueConfig(RepliesConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
-            **replies.PRESET, "learning_rate": 2e-3, "mle_steps": 1_200, "critic_steps": 250, "steps": 2_450,
+            **replies.PRESET, "learning_rate": 2e-3, "mle_steps": 1_200, "critic_steps": 300, "steps": 1_800,
             "eval_every": 300, "checkpoint_every": 300, "marginal": 4,
         },
     }  # fmt: skip

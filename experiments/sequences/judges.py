@@ -37,8 +37,8 @@ class Replies(NamedTuple):
 
 
 def judgements(
-    trained: TrainedModel, critic: nn.Module, train: TokenSource, test: TokenSource, steps: int, seed: int,
-    sample: Callable[[TrainedModel, jax.Array, np.ndarray], np.ndarray], controls: bool = False,
+    trained: TrainedModel, critic: nn.Module, train: TokenSource, test: TokenSource, steps: int, learning_rate: float,
+    seed: int, sample: Callable[[TrainedModel, jax.Array, np.ndarray], np.ndarray], controls: bool = False,
 ) -> dict[str, float]:
     """Metrics of judges that learn from training contexts in `steps` steps, on test contexts.
 
@@ -67,15 +67,16 @@ def judgements(
             kinds |= {"human or random reply": (human, random), "human or human": halves}
         for name, kind in kinds.items():
             tasks.setdefault(name, []).append(kind)
-    accuracies = {name: judge_accuracy(critic, *splits, steps, seed) for name, splits in tasks.items()}
+    accuracies = {name: judge_accuracy(critic, *splits, steps, learning_rate, seed) for name, splits in tasks.items()}
     return accuracies | {"adversarial success": 1 - accuracies["adversarial success"]}
 
 
 def judge_accuracy(
-    critic: nn.Module, train: tuple[Replies, Replies], test: tuple[Replies, Replies], steps: int, seed: int
-) -> float:
+    critic: nn.Module, train: tuple[Replies, Replies], test: tuple[Replies, Replies], steps: int, learning_rate: float,
+    seed: int,
+) -> float:  # fmt: skip
     """The test accuracy, the mean of both kinds', of a critic of prefixes trained on two kinds of whole replies."""
-    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(1e-3))
+    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(learning_rate))
     variables = critic.init(jax.random.key(seed), train[0].x[:2], train[0].context[:2])
 
     def logits(variables: Any, replies: Replies) -> Array:

@@ -38,6 +38,8 @@ EXAMPLES = 10
 """Contexts whose replies are shown."""
 PART = 250
 """Replies that are scored or sampled at a time."""
+JUDGE_LEARNING_RATES = {"turns": 1e-3, "n_grams": 1e-2}
+"""Of Adam, by the kind of critic that judges."""
 FREQUENT = 50
 """Words that are too frequent to count as shared by a reply and its context."""
 
@@ -89,7 +91,8 @@ class RepliesConfig(Config):
     choice_contexts: Count = 300
     """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
-    """Steps of the judges that are trained to tell humans from the trained generator; 0: no judges."""
+    """Steps of the judges, critics like that of the game that are trained to tell humans from the trained generator; 0: no
+    judges."""
     judge_controls: bool = False
     """Train judges of tasks with known answers, too."""
     start: Path | None = None
@@ -134,8 +137,8 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
     optimizers["policy"] = by_player(generator=optimizers["policy"], baseline=make(config.baseline_learning_rate))
     only = {"mle": ("mle",), "teacher_forcing": ("teacher_forcing",)}.get(config.system)
     plays = None if only is None else {name: model.plays()[name] for name in only}
-    if plays is not None:
-        optimizers = {name: optimizers[name] for name in plays}
+    played = plays or {name for phase in model.phases(config.steps) for name in phase.plays}
+    optimizers = {name: one for name, one in optimizers.items() if name in played}
     start = None if config.start is None else {"generator": jaxgen.load(config.start).variables["generator"]}
     return Experiment(model, plays=plays, optimizers=optimizers, start=start, draws=1, **options)
 
@@ -143,10 +146,6 @@ def experiment(config: RepliesConfig, data: Splits, separators: tuple[str, ...],
 def critic(config: RepliesConfig, train: TokenSource, separators: tuple[str, ...]) -> Any:
     if config.critic == "n_grams":
         return NGramCritic(crossed=config.with_context, per_token=True)
-    return turn_critic(config, train, separators)
-
-
-def turn_critic(config: RepliesConfig, train: TokenSource, separators: tuple[str, ...]) -> TurnCritic:
     known = train.context_vocabulary.encode([[word] for word in separators], 1)[:, 0].tolist()
     return TurnCritic(
         max(len(train.vocabulary), len(train.context_vocabulary)), config.critic_width, cell=config.cell,
@@ -247,10 +246,9 @@ def reply_metrics(
         numbered = _numbered(replies)
         metrics |= {f"distinct-{n} of {name}": distinct_n_grams(numbered, n) for n in (1, 2)}
     if config.judge_steps:
-        judge = turn_critic(dataclasses.replace(config, with_context=True), train, separators)
-        metrics |= judgements(
-            trained, judge, train, one, config.judge_steps, config.seed, sample, config.judge_controls
-        )
+        judge = critic(dataclasses.replace(config, with_context=True), train, separators)
+        schedule = config.judge_steps, JUDGE_LEARNING_RATES[config.critic]
+        metrics |= judgements(trained, judge, train, one, *schedule, config.seed, sample, config.judge_controls)
     return metrics
 
 
@@ -288,7 +286,7 @@ def plot_replies(trained: TrainedModel, test: TokenSource, seed: int) -> Any:
 
 PRESET: Mapping[str, Any] = {
     "width": 128, "critic_width": 128, "dropout": 0.0, "context_length": 30, "optimizer": "adam", "ema": 0.99,
-    "critic": "n_grams", "critic_moves": 2, "critic_learning_rate": 1e-2, "policy_learning_rate": 1e-4, "baseline_learning_rate": 1e-2,
-    "choice_contexts": 200,
+    "critic": "n_grams", "critic_moves": 2, "critic_learning_rate": 1e-2, "policy_learning_rate": 5e-4,
+    "baseline_learning_rate": 1e-2, "choice_contexts": 200,
 }  # fmt: skip
 """For tens of thousands of examples on a CPU."""

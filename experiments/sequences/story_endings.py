@@ -41,7 +41,7 @@ class StoryEndingsConfig(RepliesConfig):
         "paper": {},
         "small": {
             **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 800,
-            "critic_steps": 200, "steps": 1_600, "eval_every": 200, "checkpoint_every": 200,
+            "critic_steps": 150, "steps": 1_250, "eval_every": 200, "checkpoint_every": 200,
             "marginal": 5,
         },
     }  # fmt: skip

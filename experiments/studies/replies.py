@@ -61,8 +61,8 @@ class RepliesStudy(harness.StudyConfig):
     start: Path | None = None
     """A finished run by maximum likelihood; by default it is trained first."""
     mle_steps: Count = 1_200
-    critic_steps: Natural = 400
-    updates: Count = 200
+    critic_steps: Natural = 300
+    updates: Count = 150
     """Of the generator, with as many of teacher forcing."""
     critic_moves: Count = 2
     """Steps of the critic for each update."""

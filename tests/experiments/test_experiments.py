@@ -102,7 +102,8 @@ RUNS = {
     "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
                            "--critic-steps", "1", "--critic-moves", "1", "--judge-steps", "2", "--judge-controls"],
     "sequences.story_endings": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
-                                "--critic-steps", "1", "--critic-moves", "1", "--reward", "rollouts", "--rollouts", "2"],
+                                "--critic-steps", "1", "--critic-moves", "1", "--critic", "turns", "--reward", "rollouts",
+                                "--rollouts", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
 SLOW = {

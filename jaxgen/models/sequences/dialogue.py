@@ -11,10 +11,11 @@ its probabilities are the rewards:
 Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equation 3), or the probability that a critic of
 partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns from one
 prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is linear in
-the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the generator. An
-unknown word is never sampled, so the critic learns from no prefix with one: it would tell humans by nothing else, and
-such a critic rewards all of the generator's replies alike. The authors' released code has no critic of partial sequences, and gives the last token the
-reward of the one before it.
+the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the generator. The
+authors' released code has no critic of partial sequences, and gives the last token the reward of the one before it.
+
+An unknown word is never sampled. So the critic learns from no prefix with one: it would know humans by these words, and
+its rewards would be the same for all that the generator writes.
 
 The same game tells the endings of stories: a context of sentences, and one after them.
 """

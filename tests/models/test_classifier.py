@@ -96,7 +96,7 @@ def test_batch_statistics_belong_to_the_features():
 
 def test_rows_without_labels_are_refused():
     with pytest.raises(ValueError, match="'label'.*'x'"):
-        DENSE.init(KEY, batch_for(DENSE))
+        jax.eval_shape(DENSE.init, KEY, batch_for(DENSE))
 
 
 NORMED = MLP((5, 4), norm=BatchNorm)

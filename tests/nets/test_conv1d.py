@@ -95,4 +95,4 @@ def test_the_temperature_is_a_variable():
     ]
     assert peaks == sorted(peaks) and peaks[-1] > 0.9 > 0.5 > peaks[0]
     with pytest.raises(ValueError, match="`temperature` must be above 0"):
-        GumbelSoftmax(0.0).init(KEY, logits)
+        jax.eval_shape(GumbelSoftmax(0.0).init, KEY, logits)

@@ -70,6 +70,6 @@ def test_dropout_needs_its_stream():
 
 def test_wrong_fields_and_tokens_are_refused():
     with pytest.raises(ValueError, match="`filters` must be integers of at least 1"):
-        TokenConvTower(7, ((0, 3),)).init(jax.random.key(0), TOKENS)
+        jax.eval_shape(TokenConvTower(7, ((0, 3),)).init, jax.random.key(0), TOKENS)
     with pytest.raises(TypeError, match="`tokens` must be integers"):
-        TARGET.init(jax.random.key(0), TOKENS.astype(np.float32))
+        jax.eval_shape(TARGET.init, jax.random.key(0), TOKENS.astype(np.float32))

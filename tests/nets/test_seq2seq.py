@@ -184,5 +184,5 @@ def test_sources_that_do_not_fit_are_refused():
         with pytest.raises(error, match=message):
             NETWORK.apply(VARIABLES, TOKENS, context)
     with pytest.raises(ValueError, match="`num_source_tokens`"):
-        AttentionSeq2Seq(4, 0, 3).init(KEY, TOKENS, SOURCES)
+        jax.eval_shape(AttentionSeq2Seq(4, 0, 3).init, KEY, TOKENS, SOURCES)
     assert jnp.isfinite(NETWORK.apply(NETWORK.init(KEY, TOKENS, SOURCES), TOKENS, SOURCES)).all()

@@ -179,11 +179,11 @@ def test_methods_and_description():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"`mapping` and `encoder` must map to \[B, W\] alike, got \(2,\) and \(3,\)"):
-        dataclasses.replace(MODEL, mapping=MLP((2,))).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, mapping=MLP((2,))).init, KEY, BATCH)
     with pytest.raises(ValueError, match=r"`generator` must map to events of shape \(3, 3, 1\), got \(8,\)"):
-        dataclasses.replace(MODEL, generator=MLP((), features=8)).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, generator=MLP((), features=8)).init, KEY, BATCH)
     with pytest.raises(ValueError, match="the encoder must not have batch statistics"):
-        dataclasses.replace(MODEL, encoder=MLP((3,), nn.relu, norm=BatchNorm)).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, encoder=MLP((3,), nn.relu, norm=BatchNorm)).init, KEY, BATCH)
     with pytest.raises(ValueError, match="`reciprocal` must be some of"):
         dataclasses.replace(MODEL, reciprocal=("critic",))
     with pytest.raises(ValueError, match="`penalty` must be at least 0"):

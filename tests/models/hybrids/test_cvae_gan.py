@@ -210,7 +210,7 @@ def test_a_step_of_strided_networks_and_what_the_model_can_do():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="expects a batch with an entry 'label'"):
-        DENSE.init(KEY, batch_for(DENSE))
+        jax.eval_shape(DENSE.init, KEY, batch_for(DENSE))
     with pytest.raises(ValueError, match="`objective` must have draws=1"):
         dataclasses.replace(DENSE, objective=ImportanceWeighted(5))
     with pytest.raises(ValueError, match="`class_matching` must be at least 0, got -1"):

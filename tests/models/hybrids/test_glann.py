@@ -254,7 +254,7 @@ def test_methods_and_description():
     values = MODEL.evaluate(variables, BATCH, KEY)
     assert {"sliced_wasserstein", "gaussian_sliced_wasserstein"} <= set(values) and all(map(np.isfinite, values.values()))
     with pytest.raises(ValueError, match="GLANN expects a batch with an entry 'index'"):
-        MODEL.init(KEY, {"x": X})
+        jax.eval_shape(MODEL.init, KEY, {"x": X})
     with pytest.raises(ValueError, match="`glo_fraction` must be at least 0 and at most 1, got 2"):
         dataclasses.replace(MODEL, glo_fraction=2)
 

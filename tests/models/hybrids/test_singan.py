@@ -399,7 +399,7 @@ def test_one_picture_of_the_models_shape():
     with pytest.raises(ValueError, match="a SinGAN learns from one picture, got 2"):
         fit(MODEL, np.stack([PICTURE] * 2), steps=30, progress=False)
     with pytest.raises(ValueError, match="must be a batch of events"):
-        MODEL.init(KEY, {"x": PICTURE[None, :5]})
+        jax.eval_shape(MODEL.init, KEY, {"x": PICTURE[None, :5]})
     for wrong in ({"alpha": -1.0}, {"penalty": "none"}, {"width": 0}, {"critic_steps": 0}, {"factor": 1.5}):
         with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
             dataclasses.replace(MODEL, **wrong)

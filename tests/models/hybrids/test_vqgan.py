@@ -331,7 +331,7 @@ def test_fields_out_of_range_are_named(change, message):
 
 def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"`features` must have the layers \['relu9_9'\]"):
-        dataclasses.replace(MODEL, layers=("relu9_9",)).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, layers=("relu9_9",)).init, KEY, BATCH)
     with pytest.raises(ValueError, match="`encoder` must return a grid"):
         dataclasses.replace(MODEL, encoder=nn.Sequential((Conv(3), lambda x: x.reshape(8, -1)))).init(KEY, BATCH)
     with pytest.raises(ValueError, match="`keep` must be at least 0 and at most 1, got 1.5"):

@@ -142,9 +142,9 @@ def test_symbols_need_a_number_of_them():
     with pytest.raises(ValueError, match="`relaxation` requires data of integers 0..levels-1, got levels=None"):
         GAN(MLP((4,)), MLP((4,)), (6,), relaxation=Softmax())
     with pytest.raises(ValueError, match="the model expects integers 0..4, got float32"):
-        MODEL.init(KEY, {"x": np.zeros((2, LENGTH), np.float32)})
+        jax.eval_shape(MODEL.init, KEY, {"x": np.zeros((2, LENGTH), np.float32)})
     with pytest.raises(ValueError, match="`x` must be"):
-        MODEL.init(KEY, {"x": np.full((2, LENGTH), SYMBOLS)})
+        jax.eval_shape(MODEL.init, KEY, {"x": np.full((2, LENGTH), SYMBOLS)})
 
 
 @pytest.mark.slow

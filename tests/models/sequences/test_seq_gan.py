@@ -243,8 +243,8 @@ def test_malformed_arguments_are_refused():
     with pytest.raises(ValueError, match="`lag` must be at least 0 and at most 1"):
         RolloutReward(lag=1.5)
     with pytest.raises(TypeError, match="`x` must be integers"):
-        MODEL.init(KEY, {"x": np.zeros((2, 3), np.float32)})
+        jax.eval_shape(MODEL.init, KEY, {"x": np.zeros((2, 3), np.float32)})
     from flax import linen as nn
 
     with pytest.raises(ValueError, match="`critic` must have a layer `last` unless l2=0"):
-        dataclasses.replace(MODEL, critic=nn.Sequential([nn.Embed(3, 2), nn.Dense(1)])).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, critic=nn.Sequential([nn.Embed(3, 2), nn.Dense(1)])).init, KEY, BATCH)

@@ -64,7 +64,7 @@ def test_supervision_reaches_the_generator_in_the_papers_game_alone():
     """In the authors' code the second phase lists the generator's variables, but their gradient is zero."""
     for variant, reached in (("authors", False), ("paper", True)):
         model = MODELS[variant]
-        loss = jax.grad(lambda v, m=model: m.supervisor_loss(v, BATCH, KEY, Clock()).value)
+        loss = jax.jit(jax.grad(lambda v, m=model: m.supervisor_loss(v, BATCH, KEY, Clock()).value))
         gradient = loss(drawn(model, BATCH))["generator"]
         assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient)) == reached
 

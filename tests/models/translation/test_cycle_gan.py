@@ -254,7 +254,7 @@ def test_pictures_of_different_channels_are_translated():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"entries 'a' and 'b', got \['x'\]"):
-        GAME.init(KEY, {"x": X})
+        jax.eval_shape(GAME.init, KEY, {"x": X})
     for player in ("generator", "critic"):
         network = MLP((3,), norm=BatchNorm) if player == "generator" else Headed(MLP((3,), norm=BatchNorm), ScalarHead())
         with pytest.raises(ValueError, match=f"the {player} must not have batch statistics"):

@@ -279,4 +279,4 @@ def test_other_balances_are_refused():
     with pytest.raises(ValueError, match="`features` must be at least 0, got -1"):
         Balance(features=-1)
     with pytest.raises(ValueError, match="expects a batch with entries 'a' and 'b', got"):
-        PAPER.init(KEY, {"x": A})
+        jax.eval_shape(PAPER.init, KEY, {"x": A})

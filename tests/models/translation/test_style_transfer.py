@@ -330,7 +330,7 @@ def test_arguments_are_checked():
     with pytest.raises(ValueError, match="`content_layer` must be layer='relu2_1', got 'relu1_1'"):
         dataclasses.replace(ADAIN, content_layer="relu1_1")
     with pytest.raises(ValueError, match=r"`features` must have the layers \['relu9_1'\]"):
-        dataclasses.replace(ADAIN, style_layers=("relu9_1",)).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(ADAIN, style_layers=("relu9_1",)).init, KEY, BATCH)
     with pytest.raises(ValueError, match="`x` must be RGB images"):
         ADAIN.translate(variables, X[..., :1], STYLE)
     with pytest.raises(ValueError, match="`style` must have one image or 4, got 3"):
@@ -338,6 +338,6 @@ def test_arguments_are_checked():
     with pytest.raises(ValueError, match="`weights` must have shape .* with K=2, got shape"):
         ADAIN.translate(variables, X, np.stack([STYLE, STYLE]), weights=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="expects a batch with entries 'a' and 'b'"):
-        ADAIN.init(KEY, {"x": X})
+        jax.eval_shape(ADAIN.init, KEY, {"x": X})
     with pytest.raises(ValueError, match="`style_weight` must be at least 0"):
         StyleTransfer(DOMAIN, DOMAIN, style_weight=-1.0)

@@ -98,7 +98,7 @@ def gradients(bijector, direction):
             y, log_det = bijector.apply(variables, x, context, method=direction)
             return jnp.sin(y).sum() + (jnp.arange(1, len(x) + 1) * log_det).sum()
 
-        return jax.value_and_grad(total, (0, 1, 2))(floating, x, context)
+        return jax.jit(jax.value_and_grad(total, (0, 1, 2)))(floating, x, context)
 
     def of(variables, x, context):
         floating = jax.tree.map(lambda a: a if jnp.issubdtype(a.dtype, jnp.floating) else None, variables)
@@ -191,7 +191,7 @@ def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stored_ones(dir
                 return (
                     jax.jvp(total, primals, changes),
                     jax.jvp(jax.grad(total, (0, 1, 2)), primals, changes),
-                    jax.grad(lambda x: jax.jvp(total, (variables, x, context), changes)[1])(x),
+                    jax.jit(jax.grad(lambda x: jax.jvp(total, (variables, x, context), changes)[1]))(x),
                 )
 
             return jax.device_get(at(variables, x, context))
@@ -220,7 +220,7 @@ def test_second_derivatives_of_deeper_steps_are_the_stored_ones(name, direction)
 
                 gradient, changes = jax.grad(total, (0, 1)), jax.tree.map(jnp.cos, (params, x))
                 forward = jax.jvp(gradient, (params, x), changes)[1]
-                return forward, jax.grad(lambda *primals: optax.tree.norm(gradient(*primals)), (0, 1))(params, x)
+                return forward, jax.jit(jax.grad(lambda *primals: optax.tree.norm(gradient(*primals)), (0, 1)))(params, x)
 
             return jax.device_get(at(variables["params"], x))
 
@@ -280,7 +280,7 @@ def test_gradients_may_be_mapped_over_seeds():
             z, log_det = repeat.apply({**variables, "params": params}, x)
             return (z**2).sum() + log_det.sum()
 
-        return jax.grad(total)(variables["params"])
+        return jax.jit(jax.grad(total))(variables["params"])
 
     mapped = quick(jax.vmap(gradient))(jax.tree.map(lambda *a: jnp.stack(a), *several))
     for i, variables in enumerate(several):
@@ -486,7 +486,7 @@ class Imprecise(Elementwise):
 def test_reconstruction_error_is_the_largest_and_has_no_gradient():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     variables = Imprecise().init(jax.random.key(0), x)
-    error, slopes = jax.value_and_grad(lambda v: reconstruction_error(Imprecise(), v, x))(variables)
+    error, slopes = jax.jit(jax.value_and_grad(lambda v: reconstruction_error(Imprecise(), v, x)))(variables)
     np.testing.assert_allclose(error, 0.25, rtol=1e-6)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(slopes))
     assert np.isnan(reconstruction_error(Imprecise(), variables, x.at[1, 1].set(jnp.inf)))

@@ -25,11 +25,11 @@ def test_a_convolution_over_time_is_flax_own_to_the_second_derivative():
     others = {"params": {"kernel": kernel[0], "bias": variables["params"]["Conv_0"]["bias"]}}
 
     def slope(network, variables, x):
-        return (jax.grad(lambda x: nn.relu(network.apply(variables, x)).sum())(x) ** 2).sum()
+        return (jax.jit(jax.grad(lambda x: nn.relu(network.apply(variables, x)).sum()))(x) ** 2).sum()
 
     np.testing.assert_allclose(ours.apply(variables, x), stock.apply(others, x), rtol=1e-4, atol=1e-5)
-    second = jax.grad(lambda v: slope(ours, v, x))(variables)["params"]["Conv_0"]["kernel"][0]
-    expected = jax.grad(lambda v: slope(stock, v, x))(others)["params"]["kernel"]
+    second = jax.jit(jax.grad(lambda v: slope(ours, v, x)))(variables)["params"]["Conv_0"]["kernel"][0]
+    expected = jax.jit(jax.grad(lambda v: slope(stock, v, x)))(others)["params"]["kernel"]
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(second, expected, rtol=1e-4, atol=1e-4)
 
@@ -80,7 +80,7 @@ def test_relaxed_samples_choose_symbols_by_their_probabilities(hard):
     np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.bincount(y.argmax(-1)) / 4000, probabilities, atol=0.03)
     assert (np.sort(y, -1)[:, -1] == 1).all() == hard
-    gradient = jax.grad(lambda x: relaxation.apply(variables, x, rngs={"noise": KEY})[:, 0].sum())(logits)
+    gradient = jax.jit(jax.grad(lambda x: relaxation.apply(variables, x, rngs={"noise": KEY})[:, 0].sum()))(logits)
     assert np.abs(gradient).max() > 0.1
     # without noise the probabilities themselves
     np.testing.assert_allclose(relaxation.apply(variables, logits), Softmax().apply({}, logits), rtol=1e-6)

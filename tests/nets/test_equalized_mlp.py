@@ -43,7 +43,7 @@ def test_the_kernel_of_the_paper_would_move_at_other_rates_for_other_widths():
     for width in (16, 1024):
         layer, x = EqualizedDense(8), jnp.ones((1, width))
         variables = layer.init(KEY, x)
-        gradient = jax.grad(lambda v, layer=layer, x=x: layer.apply(v, x).sum())(variables)
+        gradient = jax.jit(jax.grad(lambda v, layer=layer, x=x: layer.apply(v, x).sum()))(variables)
         optimizer = optax.adam(1e-2)
         updates, _ = optimizer.update(gradient, optimizer.init(variables))
         kernel = updates["params"]["kernel"] / width**0.5

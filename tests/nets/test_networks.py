@@ -189,8 +189,8 @@ def test_attention_lets_distant_pixels_meet_and_codes_their_positions():
     def far(x):
         return network.apply(variables, x)[0, -1, -1].sum()
 
-    assert np.abs(jax.grad(far)(x)[0, 0, 0]).max() > 0
+    assert np.abs(jax.jit(jax.grad(far))(x)[0, 0, 0]).max() > 0
     without = GatedConvNet(4, 2)
-    gradient = jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum())(x)
+    gradient = jax.jit(jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum()))(x)
     np.testing.assert_array_equal(gradient[0, 0, 0], 0)
     assert [variables["params"][f"positions_{block}"].shape for block in range(2)] == [(8, 8, 4)] * 2

@@ -138,7 +138,7 @@ def test_rewards_are_the_mean_scores_of_completions_in_their_places():
         rewards = rollout_rewards(lambda *inputs: scale * score(*inputs), network, variables, key, TOKENS, 4, **options)
         return rewards.sum(), (rewards, rollouts(network, variables, key, TOKENS, 4, **options))
 
-    gradient, (rewards, completions) = jax.grad(rewards_and_completions, 1, has_aux=True)(KEY, 1.0)
+    gradient, (rewards, completions) = jax.jit(jax.grad(rewards_and_completions, 1, has_aux=True))(KEY, 1.0)
     expected = np.asarray(score(completions, CONTEXT)).mean(0).T
     np.testing.assert_allclose(rewards, np.concatenate([expected, score(TOKENS, CONTEXT)[:, None]], 1), rtol=1e-4)
     assert np.abs(rewards).min() > 0 and np.std(completions, 0).max() > 0 and gradient == 0

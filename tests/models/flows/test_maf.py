@@ -60,7 +60,7 @@ def test_every_parameter_that_is_connected_is_moved_by_the_loss(make):
     variables = variables_of(flow, x)
 
     def value(parameters):
-        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
+        return jax.jit(flow.loss)({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
 
     for leaf in jax.tree.leaves(quick(jax.grad(value))(variables["flow"]["params"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0

@@ -39,9 +39,9 @@ def solved():
 
 def gradient(model, variables, key=KEY):
     def value(params):
-        return model.loss({"flow": {**variables["flow"], "params": params}}, BATCH, key, Clock()).value
+        return jax.jit(model.loss)({"flow": {**variables["flow"], "params": params}}, BATCH, key, Clock()).value
 
-    return jax.grad(value)(variables["flow"]["params"])
+    return jax.jit(jax.grad(value))(variables["flow"]["params"])
 
 
 def test_figures_at_the_solution(solved):
@@ -62,7 +62,7 @@ def test_the_path_derivative_vanishes_draw_by_draw_at_the_solution_and_the_full_
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient(model, variables))) < 1e-5
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient(full, variables))) > 1e-2
     np.testing.assert_allclose(
-        model.loss(variables, BATCH, KEY, Clock()).value, full.loss(variables, BATCH, KEY, Clock()).value, atol=1e-5
+        jax.jit(model.loss)(variables, BATCH, KEY, Clock()).value, full.loss(variables, BATCH, KEY, Clock()).value, atol=1e-5
     )
 
 

@@ -51,7 +51,7 @@ def test_trains_through_a_constant_column(name):
                 return output.value, output.statistics.get("flow", {})
 
             params = variables["flow"]["params"]
-            (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+            (value, statistics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
             change, state = play.optimizer.update(gradient, state, params)
             trained = {"flow": {**variables["flow"], **statistics, "params": optax.apply_updates(params, change)}}
             return (trained, state), (value, optax.tree.norm(gradient))

@@ -79,9 +79,9 @@ def test_the_loss_moves_the_noise():
     x = jnp.asarray(np.random.default_rng(0).integers(0, 5, (64, 2)))
 
     def value(dequantizer):
-        return flow.loss({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, Clock()).value
+        return jax.jit(flow.loss)({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, Clock()).value
 
-    for leaf in jax.tree.leaves(jax.grad(value)(variables["dequantizer"])):
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["dequantizer"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
 
 

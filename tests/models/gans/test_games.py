@@ -131,7 +131,7 @@ def test_no_play_leads_a_gradient_into_another_player(name):
     for play_name, play in model.plays().items():
         def loss(params, play=play):
             whole = {player: {**v, "params": params[player]} for player, v in variables.items()}
-            return play.loss(whole, batch, KEY, Clock()).value
+            return jax.jit(play.loss)(whole, batch, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(loss))({player: v["params"] for player, v in variables.items()})
         sizes = {player: max(float(np.abs(g).max()) for g in jax.tree.leaves(mine)) for player, mine in grads.items()}

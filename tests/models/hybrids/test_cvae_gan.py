@@ -40,7 +40,7 @@ def ready(model, batch=BATCH):
 
 
 def loss_of(model, play, variables, batch=BATCH, key=KEY):
-    return model.plays()[play].loss(variables, batch, key, Clock())
+    return jax.jit(model.plays()[play].loss)(variables, batch, key, Clock())
 
 
 def dense(params, x, name="Dense_0"):
@@ -119,7 +119,7 @@ def gradients(model, play, variables, metric=None):
         loss = loss_of(model, play, {p: {**variables[p], "params": params[p]} for p in variables})
         return loss.value if metric is None else loss.metrics[metric]
 
-    return jax.grad(value)({player: v["params"] for player, v in variables.items()})
+    return jax.jit(jax.grad(value))({player: v["params"] for player, v in variables.items()})
 
 
 def size(tree):

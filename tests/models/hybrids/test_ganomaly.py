@@ -28,7 +28,7 @@ BATCH = batch_for(DENSE)
 
 
 def loss_of(model, play, variables, batch=BATCH):
-    return model.plays()[play].loss(variables, batch, KEY, Clock())
+    return jax.jit(model.plays()[play].loss)(variables, batch, KEY, Clock())
 
 
 def dense(params, x, name):

@@ -106,7 +106,7 @@ def test_the_policy_gradient_is_that_of_the_expected_score():
 
     def loss(params):
         variables = {**VARIABLES, "generator": {"params": params}}
-        return model.policy_loss(variables, BATCH, KEY, Clock()).value
+        return jax.jit(model.policy_loss)(variables, BATCH, KEY, Clock()).value
 
     def expected_score(params):
         log_probs = MODEL.log_probs({"generator": {"params": params}}, SEQUENCES).sum(1)
@@ -150,7 +150,7 @@ def test_every_play_moves_its_player(name):
     for play in model.plays().values():
         def loss(params, play=play):
             given = {**variables, **{p: {**variables[p], "params": leaf} for p, leaf in params.items()}}
-            return play.loss(given, BATCH, KEY, Clock()).value
+            return jax.jit(play.loss)(given, BATCH, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(loss))({player: variables[player]["params"] for player in play.players})
         for path, leaf in jax.tree_util.tree_leaves_with_path(grads):

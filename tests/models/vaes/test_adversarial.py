@@ -75,7 +75,7 @@ def test_each_play_moves_its_own_players_and_the_model_answers_in_data_units(mod
     @jax.jit
     def everything(variables):
         def gradient(play):
-            return jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
+            return jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
 
         grads = {name: gradient(play) for name, play in plays.items()}
         samples, again = model.sample(variables, KEY, 300), model.reconstruct(variables, batch["x"], KEY)

@@ -162,7 +162,7 @@ def test_small_models_learn_and_answer_in_data_units(model):
 
     @jax.jit
     def results(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
+        grads = jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
         draws, again = model.sample(variables, KEY, 7), model.reconstruct(variables, batch["x"])
         return grads, model.evaluate(variables, batch, KEY), draws, again
 

@@ -105,7 +105,7 @@ def test_in_repeat_each_repetition_is_set_by_what_it_is_given(direction):
 @pytest.mark.parametrize("training", [False, True])
 def test_a_constant_channel_has_the_variance_of_the_batch(training):
     layer, x = BatchNorm(), data((3,)).at[:, 1].set(0.1)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     if training:
         # the variance of the batch it trains on, which is that of `init`: the running one stays
         log_det = layer.apply(variables, x, method="log_det")

@@ -485,7 +485,7 @@ class Imprecise(Elementwise):
 
 def test_reconstruction_error_is_the_largest_and_has_no_gradient():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
-    variables = Imprecise().init(jax.random.key(0), x)
+    variables = jax.jit(Imprecise().init)(jax.random.key(0), x)
     error, slopes = jax.jit(jax.value_and_grad(lambda v: reconstruction_error(Imprecise(), v, x)))(variables)
     np.testing.assert_allclose(error, 0.25, rtol=1e-6)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(slopes))

@@ -145,7 +145,7 @@ def test_each_step_can_be_called_alone(made):
 
     @jax.jit
     def alone(variables):
-        out = network.apply(variables, image, joints, target)
+        out = jax.jit(network.apply)(variables, image, joints, target)
         masks = network.apply(variables, image, joints, out.source_pose, method="segment")
         limbs = network.apply(variables, image, masks[..., 1:], joints, target, method="move")
         foreground, _ = network.apply(variables, limbs, out.target_pose, method="draw_foreground")
@@ -162,7 +162,7 @@ def test_unknown_joints_leave_outputs_and_gradients_finite(made):
     joints[0, 2], target[1, 0] = np.nan, np.nan
 
     def loss(variables, image):
-        out = network.apply(variables, image, joints, target)
+        out = jax.jit(network.apply)(variables, image, joints, target)
         return (out.output**2).sum(), out
 
     gradients, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables, image)

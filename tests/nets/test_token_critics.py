@@ -64,7 +64,7 @@ def test_a_recurrent_critic_of_prefixes_sees_no_later_token(cell):
     np.testing.assert_array_equal(np.abs(before - after).max(0) > 1e-6, np.arange(7) >= 3)
     # a whole sequence has the logit of its last token
     whole = TokenRNNCritic(6, 4, 3, cell)
-    np.testing.assert_allclose(whole.apply(variables, TOKENS), before[:, -1], rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(whole.apply)(variables, TOKENS), before[:, -1], rtol=1e-5)
 
 
 def test_a_recurrent_critic_reads_up_to_the_end():

@@ -76,7 +76,7 @@ def test_after_the_end_there_is_only_the_end():
 def test_a_token_that_is_never_sampled_leaves_the_others_in_proportion():
     network, variables = TokenRNN(4, 2, width=4), drawn(TokenRNN(4, 2, width=4), TOKENS[:, :2])
     samples = np.asarray(jax.jit(lambda key: sample_tokens(network, variables, key, 20_000, never=1))(KEY))
-    logits = np.float64(network.apply(variables, samples[:1])[0, 0])
+    logits = np.float64(jax.jit(network.apply)(variables, samples[:1])[0, 0])
     expected = np.exp(np.delete(logits, 1) - logsumexp(np.delete(logits, 1)))
     counts = np.bincount(samples[:, 0], minlength=4)
     assert counts[1] == 0 and not (samples == 1).any()

@@ -129,7 +129,7 @@ def test_continuous_data_are_judged_in_nats():
 def test_the_play_learns():
     flow = Flow(ConditionalNormal(), StandardNormal((2,)))
     x = jnp.asarray([2.0, -1.0]) + 0.5 * jax.random.normal(KEY, (256, 2))
-    variables, (name, play) = flow.init(KEY, {"x": x}), next(iter(flow.plays().items()))
+    variables, (name, play) = jax.jit(flow.init)(KEY, {"x": x}), next(iter(flow.plays().items()))
     assert name == "flow" and play.players == ("flow",)
 
     def value(variables):

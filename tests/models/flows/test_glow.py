@@ -52,7 +52,7 @@ def test_the_architecture_is_the_papers():
 def test_fresh_it_scales_by_the_sigmoid_and_normalises_its_first_batch():
     flow = glow((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4)
     x = integers((64, 4, 4, 1), 17)
-    variables = flow.init(KEY, {"x": x})
+    variables = jax.jit(flow.init)(KEY, {"x": x})
     z = flow.encode(variables, x, KEY)
     # a rotation of unit channels, half of which the fresh coupling scales by sigmoid(2)
     channels = np.asarray(z).reshape(64, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 4)

@@ -108,7 +108,7 @@ def test_effective_share_counts_equal_weights():
 
 def test_starts_in_the_direction_of_sampling():
     model = ReverseKL(real_nvp_vector(2, depth=1, widths=(8,)), Gaussian())
-    variables = model.init(KEY, BATCH)
+    variables = jax.jit(model.init)(KEY, BATCH)
     x = model.sample(variables, jax.random.key(1), 2000)
     np.testing.assert_allclose(x.std(0), 1.0, atol=0.1)
     (name, play), = model.plays().items()

@@ -54,7 +54,7 @@ def test_the_critic_pays_for_what_its_codes_carry():
 
 
 def test_beta_rises_with_too_much_information_and_stops_at_zero():
-    assert GAME.init(KEY, BATCH)["critic"]["dual"]["beta"] == 0
+    assert jax.jit(GAME.init)(KEY, BATCH)["critic"]["dual"]["beta"] == 0
 
     @jax.jit
     def after(variables):

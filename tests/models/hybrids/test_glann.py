@@ -225,7 +225,7 @@ def test_averages_of_the_few_matches_do_not_reach_samples():
     noise = np.asarray(jax.random.normal(KEY, (256, 2)))
     np.testing.assert_allclose(few, mapped(variables, noise)[:3], rtol=1e-3, atol=1e-5)
     plain = dataclasses.replace(MODEL, mapping=MLP((7,)))
-    assert plain.sample_latents(plain.init(KEY, BATCH), KEY, 3).shape == (3, 4)
+    assert plain.sample_latents(jax.jit(plain.init)(KEY, BATCH), KEY, 3).shape == (3, 4)
 
 
 @pytest.mark.parametrize(("steps", "first"), [(30, 24), (31, 24), (6, 3), (2, 1)])
@@ -240,7 +240,7 @@ def test_phases_are_whole_epochs(steps, first):
 def test_methods_and_description():
     assert isinstance(MODEL, Model) and build(describe(MODEL)) == MODEL
     glo = GLO(MODEL.generator, (3, 3, 1), 24, epoch=3, latent_dim=4, levels=9)
-    assert list(glo.init(KEY, BATCH)) == ["latents", "generator"] and build(describe(glo)) == glo
+    assert list(jax.jit(glo.init)(KEY, BATCH)) == ["latents", "generator"] and build(describe(glo)) == glo
     variables = ready()
     trained = TrainedModel(MODEL, variables)
     np.testing.assert_allclose(np.linalg.norm(trained.latents(), axis=1), 1, rtol=1e-5)

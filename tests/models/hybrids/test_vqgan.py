@@ -134,7 +134,7 @@ def test_without_the_critic_it_is_a_vq_vae_with_distances():
     squared = dataclasses.replace(PLAIN, features=None, layers=(), pixel_loss="squared")
     x = reconstructed(VARIABLES)[2]
     np.testing.assert_allclose(loss_of(squared).value, ((SEEN - x) ** 2).mean() + of_codebook(VARIABLES), rtol=1e-4)
-    assert set(squared.init(KEY, BATCH)) == {"encoder", "codebook", "decoder", "prior"}
+    assert set(jax.jit(squared.init)(KEY, BATCH)) == {"encoder", "codebook", "decoder", "prior"}
 
 
 def test_the_backward_pass_runs_once():

@@ -127,14 +127,14 @@ def test_features_are_divided_by_the_deviation_of_each_channel_over_the_first_ta
     first = FEATURES.reconstruction.enter(variables, many)["trunk"]["scales"]["first"]
     np.testing.assert_allclose(first, entered["trunk"]["scales"]["first"], rtol=1e-4)  # the first 64 images'
     one = replace(reconstruction, layers=("second",))
-    assert set(one.init(jax.random.key(0), targets)["trunk"]["scales"]) == {"second"}
+    assert set(jax.jit(one.init)(jax.random.key(0), targets)["trunk"]["scales"]) == {"second"}
     pixels = PixelReconstruction().loss({}, outputs, targets)
     np.testing.assert_allclose(pixels, np.abs(outputs - targets).mean(), rtol=1e-6)
 
 
 @pytest.mark.slow
 def test_a_run_starts_from_a_trained_trunk_and_keeps_it():
-    trained = Trunk().init(jax.random.key(9), jnp.zeros((1, 16, 16, 3)))
+    trained = jax.jit(Trunk().init)(jax.random.key(9), jnp.zeros((1, 16, 16, 3)))
     model = replace(FEATURES, adversary_fraction=0.0)
     settings = Settings(steps=2, batch_size=2, ema=0.0)
     run = fit(model, PAIRS, settings, start=model.reconstruction.started(trained), progress=False)
@@ -184,7 +184,7 @@ def test_training_lowers_the_error_on_the_batch_it_sees():
     one = PAIRS.subset(np.arange(4))
     settings = Settings(steps=60, batch_size=4, ema=0.0)
     trained = fit(NETWORK, one, settings, optimizers={"generator": optax.adam(1e-2)}, progress=False)
-    before = NETWORK.init(jax.random.key(0), one.head(4))
+    before = jax.jit(NETWORK.init)(jax.random.key(0), one.head(4))
     errors = [float(NETWORK.evaluate(v, one.head(4), None)["l1"]) for v in (before, trained.variables)]
     assert errors[1] < 0.7 * errors[0] and "critic" not in trained.variables
 

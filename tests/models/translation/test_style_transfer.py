@@ -122,7 +122,7 @@ def test_adains_loss_is_zero_at_the_target():
     """Where the decoder inverts the features, the output has them exactly: features of any kind are fine."""
     layers = {"layer": "colours", "content_layer": "colours", "style_layers": ("colours",), "stride": 1}
     model = AdaIN(DOMAIN, DOMAIN, features=Colours(), decoder=Itself(), **layers)
-    variables = model.init(KEY, BATCH)
+    variables = jax.jit(model.init)(KEY, BATCH)
     assert float(model.loss(variables, BATCH, KEY, Clock()).value) < 1e-9
     # then AdaIN moves the means and deviations of the colours, the control of the experiment
     x, s = X / 255, STYLE / 255
@@ -135,7 +135,7 @@ def test_adains_loss_is_zero_at_the_target():
 def test_the_identity_as_transformation_moves_the_mean():
     content, style = RNG.gamma(1, 2, (2, 5, 4, 3)).astype(np.float32), RNG.gamma(2, 3, (2, 3, 6, 3)).astype(np.float32)
     network = LinearTransformation(size=3, widths=(4,))
-    params = jax.tree.map(jnp.zeros_like, network.init(KEY, content, style)["params"])
+    params = jax.tree.map(jnp.zeros_like, jax.jit(network.init)(KEY, content, style)["params"])
     for name in ("content", "style"):
         params[name]["Dense_0"]["bias"] = jnp.eye(3).ravel()
     for name in ("compress", "uncompress"):

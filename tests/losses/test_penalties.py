@@ -62,7 +62,8 @@ def test_each_pixel_pays_for_the_slope_of_the_sum_of_scores():
     # where only the left half is scored, the right one has no slope
     half = pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0)
     assert half == pytest.approx(((pixel - 1) ** 2 + 1) / 2, rel=1e-5)
-    gradient = jax.jit(jax.grad(lambda w: pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0)))(w)
+    penalty = jax.grad(lambda w: pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0))
+    gradient = jax.jit(penalty)(w)
     np.testing.assert_allclose(gradient, (pixel - 1) * w / pixel, rtol=1e-4)
     with pytest.raises(ValueError, match="`real` must be images"):
         pixel_gradient_penalty(lambda x: x, real[..., 0], fake[..., 0], KEY)
@@ -114,7 +115,7 @@ def test_one_sided_penalties_let_slopes_be_small():
     norms = jnp.array([0.5, 1.0, 3.0])
     assert norm_penalty(norms, weight=6.0) == pytest.approx(6 * (0.25 + 4) / 3)
     assert norm_penalty(norms, weight=6.0, one_sided=True) == pytest.approx(6 * 4 / 3)
-    np.testing.assert_allclose(jax.jit(jax.grad(lambda n: norm_penalty(n, 1.0, 6.0, True)))(norms), [0, 0, 8], rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda n: norm_penalty(n, 1.0, 6.0, True))(norms), [0, 0, 8], rtol=1e-6)
     real, fake = normals(3, 5, 4), normals(4, 5, 4)
     for slope, expected in ((0.3, 0.0), (2.5, 10 * 1.5**2)):
         w = jnp.array([0.0, slope, 0.0, 0.0])

@@ -85,7 +85,8 @@ def test_batch_statistics_belong_to_the_features():
     model = Classifier(BatchNorm(), (4,), num_classes=3)
     batch = labelled(model)
     variables = drawn(model, batch)
-    moved = jax.jit(model.loss)(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
+    statistics = jax.jit(model.loss)(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]
+    moved = statistics["network"]["BatchNorm_0"]["mean"]
     before = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(moved, 0.9 * before + 0.1 * batch["x"].mean(0), rtol=1e-4, atol=1e-5)
     statistics = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]
@@ -134,7 +135,8 @@ def test_no_gradient_flows_through_the_making_of_a_sample():
         lambda x: model.logits(variables, x), batch["x"], 0.5, jax.random.split(KEY)[0], lower=-9.0, upper=9.0,
         steps=3, step_size=0.3,
     )  # fmt: skip
-    expected = jax.jit(jax.grad(lambda v: model.evaluate(v, {**batch, "x": perturbed}, KEY)["cross_entropy"]))(variables)
+    entropy = jax.grad(lambda v: model.evaluate(v, {**batch, "x": perturbed}, KEY)["cross_entropy"])
+    expected = jax.jit(entropy)(variables)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), gradient, expected)
 
 

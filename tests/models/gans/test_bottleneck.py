@@ -61,7 +61,8 @@ def test_beta_rises_with_too_much_information_and_stops_at_zero():
         models = (
             dataclasses.replace(GAME, terms=(Bottleneck(much, code_dim=3, dual_rate=3.0),)) for much in (0.0, 100.0)
         )
-        return [jax.jit(model.critic_loss)(variables, BATCH, KEY, Clock()).memory["critic"]["dual"]["beta"] for model in models]
+        losses = [jax.jit(model.critic_loss)(variables, BATCH, KEY, Clock()) for model in models]
+        return [loss.memory["critic"]["dual"]["beta"] for loss in losses]
 
     params = {player: v["params"] for player, v in START.items()}
     kl = jnp.concatenate([divergences(params, x) for x in (BATCH["x"], samples(params))]).mean()

@@ -172,7 +172,8 @@ def test_the_critic_separates_patches_and_leaves_the_autoencoder_alone():
     np.testing.assert_allclose([loss.metrics["real"], loss.metrics["fake"]], [real.mean(), fake.mean()], rtol=1e-3)
     hinge = (np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()) / 2
     np.testing.assert_allclose(loss_of(TAMED, play="critic").value, hinge, rtol=1e-4)
-    gradients = jax.jit(jax.grad(lambda players: loss_of(MODEL, with_params(players), "critic").value))(params(*VARIABLES))
+    of_critic = jax.grad(lambda players: loss_of(MODEL, with_params(players), "critic").value)
+    gradients = jax.jit(of_critic)(params(*VARIABLES))
     moved = {player: any(bool(leaf.any()) for leaf in jax.tree.leaves(tree)) for player, tree in gradients.items()}
     assert moved == {player: player == "critic" for player in VARIABLES}
 

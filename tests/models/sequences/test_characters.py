@@ -74,7 +74,8 @@ def test_the_critic_minimises_the_papers_loss_on_one_hot_texts_and_probabilities
     # one number between text and sample for each text, one norm over its positions and symbols
     epsilon = np.asarray(jax.random.uniform(seen["key"], (6, 1, 1)))
     points = [real + e * (fake - real) for e in (epsilon, 1 - epsilon)]
-    norms = [np.linalg.norm(jax.jit(jax.grad(lambda x: seen["critic"](x).sum()))(p).reshape(6, -1), axis=1) for p in points]
+    slopes = [jax.jit(jax.grad(lambda x: seen["critic"](x).sum()))(p) for p in points]
+    norms = [np.linalg.norm(slope.reshape(6, -1), axis=1) for slope in slopes]
     gap = np.mean(seen["critic"](fake)) - np.mean(seen["critic"](real))
     expected = [gap + 10 * np.mean((norm - 1) ** 2) for norm in norms]
     assert any(np.isclose(loss.value, e, rtol=1e-4) for e in expected)

@@ -31,7 +31,7 @@ def by_loop(classifier, x, max_steps, overshoot=0.02, num_classes=10, limits=(-n
     r, at, steps = np.zeros_like(x), x, 0
     while steps < max_steps and int(classifier(at[None])[0].argmax()) == order[0]:
         values = np.asarray(classifier(at[None])[0])
-        jacobian = np.asarray(jax.jit(jax.jacobian(lambda y: classifier(y[None])[0]))(jnp.asarray(at)))
+        jacobian = np.asarray(jax.jacobian(lambda y: classifier(y[None])[0])(jnp.asarray(at)))
         best = None
         for k in order[1:]:
             w, f = jacobian[k] - jacobian[order[0]], values[k] - values[order[0]]

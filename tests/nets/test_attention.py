@@ -46,7 +46,7 @@ def test_a_fresh_gain_is_zero_and_learns():
     assert set(spectral) == {"query", "key", "value", "out"}
 
     def loss(params):
-        y = jax.jit(layer.apply)({**variables, "params": params}, x)
+        y = layer.apply({**variables, "params": params}, x)
         return (y**3).sum(), y
 
     gradient, y = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])

@@ -40,10 +40,10 @@ def test_fresh_codes_are_alike_and_probabilities_sum_to_one():
     grids = jnp.array(list(itertools.product((0, 1), repeat=6))).reshape(-1, 2, 3)
 
     def log_prob(variables):
-        logits = jax.nn.log_softmax(jax.jit(network.apply)(variables, grids))
+        logits = jax.nn.log_softmax(network.apply(variables, grids))
         return jnp.take_along_axis(logits, grids[..., None], -1).sum((1, 2, 3))
 
-    np.testing.assert_allclose(log_prob(jax.jit(network.init)(KEY, grids)), -6 * np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(log_prob(network.init(KEY, grids)), -6 * np.log(2), rtol=1e-5)
     variables = randomised(network, grids.shape, scale=1.0)
     p = np.exp(log_prob(variables))
     assert p.sum() == pytest.approx(1, rel=1e-5) and p.max() > 4 * p.mean()
@@ -63,7 +63,7 @@ def test_draws_are_those_of_a_pass_of_the_network_for_each_place(context):
     variables = randomised(network, shape, given, scale=0.7)
 
     def draw(i, codes):
-        logits = jax.jit(network.apply)(variables, codes, given).reshape(n, -1, 7)[:, i]
+        logits = network.apply(variables, codes, given).reshape(n, -1, 7)[:, i]
         drawn = jax.random.categorical(jax.random.fold_in(KEY, i), logits)
         return codes.at[:, i // width, i % width].set(drawn)
 
@@ -77,10 +77,10 @@ def test_a_context_and_dropout_reach_every_place():
     network = PixelCNN(num_codes=3, width=4, blocks=2, size=3, dropout=0.5)
     codes, context = jnp.zeros((2, 3, 3), jnp.int32), jnp.array([[1.0, 0.0], [0.0, 1.0]])
     variables = randomised(network, codes.shape, context)
-    logits = jax.jit(network.apply)(variables, codes, context)
+    logits = network.apply(variables, codes, context)
     assert np.abs(logits[0] - logits[1]).max(-1).min() > 0
     image = jnp.broadcast_to(context[:, None, None], (2, 3, 3, 2))
-    np.testing.assert_array_equal(jax.jit(network.apply)(variables, codes, image), logits)
+    np.testing.assert_array_equal(network.apply(variables, codes, image), logits)
     dropped = network.apply(variables, codes, context, rngs={"dropout": KEY})
     assert np.abs(dropped - logits).max(-1).min() > 0
 

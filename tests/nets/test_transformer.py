@@ -59,7 +59,7 @@ def by_numpy(tokens, context):
 
 @pytest.mark.slow
 def test_logits_are_those_of_the_equations():
-    logits = jax.jit(NETWORK.apply)(VARIABLES, TOKENS, CONTEXT)
+    logits = NETWORK.apply(VARIABLES, TOKENS, CONTEXT)
     expected = np.stack([by_numpy(tokens, context) for tokens, context in zip(TOKENS, CONTEXT, strict=True)])
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
     log_probs = NETWORK.apply(VARIABLES, TOKENS, CONTEXT, method="log_probs")
@@ -112,7 +112,7 @@ def test_temperature_and_top_k_cut_the_distribution():
         return jax.jit(lambda key: sample_tokens(NETWORK, VARIABLES, key, 300, CONTEXT[:1], **options))(KEY)
 
     def logits(samples):
-        return np.asarray(jax.jit(NETWORK.apply)(VARIABLES, samples, CONTEXT[:1]))
+        return np.asarray(NETWORK.apply(VARIABLES, samples, CONTEXT[:1]))
 
     greedy = sample(temperature=0.0)
     np.testing.assert_array_equal(greedy, logits(greedy).argmax(-1))
@@ -132,7 +132,7 @@ def test_it_is_a_causal_network_for_other_decoders():
     decoder = Autoregressive(CausalTransformer(4, 8, layers=2, heads=2), (4, 2), 1)
     z, values = np.ones((3, 2), np.float32), np.random.default_rng(2).normal(size=(3, 4, 2)).astype(np.float32)
     variables = drawn(decoder, (z, values), scale=0.3)
-    at_once = jax.jit(decoder.apply)(variables, (z, values))
+    at_once = decoder.apply(variables, (z, values))
     carry, before = decoder.apply(variables, 3, method="start"), jnp.zeros((3, 3))
     for t in range(4):
         carry, params = decoder.apply(variables, carry, z, before, method="step")
@@ -153,11 +153,11 @@ def test_depth_is_a_loop():
 @pytest.mark.slow
 def test_initial_probabilities_are_equal_and_dropout_needs_a_stream():
     network = TokenTransformer(5, 6, width=8, layers=2, heads=2, dropout=0.5)
-    variables = jax.jit(network.init)(KEY, TOKENS)
+    variables = network.init(KEY, TOKENS)
     np.testing.assert_allclose(network.apply(variables, TOKENS, method="log_probs"), -np.log(5), rtol=1e-6)
     variables = drawn(network, TOKENS)
-    still = jax.jit(network.apply)(variables, TOKENS)
-    np.testing.assert_array_equal(still, jax.jit(network.apply)(variables, TOKENS))
+    still = network.apply(variables, TOKENS)
+    np.testing.assert_array_equal(still, network.apply(variables, TOKENS))
     one, other = (network.apply(variables, TOKENS, rngs={"dropout": jax.random.key(i)}) for i in range(2))
     assert np.abs(one - other).max() > 0.1 and np.abs(one - still).max() > 0.1
 

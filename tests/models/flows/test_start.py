@@ -28,7 +28,7 @@ def data(rows):
 @pytest.mark.parametrize("rows", [1, 2])
 def test_from_few_rows_other_rows_have_a_density_and_samples_a_spread(name, rows):
     flow, x = FLOWS[name], data(rows)
-    variables = jax.jit(flow.init)(jax.random.key(0), {"x": x})
+    variables = flow.init(jax.random.key(0), {"x": x})
     log_prob, samples = quick(lambda v: (flow.log_prob(v, data(50)), flow.sample(v, jax.random.key(1), 50)))(variables)
     assert np.asarray(log_prob).min() > -1000
     assert 0.1 < np.std(samples, 0).min() and np.std(samples, 0).max() < 30
@@ -38,7 +38,7 @@ def test_from_few_rows_other_rows_have_a_density_and_samples_a_spread(name, rows
 @each
 def test_trains_through_a_constant_column(name):
     flow, x = FLOWS[name], data(64).at[:, 1].set(0.1)
-    variables = jax.jit(flow.init)(jax.random.key(0), {"x": x})
+    variables = flow.init(jax.random.key(0), {"x": x})
     play = flow.plays()["flow"]
 
     @quick
@@ -51,7 +51,7 @@ def test_trains_through_a_constant_column(name):
                 return output.value, output.statistics.get("flow", {})
 
             params = variables["flow"]["params"]
-            (value, statistics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+            (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(params)
             change, state = play.optimizer.update(gradient, state, params)
             trained = {"flow": {**variables["flow"], **statistics, "params": optax.apply_updates(params, change)}}
             return (trained, state), (value, optax.tree.norm(gradient))

@@ -65,7 +65,7 @@ def test_gradients_are_finite_inside_on_the_edges_and_outside(name):
 
     @quick
     def gradients(variables, x):
-        return jax.jit(jax.grad(lambda *a: flow.log_prob(*a).sum(), (0, 1)))(variables, x)
+        return jax.grad(lambda *a: flow.log_prob(*a).sum(), (0, 1))(variables, x)
 
     for leaf in jax.tree.leaves(gradients(variables, x)):
         assert np.isfinite(leaf).all()

@@ -54,8 +54,8 @@ def as_written(play, variables, batch, expected, clock=Clock()):
 
     @jax.jit
     def both(mine):
-        hand = jax.jit(jax.value_and_grad(lambda mine: expected({**params, **mine})))(mine)
-        return jax.jit(jax.value_and_grad(loss, has_aux=True))(mine), hand
+        hand = jax.value_and_grad(lambda mine: expected({**params, **mine}))(mine)
+        return jax.value_and_grad(loss, has_aux=True)(mine), hand
 
     ((value, out), gradients), (hand, hands) = both({player: params[player] for player in play.players})
     np.testing.assert_allclose(value, hand, rtol=1e-4)

@@ -97,7 +97,7 @@ def test_both_plays_of_the_game_show_the_critic_augmented_images():
 @pytest.mark.slow
 def test_a_fixed_probability_stays_and_games_with_a_step_of_their_own_augment_too():
     fixed = dataclasses.replace(GAME, terms=(dataclasses.replace(TERM, initial=0.4, adaptive=False),))
-    variables = jax.jit(fixed.init)(KEY, BATCH)
+    variables = fixed.init(KEY, BATCH)
     assert float(variables["critic"]["augmentation"]["probability"]) == pytest.approx(0.4)
     out = fixed.critic_loss(variables, BATCH, KEY, Clock(1, 1, 1))
     assert "critic" not in out.memory and float(out.metrics["probability"]) == pytest.approx(0.4)

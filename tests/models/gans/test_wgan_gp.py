@@ -84,9 +84,9 @@ def test_each_play_moves_its_own_player(model):
     @jax.jit
     def gradients(variables):
         def of(play):
-            return jax.jit(jax.value_and_grad(lambda params: play.loss(
+            return jax.value_and_grad(lambda params: play.loss(
                 {player: {**v, "params": params[player]} for player, v in variables.items()}, batch, KEY, Clock()
-            ).value))({player: v["params"] for player, v in variables.items()})  # fmt: skip
+            ).value)({player: v["params"] for player, v in variables.items()})  # fmt: skip
 
         return of(plays["critic"]), of(plays["generator"])
 
@@ -132,10 +132,10 @@ def test_a_context_reaches_generator_and_critic():
     @jax.jit
     def results(context):
         conditioned = {**batch, "context": context}
-        metrics = jax.jit(model.critic_loss)(variables, conditioned, KEY, Clock()).metrics
+        metrics = model.critic_loss(variables, conditioned, KEY, Clock()).metrics
         return {
             **metrics,
-            "generator": jax.jit(model.generator_loss)(variables, conditioned, KEY, Clock()).value,
+            "generator": model.generator_loss(variables, conditioned, KEY, Clock()).value,
             "sample": model.sample(variables, KEY, 6, context).astype(jnp.float32),
             "score_gap": model.evaluate(variables, conditioned, KEY)["score_gap"],
         }

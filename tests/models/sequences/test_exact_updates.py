@@ -130,7 +130,7 @@ def train(loss, steps=2000, m=64, rate=0.05):
         log_probs = log_q(params)
         index = jax.random.categorical(sample_key, log_probs, shape=(m,))
         logits = (jnp.log(P) - log_probs)[index]
-        gradient = jax.jit(jax.grad(lambda x: loss(log_q(x)[index], logits, loss_key)))(params)
+        gradient = jax.grad(lambda x: loss(log_q(x)[index], logits, loss_key))(params)
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), None
 

@@ -130,7 +130,7 @@ def test_one_play_moves_all_and_the_model_answers_in_data_units(model):
 
     @jax.jit
     def everything(variables):
-        grads = jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         answers = model.sample(variables, KEY, 300), model.reconstruct(variables, x, KEY)
         return grads, answers, model.evaluate(variables, batch["labelled"], KEY)
 
@@ -165,7 +165,7 @@ def test_a_row_has_the_same_pixels_under_every_class():
 
     @jax.jit
     def bounds(key):
-        in_training = jax.jit(model.loss)(variables, batch, key, Clock()).metrics["unlabelled_bound"]
+        in_training = model.loss(variables, batch, key, Clock()).metrics["unlabelled_bound"]
         return in_training, model.evaluate(variables, rows, key)["elbo"]
 
     found = np.array([bounds(key) for key in jax.random.split(KEY, 8)])

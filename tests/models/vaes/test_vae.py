@@ -211,7 +211,7 @@ def test_small_models_learn_and_answer_in_data_units(model):
 
     @jax.jit
     def everything(variables):
-        grads = jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
+        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
         draws, means = (model.sample(variables, KEY, 500, means=means) for means in (False, True))
         return grads, model.evaluate(variables, batch, KEY), draws, means, model.reconstruct(variables, batch["x"])
 
@@ -307,7 +307,7 @@ def test_a_context_reaches_encoder_and_decoder():
             "decode": model.decode(variables, z, context).astype(jnp.float32),
             "log_prob": model.log_prob(variables, batch["x"], KEY, context, samples=2),
             "elbo": model.evaluate(variables, {**batch, "context": context}, KEY)["elbo"],
-            "loss": jax.jit(model.loss)(variables, {**batch, "context": context}, KEY, Clock()).value,
+            "loss": model.loss(variables, {**batch, "context": context}, KEY, Clock()).value,
             "sample": model.sample(variables, KEY, 6, context).astype(jnp.float32),
         }
 

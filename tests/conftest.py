@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,41 @@ MOST_MEMORY = 1.5 * 2**30
 gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and few cycles
 
 
+contexts = threading.local()
+
+
 def pytest_collection_finish():
     """What is imported stays: the collector need not look at it again after every module."""
+    _share_contexts()
     gc.collect()
     gc.freeze()
+
+
+def _share_contexts():
+    """JAX lowers each program in an MLIR context of its own, which costs more than lowering a small one.
+
+    The programs of a test module share one. Where JAX has no such function, tests are slower and the same.
+    """
+    try:
+        from jax._src.interpreters import mlir
+
+        make = mlir.make_ir_context
+    except (ImportError, AttributeError):
+        return
+
+    def shared():
+        if not hasattr(contexts, "mlir"):
+            contexts.mlir = make()
+        return contexts.mlir
+
+    mlir.make_ir_context = shared
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _release_compiled_programs():
     """JAX keeps every compiled program: the memory of a worker would grow with the number of tests."""
     yield
+    vars(contexts).clear()
     if _resident_memory() < MOST_MEMORY:
         return
     import jax

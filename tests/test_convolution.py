@@ -41,7 +41,7 @@ def derivatives(conv, x, kernel, strides, padding):
     return jax.grad(loss, argnums=(0, 1))(x, kernel), jax.grad(slope, argnums=(0, 1))(x, kernel)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     # every kernel size with every padding, on odd and even sizes
     cases = []
@@ -99,7 +99,7 @@ def test_every_form_and_its_two_derivatives_are_the_stock_ones(shape, kernel, st
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("stride, size", [(1, 3), (1, 2), (2, 3)])
+@pytest.mark.parametrize("stride, size", [pytest.param(1, 3, marks=pytest.mark.slow), (1, 2), (2, 3)])
 def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stock_ones(stride, size):
     rng = np.random.default_rng(0)
     x, kernel, dx, dkernel = (

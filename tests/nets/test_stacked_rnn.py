@@ -1,7 +1,6 @@
 """Stacked recurrent networks against Flax's cells and against loops over time."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn

@@ -123,7 +123,9 @@ class DistilledPix2Pix(Pix2Pix):
             network, kernel = sort_channels(source.generator, generator["network"], out["kernel"])
             generator = {"network": network, "head": {"out": {**out, "kernel": kernel}}}
         start["generator"] = {"params": cut_channels(generator, shapes["generator"]["params"])}
-        return start | {name: variables[name] for name in ("critic",) if name in shapes and name in variables}
+        if "critic" in shapes and "critic" in variables:
+            start["critic"] = variables["critic"]
+        return start
 
     def plays(self) -> Mapping[str, Play]:
         plays = dict(super().plays())

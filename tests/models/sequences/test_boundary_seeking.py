@@ -244,6 +244,6 @@ def test_malformed_arguments_are_named():
     with pytest.raises(ValueError, match="samples"):
         dataclasses.replace(BITS, samples=1)
     with pytest.raises(ValueError, match="`x` must be integers from 0 to 1"):
-        jax.eval_shape(BITS.init, KEY, {"x": np.full((2, 3), 2, np.uint8)})
+        BITS.init(KEY, {"x": np.full((2, 3), 2, np.uint8)})
     with pytest.raises(ValueError, match="floats|integers"):
         jax.eval_shape(BITS.init, KEY, {"x": np.zeros((2, 3), np.float32)})

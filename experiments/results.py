@@ -36,7 +36,7 @@ STUDIES = {
     **dict.fromkeys(
         ("oracle", "replies", "text_gan", "boundary_seeking", "characters", "translation_gan", "time_series"), "sequences"
     ),
-    **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan"), "hybrids"),
+    **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan", "compression"), "hybrids"),
 }
 """The wings of studies that do not have a wing's name."""
 INTRODUCTION = """# Results

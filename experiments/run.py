@@ -109,6 +109,9 @@ def run(
     out = config.out or Path("runs") / short / f"{data.stem}-{config.seed}"
     config = dataclasses.replace(config, out=checks.location("out", out))
     experiment = build(config, splits)
+    first = config.out if config.seeds == 1 else seed_folder(config.out, config.seed)
+    if config.resume:
+        began -= RunFolder(first).seconds()
     runs = _train(config, experiment, splits, build, progress=not quiet)
     training_seconds = time.monotonic() - began
 

@@ -121,8 +121,8 @@ def decoder_widths(config: StyleConfig) -> tuple[int, ...]:
 
 
 class StyleDistance:
-    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them, and `colour`, the
-    root of the mean squared difference of the colours' means and deviations from the style's, in [0, 1].
+    """`style_metrics` of outputs for the test pairs, in the features of the trunk as its file has them, and `colour`,
+    the root of the mean squared difference of the colours' means and deviations from the style's, in [0, 1].
 
     The trunk measured here is HED's VGG-16, fine-tuned for edges, not ImageNet's: figures compare with others in these
     features only.
@@ -133,8 +133,8 @@ class StyleDistance:
 
         @jax.jit
         def features(x):
-            of_x = network.apply(variables, x)
-            return {name: of_x[name] for name in STYLE_LAYERS}
+            layers = network.apply(variables, x)
+            return {name: layers[name] for name in STYLE_LAYERS}
 
         self.features, test = features, data.test.head(len(data.test))
         self.content, self.style = (test[name]["x"].astype(np.float32) / 255 for name in ("a", "b"))
@@ -152,9 +152,9 @@ class StyleDistance:
     def controls(self) -> dict[str, float]:
         """`content` and `style` of simple methods: means and deviations of the colours moved, images blended, ..."""
         x, y = self.content, self.style
-        of_x, of_y = ((a.mean((1, 2), keepdims=True), a.std((1, 2), keepdims=True)) for a in (x, y))
+        (mean, std), (to_mean, to_std) = ((a.mean((1, 2), keepdims=True), a.std((1, 2), keepdims=True)) for a in (x, y))
         outputs = {
-            "colours moved": np.clip((x - of_x[0]) / of_x[1] * of_y[1] + of_y[0], 0, 1), "half of each": (x + y) / 2
+            "colours moved": np.clip((x - mean) / std * to_std + to_mean, 0, 1), "half of each": (x + y) / 2
         }  # fmt: skip
         measured = {
             "unchanged content": self._measured(x, self.of_content),
@@ -176,7 +176,9 @@ def seconds_per_picture(trained: TrainedModel, size: int = TEST_SIDE, calls: int
     return float(np.median(times))
 
 
-def experiment(config: StyleConfig, data: Splits, model: StyleTransfer, start: Variables | None, **more: Any) -> Experiment:
+def experiment(
+    config: StyleConfig, data: Splits, model: StyleTransfer, start: Variables | None, **more: Any
+) -> Experiment:
     """An experiment with plots, and with a trunk the `StyleDistance` of the test pairs and of simple methods.
 
     Args:

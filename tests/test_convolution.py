@@ -7,7 +7,6 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from jaxgen import convolution as convolutions
 from jaxgen.convolution import (
     Conv,
     UpConv,
@@ -16,6 +15,7 @@ from jaxgen.convolution import (
     depth_to_space,
     space_to_depth,
 )
+from jaxgen.convolution.forms import KERNEL_GRADIENT_FORMS
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 PADDINGS = ("SAME", "VALID", ((1, 2), (0, 3)))
@@ -41,7 +41,7 @@ def derivatives(conv, x, kernel, strides, padding):
     return jax.grad(loss, argnums=(0, 1))(x, kernel), jax.grad(slope, argnums=(0, 1))(x, kernel)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_convolution_and_two_derivatives_are_the_stock_ones(stride):
     # every kernel size with every padding, on odd and even sizes
     cases = []
@@ -99,7 +99,7 @@ def test_every_form_and_its_two_derivatives_are_the_stock_ones(shape, kernel, st
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("stride, size", [(1, 3), (1, 2), (2, 3)])
+@pytest.mark.parametrize("stride, size", [pytest.param(1, 3, marks=pytest.mark.slow), (1, 2), (2, 3)])
 def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stock_ones(stride, size):
     rng = np.random.default_rng(0)
     x, kernel, dx, dkernel = (
@@ -240,8 +240,8 @@ def test_upsampling_spreads_each_pixels_own_channels():
 )
 def test_the_form_of_a_kernels_gradient_follows_the_table(shape, kernel, form, monkeypatch):
     taken = []
-    for name, function in convolutions.KERNEL_GRADIENT_FORMS.items():
+    for name, function in KERNEL_GRADIENT_FORMS.items():
         recorded = lambda *args, name=name, function=function: taken.append(name) or function(*args)
-        monkeypatch.setitem(convolutions.KERNEL_GRADIENT_FORMS, name, recorded)
+        monkeypatch.setitem(KERNEL_GRADIENT_FORMS, name, recorded)
     jax.jit(jax.grad(lambda k: convolution(jnp.ones(shape), k).sum())).lower(jnp.ones(kernel))
     assert taken == [form]

@@ -165,6 +165,8 @@ def allowed(file: Path) -> tuple[str, ...]:
         return (*everyone, *(f"jaxgen.{ground}" for ground in GROUND), "jaxgen.models")
     if room == "data":
         return ("jaxgen.data",)
+    if room == "convolution":
+        return ("jaxgen.autodiff", "jaxgen.convolution", "jaxgen.sharding")
     if room == "training":
         below = (
             "arguments", "contracts", "data", "distributions", "plotting", "precision", "sharding", "training", "writing",
@@ -173,7 +175,6 @@ def allowed(file: Path) -> tuple[str, ...]:
     return {
         "__init__.py": ("jaxgen",),
         "arguments.py": ("jaxgen.sharding",),
-        "convolution.py": ("jaxgen.autodiff", "jaxgen.sharding"),
         "plotting.py": ("jaxgen.writing",),
         "warping.py": ("jaxgen.arguments",),
     }.get(room, ())

@@ -65,10 +65,11 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
     import jax
     import jax.numpy as jnp
 
-    from jaxgen import convolution as forms
+    from jaxgen.convolution import forms, strided, unit_stride
+    from jaxgen.convolution.padding import NHWC, opposite_padding
 
     k, padding, stride, rng = shape.kernel, shape.padding, shape.stride, np.random.default_rng(0)
-    geometry = forms._Geometry(stride, padding, (shape.size,) * 2, (k, k))
+    geometry = strided.Geometry(stride, padding, (shape.size,) * 2, (k, k))
 
     def normals(*shape):
         return rng.normal(size=shape).astype(np.float32)
@@ -78,7 +79,7 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
     kernel = normals(k, k, shape.inputs, shape.outputs)
 
     def stock(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=forms._NHWC)
+        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=NHWC)
 
     own_input = lambda g, kernel: jax.vjp(lambda x: stock(x, kernel), jnp.asarray(x))[1](g)[0]
     own_kernel = lambda x, g: jax.vjp(lambda kernel: stock(x, kernel), jnp.asarray(kernel))[1](g)[0]
@@ -90,15 +91,15 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
 
     peers = torch_functions(x, kernel, g, shape)
     if stride > 1:
-        folded = functools.partial(forms._folded, geometry=geometry)
+        folded = functools.partial(strided.convolve_folded, geometry=geometry)
         folded_input = lambda g, kernel: jax.vjp(lambda x: folded(x, kernel), jnp.asarray(x))[1](g)[0]
         folded_kernel = lambda x, g: jax.vjp(lambda kernel: folded(x, kernel), jnp.asarray(kernel))[1](g)[0]
         selected = {
             "forward": "strided",
             "input gradient": "dilated" if k % stride else "folded",
-            "kernel gradient": "products" if shape.inputs >= forms._FEW_INPUTS else "folded",
+            "kernel gradient": "products" if shape.inputs >= forms.FEW_INPUTS else "folded",
         }
-        ours = {name: getattr(forms, f"_strided{name}") for name in ("", "_kernel_gradient")}
+        ours = {name: getattr(strided, f"strided{name}") for name in ("", "_kernel_gradient")}
         ours = {name: functools.partial(function, geometry=geometry) for name, function in ours.items()}
         measures = {
             "forward": {"XLA's": stock, "strided": ours[""], "folded": folded},
@@ -107,7 +108,7 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
             | {"folded": folded_kernel},
         }
     else:
-        opposite = forms._opposite(padding, (k, k))
+        opposite = opposite_padding(padding, (k, k))
 
         def input_gradient(form):
             return lambda g, kernel: form(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), opposite)
@@ -119,11 +120,11 @@ def functions(shape: Shape) -> dict[str, tuple[str, dict[str, Callable[[], Any]]
             for named in (forward, backward, by_kernel):
                 named.pop("Winograd")
         selected = {
-            "forward": forms._forward_form(x, kernel.shape, padding),
-            "input gradient": forms._forward_form(g, (k, k, shape.outputs, shape.inputs), opposite),
-            "kernel gradient": forms._kernel_gradient_form(x, g, padding),
+            "forward": forms.forward_form(x, kernel.shape, padding),
+            "input gradient": forms.forward_form(g, (k, k, shape.outputs, shape.inputs), opposite),
+            "kernel gradient": forms.kernel_gradient_form(x, g, padding),
         }
-        backward[selected["input gradient"]] = functools.partial(forms._input_gradient, padding=padding)
+        backward[selected["input gradient"]] = functools.partial(unit_stride.input_gradient, padding=padding)
         measures = {
             "forward": {"XLA's": stock, **forward},
             "input gradient": {"XLA's": own_input, **backward},

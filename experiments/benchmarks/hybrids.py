@@ -1,10 +1,15 @@
-"""Our step of a VQGAN against PyTorch's: `python -m experiments.benchmarks.hybrids`.
+"""Our steps of a VQGAN and a small StyleGAN against PyTorch's: `python -m experiments.benchmarks.hybrids`.
 
-`pip install -e ".[bench]"` brings PyTorch. `hybrid_peers.py` defines what is timed, with the same networks in float32:
-a step of critic and autoencoder on images of 32x32x3 in batches of 1 and 16, 8x8 codes of 512, residual blocks with
-group normalisation, the perceptual trunk of VGG-16 up to relu3_3 with random weights, the 16x16 patch critic, and the
-adaptive weight. Numbers of parameters differ by at most 2 %. Each library has a process of its own and all processors;
-the processes alternate, round by round, each idle while another is timed: `compare.py`.
+`pip install -e ".[bench]"` brings PyTorch. `hybrid_peers.py` and `style_gan_peers.py` define what is timed, with the same
+networks in float32:
+
+- `vqgan_1`, `vqgan_16`: critic and autoencoder on images of 32x32x3 in batches of 1 and 16, 8x8 codes of 512, residual
+  blocks with group normalisation, the perceptual trunk of VGG-16 up to relu3_3 with random weights, the 16x16 patch
+  critic, and the adaptive weight;
+- `style_gan`: critic and generator on batches of 32 images of 32x32x3, styles of two latents, lazy R1 and path lengths.
+
+Numbers of parameters differ by at most 2 %. Each library has a process of its own and all processors; the processes
+alternate, round by round, each idle while another is timed: `compare.py`.
 
 The table also has the floor of our step, the time of its multiply-adds at the rate of one plain product: `steps.py`.
 """
@@ -15,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import compare
-from experiments.benchmarks.hybrid_peers import LIBRARIES, ROWS
+from experiments.benchmarks import compare, hybrid_peers, style_gan_peers
+from experiments.benchmarks.hybrid_peers import LIBRARIES
 from experiments.benchmarks.steps import with_floor
+
+ROWS = {**hybrid_peers.ROWS, **style_gan_peers.ROWS}
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,12 @@ class Hybrids(compare.Config):
 def main(config: Hybrids) -> dict[str, Any]:
     """Times all rows, writes table.json, table.md and plot.png, prints the table; returns table.json's contents."""
     config.check()
-    rows = {name: ROWS[name] for name in config.rows}
-    result = compare.compare("experiments.benchmarks.hybrid_peers", rows, config.libraries, config.rounds)
-    result["rows"] = {name: with_floor(measured, rows[name].products()) for name, measured in result["rows"].items()}
+    result, measured = {}, {}
+    for peers in (hybrid_peers, style_gan_peers):
+        if rows := {name: peers.ROWS[name] for name in config.rows if name in peers.ROWS}:
+            result = compare.compare(peers.__name__, rows, config.libraries, config.rounds)
+            measured |= {name: with_floor(row, rows[name].products()) for name, row in result["rows"].items()}
+    result["rows"] = measured
     compare.write(result, config.out)
     return result
 

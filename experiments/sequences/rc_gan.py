@@ -46,7 +46,7 @@ JUDGES, CLASSIFIER_STEPS = (0, 1, 2), 500
 class RCGANConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"steps": 8_000, "width": 50, "critic_steps": 1, "eval_every": 500, "checkpoint_every": 1_000},
+        "small": {"steps": 12_000, "width": 50, "critic_steps": 1, "eval_every": 500, "checkpoint_every": 1_000},
     }
 
     preset: Literal["paper", "small"] = "paper"

@@ -7,6 +7,11 @@
 - `few`, `few, ADA`: the same on the first `--examples` training examples, without and with adaptive augmentation.
 
 Metrics are on the test split, by the extractor. The last row has training examples in place of samples, a bound.
+
+Result on MNIST, `--steps 1200 --few-steps 1200`, one seed, three minutes of a core a row. The rotation term lowers the
+Frechet distance from 131 to 117 and raises recall from 0.013 to 0.071. Paths in W are half as long as in Z in all rows,
+and separability is lower. Adaptive augmentation does harm: 212, without it 124. After 38,000 images of 1,000 the critic
+does not overfit: its measure is above the target of 0.6 for a while, the probability rises to 0.29, and ends at 0.
 """
 
 from __future__ import annotations

@@ -8,9 +8,18 @@ content is measured with each test style at 128x128 pixels: `content`, the dista
 (`experiments.styling.StyleDistance`). Times are medians over many calls in one process, in turns. By default colours
 follow the trunk's features, which hardly tell them (`experiments.translation.adain`).
 
-The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `--decoder-steps 300 --steps
-300`, eight minutes on two cores, `content` / `style` / `colour`: AdaIN .611 / 1.517 / .095, the linear transformation
-.902 / 1.898 / .163, colours moved .315 / 1.719 / .047, the content itself 0 / 2.752 / .227; 27 and 38 ms per picture.
+The trunk measured is HED's VGG-16, fine-tuned for edges, not ImageNet's VGG. One seed, `--decoder-steps 300`, eight
+minutes on two cores with 300 steps, seven and nine on one core with 1,000; `content` / `style` / `colour`:
+
+                                           --steps 300              --steps 1000
+    AdaIN                                  .611 / 1.517 / .095      .551 / 1.341 / .087
+    linear transformation                  .902 / 1.898 / .163      .649 / 1.299 / .103
+        half of it (alpha .5)              .657 / 2.145 / .159      .492 / 1.677 / .133
+    colours moved                          .315 / 1.719 / .047
+    content itself                           0  / 2.752 / .227
+
+A picture takes 27 ms by AdaIN and 38 ms by the linear transformation. The decoder of the linear transformation is that
+of AdaIN after its steps: the linear transformation has them in addition to its own.
 Without colours (`--colours 0`), 700 steps and by the same parts run one after another: AdaIN .567 / 1.195, the linear
 transformation .707 / 1.441, with alpha .5 .486 / 1.669, in colours that are mostly not the style's.
 """

@@ -66,7 +66,7 @@ class TimeSeriesStudy(harness.StudyConfig):
     """Batches of TimeGAN on the long series, a quarter of them for each of the first two phases."""
     sines_steps: Count = 8_000
     """The same on sines."""
-    class_steps: Count = 8_000
+    class_steps: Count = 12_000
     """Batches of RCGAN."""
     seeds: Count = 1
     """Runs of TimeGAN."""

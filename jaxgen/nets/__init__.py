@@ -49,6 +49,7 @@ from jaxgen.nets.rrdb import RRDBEncoder
 from jaxgen.nets.sagan import SpectralResNetCritic, SpectralResNetGenerator
 from jaxgen.nets.seq2seq import AttentionSeq2Seq, BidirectionalEncoder
 from jaxgen.nets.single_image import ScaleCritic, ScaleGenerator, ValidConvs
+from jaxgen.nets.slimmable import SlimmableTranslator
 from jaxgen.nets.spectral import SpectralConv, SpectralDense
 from jaxgen.nets.stacked_rnn import ClosedLoopRNN, StackedRNN
 from jaxgen.nets.stages import Stages
@@ -65,23 +66,24 @@ from jaxgen.nets.vgg import VGG, VGGDecoder, WithColours, load_vgg, normalize_ac
 from jaxgen.nets.vqgan import VQGANDecoder, VQGANEncoder
 
 __all__ = [
-    "Affine", "AttentionSeq2Seq", "Autoregressive", "BatchNorm", "BidirectionalEncoder", "BlurredEdges", "Brightness",
-    "CausalDecoder", "CausalTransformer", "ClosedLoopRNN", "Concatenate", "ConditionalBatchNorm", "Contrast", "Conv",
-    "Conv1D", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic", "DCGANGenerator", "DirectSynthesis",
-    "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv", "EqualizedDense", "EqualizedMLP", "EventHead", "FiLM",
-    "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm", "GumbelSoftmax", "InstanceNoise", "InstanceNorm",
-    "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout", "MinibatchDeviation", "MinibatchDiscrimination", "Mirror",
-    "NGramCritic", "NoisyMLP", "PairCritic", "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet",
-    "PositionHead", "Projection", "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet",
-    "ResNet1DCritic", "ResNet1DGenerator", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualBlocks1D",
+    "Affine", "AttentionSeq2Seq", "Autoregressive", "BatchNorm", "BidirectionalEncoder", "BlurredEdges",
+    "Brightness", "CausalDecoder", "CausalTransformer", "ClosedLoopRNN", "Concatenate", "ConditionalBatchNorm",
+    "Contrast", "Conv", "Conv1D", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
+    "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv", "EqualizedDense",
+    "EqualizedMLP", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm",
+    "GumbelSoftmax", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout",
+    "MinibatchDeviation", "MinibatchDiscrimination", "Mirror", "NGramCritic", "NoisyMLP", "PairCritic",
+    "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "PositionHead", "Projection",
+    "QuarterTurns", "RRDBEncoder", "RecurrentDecoder", "RecurrentEncoder", "ResNet", "ResNet1DCritic",
+    "ResNet1DGenerator", "ResNetCritic", "ResNetGenerator", "ResNetTranslator", "ResidualBlocks1D",
     "ResidualDecoder", "ResidualEncoder", "ResidualMLP", "ResidualStack", "SEQGAN_FILTERS", "SMALL_FILTERS",
-    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "Softmax", "SpectralConv",
-    "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN", "Stages", "StridedConvs",
-    "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis", "SymbolHead", "Synthesis",
-    "TokenConvCritic", "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower", "TokenTransformer",
-    "Translation", "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG", "VGGDecoder",
-    "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours", "concatenate_context",
-    "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations", "pose_maps", "rollout_rewards",
-    "rollouts", "sample_codes", "sample_tokens", "small_normal",
+    "Saturation", "ScalarHead", "ScaleCritic", "ScaleGenerator", "SelfAttention", "Skeleton", "SlimmableTranslator",
+    "Softmax", "SpectralConv", "SpectralDense", "SpectralResNetCritic", "SpectralResNetGenerator", "StackedRNN",
+    "Stages", "StridedConvs", "StridedScore", "StyleCritic", "StyleGenerator", "StyleMapping", "StyleSynthesis",
+    "SymbolHead", "Synthesis", "TokenConvCritic", "TokenConvTower", "TokenRNN", "TokenRNNCritic", "TokenRNNTower",
+    "TokenTransformer", "Translation", "TransposedConv", "TurnCritic", "UNet", "Unconditional", "UpConv", "VGG",
+    "VGGDecoder", "VQGANDecoder", "VQGANEncoder", "ValidConvs", "VectorHead", "WeightNormDense", "WithColours",
+    "concatenate_context", "limb_masks", "limb_similarities", "load_vgg", "no_motion", "normalize_activations",
+    "pose_maps", "rollout_rewards", "rollouts", "sample_codes", "sample_tokens", "small_normal",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

@@ -117,6 +117,11 @@ class RunFolder:
                 lines.append(json.loads(line))
         return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
 
+    def seconds(self) -> float:
+        """Seconds from the beginning to the last line of metrics, those of all processes of a resumed run; 0: no line."""
+        lines = self.lines()
+        return lines[-1].get("seconds/elapsed", 0.0) if lines else 0.0
+
     def _write(self, name: str, value: Any) -> None:
         self._replace(name, json.dumps(finite(value), indent=1, default=str) + "\n")
 

@@ -94,6 +94,7 @@ class Recorder:
             self.evaluated = progress.get("evaluated", True)
         if self.folder is not None:
             on_first_process(lambda: self.folder.cut(step, self.evaluated))
+        self.reporter.resume()
 
     def save(self, state: TrainState) -> None:
         if self._checkpoints is not None:

@@ -31,6 +31,7 @@ class Reporter:
         first = jax.process_index() == 0
         self.folder, self.steps, self.progress = folder if first else None, steps, progress and first
         self._marks: deque[tuple[int, float]] = deque(maxlen=50)
+        self._began = time.monotonic()
         self._shown = 0.0
         self._bar = self._events = self._writer = None
         if tensorboard and self.folder is not None:
@@ -90,8 +91,14 @@ class Reporter:
         (first, began), (last, now) = self._marks[0], self._marks[-1]
         return (last - first) / max(now - began, 1e-9)
 
+    def resume(self) -> None:
+        """Continues the clock of the folder's last line."""
+        if self.folder is not None:
+            self._began -= self.folder.seconds()
+
     def line(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes one line of metrics."""
+        """Writes one line of metrics, with the run's `seconds/elapsed`."""
+        metrics = {**metrics, "seconds/elapsed": time.monotonic() - self._began}
         if self.folder is not None:
             self.folder.append({"step": step, **metrics})
         if self._events is not None:

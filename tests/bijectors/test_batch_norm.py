@@ -74,7 +74,7 @@ def test_gradients_flow_through_the_statistics_of_the_batch():
             (z, log_det), _ = train(layer, variables, x)
             return (weights * z).sum() + log_det.sum()
 
-        return jax.grad(total)(x)
+        return jax.jit(jax.grad(total))(x)
 
     def total(x):
         mean, std = x.mean(0), np.sqrt(x.var(0) + 1e-5)
@@ -105,7 +105,7 @@ def test_in_repeat_each_repetition_is_set_by_what_it_is_given(direction):
 @pytest.mark.parametrize("training", [False, True])
 def test_a_constant_channel_has_the_variance_of_the_batch(training):
     layer, x = BatchNorm(), data((3,)).at[:, 1].set(0.1)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     if training:
         # the variance of the batch it trains on, which is that of `init`: the running one stays
         log_det = layer.apply(variables, x, method="log_det")
@@ -126,7 +126,7 @@ def test_in_repeat_each_repetition_trains_statistics_of_its_own():
         (z, log_det), state = train(repeat, {**variables, "params": parameters}, x)
         return (z**2).sum() - log_det.sum(), (z, state)
 
-    (_, (z, state)), gradients = jax.value_and_grad(loss_and_state, has_aux=True)(variables["params"], x)
+    (_, (z, state)), gradients = jax.jit(jax.value_and_grad(loss_and_state, has_aux=True))(variables["params"], x)
 
     def by_hand(parameters):
         h, total, states = x, 0, []
@@ -137,7 +137,7 @@ def test_in_repeat_each_repetition_trains_statistics_of_its_own():
             total, states = total + log_det, [*states, {"batch_stats": {"step": changed["batch_stats"]}}]
         return (h**2).sum() - total.sum(), (h, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
 
-    (_, (h, states)), expected = jax.value_and_grad(by_hand, has_aux=True)(variables["params"])
+    (_, (h, states)), expected = jax.jit(jax.value_and_grad(by_hand, has_aux=True))(variables["params"])
     np.testing.assert_allclose(z, h, rtol=1e-5, atol=1e-5)
     for result, by_hand_result in ((state, states), (gradients, expected)):
         assert jax.tree.structure(result) == jax.tree.structure(by_hand_result)

@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 def test_starts_as_a_rotation(kind, size):
     linear = InvertibleLinear(kind)
     x = jax.random.normal(KEY, (5, size))
-    variables = linear.init(KEY, x)
+    variables = jax.jit(linear.init)(KEY, x)
     matrix = linear.apply(variables, jnp.eye(size), method="forward")
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(size), atol=1e-5)
     np.testing.assert_allclose(linear.apply(variables, x)[1], 0.0, atol=1e-5)
@@ -38,7 +38,7 @@ def test_the_factors_are_those_of_the_matrix():
 
 def test_only_the_factors_are_learned_and_each_repetition_has_its_own():
     step = Repeat(Chain((InvertibleLinear(),)), 3)
-    variables = step.init(KEY, jnp.zeros((2, 8)))
+    variables = jax.jit(step.init)(KEY, jnp.zeros((2, 8)))
     shapes = jax.tree.map(jnp.shape, variables)
     (params,), (constants,) = (shapes[name]["step"].values() for name in ("params", "constants"))
     assert params == {"lu": (3, 8, 8), "raw_log_scale": (3, 8)}
@@ -49,7 +49,7 @@ def test_only_the_factors_are_learned_and_each_repetition_has_its_own():
 
 def test_stays_invertible_where_a_scale_dies():
     linear = InvertibleLinear()
-    variables = linear.init(KEY, jnp.zeros((1, 4)))
+    variables = jax.jit(linear.init)(KEY, jnp.zeros((1, 4)))
     variables["params"]["raw_log_scale"] = jnp.full(4, -1e4)
     x = jax.random.normal(KEY, (3, 4))
     z, log_det = linear.apply(variables, x)

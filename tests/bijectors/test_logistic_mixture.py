@@ -33,7 +33,7 @@ def test_is_the_logit_of_the_mixtures_distribution_function_scaled_and_shifted(t
     cdf, rest = ((special.softmax(logits, -1) * special.expit(v)).sum(-1) for v in (u, -u))
     s = transformer.bound * np.tanh(s[..., 0] / transformer.bound)
     np.testing.assert_allclose(z, np.log(cdf / rest) * np.exp(s) + b[..., 0], rtol=1e-8, atol=1e-8)
-    slope = jax.grad(lambda x, parameters: transformer.forward(x, parameters)[0].sum())(
+    slope = jax.jit(jax.grad(lambda x, parameters: transformer.forward(x, parameters)[0].sum()))(
         *(jnp.asarray(a, jnp.float32) for a in (x, parameters))
     )
     np.testing.assert_allclose(log_derivative, np.log(slope), rtol=1e-3, atol=1e-4)

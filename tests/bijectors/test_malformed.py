@@ -113,7 +113,7 @@ def test_other_types_of_numbers_are_taken(name, direction, kind):
 
 def test_a_drawn_order_is_of_its_own_axis():
     """It once gathered from an axis of another length, and answered with too many features."""
-    variables = Permute().init(KEY, np.ones((2, 7)))
+    variables = jax.jit(Permute().init)(KEY, np.ones((2, 7)))
     refused(lambda: Permute().apply(variables, np.ones((2, 8))), "8")
     refused(lambda: Permute().apply(variables, np.ones((2, 7, 1))), "1")
 

@@ -192,7 +192,10 @@ SLOW = {
     "mixture coupling of images", "repeat of autoregressive splines", "repeat of batch norm, context",
     "repeat of images, spatial context", "repeat of inverse autoregressive", "repeat, rematerializing",
     "sigmoid affine coupling of images, context", "spline coupling of images, dense network",
-    "spline coupling of two bins, context",
+    "spline coupling of two bins, context", "repeat of repeat", "mixture coupling, context",
+    "autoregressive in reverse",
+    "spline coupling of images", "real nvp of vectors", "repeat, reversing", "learned bound of images",
+    "halves of channels, masked", "checkerboard, flipped", "affine injector of images, coarse context",
 }
 
 

@@ -123,13 +123,13 @@ def test_the_optimal_gaussian_has_the_variance_of_the_batchs_residuals():
         assert got.sum() > Gaussian(std=factor * std).log_prob(params, jnp.array(x)).sum() + 0.1
     np.testing.assert_allclose(Gaussian(std=std).log_prob(params, jnp.array(x)), got, rtol=1e-5)
     # nothing of the batch's gradient comes by way of the variance
-    gradient = jax.grad(lambda p: OptimalGaussian().log_prob(p, jnp.array(x)).sum())(params)
+    gradient = jax.jit(jax.grad(lambda p: OptimalGaussian().log_prob(p, jnp.array(x)).sum()))(params)
     np.testing.assert_allclose(gradient[..., 0], (x - means) / std**2, rtol=1e-4, atol=1e-5)
 
 
 def test_the_optimal_gaussians_variance_has_a_floor():
     x = jnp.array([[0.5, 0.2]])
-    met = jax.value_and_grad(lambda p: OptimalGaussian(0.01).log_prob(p, x).sum())(x[..., None])
+    met = jax.jit(jax.value_and_grad(lambda p: OptimalGaussian(0.01).log_prob(p, x).sum()))(x[..., None])
     assert float(met[0]) == pytest.approx(2 * stats.norm(0, 0.01).logpdf(0), rel=1e-6)
     assert np.abs(met[1]).max() == 0
 

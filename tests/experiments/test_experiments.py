@@ -96,6 +96,7 @@ RUNS = {
     "sequences.seq_gan": ["--preset", "small", "--data", "oracle", "--mle-steps", "2", "--critic-steps", "2",
                           "--moves-per-round", "1", "--width", "4", "--rollouts", "1", "--sequences", "8",
                           "--measured", "64"],
+    "hybrids.gan_compression": ["--preset", "small", "--width", "2", "--blocks", "1", "--critic-width", "2"],
     "sequences.rc_gan": ["--width", "3", "--judge-steps", "0.001"],
     "hybrids.vfunc": ["--width", "4", "--points", "5", "--latents", "2", "--prior", "gp", "--ensemble", "2"],
     "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
@@ -117,7 +118,8 @@ SLOW = {
 }
 # whose models generate nothing, or nothing that is drawn
 SAMPLELESS = {
-    "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.ganomaly", "hybrids.vfunc",
+    "gans.feature_extractor", "hybrids.adversarial_samples", "hybrids.gan_compression", "hybrids.ganomaly",
+    "hybrids.vfunc",
     "sequences.dialogue", "sequences.story_endings",
     "sequences.seq_gan", "sequences.text_gan", "sequences.translation", "sequences.wgan_gp_text",
     *(name for name in RUNS if name.startswith("translation.")),

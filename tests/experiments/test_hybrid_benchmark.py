@@ -49,6 +49,7 @@ def test_products_of_a_step_by_hand():
 def test_rows():
     row = hybrid_peers.ROWS["vqgan_16"]
     assert set(hybrid_peers.ROWS) == {"vqgan_1", "vqgan_16"} and (row.resolution, row.codes) == (32, 512)
+    assert list(hybrids.ROWS) == ["vqgan_1", "vqgan_16", "style_gan"]
     with pytest.raises(ValueError, match=r"`rows` must be from .*, got \['alae'\]"):
         hybrids.Hybrids(rows=("alae",)).check()
 
@@ -85,3 +86,20 @@ def test_pytorchs_is_of_equal_size_and_moves_all_but_the_trunk(monkeypatch):
         for old, network in zip(before, networks, strict=True)
     ]
     assert moved == [True, True, True, True, False, True]
+
+
+def test_each_row_is_timed_by_its_peers(monkeypatch, tmp_path):
+    modules = {}
+
+    def compared(module, rows, libraries, rounds):
+        modules.update(dict.fromkeys(rows, module))
+        return {"rows": dict.fromkeys(rows, {}), "rounds": rounds}
+
+    monkeypatch.setattr(compare, "compare", compared)
+    monkeypatch.setattr(compare, "write", lambda result, out: None)
+    monkeypatch.setattr(hybrids, "with_floor", lambda row, products: sum(p.multiply_adds for p in products))
+    result = hybrids.main(hybrids.Hybrids(rows=("style_gan", "vqgan_16"), rounds=2, out=tmp_path))
+    assert {name: module.rpartition(".")[2] for name, module in modules.items()} == {
+        "vqgan_16": "hybrid_peers", "style_gan": "style_gan_peers"
+    }  # fmt: skip
+    assert list(result["rows"]) == ["vqgan_16", "style_gan"] and result["rounds"] == 2 and all(result["rows"].values())

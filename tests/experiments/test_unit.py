@@ -68,8 +68,9 @@ def test_the_classifiers_critics_share_all_but_their_first_layers():
     assert jax.eval_shape(model.classify, variables, images["b"]["x"]).shape == (2, 10)
     assert (model.critic.widths, model.latent_critic.widths) == ((32,), (64, 128))
     # the adversary's weight is 10, relative to which these are
-    weighed = build(preset("digits", classifier=True, class_weight=2.0, feature_weight=3.0), domains((16, 16))).model
-    assert (weighed.weights.adversarial, weighed.class_weight, weighed.feature_weight) == (10, 2, 3)
+    fields = {"class_weight": 2.0, "feature_weight": 5.0, "dropout": 0.5}
+    weighed = build(preset("digits", classifier=True, **fields), domains((16, 16))).model
+    assert weighed.weights.adversarial == 10 and {name: getattr(weighed, name) for name in fields} == fields
     with pytest.raises(ValueError, match="`classifier` requires labelled data in domain a"):
         build(preset("digits", classifier=True), domains((16, 16), labels=False))
 

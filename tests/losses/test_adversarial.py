@@ -41,9 +41,9 @@ def test_non_saturating_losses_are_cross_entropies():
 def test_extreme_logits_cost_what_they_should_and_keep_their_gradients():
     far = jnp.array([-1e4, 1e4])
     assert non_saturating_generator(far) == pytest.approx(5e3)
-    np.testing.assert_allclose(jax.grad(non_saturating_generator)(far), [-0.5, 0])
+    np.testing.assert_allclose(jax.jit(jax.grad(non_saturating_generator))(far), [-0.5, 0])
     assert non_saturating_discriminator(far, far) == pytest.approx(1e4)
-    grads = jax.grad(non_saturating_discriminator, argnums=(0, 1))(far, far)
+    grads = jax.jit(jax.grad(non_saturating_discriminator, argnums=(0, 1)))(far, far)
     np.testing.assert_allclose(grads, [[-0.5, 0], [0, 0.5]])
 
 
@@ -56,7 +56,7 @@ def test_the_best_discriminator_tells_the_jensen_shannon_divergence():
         return non_saturating_discriminator(logits[REAL], logits[FAKE])
 
     assert loss(best) == pytest.approx(np.log(4) - 2 * jensen_shannon, rel=1e-5)
-    np.testing.assert_allclose(jax.grad(loss)(best), np.zeros(5), atol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(best), np.zeros(5), atol=1e-6)
 
 
 def test_wasserstein_losses():
@@ -64,7 +64,7 @@ def test_wasserstein_losses():
     # positive where the fakes are rated above the real
     assert wasserstein_critic(real, fake) == -1
     assert wasserstein_generator(fake) == -3
-    np.testing.assert_allclose(jax.grad(wasserstein_generator)(fake), -jnp.full(3, 1 / 3))
+    np.testing.assert_allclose(jax.jit(jax.grad(wasserstein_generator))(fake), -jnp.full(3, 1 / 3))
 
 
 def test_labels_are_smoothed_on_one_side():
@@ -74,7 +74,7 @@ def test_labels_are_smoothed_on_one_side():
     assert non_saturating_discriminator(real, fake, 0.9) == pytest.approx(expected, rel=1e-5)
     # the best logit is that of the label, whether or not there are samples
     best = jnp.full(3, np.log(0.9 / 0.1))
-    to_real, to_fake = jax.grad(non_saturating_discriminator, argnums=(0, 1))(best, fake, 0.9)
+    to_real, to_fake = jax.jit(jax.grad(non_saturating_discriminator, argnums=(0, 1)))(best, fake, 0.9)
     np.testing.assert_allclose(to_real, 0, atol=1e-7)
     np.testing.assert_allclose(to_fake, d_fake / 7, rtol=1e-5)
 
@@ -85,9 +85,9 @@ def test_minimax_and_non_saturating_generators_are_two():
     assert minimax_generator(fake) == pytest.approx(expected, rel=1e-5)
     # while the discriminator wins the gradient of one vanishes, that of the other does not; at its loss both fall
     losing = jnp.array([-30.0])
-    assert -1e-12 < jax.grad(minimax_generator)(losing)[0] < 0
-    assert jax.grad(non_saturating_generator)(losing)[0] == pytest.approx(-1)
-    assert jax.grad(minimax_generator)(-losing)[0] == pytest.approx(-1)
+    assert -1e-12 < jax.jit(jax.grad(minimax_generator))(losing)[0] < 0
+    assert jax.jit(jax.grad(non_saturating_generator))(losing)[0] == pytest.approx(-1)
+    assert jax.jit(jax.grad(minimax_generator))(-losing)[0] == pytest.approx(-1)
 
 
 def test_least_squares_have_their_halves_and_their_targets():
@@ -103,7 +103,7 @@ def test_least_squares_have_their_halves_and_their_targets():
 def test_least_squares_descend_pearsons_divergence():
     # Mao et al. 2017, section 3.2: the best critic with targets (-1, 1, 0), and both expectations of its square
     best = jnp.asarray((P - Q) / (P + Q))
-    gradient = jax.grad(lambda d: least_squares_critic(d[REAL], d[FAKE], -1.0, 1.0))(best)
+    gradient = jax.jit(jax.grad(lambda d: least_squares_critic(d[REAL], d[FAKE], -1.0, 1.0)))(best)
     np.testing.assert_allclose(gradient, 0, atol=1e-7)
     both = 2 * (least_squares_generator(best[REAL], 0.0) + least_squares_generator(best[FAKE], 0.0))
     assert both == pytest.approx((((P + Q) - 2 * Q) ** 2 / (P + Q)).sum(), rel=1e-5)
@@ -112,12 +112,12 @@ def test_least_squares_descend_pearsons_divergence():
 def test_hinges_bend_at_one_on_either_side():
     real, fake = jnp.array([2.0, 0.5, -3.0]), jnp.array([-1.5, 0.5])
     assert hinge_critic(real, fake) == pytest.approx((0 + 0.5 + 4) / 3 + (0 + 1.5) / 2)
-    to_real, to_fake = jax.grad(hinge_critic, argnums=(0, 1))(real, fake)
+    to_real, to_fake = jax.jit(jax.grad(hinge_critic, argnums=(0, 1)))(real, fake)
     np.testing.assert_allclose(to_real, [0, -1 / 3, -1 / 3])
     np.testing.assert_allclose(to_fake, [0, 1 / 2])
     # the generator's does not bend
     assert hinge_generator(fake) == pytest.approx(0.5)
-    np.testing.assert_allclose(jax.grad(hinge_generator)(fake), [-0.5, -0.5])
+    np.testing.assert_allclose(jax.jit(jax.grad(hinge_generator))(fake), [-0.5, -0.5])
 
 
 def test_importance_weights_make_expectations_of_samples_those_of_data():
@@ -139,7 +139,7 @@ def test_the_importance_weighted_gradient_has_constant_weights():
     w = softmax(np.asarray(a, float))
     # a sum: the weights are normalised already
     assert importance_weighted_generator(a) == pytest.approx(-(w * np.log(d)).sum(), rel=1e-5)
-    np.testing.assert_allclose(jax.grad(importance_weighted_generator)(a), -w * (1 - d), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.grad(importance_weighted_generator))(a), -w * (1 - d), rtol=1e-5)
 
 
 def test_boundary_seeking_generators_seek_the_boundary():

@@ -50,7 +50,7 @@ def test_a_linear_critic_pays_for_its_weights_norm():
     np.testing.assert_allclose(gradient_norm(lambda x: (x * w).sum((1, 2, 3)), real), np.full(5, norm), rtol=1e-5)
     assert penalty(w) == pytest.approx(10 * (norm - 1) ** 2, rel=1e-5)
     assert penalty(w, target=0.5, weight=3.0) == pytest.approx(3 * (norm - 0.5) ** 2, rel=1e-5)
-    np.testing.assert_allclose(jax.grad(penalty)(w), 20 * (norm - 1) * w / norm, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.grad(penalty))(w), 20 * (norm - 1) * w / norm, rtol=1e-4)
 
 
 def test_each_pixel_pays_for_the_slope_of_the_sum_of_scores():
@@ -62,7 +62,8 @@ def test_each_pixel_pays_for_the_slope_of_the_sum_of_scores():
     # where only the left half is scored, the right one has no slope
     half = pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0)
     assert half == pytest.approx(((pixel - 1) ** 2 + 1) / 2, rel=1e-5)
-    gradient = jax.grad(lambda w: pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0))(w)
+    penalty = jax.grad(lambda w: pixel_gradient_penalty(lambda x: (x @ w)[:, :2], real, fake, KEY, weight=1.0))
+    gradient = jax.jit(penalty)(w)
     np.testing.assert_allclose(gradient, (pixel - 1) * w / pixel, rtol=1e-4)
     with pytest.raises(ValueError, match="`real` must be images"):
         pixel_gradient_penalty(lambda x: x, real[..., 0], fake[..., 0], KEY)
@@ -97,8 +98,8 @@ def test_flat_critics_have_finite_penalties_and_derivatives():
     @jax.jit
     def with_two_derivatives(a, w):
         first, second = jax.grad(of_scale), jax.grad(of_weights)
-        jacobian = jax.jacrev(second)(w)
-        return of_scale(a), first(a), jax.grad(first)(a), of_weights(w), second(w), jacobian
+        jacobian = jax.jit(jax.jacrev(second))(w)
+        return of_scale(a), first(a), jax.jit(jax.grad(first))(a), of_weights(w), second(w), jacobian
 
     got = with_two_derivatives(2.0, jnp.zeros(3))
     for value, expected in zip(got, (10, 0, 0, 10, np.zeros(3), np.zeros((3, 3))), strict=True):
@@ -174,7 +175,7 @@ def test_the_proximal_term_holds_the_new_to_the_old():
     new, old = normals(0, 5, *EVENT), normals(1, 5, *EVENT)
     expected = 0.3 * np.mean([float(((new[i] - old[i]) ** 2).sum()) for i in range(5)])
     assert proximal(new, old, 0.3) == pytest.approx(expected, rel=1e-5)
-    to_new, to_old = jax.grad(proximal, argnums=(0, 1))(new, old, 0.3)
+    to_new, to_old = jax.jit(jax.grad(proximal, argnums=(0, 1)))(new, old, 0.3)
     np.testing.assert_allclose(to_new, 0.3 * 2 * (new - old) / 5, rtol=1e-5)
     np.testing.assert_array_equal(to_old, 0)
 
@@ -187,7 +188,7 @@ def test_an_earlier_self_renewed_at_each_move_does_nothing():
         w = old = jnp.ones(3)
         for i in range(6):
             old = w if i % every == 0 else old
-            w = w - 0.1 * jax.grad(lambda w, old=old: (z @ w).mean() + proximal(z @ w, z @ old, weight))(w)
+            w = w - 0.1 * jax.jit(jax.grad(lambda w, old=old: (z @ w).mean() + proximal(z @ w, z @ old, weight)))(w)
         return w
 
     np.testing.assert_array_equal(moves(1, 5.0), moves(1, 0.0))

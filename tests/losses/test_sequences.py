@@ -41,7 +41,7 @@ def test_tokens_after_the_end_have_neither_value_nor_gradient():
     log_probs, rewards = LOG_PROBS.copy(), REWARDS.copy()
     log_probs[MASK == 0], rewards[MASK == 0] = -np.inf, np.nan
     for loss in (teacher_forcing, lambda l, m: policy_gradient(l, rewards, m)):
-        value, gradient = jax.value_and_grad(loss)(jnp.asarray(log_probs), MASK)
+        value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(log_probs), MASK)
         assert np.isfinite(value)
         assert (np.asarray(gradient)[MASK == 0] == 0).all() and (np.asarray(gradient)[MASK == 1] != 0).all()
     short = policy_gradient(np.full((1, T), -2.0), np.ones((1, T)), np.array([[1.0, 1, 0, 0]]))
@@ -50,11 +50,12 @@ def test_tokens_after_the_end_have_neither_value_nor_gradient():
 
 def test_rewards_baselines_and_weights_have_no_gradient():
     logits = jnp.asarray(RNG.normal(size=(B, T)))
-    to_rewards, to_baseline = jax.grad(lambda r, b: policy_gradient(LOG_PROBS, r, MASK, b), (0, 1))(REWARDS, REWARDS)
+    gradients = jax.jit(jax.grad(lambda r, b: policy_gradient(LOG_PROBS, r, MASK, b), (0, 1)))
+    to_rewards, to_baseline = gradients(REWARDS, REWARDS)
     np.testing.assert_array_equal(to_rewards, 0)
     np.testing.assert_array_equal(to_baseline, 0)
     for loss in (maligan, boundary_seeking):
-        to_log_probs, to_logits = jax.grad(loss, (0, 1))(jnp.asarray(LOG_PROBS), logits)
+        to_log_probs, to_logits = jax.jit(jax.grad(loss, (0, 1)))(jnp.asarray(LOG_PROBS), logits)
         np.testing.assert_array_equal(to_logits, 0)
         assert (np.asarray(to_log_probs) < 0).all()
 
@@ -90,7 +91,7 @@ def test_maligan_weighs_the_batch():
     w = np.exp(logits) / np.exp(logits).sum()
     for b in (0.0, 0.5, 1.0):
         assert maligan(log_probs, logits, b) == pytest.approx(-((w - b / 5) * log_probs).sum(), rel=1e-5)
-        coefficients = -jax.grad(maligan)(jnp.asarray(log_probs), logits, b)
+        coefficients = -jax.jit(jax.grad(maligan))(jnp.asarray(log_probs), logits, b)
         assert coefficients.sum() == pytest.approx(1 - b, abs=1e-6)
     with pytest.raises(ValueError, match="baseline"):
         maligan(log_probs, logits, 1.5)
@@ -109,7 +110,7 @@ def test_boundary_seeking_weights_are_over_the_samples_of_each_latent():
     w = np.exp(logits)
     expected = -np.mean([sum(w[m, b] / w[:, b].sum() * log_probs[m, b] for m in range(3)) for b in range(4)])
     assert boundary_seeking(log_probs, logits) == pytest.approx(expected, rel=1e-5)
-    to_log_probs = jax.grad(boundary_seeking)(jnp.asarray(log_probs), logits)
+    to_log_probs = jax.jit(jax.grad(boundary_seeking))(jnp.asarray(log_probs), logits)
     np.testing.assert_allclose(to_log_probs, -w / w.sum(0) / 4, rtol=1e-5)
     # what a latent's samples have in common cancels; over the batch it would not
     shifted = boundary_seeking(log_probs, logits + np.array([0, 1, -2, 5.0]))
@@ -142,7 +143,7 @@ def test_the_policy_gradient_is_that_of_the_expected_reward():
         # each sequence as often as g draws it: the mean over a batch of them
         count = np.tile(len(sequences) * probabilities[:, None], (1, length))
         for baseline in (0.0, 0.7, np.arange(3.0)):
-            update = jax.grad(lambda x: policy_gradient(log_probs(x), rewards, count, baseline))(tables)
+            update = jax.jit(jax.grad(lambda x: policy_gradient(log_probs(x), rewards, count, baseline)))(tables)
             for table in range(length):
                 for at in ((0, 0), (-1, 2)):
                     moved = []

@@ -39,7 +39,7 @@ def ready(model, batch, seed=0):
     constants = {}
     for player, collections in shapes.items():
         if "constants" in collections:
-            constants[player] = model.init(KEY, batch)[player]["constants"]
+            constants[player] = jax.jit(model.init)(KEY, batch)[player]["constants"]
     drawn = {player: randomise(collections, seed) for player, collections in zeros.items()}
     return {p: {**c, **({"constants": constants[p]} if p in constants else {})} for p, c in drawn.items()}
 
@@ -189,9 +189,10 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
         if hasattr(model, method) and not (isinstance(model, AAE) and method == "encode"):
             calls[method] = lambda c, m=method, r=rated: getattr(model, m)(variables, *r, context=c)
     labels = RNG.integers(0, 3, 8)
+    rows = one, np.repeat(one, 8, 0)
+    once, repeated = jax.jit(lambda *rows: [[call(c) for call in calls.values()] for c in rows])(*rows)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), once, repeated)
     for call in calls.values():
-        once, repeated = jax.jit(lambda c, call=call: (call(c), call(jnp.repeat(c, 8, 0))))(one)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), once, repeated)
         for rows in 0, 4:
             few = np.zeros((rows, 3), np.float32)
             refused(lambda call=call, few=few: jax.eval_shape(call, few), "context", "one row or 8")
@@ -233,7 +234,7 @@ def test_arrays_in_fields_are_tuples(name):
     for kind in np.asarray, jnp.asarray:
         bijector = build(kind)
         assert bijector == expected and hash(bijector) == hash(expected)
-        variables = bijector.init(KEY, X)
+        variables = jax.jit(bijector.init)(KEY, X)
         z, log_det = jax.jit(lambda v, x, b=bijector: b.apply(v, x))(variables, X)
         y, other = expected.apply(variables, X)
         np.testing.assert_allclose(z, y, rtol=1e-6), np.testing.assert_allclose(log_det, other, rtol=1e-6)
@@ -296,7 +297,7 @@ def test_flows_are_mapped_over_single_rows(name):
 
 def test_a_bijector_takes_one_row_of_context_for_all():
     bijector = Repeat(Coupling(TanhAffine(), MLP((3,))), 2, "reverse")
-    variables = {"flow": bijector.init(KEY, X, CONTEXT)}
+    variables = {"flow": jax.jit(bijector.init)(KEY, X, CONTEXT)}
     variables = randomise(variables["flow"], 0)
     once, repeated = (bijector.apply(variables, X, np.repeat(CONTEXT[:1], n, 0)) for n in (1, 8))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), once, repeated)

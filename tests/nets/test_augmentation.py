@@ -50,12 +50,12 @@ def test_of_no_strength_it_is_the_identity_and_of_some_it_differs_by_row(some, n
 @pytest.mark.parametrize(("some", "none"), AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_gradients_flow_to_each_image_from_its_own_score(some, none):
     weights = jax.random.normal(KEY, X.shape)
-    gradient = jax.grad(lambda x: (weights * some(x, KEY, 0)).sum())(X)
+    gradient = jax.jit(jax.grad(lambda x: (weights * some(x, KEY, 0)).sum()))(X)
     # all of these are affine in x: the gradient gives the value back
     offset = some(jnp.zeros_like(X), KEY, 0)
     np.testing.assert_allclose((gradient * X).sum(), (weights * (some(X, KEY, 0) - offset)).sum(), rtol=1e-3)
     assert (np.abs(gradient).max((1, 2, 3)) > 0).all()
-    one = jax.grad(lambda x: (weights * some(x, KEY, 0))[2].sum())(X)
+    one = jax.jit(jax.grad(lambda x: (weights * some(x, KEY, 0))[2].sum()))(X)
     np.testing.assert_array_equal(np.abs(one).max((1, 2, 3)) > 0, np.arange(40) == 2)
 
 

@@ -42,7 +42,7 @@ def test_the_residual_networks_are_those_of_the_vq_vae():
     p = variables["params"]
     h = nn.Conv(3, (3, 3)).apply({"params": p["Conv_0"]}, jax.nn.relu(x))
     h = nn.Conv(2, (1, 1)).apply({"params": p["Conv_1"]}, jax.nn.relu(h))
-    np.testing.assert_allclose(stack.apply(variables, x), jax.nn.relu(x + h), atol=1e-5)
+    np.testing.assert_allclose(jax.jit(stack.apply)(variables, x), jax.nn.relu(x + h), atol=1e-5)
 
 
 def test_halvings():
@@ -82,21 +82,21 @@ def test_a_critics_rows_do_not_meet():
 def test_batch_normalisation_trains_when_its_statistics_may_change():
     x = 3 + 2 * jax.random.normal(KEY, (500, 4, 2))
     layer = BatchNorm(momentum=0.5)
-    variables = layer.init(KEY, x)
+    variables = jax.jit(layer.init)(KEY, x)
     y, changed = layer.apply(variables, x, mutable=["batch_stats"])
     np.testing.assert_allclose(y.mean((0, 1)), [0, 0], atol=1e-4)
     np.testing.assert_allclose(y.std((0, 1)), [1, 1], atol=1e-2)
     averages = changed["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(averages["mean"], 0.5 * x.mean((0, 1)), rtol=1e-4)
     # otherwise the averages decide, here the initial 0 and 1
-    np.testing.assert_allclose(layer.apply(variables, x), x, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(layer.apply)(variables, x), x, rtol=1e-4)
 
 
 def test_log_variances_are_bounded_and_near_zero_as_they_come():
     head = GaussianHead(2)
     params = {name: {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)} for name in ("mean", "log_variance")}
     params["log_variance"]["bias"] = jnp.array([0.1, -1e6])
-    mean, log_variance = head.apply({"params": params}, jnp.ones((4, 3)))
+    mean, log_variance = jax.jit(head.apply)({"params": params}, jnp.ones((4, 3)))
     assert mean.shape == log_variance.shape == (4, 2)
     np.testing.assert_allclose(log_variance[0], [0.1, -14], rtol=1e-4)
 
@@ -142,13 +142,13 @@ def test_an_mlp_flattens_and_ends_as_told():
 def test_a_residual_mlp_starts_near_its_first_layer_and_drops_where_told():
     x = jax.random.normal(KEY, (4, 2, 3))
     network = ResidualMLP(16, 2, dropout=0.5)
-    variables = network.init(KEY, x)
+    variables = jax.jit(network.init)(KEY, x)
     first = variables["params"]["Dense_0"]
     plain = jax.nn.relu(x.reshape(4, 6) @ first["kernel"] + first["bias"])
-    np.testing.assert_allclose(network.apply(variables, x), plain, atol=0.05)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, x), plain, atol=0.05)
     variables = jax.tree.map(lambda a: a + 0.1, variables)
-    y = network.apply(variables, x)
-    np.testing.assert_array_equal(network.apply(variables, x), y)
+    y = jax.jit(network.apply)(variables, x)
+    np.testing.assert_array_equal(jax.jit(network.apply)(variables, x), y)
     assert np.abs(network.apply(variables, x, rngs={"dropout": KEY}) - y).max() > 1e-3
     assert len(variables["params"]) == 5
 
@@ -178,7 +178,7 @@ def test_a_gated_block_is_that_of_its_docstring():
     h = h + value / (1 + jnp.exp(-gate))
     h = (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-6)
     h = h * p["LayerNorm_0"]["scale"] + p["LayerNorm_0"]["bias"]
-    np.testing.assert_allclose(network.apply(variables, x), concat_elu(h), atol=1e-4)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, x), concat_elu(h), atol=1e-4)
 
 
 @pytest.mark.slow
@@ -187,10 +187,10 @@ def test_attention_lets_distant_pixels_meet_and_codes_their_positions():
     variables = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), network.init(KEY, x))
 
     def far(x):
-        return network.apply(variables, x)[0, -1, -1].sum()
+        return jax.jit(network.apply)(variables, x)[0, -1, -1].sum()
 
-    assert np.abs(jax.grad(far)(x)[0, 0, 0]).max() > 0
+    assert np.abs(jax.jit(jax.grad(far))(x)[0, 0, 0]).max() > 0
     without = GatedConvNet(4, 2)
-    gradient = jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum())(x)
+    gradient = jax.jit(jax.grad(lambda x: without.apply(without.init(KEY, x), x)[0, -1, -1].sum()))(x)
     np.testing.assert_array_equal(gradient[0, 0, 0], 0)
     assert [variables["params"][f"positions_{block}"].shape for block in range(2)] == [(8, 8, 4)] * 2

@@ -13,12 +13,12 @@ def test_a_weight_normalised_layer():
     layer, x = WeightNormDense(4), 3 + 2 * jax.random.normal(KEY, (50, 6))
     p = drawn(layer, x)["params"]
     expected = p["scale"] * (x @ p["direction"]) / np.linalg.norm(p["direction"], axis=0) + p["bias"]
-    np.testing.assert_allclose(layer.apply({"params": p}, x), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(jax.jit(layer.apply)({"params": p}, x), expected, rtol=1e-3, atol=1e-3)
     # started by data
     y, variables = layer.init_with_output(KEY, x)
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(y.std(0), 1, rtol=1e-3)
-    later = layer.apply(variables, x + 1)
+    later = jax.jit(layer.apply)(variables, x + 1)
     assert np.abs(later.mean(0)).min() > 1e-3
 
 
@@ -46,7 +46,7 @@ def test_a_noisy_mlp_is_its_layers():
     for i in range(2):
         p = variables["params"][f"WeightNormDense_{i}"]
         h = np.maximum(WeightNormDense(p["scale"].size).apply({"params": p}, h), 0)
-    y = network.apply(variables, x)
+    y = jax.jit(network.apply)(variables, x)
     np.testing.assert_allclose(y, h, rtol=1e-4, atol=1e-5)
     assert (y > 0).any()
 
@@ -56,8 +56,8 @@ def test_either_noise_of_a_noisy_mlp_reaches_its_output(first, noise):
     x = jax.random.normal(KEY, (5, 6))
     quiet, noisy = NoisyMLP((20, 20), 0.0, 0.0), NoisyMLP((20, 20), first, noise)
     variables = drawn(quiet, x)
-    y, key = quiet.apply(variables, x), {"dropout": KEY}
+    y, key = jax.jit(quiet.apply)(variables, x), {"dropout": KEY}
     np.testing.assert_allclose(quiet.apply(variables, x, rngs=key), y, rtol=1e-5)
-    np.testing.assert_array_equal(noisy.apply(variables, x), y)
+    np.testing.assert_array_equal(jax.jit(noisy.apply)(variables, x), y)
     one, other = (noisy.apply(variables, x, rngs={"dropout": jax.random.key(i)}) for i in (0, 1))
     assert np.abs(one - y).max() > 1e-3 and np.abs(one - other).max() > 1e-3

@@ -29,7 +29,7 @@ def test_a_tower_is_convolutions_and_their_greatest_values():
         expected.append(np.maximum(y + params[f"width{width}"]["bias"], 0).max(1))
     np.testing.assert_allclose(TARGET.apply(variables, TOKENS), np.concatenate(expected, -1), rtol=1e-5, atol=1e-5)
     # shorter than the greatest width
-    assert TARGET.apply(variables, TOKENS[:, :2]).shape == (4, 5)
+    assert jax.jit(TARGET.apply)(variables, TOKENS[:, :2]).shape == (4, 5)
 
 
 def test_padding_has_no_effect_on_recurrent_features():
@@ -44,7 +44,7 @@ def test_padding_has_no_effect_on_recurrent_features():
 def test_only_a_joint_critic_sees_which_sides_belong_together(mixing):
     critic = PairCritic(TARGET, SOURCE, mixing, width=3)
     variables = drawn(critic, TOKENS, SOURCES)
-    right, wrong = (critic.apply(variables, TOKENS, sources) for sources in (SOURCES, np.roll(SOURCES, 1, 0)))
+    right, wrong = (jax.jit(critic.apply)(variables, TOKENS, sources) for sources in (SOURCES, np.roll(SOURCES, 1, 0)))
     assert right.shape == (4,) and np.abs(right - wrong).max() > 0.1
     together = np.allclose(right.sum(), wrong.sum(), rtol=1e-4)
     assert together == (mixing == "additive")
@@ -53,7 +53,7 @@ def test_only_a_joint_critic_sees_which_sides_belong_together(mixing):
 def test_without_a_source_it_has_no_effect():
     critic = PairCritic(TARGET, None)
     variables = drawn(critic, TOKENS, SOURCES)
-    one, other = (critic.apply(variables, TOKENS, sources) for sources in (SOURCES, SOURCES[::-1]))
+    one, other = (jax.jit(critic.apply)(variables, TOKENS, sources) for sources in (SOURCES, SOURCES[::-1]))
     np.testing.assert_array_equal(one, other)
 
 
@@ -65,11 +65,11 @@ def test_dropout_needs_its_stream():
         for rngs in ({"dropout": jax.random.key(0)}, {"dropout": jax.random.key(1)}, {})
     )
     assert np.abs(one - other).max() > 1e-2
-    np.testing.assert_array_equal(still, critic.apply(variables, TOKENS, SOURCES))
+    np.testing.assert_array_equal(still, jax.jit(critic.apply)(variables, TOKENS, SOURCES))
 
 
 def test_wrong_fields_and_tokens_are_refused():
     with pytest.raises(ValueError, match="`filters` must be integers of at least 1"):
-        TokenConvTower(7, ((0, 3),)).init(jax.random.key(0), TOKENS)
+        jax.eval_shape(TokenConvTower(7, ((0, 3),)).init, jax.random.key(0), TOKENS)
     with pytest.raises(TypeError, match="`tokens` must be integers"):
-        TARGET.init(jax.random.key(0), TOKENS.astype(np.float32))
+        jax.eval_shape(TARGET.init, jax.random.key(0), TOKENS.astype(np.float32))

@@ -60,7 +60,7 @@ def test_a_heat_map_peaks_at_its_joint_in_the_row_y_and_the_column_x():
 def test_joints_that_are_outside_or_unknown_have_zero_maps(joint):
     maps = pose_maps(jnp.array([[joint, (3.0, 3.0)]]), 7, 9, 1.0)
     assert not np.asarray(maps[..., 0]).any() and float(maps[..., 1].max()) == 1
-    gradient = jax.grad(lambda j: pose_maps(j, 7, 9, 1.0).sum())(jnp.array([[joint, (3.2, 3.1)]]))
+    gradient = jax.jit(jax.grad(lambda j: pose_maps(j, 7, 9, 1.0).sum()))(jnp.array([[joint, (3.2, 3.1)]]))
     assert np.isfinite(gradient).all() and np.asarray(gradient[:, 1]).any()
 
 
@@ -145,7 +145,7 @@ def test_each_step_can_be_called_alone(made):
 
     @jax.jit
     def alone(variables):
-        out = network.apply(variables, image, joints, target)
+        out = jax.jit(network.apply)(variables, image, joints, target)
         masks = network.apply(variables, image, joints, out.source_pose, method="segment")
         limbs = network.apply(variables, image, masks[..., 1:], joints, target, method="move")
         foreground, _ = network.apply(variables, limbs, out.target_pose, method="draw_foreground")
@@ -162,7 +162,7 @@ def test_unknown_joints_leave_outputs_and_gradients_finite(made):
     joints[0, 2], target[1, 0] = np.nan, np.nan
 
     def loss(variables, image):
-        out = network.apply(variables, image, joints, target)
+        out = jax.jit(network.apply)(variables, image, joints, target)
         return (out.output**2).sum(), out
 
     gradients, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables, image)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,14 +32,14 @@ def test_place_by_place_is_all_at_once(network):
     for t in range(7):
         carry, h = step(carry, x[:, t])
         outputs.append(h)
-    np.testing.assert_allclose(jnp.stack(outputs, 1), network.apply(variables, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(outputs, 1), jax.jit(network.apply)(variables, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", CAUSAL.values(), ids=CAUSAL)
 def test_outputs_depend_on_no_later_input(network):
     x = jax.random.normal(KEY, (2, 7, 4))
     variables = drawn(network, x)
-    before, after = (network.apply(variables, y) for y in (x, x.at[:, 4].add(1.0)))
+    before, after = map(partial(jax.jit(network.apply), variables), (x, x.at[:, 4].add(1.0)))
     assert before.shape == (2, 7, 5)
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
     assert (np.abs(before - after)[:, 4:].max((0, 2)) > 0).all()
@@ -54,7 +56,7 @@ def test_a_causal_network_reaches_as_far_as_its_dilations():
 def test_an_encoder_reads_all_of_its_rows(cell):
     network, x = RecurrentEncoder(6, cell), jax.random.normal(KEY, (2, 5, 3, 1))
     variables = drawn(network, x)
-    slope = jax.jacrev(lambda x: network.apply(variables, x))(x)
+    slope = jax.jit(jax.jacrev(lambda x: network.apply(variables, x)))(x)
     assert slope.shape == (2, 6, *x.shape)
     assert (np.abs(slope[0, :, 0]).max(0) > 0).all() and (slope[0, :, 1] == 0).all()
 
@@ -72,7 +74,7 @@ def test_parameters_of_a_place_depend_on_the_places_before_and_on_z(event_shape,
     variables = drawn(network, (z, values))
 
     def parameters(z, values):
-        params = network.apply(variables, (z, values))
+        params = jax.jit(network.apply)(variables, (z, values))
         assert params.shape == (2, *event_shape, 2)
         return params.reshape(2, places, -1)
 
@@ -86,11 +88,11 @@ def test_dropped_places_are_not_seen_nor_others_scaled_up():
     network = Autoregressive(CausalDecoder(4, (1,)), (6,), 1, dropout=0.5)
     z, values = jnp.ones((400, 1)), 1 + jax.random.uniform(KEY, (400, 6, 1))
     variables = drawn(network, (z, values))
-    whole = network.apply(variables, (z, values))
+    whole = jax.jit(network.apply)(variables, (z, values))
     some = network.apply(variables, (z, values), rngs={"dropout": KEY})
     # at the second place, which sees the first and the nothing before it: as it is, or as the first place is seen
     first = values.at[:, 0].set(0)
-    nothing = network.apply(variables, (z, first))
+    nothing = jax.jit(network.apply)(variables, (z, first))
     kept = np.isclose(some[:, 1], whole[:, 1], atol=1e-6)[:, 0]
     assert 0.4 < kept.mean() < 0.6
     # a zero that was seen is another thing than nothing

@@ -64,7 +64,7 @@ def by_numpy(tokens, source):
 
 
 def test_logits_are_those_of_the_equations():
-    logits = NETWORK.apply(VARIABLES, TOKENS, SOURCES)
+    logits = jax.jit(NETWORK.apply)(VARIABLES, TOKENS, SOURCES)
     expected = np.stack([by_numpy(tokens, source) for tokens, source in zip(TOKENS, SOURCES, strict=True)])
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     log_probs = NETWORK.apply(VARIABLES, TOKENS, SOURCES, method="log_probs")
@@ -103,7 +103,7 @@ def test_sources_without_an_end_are_whole():
 def test_a_token_is_seen_by_later_positions_alone(t):
     changed = TOKENS.copy()
     changed[:, t] = (changed[:, t] + 1) % 4
-    before, after = (NETWORK.apply(VARIABLES, tokens, SOURCES) for tokens in (TOKENS, changed))
+    before, after = (jax.jit(NETWORK.apply)(VARIABLES, tokens, SOURCES) for tokens in (TOKENS, changed))
     moved = np.abs(before - after).max(-1) > 1e-5
     np.testing.assert_array_equal(moved, np.broadcast_to(np.arange(3) > t, (3, 3)))
 
@@ -113,7 +113,7 @@ def test_a_token_is_seen_by_later_positions_alone(t):
 def test_steps_have_the_logits_of_all_positions(cell):
     network = AttentionSeq2Seq(4, 6, 3, width=5, cell=cell)
     variables = drawn(network, TOKENS, SOURCES)
-    expected = network.apply(variables, TOKENS, SOURCES)
+    expected = jax.jit(network.apply)(variables, TOKENS, SOURCES)
     carry, x = network.apply(variables, TOKENS[:, 0], SOURCES, method="begin")
     for t in range(3):
         carry, logits = network.apply(variables, carry, x, method="step")
@@ -129,7 +129,7 @@ def test_probabilities_of_all_sequences_sum_to_one_and_greedy_ones_are_most_prob
         log_probs = NETWORK.apply(VARIABLES, every, context, method="log_probs")
         np.testing.assert_allclose(logsumexp(log_probs.sum(1)), 0, atol=1e-5)
     greedy = sample_tokens(NETWORK, VARIABLES, KEY, 3, SOURCES, temperature=0.0)
-    np.testing.assert_array_equal(NETWORK.apply(VARIABLES, greedy, SOURCES).argmax(-1), greedy)
+    np.testing.assert_array_equal(jax.jit(NETWORK.apply)(VARIABLES, greedy, SOURCES).argmax(-1), greedy)
 
 
 @pytest.mark.slow
@@ -158,8 +158,8 @@ def test_dropout_is_active_with_its_stream_alone():
     network = AttentionSeq2Seq(4, 6, 3, width=5, dropout=0.5)
     one, other = (network.apply(VARIABLES_OF_5, TOKENS, SOURCES, rngs={"dropout": jax.random.key(i)}) for i in range(2))
     assert np.abs(one - other).max() > 1e-3
-    still = network.apply(VARIABLES_OF_5, TOKENS, SOURCES)
-    np.testing.assert_array_equal(still, network.apply(VARIABLES_OF_5, TOKENS, SOURCES))
+    still = jax.jit(network.apply)(VARIABLES_OF_5, TOKENS, SOURCES)
+    np.testing.assert_array_equal(still, jax.jit(network.apply)(VARIABLES_OF_5, TOKENS, SOURCES))
 
 
 VARIABLES_OF_5 = drawn(AttentionSeq2Seq(4, 6, 3, width=5), TOKENS, SOURCES)
@@ -168,7 +168,7 @@ VARIABLES_OF_5 = drawn(AttentionSeq2Seq(4, 6, 3, width=5), TOKENS, SOURCES)
 def test_the_backward_state_has_seen_all_words():
     encoder = BidirectionalEncoder(6, 3)
     variables = drawn(encoder, SOURCES)
-    annotations, backward = encoder.apply(variables, SOURCES)
+    annotations, backward = jax.jit(encoder.apply)(variables, SOURCES)
     np.testing.assert_allclose(backward, annotations[:, 0, 3:], rtol=1e-6)
     assert annotations.shape == (3, 5, 6)
 
@@ -184,5 +184,5 @@ def test_sources_that_do_not_fit_are_refused():
         with pytest.raises(error, match=message):
             NETWORK.apply(VARIABLES, TOKENS, context)
     with pytest.raises(ValueError, match="`num_source_tokens`"):
-        AttentionSeq2Seq(4, 0, 3).init(KEY, TOKENS, SOURCES)
-    assert jnp.isfinite(NETWORK.apply(NETWORK.init(KEY, TOKENS, SOURCES), TOKENS, SOURCES)).all()
+        jax.eval_shape(AttentionSeq2Seq(4, 0, 3).init, KEY, TOKENS, SOURCES)
+    assert jnp.isfinite(jax.jit(NETWORK.apply)(jax.jit(NETWORK.init)(KEY, TOKENS, SOURCES), TOKENS, SOURCES)).all()

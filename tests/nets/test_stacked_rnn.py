@@ -1,7 +1,6 @@
 """Stacked recurrent networks against Flax's cells and against loops over time."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -45,15 +44,15 @@ def test_layers_are_flax_cells_one_above_the_other(cell):
                 flax[f"h{name}"] = {"kernel": recurrent[gate], "bias": (biases[gate] + others[gate])[:, 0]}
             network_of_flax = nn.RNN(nn.LSTMCell(4))
         name = next(iter(jax.eval_shape(network_of_flax.init, jax.random.key(0), h)["params"]))
-        h = network_of_flax.apply({"params": {name: flax}}, h)
+        h = jax.jit(network_of_flax.apply)({"params": {name: flax}}, h)
     expected = np.tanh(h @ p["head"]["kernel"] + p["head"]["bias"])
-    np.testing.assert_allclose(network.apply(variables, X), expected, atol=2e-6)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, X), expected, atol=2e-6)
 
 
 def test_fresh_states_are_kept_and_a_context_stands_at_each_step():
     p = StackedRNN(4, 1, "lstm").init(jax.random.key(0), X)["params"]
     np.testing.assert_array_equal(p["bias_0"][:, 0], [0] * 4 + [1] * 4 + [0] * 8)
-    p = StackedRNN(4, 1).init(jax.random.key(0), X)["params"]
+    p = jax.jit(StackedRNN(4, 1).init)(jax.random.key(0), X)["params"]
     np.testing.assert_array_equal(p["bias_0"][:, 0], [0] * 4 + [1] * 4 + [0] * 4)
     for gate in np.split(np.asarray(p["recurrent_kernel_0"]), 3, 1):
         np.testing.assert_allclose(gate.T @ gate, np.eye(4), atol=1e-6)
@@ -67,23 +66,23 @@ def test_fresh_states_are_kept_and_a_context_stands_at_each_step():
 def test_a_closed_loop_reads_its_own_outputs_and_teacher_forcing_given_ones():
     network = ClosedLoopRNN(4, 2, features=2, activation=nn.sigmoid)
     variables = randomised(network, X)
-    y = network.apply(variables, X)
+    y = jax.jit(network.apply)(variables, X)
     assert y.shape == (4, 5, 2)
     # given its own outputs, it repeats itself
-    np.testing.assert_allclose(network.apply(variables, X, y), y, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, X, y), y, atol=1e-6)
     # and it is the open network on [z_t, y_(t-1)]
     p = dict(variables["params"])
     head = {"kernel": p.pop("head_kernel"), "bias": p.pop("head_bias")[:, 0]}
     given = np.random.default_rng(2).random((4, 5, 2)).astype(np.float32)
     before = np.concatenate([np.zeros((4, 1, 2), np.float32), given[:, :-1]], 1)
     opened = StackedRNN(4, 2, features=2, activation=nn.sigmoid)
-    expected = opened.apply({"params": {**p, "head": head}}, np.concatenate([X, before], -1))
-    np.testing.assert_allclose(network.apply(variables, X, given), expected, atol=1e-6)
+    expected = jax.jit(opened.apply)({"params": {**p, "head": head}}, np.concatenate([X, before], -1))
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, X, given), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("network", [StackedRNN(4, 2, features=2), ClosedLoopRNN(4, 2, features=2)])
 def test_outputs_do_not_depend_on_later_inputs(network):
     variables = randomised(network, X)
-    jacobian = jax.jacobian(lambda x: network.apply(variables, x[None])[0].sum(-1))(jnp.asarray(X[0]))
+    jacobian = jax.jit(jax.jacobian(lambda x: network.apply(variables, x[None])[0].sum(-1)))(X[0])
     reach = np.abs(np.asarray(jacobian)).sum(-1)
     assert (np.triu(reach, 1) == 0).all() and (reach[np.tril_indices(5)] > 0).all()

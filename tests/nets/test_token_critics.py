@@ -1,5 +1,7 @@
 """Critics of tokens against NumPy, their sizes, and which positions they see."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def test_the_critic_is_convolutions_maxima_and_a_highway():
         h = gate * np.maximum(dense["value"], 0) + (1 - gate) * h
         fake, real = h @ params["last"]["kernel"] + params["last"]["bias"]
         expected.append(real - fake)
-    np.testing.assert_allclose(CONV.apply(variables, TOKENS), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(CONV.apply)(variables, TOKENS), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_only_training_drops():
@@ -57,28 +59,28 @@ def test_a_recurrent_critic_of_prefixes_sees_no_later_token(cell):
     variables = drawn(network)
     changed = TOKENS.copy()
     changed[:, 3] = (changed[:, 3] + 1) % 6
-    before, after = network.apply(variables, TOKENS), network.apply(variables, changed)
+    before, after = map(partial(jax.jit(network.apply), variables), (TOKENS, changed))
     assert before.shape == (4, 7)
     np.testing.assert_array_equal(np.abs(before - after).max(0) > 1e-6, np.arange(7) >= 3)
     # a whole sequence has the logit of its last token
     whole = TokenRNNCritic(6, 4, 3, cell)
-    np.testing.assert_allclose(whole.apply(variables, TOKENS), before[:, -1], rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(whole.apply)(variables, TOKENS), before[:, -1], rtol=1e-5)
 
 
 def test_a_recurrent_critic_reads_up_to_the_end():
     tokens = np.array([[3, 1, 0, 0, 0], [3, 1, 2, 4, 0], [3, 1, 2, 4, 5]], np.int32)
     per_token, whole = (TokenRNNCritic(6, 4, 3, per_token=p, end=0) for p in (True, False))
     variables = drawn(whole)
-    logits = per_token.apply(variables, tokens)
-    np.testing.assert_allclose(whole.apply(variables, tokens), logits[np.arange(3), [2, 4, 4]], rtol=1e-5)
+    logits = np.asarray(jax.jit(per_token.apply)(variables, tokens))
+    np.testing.assert_allclose(jax.jit(whole.apply)(variables, tokens), logits[np.arange(3), [2, 4, 4]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("network", [CONV, TokenRNNCritic(6)])
 def test_malformed_tokens_are_refused(network):
     with pytest.raises(TypeError, match="`tokens` must be integers"):
-        network.init(KEY, np.zeros((2, 7), np.float32))
+        jax.eval_shape(network.init, KEY, np.zeros((2, 7), np.float32))
     with pytest.raises(ValueError, match="`tokens` must have shape"):
-        network.init(KEY, np.zeros(7, np.int32))
+        jax.eval_shape(network.init, KEY, np.zeros(7, np.int32))
     if network is CONV:
         with pytest.raises(ValueError, match="`tokens` must have at least 7 positions, the greatest width, got 6"):
-            network.init(KEY, TOKENS[:, :6])
+            jax.eval_shape(network.init, KEY, TOKENS[:, :6])

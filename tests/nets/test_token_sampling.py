@@ -76,7 +76,7 @@ def test_after_the_end_there_is_only_the_end():
 def test_a_token_that_is_never_sampled_leaves_the_others_in_proportion():
     network, variables = TokenRNN(4, 2, width=4), drawn(TokenRNN(4, 2, width=4), TOKENS[:, :2])
     samples = np.asarray(jax.jit(lambda key: sample_tokens(network, variables, key, 20_000, never=1))(KEY))
-    logits = np.float64(network.apply(variables, samples[:1])[0, 0])
+    logits = np.float64(jax.jit(network.apply)(variables, samples[:1])[0, 0])
     expected = np.exp(np.delete(logits, 1) - logsumexp(np.delete(logits, 1)))
     counts = np.bincount(samples[:, 0], minlength=4)
     assert counts[1] == 0 and not (samples == 1).any()
@@ -138,7 +138,7 @@ def test_rewards_are_the_mean_scores_of_completions_in_their_places():
         rewards = rollout_rewards(lambda *inputs: scale * score(*inputs), network, variables, key, TOKENS, 4, **options)
         return rewards.sum(), (rewards, rollouts(network, variables, key, TOKENS, 4, **options))
 
-    gradient, (rewards, completions) = jax.grad(rewards_and_completions, 1, has_aux=True)(KEY, 1.0)
+    gradient, (rewards, completions) = jax.jit(jax.grad(rewards_and_completions, 1, has_aux=True))(KEY, 1.0)
     expected = np.asarray(score(completions, CONTEXT)).mean(0).T
     np.testing.assert_allclose(rewards, np.concatenate([expected, score(TOKENS, CONTEXT)[:, None]], 1), rtol=1e-4)
     assert np.abs(rewards).min() > 0 and np.std(completions, 0).max() > 0 and gradient == 0

@@ -55,7 +55,7 @@ def test_features_equal_scipys_convolutions(path, padding, mode):
     network, variables = load_vgg(path, padding=padding)
     assert (network.widths, network.depths, network.last) == (WIDTHS, DEPTHS, "relu3_1")
     x = RNG.random((2, 11, 8, 3)).astype(np.float32)
-    features, truth = network.apply(variables, x), expected(x, np.load(path), mode)
+    features, truth = jax.jit(network.apply)(variables, x), expected(x, np.load(path), mode)
     assert list(features) == list(truth) == ["relu1_1", "relu2_1", "relu2_2", "relu3_1"]
     for name, value in features.items():
         np.testing.assert_allclose(value, truth[name], rtol=1e-4, atol=1e-2)
@@ -144,7 +144,7 @@ def test_the_decoder_is_reflection_nearest_upsampling_and_convolution_in_this_or
     h = RNG.normal(size=(1, 3, 2, 5))
     shapes = jax.eval_shape(decoder.init, jax.random.key(0), jnp.float32(h))["params"]
     params = jax.tree.map(lambda leaf: RNG.normal(size=leaf.shape).astype(np.float32), shapes)
-    out = decoder.apply({"params": params}, jnp.float32(h))
+    out = jax.jit(decoder.apply)({"params": params}, jnp.float32(h))
     for name in ("conv2_1", "conv1_2", "conv1_1"):
         kernel, bias = (np.float64(params[name][part]) for part in ("kernel", "bias"))
         padded = np.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")[0]
@@ -161,7 +161,7 @@ def test_the_decoder_is_reflection_nearest_upsampling_and_convolution_in_this_or
 def test_colours_are_means_over_the_pixels_of_a_position(path):
     network, variables = load_vgg(path)
     x = RNG.random((2, 13, 8, 3)).astype(np.float32)
-    plain = network.apply(variables, x)
+    plain = jax.jit(network.apply)(variables, x)
     features = WithColours(network, 3.0).apply({"params": {"network": variables["params"]}}, x)
     assert list(features) == list(plain)
     for name, side in (("relu1_1", 1), ("relu2_2", 2), ("relu3_1", 4)):

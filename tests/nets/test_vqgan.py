@@ -44,7 +44,7 @@ def test_a_residual_block_normalises_groups_of_channels():
     h = convolved(h * expit(h), params["Conv_0"])
     h = group_norm(h, 2, params["GroupNormSwish_1"]["GroupNorm_0"])
     expected = convolved(h * expit(h), params["Conv_1"]) + convolved(X, params["shortcut"])
-    np.testing.assert_allclose(block.apply({"params": params}, X), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(jax.jit(block.apply)({"params": params}, X), expected, rtol=1e-3, atol=1e-3)
     assert "shortcut" not in drawn(GroupNormBlock(4, groups=4), X)["params"]
 
 
@@ -54,10 +54,10 @@ def test_group_norm_is_flaxs_with_its_gradient():
     weights = rng.normal(size=X.shape)
 
     def value(network, params, x):
-        return (network.apply({"params": params}, x) * weights).sum()
+        return (jax.jit(network.apply)({"params": params}, x) * weights).sum()
 
     ours, theirs = (
-        jax.value_and_grad(lambda p, x, n=n: value(n, p, x), argnums=(0, 1))(params, X)
+        jax.jit(jax.value_and_grad(lambda p, x, n=n: value(n, p, x), argnums=(0, 1)))(params, X)
         for n in (GroupNorm(2), nn.GroupNorm(2, epsilon=1e-6))
     )
     for a, b in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
@@ -71,7 +71,7 @@ def test_attention_is_between_all_positions_of_an_image():
     q, k, v = np.split(h @ params["qkv"]["kernel"][0, 0] + params["qkv"]["bias"], 3, -1)
     attended = softmax(q @ k.swapaxes(1, 2) / 2, -1) @ v
     expected = X + (attended @ params["out"]["kernel"][0, 0] + params["out"]["bias"]).reshape(X.shape)
-    np.testing.assert_allclose(attention.apply({"params": params}, X), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(jax.jit(attention.apply)({"params": params}, X), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("attention", [(), (8,)])
@@ -96,6 +96,6 @@ def test_levels_halve_and_double_the_resolution(attention):
 def test_dropout_needs_a_stream():
     block = GroupNormBlock(4, groups=4, dropout=0.5)
     variables = drawn(block, X)
-    np.testing.assert_array_equal(block.apply(variables, X), block.apply(variables, X))
+    np.testing.assert_array_equal(jax.jit(block.apply)(variables, X), jax.jit(block.apply)(variables, X))
     one, other = (block.apply(variables, X, rngs={"dropout": jax.random.key(i)}) for i in range(2))
     assert np.abs(one - other).max() > 0.1

@@ -62,7 +62,7 @@ def test_foreign_parts_are_not_written(thing):
         {"partial": {"function": "builtins.eval"}, "args": ["1"], "keywords": {}},
         {"function": "jaxgen.training.folder.shutil.rmtree"},
         {"function": "jaxgen.metrics.modes.jnp"},
-        {"function": "jaxgen.convolution.functools"},
+        {"function": "jaxgen.convolution.strided.functools"},
         {"function": "jaxgen.nets.mlp.nn"},
         {"class": "jaxgen.data.arrays.ArraySource", "fields": {}},
         {"function": "jaxgen.data.prepare.main"},

@@ -90,7 +90,12 @@ def test_what_is_read_ahead_trains_as_what_is_read_in_time_and_resumes(tmp_path)
     ahead = fit(Exploding(10**6), reads, SHORT, progress=False).variables
     assert len(alone.records.readers) == 1 < len(reads.records.readers)
     fit(Exploding(10**6), on_disk(), SHORT, steps=8, out=tmp_path, progress=False)
+    lines = RunFolder(tmp_path).lines()
+    assert 0 < lines[0]["seconds/elapsed"] < lines[-1]["seconds/elapsed"] < 100
+    lines[-1]["seconds/elapsed"] = 1000.0
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     resumed = fit(Exploding(10**6), on_disk(), SHORT, out=tmp_path, resume=True, progress=False).variables
+    assert 1000 < RunFolder(tmp_path).seconds() < 1100
     for other in (ahead, resumed):
         np.testing.assert_array_equal(in_time["only"]["params"]["w"], other["only"]["params"]["w"])
     for thread in set(threading.enumerate()) - before:

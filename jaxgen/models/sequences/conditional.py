@@ -17,8 +17,9 @@ from flax import linen as nn
 
 from jaxgen.arguments import as_integers
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
-from jaxgen.losses.sequences import sequence_log_probs, teacher_forcing
+from jaxgen.losses.sequences import sequence_log_probs
 from jaxgen.models.forward import forward
+from jaxgen.models.sequences.likelihood import maximum_likelihood
 from jaxgen.nets.token_sampling import sample_tokens
 from jaxgen.tokens import token_mask
 
@@ -51,13 +52,7 @@ class ConditionalSequences:
 
     def mle_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """-log G(y|x) in nats, with dropout; metric `nll` per token."""
-        tokens, context = tokens_and_context(batch)
-        log_probs, statistics = forward(
-            self.generator, variables["generator"], tokens, context, key=key, method="log_probs"
-        )
-        mask = token_mask(tokens, self.end)
-        value = teacher_forcing(log_probs, mask)
-        return LossOutput(value, {"nll": value * len(tokens) / mask.sum()}, {"generator": statistics})
+        return maximum_likelihood(self.generator, variables, *tokens_and_context(batch), self.end, key)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`nll` in nats per sequence, and `nll_per_token` of the batch."""

@@ -26,8 +26,9 @@ from jax import lax
 
 from jaxgen.arguments import as_integers, check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase, Play, Variables
-from jaxgen.losses.sequences import sequence_log_probs, teacher_forcing
+from jaxgen.losses.sequences import sequence_log_probs
 from jaxgen.models.forward import forward
+from jaxgen.models.sequences.likelihood import maximum_likelihood
 from jaxgen.models.sequences.objectives import PolicyStep, Objective, RolloutReward, true_labels
 from jaxgen.nets.token_sampling import sample_tokens
 from jaxgen.tokens import log_probs_of, token_mask
@@ -125,13 +126,7 @@ class SeqGAN:
 
     def mle_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """-log G(x) in nats; metric `nll` per token."""
-        tokens = as_tokens(batch)
-        log_probs, statistics = forward(
-            self.generator, variables["generator"], tokens, key=key, method="log_probs"
-        )
-        mask = token_mask(tokens, self.end)
-        value = teacher_forcing(log_probs, mask)
-        return LossOutput(value, {"nll": value * len(tokens) / mask.sum()}, {"generator": statistics})
+        return maximum_likelihood(self.generator, variables, as_tokens(batch), None, self.end, key)
 
     def policy_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The objective's loss of new samples; its metrics, and `nll` of the samples per token, the entropy."""

@@ -170,8 +170,8 @@ class CycleGAN:
 
     def reconstruct(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """Examples of a domain translated there and back, in data units."""
-        there = self._translate(variables, other(domain), self._domain(domain).scaled(x), key, train=False)
-        return self._domain(domain).data(self._translate(variables, domain, there, key, train=False))
+        translation = self._translate(variables, other(domain), self._domain(domain).scaled(x), key, train=False)
+        return self._domain(domain).data(self._translate(variables, domain, translation, key, train=False))
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`cycle_a`, `cycle_b`: mean absolute difference between examples and `reconstruct`, integers as fractions of

@@ -1,14 +1,14 @@
 """Style transfer by a learned linear transformation (Li, Liu, Kautz and Yang 2019, "Learning Linear Transformations for
 Fast Image and Video Style Transfer").
 
-With features F centred by their own means over positions, and small networks M_c, M_s from centred features to matrices,
+With features F centred by their own means over positions, and small networks M_c, M_s from these to matrices,
 
     T = M_s(F_s) M_c(F_c)
     transform(F_c, F_s) = U T C F_c + mu(F_s)
     loss = |f(g(.)) - f(c)|^2 + w sum_l [|mu - mu_s|^2 + |G - G_s|^2]
 
-where C and U are 1x1 convolutions to fewer channels and back. First the decoder g learns to invert the features, then C,
-U, M_c and M_s learn, with g fixed.
+where C and U are 1x1 convolutions to fewer channels and back. First the decoder g learns to invert the features, then
+C, U, M_c and M_s learn, with g fixed.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ class LinearTransformation(nn.Module):
 class LinearStyle(StyleTransfer):
     """A `StyleTransfer` by a linear transformation of centred features.
 
-    The play `decoder` trains g on reconstructions of both domains in a first phase: the squared error of the images and,
-    weighted by `feature_weight`, of their features. The play `transformation` trains the rest in a second one.
+    The play `decoder` trains g on reconstructions of both domains in a first phase: the squared error of the images
+    and, weighted by `feature_weight`, of their features. The play `transformation` trains the rest in a second one.
 
     Attributes:
         transformation: network `(content, style) -> features`.
         matrix: G of the style loss, `gram` as in the authors' code or `covariance` as in the paper.
         decoder_share: part of the steps that the first phase takes; 0: the decoder is brought by `start`.
-        feature_weight: of the features in the decoder's loss (1 in Li et al. 2017, "Universal Style Transfer via Feature
-            Transforms", whose images and features are on other scales).
+        feature_weight: of the features in the decoder's loss (1 in Li et al. 2017, "Universal Style Transfer via
+            Feature Transforms", whose images and features are on other scales).
     """
 
     decoder: nn.Module = VGGDecoder(last="relu3_1")

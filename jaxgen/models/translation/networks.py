@@ -39,8 +39,11 @@ class Translator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        head = EventHead(self.event_shape, 1, self.kernel_size, self.padding, name="head")
-        y = head(self.network(x))[..., 0]
+        return self.output(self.network(x))
+
+    def output(self, features: jax.Array) -> jax.Array:
+        """The last layer, for use in `__call__`."""
+        y = EventHead(self.event_shape, 1, self.kernel_size, self.padding, name="head")(features)[..., 0]
         return jnp.tanh(y) if self.bounded else y
 
 

@@ -124,13 +124,20 @@ class Pix2Pix:
         jitter_key, generator_key, critic_key = jax.random.split(key, 3)
         x, y = self._jittered(batch, jitter_key, clock)
         fake, statistics = forward(self._generator, variables["generator"], x, key=generator_key)
+        value, metrics = self._generator_terms(variables, x, y, fake, critic_key)
+        return LossOutput(value, metrics, {"generator": statistics})
+
+    def _generator_terms(
+        self, variables: Variables, x: Array, y: Array, fake: Array, key: Key
+    ) -> tuple[Array, dict[str, Array]]:
+        """The generator's loss of translations of x, with the target y; and its metrics."""
         metrics = {"l1": jnp.abs(y - fake).mean()}
         value = self.l1_weight * metrics["l1"]
         if self._adversarial:
-            score, _ = forward(self._critic, variables["critic"], fake, x, key=critic_key)
+            score, _ = forward(self._critic, variables["critic"], fake, x, key=key)
             metrics["adversarial"] = self.adversarial_loss.generator(score)
             value += self.adversarial_weight * metrics["adversarial"]
-        return LossOutput(value, metrics, {"generator": statistics})
+        return value, metrics
 
     def translate(self, variables: Variables, x: Array, to: str = "b", key: Key | None = None) -> Array:
         """Translations of examples of a, all in data units; with a key, one sample of the noise for each.

@@ -71,10 +71,10 @@ class PoseSynthesis:
     def init(self, key: Key, batch: Batch) -> Variables:
         generator_key, critic_key, reconstruction_key = jax.random.split(key, 3)
         source, target = self._pair(batch)
-        made, generator = self.generator.init_with_output(generator_key, *source, target[1])
+        synthesis, generator = self.generator.init_with_output(generator_key, *source, target[1])
         variables = {"generator": generator, **self.reconstruction.init(reconstruction_key, target[0])}
         if self.adversary_fraction:
-            variables["critic"] = self.critic.init(critic_key, target[0], made.source_pose, made.target_pose)
+            variables["critic"] = self.critic.init(critic_key, target[0], synthesis.source_pose, synthesis.target_pose)
         return variables
 
     def plays(self) -> dict[str, Play]:
@@ -103,23 +103,23 @@ class PoseSynthesis:
 
     def reconstruction_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """The metric `l1` is the mean absolute error in data units."""
-        made, target, statistics = self._train(variables, batch, key)
-        value = self.reconstruction.loss(variables, made.output, target)
-        return LossOutput(value, {"l1": self._error(made.output, target)}, {"generator": statistics})
+        synthesis, target, statistics = self._train(variables, batch, key)
+        value = self.reconstruction.loss(variables, synthesis.output, target)
+        return LossOutput(value, {"l1": self._error(synthesis.output, target)}, {"generator": statistics})
 
     def generator_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: `l1`, `reconstruction`, and the mean `score` of the outputs."""
-        made, target, statistics = self._train(variables, batch, key)
-        reconstruction = self.reconstruction.loss(variables, made.output, target)
-        score = self._score(variables, made.output, made)
-        metrics = {"l1": self._error(made.output, target), "reconstruction": reconstruction, "score": score.mean()}
+        synthesis, target, statistics = self._train(variables, batch, key)
+        reconstruction = self.reconstruction.loss(variables, synthesis.output, target)
+        score = self._score(variables, synthesis.output, synthesis)
+        metrics = {"l1": self._error(synthesis.output, target), "reconstruction": reconstruction, "score": score.mean()}
         value = reconstruction + self.adversary_weight * self.adversarial_loss.generator(score)
         return LossOutput(value, metrics, {"generator": statistics})
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the mean scores `real` and `fake`."""
-        made, target, _ = self._train(variables, batch, key)
-        real, fake = (self._score(variables, x, made) for x in (target, lax.stop_gradient(made.output)))
+        synthesis, target, _ = self._train(variables, batch, key)
+        real, fake = (self._score(variables, x, synthesis) for x in (target, lax.stop_gradient(synthesis.output)))
         metrics = {"real": real.mean(), "fake": fake.mean()}
         return LossOutput(self.adversarial_loss.critic(real, fake), metrics)
 
@@ -146,7 +146,8 @@ class PoseSynthesis:
         source, target = batch["source"], batch["target"]
         output = self.steps(variables, source["x"], source["joints"], target["joints"]).output
         l1 = jnp.abs(self.domain.data(output).astype(jnp.float32) - target["x"]).mean()
-        return {"l1": l1, "reconstruction": self.reconstruction.loss(variables, output, self.domain.scaled(target["x"]))}
+        reconstruction = self.reconstruction.loss(variables, output, self.domain.scaled(target["x"]))
+        return {"l1": l1, "reconstruction": reconstruction}
 
     def _pair(self, batch: Batch) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Images in [-1, 1] and joints of the source and of the target.
@@ -164,13 +165,13 @@ class PoseSynthesis:
         source, target = self._pair(batch)
         if self.augmentation is not None:
             source, target = self.augmentation(augmentation_key, source, target)
-        made, statistics = forward(
+        synthesis, statistics = forward(
             self.generator, variables["generator"], *source, target[1], train=True, key=generator_key
         )
-        return made, target[0], statistics
+        return synthesis, target[0], statistics
 
-    def _score(self, variables: Variables, x: Array, made: Synthesis) -> Array:
-        return forward(self.critic, variables["critic"], x, made.source_pose, made.target_pose)[0]
+    def _score(self, variables: Variables, x: Array, synthesis: Synthesis) -> Array:
+        return forward(self.critic, variables["critic"], x, synthesis.source_pose, synthesis.target_pose)[0]
 
     def _error(self, output: Array, target: Array) -> Array:
         return (self.domain.levels - 1) / 2 * jnp.abs(output - target).mean()

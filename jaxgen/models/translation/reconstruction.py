@@ -54,8 +54,8 @@ class FeatureReconstruction:
     standard deviation of each channel over the first `SCALED` target images.
 
     Attributes:
-        network: images [B, H, W, C] in [0, 1] to features by layer, for example `jaxgen.nets.VGG`. Trained variables are
-            given to `fit` as `start={"trunk": {"params": ..., "scales": ...}}` (`started`).
+        network: images [B, H, W, C] in [0, 1] to features by layer, for example `jaxgen.nets.VGG`. Trained variables
+            are given to `fit` as `start={"trunk": {"params": ..., "scales": ...}}` (`started`).
         layers: names of the layers; empty: all.
         floor: added to s.
     """

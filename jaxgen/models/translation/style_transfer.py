@@ -69,13 +69,13 @@ class StyleTransfer:
         features_key, decoder_key, key = jax.random.split(key, 3)
         x = self.images(batch["a"]["x"])[:1]  # nothing is initialised from data
         features = self.features.init(features_key, x)
-        of_x = self.features.apply(features, x)
-        if missing := {self.layer, self.content_layer, *self.style_layers} - set(of_x):
-            raise ValueError(f"`features` must have the layers {sorted(missing)}, got {sorted(of_x)}")
+        layers = self.features.apply(features, x)
+        if missing := {self.layer, self.content_layer, *self.style_layers} - set(layers):
+            raise ValueError(f"`features` must have the layers {sorted(missing)}, got {sorted(layers)}")
         return {
             "features": features,
-            "decoder": self.decoder.init(decoder_key, of_x[self.layer]),
-            **self.init_transformation(key, of_x[self.layer]),
+            "decoder": self.decoder.init(decoder_key, layers[self.layer]),
+            **self.init_transformation(key, layers[self.layer]),
         }
 
     def init_transformation(self, key: Key, features: Array) -> Variables:
@@ -111,13 +111,12 @@ class StyleTransfer:
 
         Metrics: `content` and `style`, the two losses without their weights.
         """
-        x, style = self.images(batch["a"]["x"]), self.images(batch["b"]["x"], "b")
-        of_x, of_style = self.encode(variables, x), self.encode(variables, style)
-        target = self.transform(variables, of_x[self.layer], of_style[self.layer])
-        output, of_x = self.encode(variables, self.decode(variables, target)), {**of_x, "target": target}
-        content_loss, style_loss = self.losses(output, of_x, of_style)
+        content, style = (self.encode(variables, self.images(batch[d]["x"], d)) for d in ("a", "b"))
+        target = self.transform(variables, content[self.layer], style[self.layer])
+        output, content = self.encode(variables, self.decode(variables, target)), {**content, "target": target}
+        content_loss, style_loss = self.losses(output, content, style)
         value = self.content_weight * content_loss + self.style_weight * style_loss
-        return output, of_x, of_style, LossOutput(value, {"content": content_loss, "style": style_loss})
+        return output, content, style, LossOutput(value, {"content": content_loss, "style": style_loss})
 
     def loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: `content` and `style`, the two losses without their weights."""
@@ -129,11 +128,11 @@ class StyleTransfer:
         `loss`, the weighted sum of the training losses; `content` and `style` of `style_metrics`; `reconstruction`, the
         mean squared error of decoded contents in [0, 1].
         """
-        output, of_x, of_style, loss = self.transfer(variables, batch)
-        reconstruction = self.decode(variables, of_x[self.layer])
+        output, content, style, loss = self.transfer(variables, batch)
+        reconstruction = self.decode(variables, content[self.layer])
         return {
             "loss": loss.value,
-            **style_metrics(output, of_x, of_style, self.content_layer, self.style_layers),
+            **style_metrics(output, content, style, self.content_layer, self.style_layers),
             "reconstruction": ((reconstruction - self.images(batch["a"]["x"])) ** 2).mean(),
         }
 
@@ -171,12 +170,12 @@ class StyleTransfer:
 
         def transformed(content: Array) -> Array:
             target = jnp.zeros_like(content)
-            for one, weight in zip(styles, weights, strict=True):
-                of_style = self.encode(variables, self.images(one, to))[self.layer]
-                if of_style.shape[0] not in (1, content.shape[0]):
-                    raise ValueError(f"`style` must have one image or {content.shape[0]}, got {of_style.shape[0]}")
-                of_style = jnp.broadcast_to(of_style, (content.shape[0], *of_style.shape[1:]))
-                target += weight * self.transform(variables, content, of_style)
+            for image, weight in zip(styles, weights, strict=True):
+                features = self.encode(variables, self.images(image, to))[self.layer]
+                if features.shape[0] not in (1, content.shape[0]):
+                    raise ValueError(f"`style` must have one image or {content.shape[0]}, got {features.shape[0]}")
+                features = jnp.broadcast_to(features, (content.shape[0], *features.shape[1:]))
+                target += weight * self.transform(variables, content, features)
             return self.decode(variables, (1 - alpha) * content + alpha * target)
 
         return self._output(x, other(to), to, transformed, variables)
@@ -196,8 +195,8 @@ def style_metrics(
 ) -> dict[str, Array]:
     """Distances of an output's features, each layer divided by its `layer_scales` over the contents.
 
-    `content`: the mean squared distance from the content in `content_layer`. `style`: the sum over `style_layers` of the
-    mean squared distances of means and standard deviations from the style's (`moment_style_loss`).
+    `content`: the mean squared distance from the content in `content_layer`. `style`: the sum over `style_layers` of
+    the mean squared distances of means and standard deviations from the style's (`moment_style_loss`).
     """
     layers = {content_layer, *style_layers}
     scales = layer_scales({name: content[name] for name in layers})

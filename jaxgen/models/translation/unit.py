@@ -1,9 +1,9 @@
 """UNIT (Liu et al. 2017, "Unsupervised Image-to-Image Translation Networks").
 
-Each domain d has a VAE with the posterior q_d(z|x) = N(m_d(x), I), a decoder G_d with a Laplace likelihood of unit scale
-(up to a constant the L1 distance), and a critic. The domains have one latent space: the last layers of the two encoders
-and the first layers of the two decoders are the same. A translation from a to b is G_b(z), z from q_a(z|x_a). With KL
-the divergence from N(0, I), each domain adds to the VAEs' loss, here a,
+Each domain d has a VAE with the posterior q_d(z|x) = N(m_d(x), I), a decoder G_d with a Laplace likelihood of unit
+scale (up to a constant the L1 distance), and a critic. The domains share their latent space: the last layers of the
+encoders and the first layers of the decoders are the same. A translation from a to b is G_b(z), z from q_a(z|x_a). With
+KL the divergence from N(0, I), each domain adds to the VAEs' loss, here a,
 
     l0 GAN(G_a(z_b))  +  l1 KL(q_a(z|x_a))  +  l2 |x_a - G_a(z_a)|
     +  l3 [KL(q_a(z|x_a)) + KL(q_b(z|x_ab))]  +  l4 |x_a - G_a(z_ab)|,
@@ -77,10 +77,10 @@ class UNIT:
         latent_decoder: any network from codes to features.
         decoder: any network from features to features of an image, one for each domain; the model adds the last layer,
             and a tanh for integer data.
-        critic: any network from images to scores of any shape or a tuple of such (several scales), one for each domain.
+        critic: any network from images to scores of any shape, or to a tuple of them, one for each domain.
         a, b: the domains.
-        shared: whether the domains share the latent networks. If not, there are `latent_encoder_a`, `latent_encoder_b`,
-            ..., as in the authors' later program.
+        shared: whether the domains share the latent networks. If not, as in the authors' later program,
+            `latent_encoder_a` and `latent_encoder_b` are two players, and so are the latent decoders.
         weights: of the terms.
         adversarial_loss: the critics' and the decoders' loss of scores; summed over scales.
     """
@@ -151,8 +151,7 @@ class UNIT:
         pairs = [pair for d in OTHER for pair in zip(passes.scores(x[d], d), passes.scores(fake[d], d), strict=True)]
         value = sum(self.adversarial_loss.critic(*pair) for pair in pairs)
         metrics = {name: sum(pair[i].mean() for pair in pairs) / len(pairs) for i, name in enumerate(("real", "fake"))}
-        statistics = passes.updates(self._players(self.critics))
-        return LossOutput(self.weights.adversarial * value, metrics, statistics)
+        return LossOutput(self.weights.adversarial * value, metrics, passes.updates(self._players(self.critics)))
 
     def autoencoder_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metrics: the terms without their weights, means over the two domains."""
@@ -173,8 +172,8 @@ class UNIT:
             terms["cycle_kl"] = [unit_kl(second[d]) for d in OTHER]
             terms["cycle"] = [_distance(x[d], passes.decode(passes.sample(second[d]), d)) for d in OTHER]
         value = sum(getattr(weights, name) * sum(both) for name, both in terms.items())
-        statistics = passes.updates(self._players(AUTOENCODER))
-        return LossOutput(value, {name: sum(both) / 2 for name, both in terms.items()}, statistics)
+        metrics = {name: sum(both) / 2 for name, both in terms.items()}
+        return LossOutput(value, metrics, passes.updates(self._players(AUTOENCODER)))
 
     def encode(self, variables: Variables, x: Array, domain: str = "a", key: Key | None = None) -> Array:
         """The mean of the code of examples in data units, or with a key a sample of the code, [B, ...]."""
@@ -242,7 +241,7 @@ class UNIT:
 
 
 def unit_kl(mean: Array) -> Array:
-    """KL(N(mean, I) || N(0, I)) = 1/2 mean^2, in nats per coordinate: the mean over coordinates and examples, a scalar."""
+    """KL(N(mean, I) || N(0, I)) = 1/2 mean^2 in nats, its mean over coordinates and examples, a scalar."""
     return kl_per_dimension(mean, jnp.zeros_like(mean)).mean()
 
 

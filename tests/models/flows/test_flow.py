@@ -96,7 +96,7 @@ def test_figures_agree_with_each_other(images):
     np.testing.assert_allclose(
         figures["log_prob"], images.log_prob({"flow": {}}, batch["x"], KEY).mean(), rtol=1e-6
     )
-    loss = images.loss({"flow": {}}, batch, KEY, Clock())
+    loss = jax.jit(images.loss)({"flow": {}}, batch, KEY, Clock())
     np.testing.assert_allclose(loss.value, -figures["log_prob"], rtol=1e-3)
     np.testing.assert_allclose(loss.metrics["bits_per_dim"], loss.value / 16 / np.log(2), rtol=1e-6)
     assert loss.metrics["log_det"] == 0.0 and loss.statistics == {}
@@ -129,15 +129,15 @@ def test_continuous_data_are_judged_in_nats():
 def test_the_play_learns():
     flow = Flow(ConditionalNormal(), StandardNormal((2,)))
     x = jnp.asarray([2.0, -1.0]) + 0.5 * jax.random.normal(KEY, (256, 2))
-    variables, (name, play) = flow.init(KEY, {"x": x}), next(iter(flow.plays().items()))
+    variables, (name, play) = jax.jit(flow.init)(KEY, {"x": x}), next(iter(flow.plays().items()))
     assert name == "flow" and play.players == ("flow",)
 
     def value(variables):
-        return play.loss(variables, {"x": x}, KEY, Clock()).value
+        return jax.jit(play.loss)(variables, {"x": x}, KEY, Clock()).value
 
     @jax.jit
     def move(variables, optimizer):
-        updates, optimizer = play.optimizer.update(jax.grad(value)(variables), optimizer)
+        updates, optimizer = play.optimizer.update(jax.jit(jax.grad(value))(variables), optimizer)
         return jax.tree.map(jnp.add, variables, updates), optimizer
 
     before, optimizer = value(variables), play.optimizer.init(variables)
@@ -176,7 +176,7 @@ def test_the_loss_moves_spectral_vectors_by_one_power_iteration(times):
     flow = Flow(Repeat(coupling, times) if times else coupling, StandardNormal((6,)))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)
     variables = {"flow": random_variables(flow.bijector, 0, x)}
-    statistics = flow.loss(variables, {"x": x}, KEY, Clock()).statistics
+    statistics = jax.jit(flow.loss)(variables, {"x": x}, KEY, Clock()).statistics
     assert set(statistics) == {"flow"} and set(statistics["flow"]) == {"spectral"}
     (u,), (moved,) = (jax.tree.leaves(tree["flow"]["spectral"]) for tree in (variables, statistics))
     (kernel,) = (leaf for leaf in jax.tree.leaves(variables["flow"]["params"]) if leaf.shape[-2:] == (3, 4))

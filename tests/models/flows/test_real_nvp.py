@@ -53,7 +53,7 @@ def test_every_parameter_of_a_vector_flow_is_moved_by_its_loss():
     variables = {"flow": random_variables(flow.bijector, 0, x)}
 
     def value(parameters):
-        return flow.loss({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
+        return jax.jit(flow.loss)({"flow": {**variables["flow"], "params": parameters}}, {"x": x}, KEY, Clock()).value
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["flow"]["params"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0

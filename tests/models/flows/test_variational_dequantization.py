@@ -48,7 +48,7 @@ def test_the_log_det_is_minus_the_noises_density_which_integrates_to_one():
 def test_fresh_it_is_uniform():
     flow, _ = integers()
     x = jnp.full((500, 2), 3, jnp.uint8)
-    variables = flow.init(KEY, {"x": x})
+    variables = jax.jit(flow.init)(KEY, {"x": x})
     assert set(variables) == {"dequantizer", "flow"} and flow.plays()["flow"].players == ("dequantizer", "flow")
     y, log_det = flow.dequantization.dequantize(KEY, x, variables["dequantizer"])
     np.testing.assert_allclose(log_det, -2 * np.log(5), atol=1e-4)
@@ -79,9 +79,9 @@ def test_the_loss_moves_the_noise():
     x = jnp.asarray(np.random.default_rng(0).integers(0, 5, (64, 2)))
 
     def value(dequantizer):
-        return flow.loss({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, Clock()).value
+        return jax.jit(flow.loss)({**variables, "dequantizer": dequantizer}, {"x": x}, KEY, Clock()).value
 
-    for leaf in jax.tree.leaves(jax.grad(value)(variables["dequantizer"])):
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["dequantizer"])):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0
 
 

@@ -39,7 +39,7 @@ def of_means(params, x):
 def test_the_critic_pays_for_what_its_codes_carry():
     def plain(params):
         whole = {player: {**v, "params": params[player]} for player, v in with_beta(START, 0).items()}
-        return GAME.critic_loss(whole, BATCH, KEY, Clock()).value
+        return jax.jit(GAME.critic_loss)(whole, BATCH, KEY, Clock()).value
 
     def expected(params):
         kl = (divergences(params, BATCH["x"]).mean() + divergences(params, samples(params)).mean()) / 2
@@ -54,14 +54,15 @@ def test_the_critic_pays_for_what_its_codes_carry():
 
 
 def test_beta_rises_with_too_much_information_and_stops_at_zero():
-    assert GAME.init(KEY, BATCH)["critic"]["dual"]["beta"] == 0
+    assert jax.jit(GAME.init)(KEY, BATCH)["critic"]["dual"]["beta"] == 0
 
     @jax.jit
     def after(variables):
         models = (
             dataclasses.replace(GAME, terms=(Bottleneck(much, code_dim=3, dual_rate=3.0),)) for much in (0.0, 100.0)
         )
-        return [model.critic_loss(variables, BATCH, KEY, Clock()).memory["critic"]["dual"]["beta"] for model in models]
+        losses = [jax.jit(model.critic_loss)(variables, BATCH, KEY, Clock()) for model in models]
+        return [loss.memory["critic"]["dual"]["beta"] for loss in losses]
 
     params = {player: v["params"] for player, v in START.items()}
     kl = jnp.concatenate([divergences(params, x) for x in (BATCH["x"], samples(params))]).mean()

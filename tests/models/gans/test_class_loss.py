@@ -75,6 +75,6 @@ def test_classes_are_read_off_rows_and_counted_against_those_asked_for():
 def test_what_has_no_classes_is_refused():
     for batch in ({"x": X}, {"x": X, "context": CONTEXT[:, :2]}):
         with pytest.raises(ValueError, match="one-hot labels of 3 classes, got shape"):
-            GAME.init(KEY, batch)
+            jax.eval_shape(GAME.init, KEY, batch)
     with pytest.raises(ValueError, match="`ClassLoss` requires packing=1.*got 2"):
         dataclasses.replace(GAME, packing=2)

@@ -75,7 +75,7 @@ GAMES = {
 
 
 # the others' mathematics are tested where they are
-QUICK = {"gan", "minimax", "wgan-gp", "proximal", "began", "semi-supervised", "acgan with a bottleneck"}
+QUICK = {"wgan-gp", "proximal", "began", "semi-supervised", "acgan with a bottleneck"}
 
 
 def batch_of(name):
@@ -131,7 +131,7 @@ def test_no_play_leads_a_gradient_into_another_player(name):
     for play_name, play in model.plays().items():
         def loss(params, play=play):
             whole = {player: {**v, "params": params[player]} for player, v in variables.items()}
-            return play.loss(whole, batch, KEY, Clock()).value
+            return jax.jit(play.loss)(whole, batch, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(loss))({player: v["params"] for player, v in variables.items()})
         sizes = {player: max(float(np.abs(g).max()) for g in jax.tree.leaves(mine)) for player, mine in grads.items()}
@@ -178,7 +178,7 @@ def test_a_critic_that_compares_examples_would_accumulate_another_gradient():
 def test_a_penalty_on_a_critic_with_batch_statistics_is_refused_with_the_reason():
     model = dataclasses.replace(GAMES["dcgan"], terms=(GradientPenalty(),))
     with pytest.raises(ValueError, match="depend on the other examples"):
-        model.init(KEY, batch_for(model))
+        jax.eval_shape(model.init, KEY, batch_for(model))
     # and one without them is not
     dataclasses.replace(model, critic=DCGANCritic((3, 4), 3, norm=None)).init(KEY, batch_for(model))
 
@@ -235,7 +235,7 @@ def test_terms_that_would_share_variables_are_refused():
     batch = {**batch_for(DENSE), **CLASSES}
     for term in (ClassLoss(3), Bottleneck(), Proximal()):
         with pytest.raises(ValueError, match="`terms` must not share variables"):
-            dataclasses.replace(DENSE, terms=(term, term)).init(KEY, batch)
+            jax.eval_shape(dataclasses.replace(DENSE, terms=(term, term)).init, KEY, batch)
     with pytest.raises(ValueError, match="`terms` must have at most one that adds codes"):
         dataclasses.replace(DENSE, terms=(Information(), Information((2,))))
     for terms in (ClassLoss(3), (Hinge(),)):

@@ -168,4 +168,4 @@ def test_games_without_codes_or_with_packs_are_refused():
 def test_a_recognition_network_with_batch_statistics_is_refused():
     model = with_term(GAME, recognition=MLP((4,), norm=BatchNorm))
     with pytest.raises(ValueError, match="recognition network must not have batch statistics"):
-        model.init(KEY, BATCH)
+        jax.eval_shape(model.init, KEY, BATCH)

@@ -88,6 +88,6 @@ def test_rows_that_are_not_the_context_are_refused():
     model, batch, _ = game("integers")
     for other in ({}, {"context": batch["context"][:, :2]}):
         with pytest.raises(ValueError, match=r"`context` must be the examples themselves, \[B, 3\]"):
-            model.init(KEY, {"x": batch["x"], **other})
+            jax.eval_shape(model.init, KEY, {"x": batch["x"], **other})
     with pytest.raises(ValueError, match="batch statistics"):
-        dataclasses.replace(model, generator=MLP((4,), norm=BatchNorm)).init(KEY, batch)
+        jax.eval_shape(dataclasses.replace(model, generator=MLP((4,), norm=BatchNorm)).init, KEY, batch)

@@ -40,7 +40,7 @@ def ready(model, batch=BATCH):
 
 
 def loss_of(model, play, variables, batch=BATCH, key=KEY):
-    return model.plays()[play].loss(variables, batch, key, Clock())
+    return jax.jit(model.plays()[play].loss)(variables, batch, key, Clock())
 
 
 def dense(params, x, name="Dense_0"):
@@ -119,7 +119,7 @@ def gradients(model, play, variables, metric=None):
         loss = loss_of(model, play, {p: {**variables[p], "params": params[p]} for p in variables})
         return loss.value if metric is None else loss.metrics[metric]
 
-    return jax.grad(value)({player: v["params"] for player, v in variables.items()})
+    return jax.jit(jax.grad(value))({player: v["params"] for player, v in variables.items()})
 
 
 def size(tree):
@@ -210,7 +210,7 @@ def test_a_step_of_strided_networks_and_what_the_model_can_do():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="expects a batch with an entry 'label'"):
-        DENSE.init(KEY, batch_for(DENSE))
+        jax.eval_shape(DENSE.init, KEY, batch_for(DENSE))
     with pytest.raises(ValueError, match="`objective` must have draws=1"):
         dataclasses.replace(DENSE, objective=ImportanceWeighted(5))
     with pytest.raises(ValueError, match="`class_matching` must be at least 0, got -1"):

@@ -235,7 +235,7 @@ def test_penalties_are_of_the_mean_score_or_of_each_pixels_gradient():
     e = jax.random.uniform(penalty_key, (1, 1, 1, 1))
     points = e * real + (1 - e) * fake
     network, collections = MODEL.network("critic", n), VARIABLES["critic0"]
-    slope = np.asarray(jax.grad(lambda x: network.apply(collections, x).sum())(points)[0], np.float64)
+    slope = np.asarray(jax.jit(jax.grad(lambda x: network.apply(collections, x).sum()))(points)[0], np.float64)
     expected = {
         "picture": 0.1 * (np.linalg.norm(slope) / (2 * 3) - 1) ** 2,  # 2 x 3 patches
         "pixel": 0.1 * ((np.linalg.norm(slope, axis=-1) - 1) ** 2).mean(),
@@ -399,7 +399,7 @@ def test_one_picture_of_the_models_shape():
     with pytest.raises(ValueError, match="a SinGAN learns from one picture, got 2"):
         fit(MODEL, np.stack([PICTURE] * 2), steps=30, progress=False)
     with pytest.raises(ValueError, match="must be a batch of events"):
-        MODEL.init(KEY, {"x": PICTURE[None, :5]})
+        jax.eval_shape(MODEL.init, KEY, {"x": PICTURE[None, :5]})
     for wrong in ({"alpha": -1.0}, {"penalty": "none"}, {"width": 0}, {"critic_steps": 0}, {"factor": 1.5}):
         with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
             dataclasses.replace(MODEL, **wrong)

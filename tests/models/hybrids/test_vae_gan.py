@@ -47,7 +47,7 @@ def softplus(a):
 
 
 def loss_of(model, play, variables, key=KEY):
-    return model.plays()[play].loss(variables, BATCH, key, Clock())
+    return jax.jit(model.plays()[play].loss)(variables, BATCH, key, Clock())
 
 
 def parts(model, variables, play, key=KEY):
@@ -126,7 +126,7 @@ def slope(model, play, variables, player, direction):
         whole = {**variables, player: {**variables[player], "params": params}}
         return loss_of(model, play, whole).value
 
-    gradient = jax.grad(value)(variables[player]["params"])
+    gradient = jax.jit(jax.grad(value))(variables[player]["params"])
     return float(sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True)))
 
 
@@ -256,8 +256,8 @@ def test_wild_samples_do_not_bring_features_of_reconstructions_nearer():
     batch = batch_for(model)
     variables = drawn(model, batch)
     variables["critic"]["gate"] = Gate.opened()
-    found = [each.decoder_loss(variables, batch, KEY, Clock()).metrics["reconstruction"] for each in (model, Wild(**fields))]
-    np.testing.assert_allclose(*found, rtol=1e-5)
+    losses = [jax.jit(each.decoder_loss)(variables, batch, KEY, Clock()) for each in (model, Wild(**fields))]
+    np.testing.assert_allclose(*(loss.metrics["reconstruction"] for loss in losses), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -266,9 +266,9 @@ def test_without_a_gate_both_move_and_nothing_is_remembered():
     variables = drawn(model, BATCH)
     assert set(variables["critic"]) == {"params"}
     for play in ("critic", "decoder"):
-        gradient = jax.grad(lambda params, play=play: loss_of(
+        gradient = jax.jit(jax.grad(lambda params, play=play: loss_of(
             model, play, {**variables, play: {**variables[play], "params": params}}
-        ).value)(variables[play]["params"])  # fmt: skip
+        ).value))(variables[play]["params"])  # fmt: skip
         assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) > 1e-3
     assert not loss_of(model, "critic", variables).memory
 

@@ -93,7 +93,7 @@ def weight(model):
             return loss(with_params({"decoder": {**decoder, "head": head}}))
 
         decoder = VARIABLES["decoder"]["params"]
-        return jax.grad(of_kernel)(decoder["head"]["out"]["kernel"])
+        return jax.jit(jax.grad(of_kernel))(decoder["head"]["out"]["kernel"])
 
     rec = jnp.linalg.norm(in_kernel(of_reconstruction))
     adv = jnp.linalg.norm(in_kernel(lambda v: adversarial(v, model.adversarial_loss)))
@@ -119,9 +119,9 @@ def test_the_autoencoder_minimises_its_equation_in_one_backward_pass(model):
     np.testing.assert_allclose(loss.metrics["adaptive_weight"], w, rtol=1e-3)
     np.testing.assert_allclose(loss.metrics["adversarial"], adversarial(VARIABLES, model.adversarial_loss), rtol=1e-4)
     np.testing.assert_allclose(loss.metrics["reconstruction"], of_reconstruction(VARIABLES), rtol=1e-4)
-    expected, gradients = jax.value_and_grad(whole)(params(*MOVED))
+    expected, gradients = jax.jit(jax.value_and_grad(whole))(params(*MOVED))
     np.testing.assert_allclose(loss.value, expected, rtol=1e-4)
-    got = jax.grad(lambda players: loss_of(model, with_params(players)).value)(params(*MOVED))
+    got = jax.jit(jax.grad(lambda players: loss_of(model, with_params(players)).value))(params(*MOVED))
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(gradients), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5, err_msg=str(path))
     assert all(jnp.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(gradients))
@@ -134,7 +134,7 @@ def test_without_the_critic_it_is_a_vq_vae_with_distances():
     squared = dataclasses.replace(PLAIN, features=None, layers=(), pixel_loss="squared")
     x = reconstructed(VARIABLES)[2]
     np.testing.assert_allclose(loss_of(squared).value, ((SEEN - x) ** 2).mean() + of_codebook(VARIABLES), rtol=1e-4)
-    assert set(squared.init(KEY, BATCH)) == {"encoder", "codebook", "decoder", "prior"}
+    assert set(jax.jit(squared.init)(KEY, BATCH)) == {"encoder", "codebook", "decoder", "prior"}
 
 
 def test_the_backward_pass_runs_once():
@@ -172,7 +172,8 @@ def test_the_critic_separates_patches_and_leaves_the_autoencoder_alone():
     np.testing.assert_allclose([loss.metrics["real"], loss.metrics["fake"]], [real.mean(), fake.mean()], rtol=1e-3)
     hinge = (np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()) / 2
     np.testing.assert_allclose(loss_of(TAMED, play="critic").value, hinge, rtol=1e-4)
-    gradients = jax.grad(lambda players: loss_of(MODEL, with_params(players), "critic").value)(params(*VARIABLES))
+    of_critic = jax.grad(lambda players: loss_of(MODEL, with_params(players), "critic").value)
+    gradients = jax.jit(of_critic)(params(*VARIABLES))
     moved = {player: any(bool(leaf.any()) for leaf in jax.tree.leaves(tree)) for player, tree in gradients.items()}
     assert moved == {player: player == "critic" for player in VARIABLES}
 
@@ -201,7 +202,7 @@ def test_the_adversarial_term_is_delayed_and_the_critic_is_not():
     np.testing.assert_allclose(at.value, always.value, rtol=1e-5)
 
     def gradient(model, step):
-        return jax.grad(lambda players: loss_of(model, with_params(players), step=step).value)(params(*MOVED))
+        return jax.jit(jax.grad(lambda players: loss_of(model, with_params(players), step=step).value))(params(*MOVED))
 
     for (model, step), (other, _) in {(delayed, 2): (PLAIN, 0), (delayed, 3): (MODEL, 0)}.items():
         for a, b in zip(*map(jax.tree.leaves, (gradient(model, step), gradient(other, 0))), strict=True):
@@ -331,7 +332,7 @@ def test_fields_out_of_range_are_named(change, message):
 
 def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"`features` must have the layers \['relu9_9'\]"):
-        dataclasses.replace(MODEL, layers=("relu9_9",)).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, layers=("relu9_9",)).init, KEY, BATCH)
     with pytest.raises(ValueError, match="`encoder` must return a grid"):
         dataclasses.replace(MODEL, encoder=nn.Sequential((Conv(3), lambda x: x.reshape(8, -1)))).init(KEY, BATCH)
     with pytest.raises(ValueError, match="`keep` must be at least 0 and at most 1, got 1.5"):

@@ -127,9 +127,9 @@ def measured():
             def loss(bias):
                 params = {**variables["generator"]["params"], "head": {"out": {**head["out"], "bias": bias}}}
                 whole = {**variables, "generator": {"params": params}}
-                return changed.generator_loss(whole, batch, key, Clock()).value
+                return jax.jit(changed.generator_loss)(whole, batch, key, Clock()).value
 
-            return -jax.grad(loss)(head["out"]["bias"])
+            return -jax.jit(jax.grad(loss))(head["out"]["bias"])
 
         return np.asarray(jax.jit(lambda: jax.lax.map(gradient, jax.random.split(KEY, 40)))())
 
@@ -162,7 +162,7 @@ def test_a_baseline_leaves_the_expected_update(measured):
     assert np.abs(errors(without, expected["rewards"])).max() < 4
     # what the samples of a latent have in common does not move it
     log_probs, logits = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    by_shift = [jax.grad(Reinforce())(log_probs, logits + shift) for shift in (0, np.float32([1, -2, 5]))]
+    by_shift = [jax.jit(jax.grad(Reinforce()))(log_probs, logits + shift) for shift in (0, np.float32([1, -2, 5]))]
     np.testing.assert_allclose(*by_shift, atol=1e-5)
 
 
@@ -201,7 +201,7 @@ def test_no_play_leads_a_gradient_into_another_player(name):
     for name, play in model.plays().items():
         def loss(params, play=play):
             whole = {player: {**v, "params": params[player]} for player, v in variables.items()}
-            return play.loss(whole, batch, KEY, Clock()).value
+            return jax.jit(play.loss)(whole, batch, KEY, Clock()).value
 
         gradients = jax.jit(jax.grad(loss))({player: v["params"] for player, v in variables.items()})
         sizes = {player: max(float(np.abs(g).max()) for g in jax.tree.leaves(own)) for player, own in gradients.items()}
@@ -228,10 +228,10 @@ def test_a_critic_that_weighs_does_not_drop_or_move_its_averages():
     """Dropout, noise and batch statistics are those of evaluation: the same samples have the same logits."""
     model = dataclasses.replace(BITS, critic=NoisyMLP((8, 4)), generator=MLP((8,), norm=BatchNorm))
     variables, batch = drawn(model, batch_for(model)), batch_for(model)
-    output = model.generator_loss(variables, batch, KEY, Clock())
+    output = jax.jit(model.generator_loss)(variables, batch, KEY, Clock())
     assert set(output.statistics) == {"generator"} and output.statistics["generator"]
     shifted = jax.tree.map(jnp.asarray, variables)
-    value = model.generator_loss(shifted, batch, KEY, Clock()).value
+    value = jax.jit(model.generator_loss)(shifted, batch, KEY, Clock()).value
     assert value == output.value
     assert not model.plays()["generator"].accumulates
 
@@ -246,4 +246,4 @@ def test_malformed_arguments_are_named():
     with pytest.raises(ValueError, match="`x` must be integers from 0 to 1"):
         BITS.init(KEY, {"x": np.full((2, 3), 2, np.uint8)})
     with pytest.raises(ValueError, match="floats|integers"):
-        BITS.init(KEY, {"x": np.zeros((2, 3), np.float32)})
+        jax.eval_shape(BITS.init, KEY, {"x": np.zeros((2, 3), np.float32)})

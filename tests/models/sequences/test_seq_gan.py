@@ -106,7 +106,7 @@ def test_the_policy_gradient_is_that_of_the_expected_score():
 
     def loss(params):
         variables = {**VARIABLES, "generator": {"params": params}}
-        return model.policy_loss(variables, BATCH, KEY, Clock()).value
+        return jax.jit(model.policy_loss)(variables, BATCH, KEY, Clock()).value
 
     def expected_score(params):
         log_probs = MODEL.log_probs({"generator": {"params": params}}, SEQUENCES).sum(1)
@@ -150,7 +150,7 @@ def test_every_play_moves_its_player(name):
     for play in model.plays().values():
         def loss(params, play=play):
             given = {**variables, **{p: {**variables[p], "params": leaf} for p, leaf in params.items()}}
-            return play.loss(given, BATCH, KEY, Clock()).value
+            return jax.jit(play.loss)(given, BATCH, KEY, Clock()).value
 
         grads = jax.jit(jax.grad(loss))({player: variables[player]["params"] for player in play.players})
         for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
@@ -243,8 +243,8 @@ def test_malformed_arguments_are_refused():
     with pytest.raises(ValueError, match="`lag` must be at least 0 and at most 1"):
         RolloutReward(lag=1.5)
     with pytest.raises(TypeError, match="`x` must be integers"):
-        MODEL.init(KEY, {"x": np.zeros((2, 3), np.float32)})
+        jax.eval_shape(MODEL.init, KEY, {"x": np.zeros((2, 3), np.float32)})
     from flax import linen as nn
 
     with pytest.raises(ValueError, match="`critic` must have a layer `last` unless l2=0"):
-        dataclasses.replace(MODEL, critic=nn.Sequential([nn.Embed(3, 2), nn.Dense(1)])).init(KEY, BATCH)
+        jax.eval_shape(dataclasses.replace(MODEL, critic=nn.Sequential([nn.Embed(3, 2), nn.Dense(1)])).init, KEY, BATCH)

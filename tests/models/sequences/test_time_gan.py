@@ -64,7 +64,7 @@ def test_supervision_reaches_the_generator_in_the_papers_game_alone():
     """In the authors' code the second phase lists the generator's variables, but their gradient is zero."""
     for variant, reached in (("authors", False), ("paper", True)):
         model = MODELS[variant]
-        loss = jax.grad(lambda v, m=model: m.supervisor_loss(v, BATCH, KEY, Clock()).value)
+        loss = jax.jit(jax.grad(lambda v, m=model: m.supervisor_loss(v, BATCH, KEY, Clock()).value))
         gradient = loss(drawn(model, BATCH))["generator"]
         assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient)) == reached
 
@@ -80,7 +80,7 @@ def test_losses_are_the_equations(variant):
 
     h = run("embedder", X)
     error = np.sqrt(((X - run("recovery", h)) ** 2).mean())
-    loss = model.autoencoder_loss(variables, BATCH, KEY, Clock())
+    loss = jax.jit(model.autoencoder_loss)(variables, BATCH, KEY, Clock())
     np.testing.assert_allclose(loss.value, 10 * error, rtol=1e-5)
 
     z_key, supervised_key = jax.random.split(KEY)
@@ -90,7 +90,7 @@ def test_losses_are_the_equations(variant):
         predicted = run("generator", model.noise(KEY, 8), h)[:, 1:]
     supervised = ((h[:, 1:] - predicted) ** 2).mean()
     np.testing.assert_allclose(model.supervisor_loss(variables, BATCH, KEY, Clock()).value, supervised, rtol=1e-5)
-    loss = model.embedder_loss(variables, BATCH, KEY, Clock())
+    loss = jax.jit(model.embedder_loss)(variables, BATCH, KEY, Clock())
     np.testing.assert_allclose(loss.value, 10 * error + 0.1 * supervised, rtol=1e-5)
 
     e = run("generator", model.noise(z_key, 8))
@@ -103,7 +103,7 @@ def test_losses_are_the_equations(variant):
         supervised = ((h[:, 1:] - predicted) ** 2).mean()
     x = run("recovery", generated)
     moments = np.abs(np.sqrt(x.var(0) + 1e-6) - np.sqrt(X.var(0) + 1e-6)).mean() + np.abs(x.mean(0) - X.mean(0)).mean()
-    loss = model.generator_loss(variables, BATCH, KEY, Clock())
+    loss = jax.jit(model.generator_loss)(variables, BATCH, KEY, Clock())
     np.testing.assert_allclose(loss.value, adversarial + 100 * np.sqrt(supervised) + 100 * moments, rtol=1e-5)
 
     e = run("generator", model.noise(KEY, 8))
@@ -118,9 +118,9 @@ def test_the_critic_waits_below_the_threshold():
     value = float(model.critic_loss(variables, BATCH, KEY, Clock()).value)
     for threshold, moves in ((value - 0.01, True), (value + 0.01, False)):
         changed = dataclasses.replace(model, critic_threshold=threshold)
-        loss, gradient = jax.value_and_grad(
+        loss, gradient = jax.jit(jax.value_and_grad(
             lambda p, m=changed: m.critic_loss({**variables, "critic": p}, BATCH, KEY, Clock()).value
-        )(variables["critic"])
+        ))(variables["critic"])
         assert loss == pytest.approx(value) and any(np.asarray(g).any() for g in jax.tree.leaves(gradient)) == moves
 
 

@@ -93,11 +93,11 @@ def test_critics_give_the_generators_no_gradient():
     game = dataclasses.replace(GAME, pool=ImagePool(0))
 
     def loss(players):
-        return game.critics_loss({**VARIABLES, **players}, BATCH, KEY, Clock()).value
+        return jax.jit(game.critics_loss)({**VARIABLES, **players}, BATCH, KEY, Clock()).value
 
-    fresh = game.critics_loss(VARIABLES, BATCH, KEY, Clock()).metrics["fake_b"]
+    fresh = jax.jit(game.critics_loss)(VARIABLES, BATCH, KEY, Clock()).metrics["fake_b"]
     assert float(fresh) == pytest.approx(float(score(PARAMS, "b", linear(PARAMS["to_b"], X)).mean()), rel=1e-4)
-    gradient = jax.grad(loss)({player: VARIABLES[player] for player in ("to_a", "to_b")})
+    gradient = jax.jit(jax.grad(loss))({player: VARIABLES[player] for player in ("to_a", "to_b")})
     assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(gradient))
 
 
@@ -145,21 +145,21 @@ def test_batches_of_the_domains_may_differ_in_size():
 def test_identities_have_no_identity_loss_and_see_the_target_domain_alone():
     def identity(variables, a, b):
         batch = {"a": {"x": a}, "b": {"x": b}}
-        return GAME.generators_loss(variables, batch, KEY, Clock()).metrics["identity"]
+        return jax.jit(GAME.generators_loss)(variables, batch, KEY, Clock()).metrics["identity"]
 
     same = np.eye(2, dtype=np.float32)
     assert float(identity(with_generators(a=same, b=same), X, Y)) == pytest.approx(0, abs=1e-6)
     # only G: a -> b differs from the identity, and by its examples of b
     variables = with_generators(a=same, b=2 * same)
     assert float(identity(variables, X, Y)) == pytest.approx(float(np.abs(Y).mean()), rel=1e-5)
-    of_a, of_b = jax.grad(identity, (1, 2))(variables, jnp.asarray(X), jnp.asarray(Y))
+    of_a, of_b = jax.jit(jax.grad(identity, (1, 2)))(variables, jnp.asarray(X), jnp.asarray(Y))
     assert float(jnp.abs(of_a).max()) == 0 and float(jnp.abs(of_b).min()) > 0
 
 
 def test_inverse_maps_have_no_cycle_loss():
     kernel = np.float32([[2.0, 1.0], [0.5, -1.0]])
     there_and_back = with_generators(b=kernel, a=np.linalg.inv(kernel))
-    cycle = GAME.generators_loss(there_and_back, BATCH, KEY, Clock()).metrics["cycle"]
+    cycle = jax.jit(GAME.generators_loss)(there_and_back, BATCH, KEY, Clock()).metrics["cycle"]
     assert float(cycle) == pytest.approx(0, abs=1e-6)
     metrics = GAME.evaluate(there_and_back, BATCH, KEY)
     assert all(float(value) == pytest.approx(0, abs=1e-6) for value in metrics.values())
@@ -254,7 +254,7 @@ def test_pictures_of_different_channels_are_translated():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"entries 'a' and 'b', got \['x'\]"):
-        GAME.init(KEY, {"x": X})
+        jax.eval_shape(GAME.init, KEY, {"x": X})
     for player in ("generator", "critic"):
         network = MLP((3,), norm=BatchNorm) if player == "generator" else Headed(MLP((3,), norm=BatchNorm), ScalarHead())
         with pytest.raises(ValueError, match=f"the {player} must not have batch statistics"):

@@ -306,39 +306,52 @@ def test_the_classifiers_critic_scores_each_position_as_that_of_unit_does():
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("feature_weight, right", [(None, True), (0.02, False)])
-def test_the_tie_of_features_teaches_the_critic_of_b_the_classes_of_a(feature_weight, right):
-    """Domain b is domain a with its coordinates exchanged, the translations are exact: only the critics learn."""
-    centers, order = 2.0 * np.eye(3, dtype=np.float32), np.array([1, 2, 0])
-    label = RNG.integers(0, 3, 300)
-    x = centers[label] + RNG.normal(0, 0.2, (300, 3)).astype(np.float32)
-    data = {"a": {"x": x, "label": label}, "b": {"x": x[::-1, order], "label": label[::-1]}}
-    fields = {} if feature_weight is None else {"feature_weight": feature_weight}
-    model = ClassifyingUNIT(
-        *[nn.Dense(3)] * 4, nn.Dense(16), DOMAIN, DOMAIN, MLP((32,)), 3, dropout=0.0, **fields
-    )  # fmt: skip
+def critics_on_fixed_translations(order, shift=0.0, steps=600, **weights):
+    """Trained critics, and their data: three classes in a, the same with coordinates in `order` in b.
+
+    Translations to b are in that order too, moved by `shift` in one coordinate; the autoencoders do not learn.
+    """
     one, zero, exchange = np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.eye(3, dtype=np.float32)[:, order]
+    label = RNG.integers(0, 3, 300)
+    x = 2 * one[label] + RNG.normal(0, 0.2, (300, 3)).astype(np.float32)
+    data = {"a": {"x": x, "label": label}, "b": {"x": x[::-1, order], "label": label[::-1]}}
+    model = ClassifyingUNIT(*[nn.Dense(3)] * 4, nn.Dense(16), DOMAIN, DOMAIN, MLP((32,)), 3, **weights)
 
-    def layer(kernel):
-        return {"kernel": kernel, "bias": zero}
+    def layer(kernel, bias=zero):
+        return {"kernel": kernel, "bias": bias}
 
-    exact = {
+    fixed = {
         "latent_encoder": {"params": layer(10 * one)}, "latent_decoder": {"params": layer(one / 10)},
         "encoder_a": {"params": layer(one)}, "encoder_b": {"params": layer(exchange.T)},
         **{
-            f"decoder_{d}": {"params": {"network": layer(one), "head": {"out": layer(kernel)}}}
-            for d, kernel in (("a", one), ("b", exchange))
+            f"decoder_{d}": {"params": {"network": layer(one), "head": {"out": layer(kernel, move * one[0])}}}
+            for d, kernel, move in (("a", one, 0), ("b", exchange, shift))
         },
     }  # fmt: skip
-    play = {"critics": model.plays()["critics"]}
-    settings = Settings(steps=600, batch_size=32, ema=0.0, steps_per_call=200)
-    adam = {"critics": optax.adam(2e-3, b1=0.5)}
-    trained = fit(model, data, settings, plays=play, start=exact, optimizers=adam, progress=False)
-    np.testing.assert_allclose(trained.translate(x), x[:, order], atol=1e-5)
+    settings = Settings(steps=steps, batch_size=32, ema=0.0, steps_per_call=200)
+    adam, play = {"critics": optax.adam(2e-3, b1=0.5)}, {"critics": model.plays()["critics"]}
+    trained = fit(model, data, settings, plays=play, start=fixed, optimizers=adam, progress=False)
+    np.testing.assert_allclose(trained.translate(x), x[:, order] + shift * one[0], atol=1e-5)
+    return trained, data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights, right", [({}, True), ({"feature_weight": 0.02}, False)])
+def test_the_tie_of_features_teaches_the_critic_of_b_the_classes_of_a(weights, right):
+    trained, data = critics_on_fixed_translations(np.array([1, 2, 0]), **weights)
     accuracy = {d: (trained.classify(part["x"], d).argmax(-1) == part["label"]).mean() for d, part in data.items()}
     assert accuracy["a"] > 0.95
     assert (accuracy["b"] > 0.95) == right, accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights, sees", [({}, True), ({"class_weight": 10, "feature_weight": 30}, False)])
+def test_the_classifiers_terms_leave_critics_that_tell_translations_from_data(weights, sees):
+    """With large weights, the features of translations are those of reconstructions, which look like data."""
+    trained, data = critics_on_fixed_translations(np.arange(3), shift=0.6, steps=200, **weights)
+    passes = Passes(trained.model, trained.variables)
+    real, fake = (trained.model.scores(passes, x, "b")[0].mean() for x in (data["b"]["x"], trained.translate(data["a"]["x"])))
+    assert (real - fake > 0.5) == sees, (real, fake)
 
 
 @pytest.mark.slow

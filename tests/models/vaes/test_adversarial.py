@@ -75,7 +75,7 @@ def test_each_play_moves_its_own_players_and_the_model_answers_in_data_units(mod
     @jax.jit
     def everything(variables):
         def gradient(play):
-            return jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
+            return jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
 
         grads = {name: gradient(play) for name, play in plays.items()}
         samples, again = model.sample(variables, KEY, 300), model.reconstruct(variables, batch["x"], KEY)
@@ -155,7 +155,7 @@ def test_classes_have_components_of_their_own_and_the_discriminator_sees_which()
     ]
     assert abs(losses[0] - losses[1]) > 1e-4
     with pytest.raises(ValueError, match="must have labels"):
-        model.init(KEY, {"x": batch["x"]})
+        jax.eval_shape(model.init, KEY, {"x": batch["x"]})
     with pytest.raises(ValueError, match="must have components"):
         dataclasses.replace(model, prior=None)
 
@@ -407,7 +407,7 @@ def test_statistics_move_with_who_has_them_and_a_judge_may_have_none():
         judge = "adversary" if name == "AVB" else "discriminator"
         model = dataclasses.replace(SMALL[name], **{judge: Normalised()})
         with pytest.raises(ValueError, match="batch statistics"):
-            model.init(KEY, batch_of(model))
+            jax.eval_shape(model.init, KEY, batch_of(model))
         model = dataclasses.replace(SMALL[name], encoder=Normalised(), decoder=Normalised())
         batch = batch_of(model)
         variables = jax.jit(model.init)(KEY, batch)
@@ -427,7 +427,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="must be an ELBO"):
         dataclasses.replace(SMALL["AAVAE"], objective=ImportanceWeighted(2))
     with pytest.raises(ValueError, match="number of levels"):
-        SMALL["AAE"].init(KEY, {"x": np.zeros((4, 2), np.uint8)})
+        jax.eval_shape(SMALL["AAE"].init, KEY, {"x": np.zeros((4, 2), np.uint8)})
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_gradients_are_those_of_finite_differences(model):
         @jax.jit
         def both(at):
             steps = 1e-5 * jnp.eye(at.size)
-            return jax.grad(value)(at), (jax.vmap(value)(at + steps) - jax.vmap(value)(at - steps)) / 2e-5
+            return jax.jit(jax.grad(value))(at), (jax.vmap(value)(at + steps) - jax.vmap(value)(at - steps)) / 2e-5
 
         gradient, differences = both(at)
         np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-7)
@@ -76,7 +76,7 @@ def gradients(model, variables, x, draws):
     """Gradients of the loss on one example, for many keys: the encoder's [keys, 24], the decoder's [keys, 15]."""
 
     def one(key):
-        grads = jax.grad(lambda v: model.loss(v, {"x": x[None]}, key, Clock()).value)(variables)
+        grads = jax.jit(jax.grad(lambda v: model.loss(v, {"x": x[None]}, key, Clock()).value))(variables)
         return ravel_pytree(grads["encoder"])[0], ravel_pytree(grads["decoder"])[0]
 
     return (np.asarray(grads, np.float64) for grads in jax.jit(jax.vmap(one))(jax.random.split(KEY, draws)))
@@ -195,7 +195,7 @@ def test_a_model_learns_and_says_how_well():
 
     @jax.jit
     def everything(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
+        grads = jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
         return grads, model.evaluate(variables, batch, KEY), by_draws.evaluate(variables, batch, KEY)
 
     grads, figures, others = everything(variables)

@@ -162,7 +162,7 @@ def test_small_models_learn_and_answer_in_data_units(model):
 
     @jax.jit
     def results(variables):
-        grads = jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value)(variables)
+        grads = jax.jit(jax.grad(lambda v: play.loss(v, batch, KEY, Clock()).value))(variables)
         draws, again = model.sample(variables, KEY, 7), model.reconstruct(variables, batch["x"])
         return grads, model.evaluate(variables, batch, KEY), draws, again
 
@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="must be those of the likelihood, 3, got 4"):
         dataclasses.replace(SMALL["symbols"], levels=4)
     with pytest.raises(ValueError, match=r"events of shape \(3,\)"):
-        SMALL["symbols"].init(KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
+        jax.eval_shape(SMALL["symbols"].init, KEY, {"x": jnp.zeros((4, 2), jnp.uint8)})
 
 
 @pytest.mark.slow

@@ -6,11 +6,23 @@ contexts, with steps of teacher forcing in between: the game of `experiments.seq
 is how often the model prefers the true ending to that of another story; the paper reports 62.6 % on the pairs of the
 Story Cloze test, which were written to be hard.
 
-On 7,081 ROC stories, `--preset small --system mle`, 800 steps, 16 minutes of a shared core: perplexity 60.6 on 750 test
-endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 % by gain,
-with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all 1,081 stories,
+On 7,081 ROC stories, `--preset small --system mle --steps 800`, 16 minutes of a shared core: perplexity 61.0 on 1,081
+test endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 % by
+gain, with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all stories,
 is right in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on the story
-(`she was able to go to the hospital`). The adversarial arms have not been measured on text.
+(`she was able to go to the hospital`).
+
+From there, 100 updates with as many of teacher forcing, seed 0, `experiments.studies.replies --experiment story_endings
+--start RUN --mle-steps 800 --critic-steps 150`, 11 minutes:
+
+                                     adversary   constant reward   teacher forcing   before
+    perplexity                            62.5              62.2              61.8     61.0
+    choice by gain, %                     81.0              80.6              81.0     81.7
+    errors of a judge, %                  40.3              37.0              38.6     39.1
+    different pairs of words              .651              .633              .628     .629
+
+The critic is right in 57.8 % of unseen endings, and prefers an ending's own story to another in 60.6 %. The judge's
+standard error is 1.2 points: the adversary may have helped there against a constant reward, not against none.
 """
 
 from __future__ import annotations
@@ -41,7 +53,7 @@ class StoryEndingsConfig(RepliesConfig):
         "paper": {},
         "small": {
             **replies.PRESET, "context_length": 60, "dropout": 0.3, "learning_rate": 2e-3, "mle_steps": 800,
-            "critic_steps": 150, "steps": 1_250, "eval_every": 200, "checkpoint_every": 200,
+            "critic_steps": 150, "steps": 1_150, "eval_every": 200, "checkpoint_every": 200,
             "marginal": 5,
         },
     }  # fmt: skip

@@ -62,13 +62,13 @@ class RepliesStudy(harness.StudyConfig):
     """A finished run by maximum likelihood; by default it is trained first."""
     mle_steps: Count = 1_200
     critic_steps: Natural = 300
-    updates: Count = 150
+    updates: Count = 100
     """Of the generator, with as many of teacher forcing."""
     critic_moves: Count = 2
     """Steps of the critic for each update."""
     learning_rate: NonNegative = 5e-4
     """Of Adam, for these updates."""
-    judge_steps: Natural = 150
+    judge_steps: Natural = 300
     seed: Natural = 0
     options: tuple[str, ...] = ()
     """More arguments of the experiment, such as `--options=--width=64`."""

@@ -12,8 +12,8 @@ shared core:
 
 Sharing keeps the class: without it, translations are digits of another class. So they are if only one residual block is
 shared, with the cycle terms (0.407 and 0.351 in one run of 1,600 batches of 32, with a smaller critic). The paper's
-accuracy is that of a classifier on its critics' features; `--classifier` trains one on labels of MNIST alone. Accuracies
-on the two test sets, and as above with `--adaptation`:
+accuracy is that of a classifier on its critics' features; `--classifier` trains one on labels of MNIST alone.
+Accuracies on the two test sets, and as above with `--adaptation`:
 
                                           MNIST    USPS            MNIST to USPS    USPS to MNIST
     --classifier, 1,500 steps, seed 0     0.890    0.698           0.821            0.732            six minutes

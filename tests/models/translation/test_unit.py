@@ -349,8 +349,8 @@ def test_the_tie_of_features_teaches_the_critic_of_b_the_classes_of_a(weights, r
 def test_the_classifiers_terms_leave_critics_that_tell_translations_from_data(weights, sees):
     """With large weights, the features of translations are those of reconstructions, which look like data."""
     trained, data = critics_on_fixed_translations(np.arange(3), shift=0.6, steps=200, **weights)
-    passes = Passes(trained.model, trained.variables)
-    real, fake = (trained.model.scores(passes, x, "b")[0].mean() for x in (data["b"]["x"], trained.translate(data["a"]["x"])))
+    passes, images = Passes(trained.model, trained.variables), (data["b"]["x"], trained.translate(data["a"]["x"]))
+    real, fake = (trained.model.scores(passes, x, "b")[0].mean() for x in images)
     assert (real - fake > 0.5) == sees, (real, fake)
 
 

@@ -62,7 +62,7 @@ def test_a_channel_of_small_units_is_normalised_all_the_same():
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_few_rows_start_from_the_scale_of_the_batch(rows):
     x = data((3,))[:rows]
-    variables = jax.jit(ActNorm().init)(jax.random.key(0), x)
+    variables = ActNorm().init(jax.random.key(0), x)
     own = np.var(x, 0)
     batch = own.mean() if rows > 1 else np.var(x)
     expected = (rows - 1) / 15 * own + (16 - rows) / 15 * batch
@@ -70,11 +70,11 @@ def test_few_rows_start_from_the_scale_of_the_batch(rows):
 
 
 def test_a_single_number_has_scale_one():
-    variables = jax.jit(ActNorm().init)(jax.random.key(0), jnp.full((1, 1), 5.0))
+    variables = ActNorm().init(jax.random.key(0), jnp.full((1, 1), 5.0))
     np.testing.assert_array_equal(variables["params"]["norm"]["log_scale"], 0.0)
 
 
 def test_does_not_look_at_data_after_init():
-    variables = jax.jit(ActNorm().init)(jax.random.key(0), data((3,)))
+    variables = ActNorm().init(jax.random.key(0), data((3,)))
     x = data((3,))
     np.testing.assert_array_equal(ActNorm().apply(variables, x)[0][:5], ActNorm().apply(variables, x[:5])[0])

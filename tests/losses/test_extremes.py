@@ -47,7 +47,7 @@ OF_LOG_VARIANCES = {
 def test_losses_of_extreme_log_variances_and_their_gradients_are_finite(loss, log_variance, apart):
     """exp of one is infinite in float32, and infinity times the zero between a draw and its mean is not a number."""
     v = jnp.full_like(MEAN, log_variance)
-    value, gradients = jax.jit(jax.value_and_grad(OF_LOG_VARIANCES[loss], (0, 1, 2)))(MEAN + apart, MEAN, v)
+    value, gradients = jax.value_and_grad(OF_LOG_VARIANCES[loss], (0, 1, 2))(MEAN + apart, MEAN, v)
     assert finite((value, gradients)), (value, gradients)
 
 
@@ -65,23 +65,22 @@ def test_the_total_correlation_of_narrow_posteriors_is_known():
 @pytest.mark.parametrize("name", F_DIVERGENCES)
 def test_f_divergences_of_extreme_scores_and_their_gradients_are_finite(name, v):
     scores = jnp.array([v, v / 2, 0.5])
-    critic = jax.jit(jax.value_and_grad(losses.f_gan_critic, (0, 1)))(scores, scores, F_DIVERGENCES[name])
-    generator = jax.jit(jax.value_and_grad(losses.f_gan_generator))(scores, F_DIVERGENCES[name], True)
+    critic = jax.value_and_grad(losses.f_gan_critic, (0, 1))(scores, scores, F_DIVERGENCES[name])
+    generator = jax.value_and_grad(losses.f_gan_generator)(scores, F_DIVERGENCES[name], True)
     assert finite((critic, generator)), (critic, generator)
 
 
 @pytest.mark.parametrize("difference", [-1000.0, -200.0, 200.0, 1000.0])
 def test_divergences_by_samples_far_from_each_other_are_finite(difference):
     log_q, log_p = jnp.full((2, 3), difference), jnp.zeros((2, 3))
-    assert finite(jax.jit(jax.value_and_grad(lambda q: losses.kl_by_samples(q, log_p, nonnegative=True).sum()))(log_q))
+    assert finite(jax.value_and_grad(lambda q: losses.kl_by_samples(q, log_p, nonnegative=True).sum())(log_q))
 
 
 def test_excluded_classes_add_nothing_to_a_bound():
     """Classes of q = (1/4, 3/4, 0) with bounds 1, 2, 3: 7/4 and the entropy of two classes."""
     log_classes = jnp.log(jnp.array([[0.25, 0.75, 0.0]]))
     bounds = jnp.array([[1.0, 2.0, 3.0]])
-    total = jax.value_and_grad(lambda *a: losses.marginal_bound(*a).sum(), (0, 1))
-    value, gradients = jax.jit(total)(log_classes, bounds)
+    value, gradients = jax.value_and_grad(lambda *a: losses.marginal_bound(*a).sum(), (0, 1))(log_classes, bounds)
     assert float(value) == pytest.approx(1.75 - 0.25 * math.log(0.25) - 0.75 * math.log(0.75), rel=1e-6)
     assert finite(gradients)
     # where data are impossible in a class that q excludes too
@@ -92,7 +91,7 @@ def test_impossible_draws_add_nothing_to_the_doubly_reparameterized_bound():
     log_weights = jnp.array([[1.0, -jnp.inf], [-jnp.inf, -jnp.inf], [2.0, 0.5]])
     value = losses.doubly_reparameterized_bound(log_weights, log_weights)
     np.testing.assert_allclose(value, np.log([(math.e + math.e**2) / 3, math.exp(0.5) / 3]), rtol=1e-6)
-    gradient = jax.jit(jax.grad(lambda path: losses.doubly_reparameterized_bound(log_weights, path).sum()))(log_weights)
+    gradient = jax.grad(lambda path: losses.doubly_reparameterized_bound(log_weights, path).sum())(log_weights)
     share = 1 / (1 + math.e)
     expected = [[share**2, 0], [0, 0], [(1 - share) ** 2, 1]]
     np.testing.assert_allclose(gradient, expected, rtol=1e-6)
@@ -105,6 +104,6 @@ def test_bounded_exponentials_are_exact_below_the_bound_and_tangents_above():
     np.testing.assert_array_equal(bounded_exp(x), jnp.exp(x))
     np.testing.assert_array_equal(bounded_expm1(x), jnp.expm1(x))
     for function in (bounded_exp, bounded_expm1):
-        value, slope = jax.jit(jax.value_and_grad(function))(jnp.float32(144.0))
+        value, slope = jax.value_and_grad(function)(jnp.float32(144.0))
         assert float(slope) == pytest.approx(math.exp(bound), rel=1e-5)
         assert float(value) == pytest.approx(math.exp(bound) * (145 - bound), rel=1e-5)

@@ -52,7 +52,7 @@ def test_unit_distances_compare_directions_of_features():
     # at most 2 without negative values, and positions without features have a finite gradient
     a, b = {"layer": np.array([[1.0, 0.0], [0.0, 0.0]])}, {"layer": np.array([[0.0, 3.0], [0.0, 0.0]])}
     np.testing.assert_allclose(losses.unit_feature_distance(a, b), (2 + 0) / 2, rtol=1e-5)
-    gradient = jax.jit(jax.grad(lambda x: losses.unit_feature_distance({"layer": x}, b)))(jnp.asarray(a["layer"]))
+    gradient = jax.grad(lambda x: losses.unit_feature_distance({"layer": x}, b))(jnp.asarray(a["layer"]))
     assert np.isfinite(gradient).all()
 
 
@@ -100,7 +100,7 @@ def test_spatial_moments_are_of_each_example_and_channel():
 def test_scales_are_means_of_the_examples_standard_deviations_without_gradient():
     for name, scale in losses.layer_scales(A).items():
         np.testing.assert_allclose(scale, np.mean([x.std() for x in A[name]]), rtol=1e-5)
-    gradients = jax.jit(jax.grad(lambda a: sum(losses.layer_scales(a).values())))(jax.tree.map(jnp.asarray, A))
+    gradients = jax.grad(lambda a: sum(losses.layer_scales(a).values()))(jax.tree.map(jnp.asarray, A))
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradients))
 
 
@@ -110,7 +110,7 @@ def test_losses_and_gradients_are_zero_at_the_target():
     a = {name: jnp.asarray(x).at[..., 0].set(2.0) for name, x in A.items()}
     terms = (losses.feature_distance, losses.moment_style_loss, losses.gram_style_loss, losses.unit_feature_distance)
     for loss in terms:
-        value, gradient = jax.jit(jax.value_and_grad(loss))(a, a)
+        value, gradient = jax.value_and_grad(loss)(a, a)
         assert value < 1e-9
         for leaf in jax.tree.leaves(gradient):
             np.testing.assert_allclose(leaf, 0, atol=1e-6)

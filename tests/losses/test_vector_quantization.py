@@ -38,7 +38,7 @@ def test_both_losses_are_sums_over_an_event_and_means_over_the_batch():
     z_e, e = normals(5, 3, 2, 4), normals(5, 3, 2, 4, seed=1)
     expected = ((z_e - e) ** 2).sum((1, 2, 3)).mean()
     for loss in (codebook_loss, commitment_loss):
-        value, (to_z, to_e) = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(z_e, e)
+        value, (to_z, to_e) = jax.value_and_grad(loss, argnums=(0, 1))(z_e, e)
         assert float(value) == pytest.approx(expected, rel=1e-5)
         # each moves one of the two; with the weights exchanged, beta would slow the codes and not the encoder
         moved, still, sign = (to_e, to_z, -1) if loss is codebook_loss else (to_z, to_e, 1)
@@ -50,11 +50,11 @@ def test_straight_through_is_the_code_with_the_encoders_gradient():
     z_e, e, weights = 1e4 * normals(4, 3), normals(4, 3, seed=1), normals(4, 3, seed=2)
     # exactly: what the decoder is trained on is what it will be given
     np.testing.assert_array_equal(jax.jit(straight_through)(z_e, e), e)
-    to_z, to_e = jax.jit(jax.grad(lambda z, e: (weights * straight_through(z, e)).sum(), argnums=(0, 1)))(z_e, e)
+    to_z, to_e = jax.grad(lambda z, e: (weights * straight_through(z, e)).sum(), argnums=(0, 1))(z_e, e)
     np.testing.assert_array_equal(to_z, weights)
     np.testing.assert_array_equal(to_e, 0)
     # computed before the losses it would leave the codebook where it is
-    np.testing.assert_array_equal(jax.jit(jax.grad(lambda e: codebook_loss(z_e, straight_through(z_e, e))))(e), 0)
+    np.testing.assert_array_equal(jax.grad(lambda e: codebook_loss(z_e, straight_through(z_e, e)))(e), 0)
 
 
 def test_averages_become_the_means_of_what_the_codes_stand_for():

@@ -65,4 +65,4 @@ def test_lags_must_fit_and_the_metrics_can_be_traced():
     with pytest.raises(ValueError, match="`lags` must be below the 5 steps of the series, got 5"):
         autocorrelation(x, 5)
     assert np.isfinite(jax.jit(lambda x: autocorrelation_error(x, x, 3))(x)).all()
-    assert (jax.jit(jax.grad(lambda x: autocorrelation_error(x, x + 1, 3).sum()))(x) == 0).all()
+    assert (jax.grad(lambda x: autocorrelation_error(x, x + 1, 3).sum())(x) == 0).all()

@@ -88,7 +88,7 @@ def test_a_context_and_dropout_reach_every_place():
 def test_what_does_not_fit_is_refused():
     codes = jnp.zeros((2, 3, 3), jnp.int32)
     with pytest.raises(ValueError, match="must be odd"):
-        jax.eval_shape(PixelCNN(3, size=4).init, KEY, codes)
+        PixelCNN(3, size=4).init(KEY, codes)
     for wrong in (jnp.zeros((2, 4, 3, 1)), jnp.zeros((3, 1)), jnp.zeros(2)):
         with pytest.raises(ValueError, match=r"must be \[B, D\]|must have one row or 2|one_hot"):
-            jax.eval_shape(PixelCNN(3).init, KEY, codes, wrong)
+            PixelCNN(3).init(KEY, codes, wrong)

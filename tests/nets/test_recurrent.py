@@ -32,7 +32,7 @@ def test_place_by_place_is_all_at_once(network):
     for t in range(7):
         carry, h = step(carry, x[:, t])
         outputs.append(h)
-    np.testing.assert_allclose(jnp.stack(outputs, 1), jax.jit(network.apply)(variables, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(outputs, 1), network.apply(variables, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", CAUSAL.values(), ids=CAUSAL)
@@ -74,7 +74,7 @@ def test_parameters_of_a_place_depend_on_the_places_before_and_on_z(event_shape,
     variables = drawn(network, (z, values))
 
     def parameters(z, values):
-        params = jax.jit(network.apply)(variables, (z, values))
+        params = network.apply(variables, (z, values))
         assert params.shape == (2, *event_shape, 2)
         return params.reshape(2, places, -1)
 
@@ -88,11 +88,11 @@ def test_dropped_places_are_not_seen_nor_others_scaled_up():
     network = Autoregressive(CausalDecoder(4, (1,)), (6,), 1, dropout=0.5)
     z, values = jnp.ones((400, 1)), 1 + jax.random.uniform(KEY, (400, 6, 1))
     variables = drawn(network, (z, values))
-    whole = jax.jit(network.apply)(variables, (z, values))
+    whole = network.apply(variables, (z, values))
     some = network.apply(variables, (z, values), rngs={"dropout": KEY})
     # at the second place, which sees the first and the nothing before it: as it is, or as the first place is seen
     first = values.at[:, 0].set(0)
-    nothing = jax.jit(network.apply)(variables, (z, first))
+    nothing = network.apply(variables, (z, first))
     kept = np.isclose(some[:, 1], whole[:, 1], atol=1e-6)[:, 0]
     assert 0.4 < kept.mean() < 0.6
     # a zero that was seen is another thing than nothing

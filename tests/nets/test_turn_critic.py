@@ -66,11 +66,10 @@ def test_a_turn_ends_at_separators_and_at_the_last_token():
 def test_padding_of_contexts_has_no_effect_and_contexts_have_one():
     critic = TurnCritic(7, 3, cell="gru", separators=(SEPARATOR,))
     variables = drawn(critic, TOKENS, CONTEXT)
-    apply = jax.jit(critic.apply)
-    logits = apply(variables, TOKENS, CONTEXT)
-    longer = apply(variables, TOKENS, np.pad(CONTEXT, ((0, 0), (0, 2))))
+    logits = critic.apply(variables, TOKENS, CONTEXT)
+    longer = critic.apply(variables, TOKENS, np.pad(CONTEXT, ((0, 0), (0, 2))))
     np.testing.assert_allclose(logits, longer, rtol=1e-5, atol=1e-6)
-    assert np.abs(logits - apply(variables, TOKENS, np.roll(CONTEXT, 1, 0))).min() > 1e-4
+    assert np.abs(logits - critic.apply(variables, TOKENS, np.roll(CONTEXT, 1, 0))).min() > 1e-4
     alone = TurnCritic(7, 3, cell="gru", with_context=False)
     variables = drawn(alone, TOKENS, CONTEXT)
     np.testing.assert_array_equal(alone.apply(variables, TOKENS, CONTEXT), alone.apply(variables, TOKENS, CONTEXT[::-1]))
@@ -78,4 +77,4 @@ def test_padding_of_contexts_has_no_effect_and_contexts_have_one():
 
 def test_replies_must_be_of_the_contexts():
     with pytest.raises(ValueError, match="multiple of the 3 contexts"):
-        jax.eval_shape(CRITIC.init, jax.random.key(0), TOKENS[:4], CONTEXT)
+        CRITIC.init(jax.random.key(0), TOKENS[:4], CONTEXT)

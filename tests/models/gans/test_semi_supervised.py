@@ -69,7 +69,7 @@ def test_rows_are_classified_among_the_classes_of_data():
 
 def test_one_source_and_what_it_has_no_use_for_are_refused():
     with pytest.raises(ValueError, match="entries 'labelled' and 'unlabelled', got"):
-        jax.eval_shape(GAME.init, KEY, {"x": UNKNOWN})
+        GAME.init(KEY, {"x": UNKNOWN})
     for field in ({"packing": 2}, {"terms": (R1(),)}, {"terms": (Proximal(),)}):
         with pytest.raises(ValueError, match=r"requires packing=1 and terms=\(\), got"):
             dataclasses.replace(GAME, **field)

@@ -26,7 +26,7 @@ def gradient(model, kept, variables=VARIABLES, batch=BATCH, key=KEY):
         given = {**variables, "generator": {"params": params}}
         return model.mixed_loss(given, batch, key, Clock(), kept).value
 
-    return jax.flatten_util.ravel_pytree(jax.jit(jax.grad(loss))(variables["generator"]["params"]))[0]
+    return jax.flatten_util.ravel_pytree(jax.grad(loss)(variables["generator"]["params"]))[0]
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_prefixes_are_learned_and_completions_weighed_among_themselves(kept):
         completed = (jnp.asarray(pairs) * log_probs[:, kept:].sum(1)).sum() / len(x)
         return -completed - of_data[:, :kept].sum(1).mean()
 
-    exact = jax.flatten_util.ravel_pytree(jax.jit(jax.grad(expected))(VARIABLES["generator"]["params"]))[0]
+    exact = jax.flatten_util.ravel_pytree(jax.grad(expected)(VARIABLES["generator"]["params"]))[0]
     many = dataclasses.replace(model, sequences=2 * 4 * 2000)
     rows = {"x": np.tile(x, (2000, 1))}
     found = jax.jit(lambda: gradient(many, kept, batch=rows))()

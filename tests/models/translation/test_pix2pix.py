@@ -179,4 +179,4 @@ def test_arguments_are_checked():
     with pytest.raises(ValueError, match="same resolution"):
         dataclasses.replace(MODEL, b=Domain((8, 4, 2)))
     with pytest.raises(ValueError, match="entries 'a' and 'b'"):
-        jax.eval_shape(MODEL.init, KEY, {"a": BATCH["a"]})
+        MODEL.init(KEY, {"a": BATCH["a"]})

@@ -31,10 +31,15 @@ WINGS = {
     "sequences": "Sequences",
 }  # fmt: skip
 STUDIES = {
-    "mixtures": "gans", "claims": "gans", "metric_study": "gans", "collapse": "vaes", "style_gan": "hybrids",
+    "mixtures": "gans",
+    "claims": "gans",
+    "metric_study": "gans",
+    "collapse": "vaes",
+    "style_gan": "hybrids",
     **dict.fromkeys(("disco_gan", "pose", "style_transfer"), "translation"),
     **dict.fromkeys(
-        ("oracle", "replies", "text_gan", "boundary_seeking", "characters", "translation_gan", "time_series"), "sequences"
+        ("oracle", "replies", "text_gan", "boundary_seeking", "characters", "translation_gan", "time_series"),
+        "sequences",
     ),
     **dict.fromkeys(("anomaly", "vqgan", "latent_codes", "singan", "compression"), "hybrids"),
 }

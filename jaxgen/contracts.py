@@ -49,8 +49,8 @@ class Clock(NamedTuple):
 class LossOutput:
     """The output of a play's loss.
 
-    `statistics` and `memory` are collections updated without gradients, `{player: {collection: new value}}`; collections
-    that they leave out stay as they are.
+    `statistics` and `memory` are collections updated without gradients, `{player: {collection: new value}}`;
+    collections that they leave out stay as they are.
 
     Attributes:
         value: scalar that the play's players minimise.
@@ -101,8 +101,8 @@ class Play(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A part of a run. A run is a sequence of phases on one state: each continues with the variables and averages of the
-    previous one.
+    """A part of a run. A run is a sequence of phases on one state: each continues with the variables and averages of
+    the previous one.
 
     Attributes:
         plays: the game of this phase.
@@ -112,8 +112,8 @@ class Phase(NamedTuple):
         enter: `(variables, batch, key) -> variables` with the same structure, applied once at the start of the phase to
             the variables and to their averages. `batch` holds the first examples of the phase's data.
         monitor: the metric that chooses the best variables of this phase, and its direction; None: the model's.
-        fresh_optimizers: whether optimizers and move counters start anew. If False, plays with the name of a play in the
-            previous phase keep theirs.
+        fresh_optimizers: whether optimizers and move counters start anew. If False, plays with the name of a play in
+            the previous phase keep theirs.
     """
 
     plays: Mapping[str, Play]

@@ -76,7 +76,9 @@ def samples(x: Any, real: Any = None, title: str = "samples") -> Any:
     """
     x = np.asarray(x)
     if not drawable(x):
-        raise ValueError(f"`x` must be images [n, H, W, 1 or 3], series [n, T, D] or points [n, 2], got shape {x.shape}")
+        raise ValueError(
+            f"`x` must be images [n, H, W, 1 or 3], series [n, T, D] or points [n, 2], got shape {x.shape}"
+        )
     panels = {title: x} if real is None else {"data": np.asarray(real), title: x}
     figure, axes = _figure(1, len(panels), 4.5)
     limit = None if x.ndim == 4 else 1.2 * np.quantile(np.abs(panels.get("data", x)), 0.999)
@@ -132,7 +134,9 @@ def points(x: Any, label: Any = None, title: str = "") -> Any:
     """A figure of points of the plane [n, 2], coloured by optional integer labels [n], with a legend."""
     figure, axes = _figure(size=5.0)
     ax, x = axes[0, 0], np.asarray(x)
-    groups = {"": np.full(len(x), True)} if label is None else {str(c): np.asarray(label) == c for c in np.unique(label)}
+    groups = (
+        {"": np.full(len(x), True)} if label is None else {str(c): np.asarray(label) == c for c in np.unique(label)}
+    )
     for i, (name, members) in enumerate(groups.items()):
         ax.scatter(*x[members].T, s=5, alpha=0.6, linewidths=0, color=f"C{i % 10}", label=name)
     if label is not None:
@@ -302,8 +306,8 @@ def functions(x: Any, panels: Mapping[str, tuple[Any, Any, Any]], data: tuple[An
 
     Args:
         x: places, [P].
-        panels: by title, functions [n, P] (n may be 0), their mean [P] and standard deviation [P]: the shaded band is two
-            deviations wide on either side.
+        panels: by title, functions [n, P] (n may be 0), their mean [P] and standard deviation [P]: the shaded band is
+            two deviations wide on either side.
         data: places and values of points to draw, [N] each.
     """
     figure, axes = _figure(1, len(panels))

@@ -1,7 +1,7 @@
 """Our steps of a VQGAN and a small StyleGAN against PyTorch's: `python -m experiments.benchmarks.hybrids`.
 
-`pip install -e ".[bench]"` brings PyTorch. `hybrid_peers.py` and `style_gan_peers.py` define what is timed, with the same
-networks in float32:
+`pip install -e ".[bench]"` brings PyTorch. `hybrid_peers.py` and `style_gan_peers.py` define what is timed, with the
+same networks in float32:
 
 - `vqgan_1`, `vqgan_16`: critic and autoencoder on images of 32x32x3 in batches of 1 and 16, 8x8 codes of 512, residual
   blocks with group normalisation, the perceptual trunk of VGG-16 up to relu3_3 with random weights, the 16x16 patch

@@ -107,7 +107,10 @@ def jaxgen(row: Row) -> Built:
     plays = {name: play._replace(optimizer=optax.adam(compare.LEARNING_RATE)) for name, play in model.plays().items()}
     games = {
         "mle": {"mle": plays["mle"]},
-        "train": {"policy": plays["policy"]._replace(when=Every(row.critic_steps, start=1 - row.critic_steps)), "critic": plays["critic"]},
+        "train": {
+            "policy": plays["policy"]._replace(when=Every(row.critic_steps, start=1 - row.critic_steps)),
+            "critic": plays["critic"],
+        },
     }
     data = jnp.asarray(row.data())
     batches = {"mle": {"x": data}, "train": {"x": data[: row.batch // 2]}}

@@ -15,15 +15,16 @@ attacked and 20 searched (50 with `--training fgsm`), five minutes on a shared c
 
 So adversarial training with one step protects against the perturbations that it was trained on and smaller ones, not
 against projected gradient at 0.3 nor against large changes of few pixels. Pixels of digits are black or white, where
-the value by which the paper scores a pixel lies on the other side of it than its change (`jaxgen.attacks.local_search`);
-scored by their changes, pixels are as few as the paper's.
+the value by which the paper scores a pixel lies on the other side of it than its change
+(`jaxgen.attacks.local_search`); scored by their changes, pixels are as few as the paper's.
 
 The attacks on the test split, in fractions of the range of grey levels: the fast gradient sign (Goodfellow et al. 2015,
 arXiv:1412.6572; on MNIST 89.4 % errors at epsilon 0.25, after adversarial training 17.9 %), projected gradient in l_inf
 and l2 (Madry et al. 2018, arXiv:1706.06083), a universal perturbation (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401)
 made from training images and measured on test images, and local search, which changes few pixels and sees only
-probabilities (Narodytska and Kasiviswanathan 2016, arXiv:1612.06299; on MNIST 91 to 93 % errors by 2.2 % of the pixels).
-The controls are random signs of the same size. `--training fgsm` and `--training pgd` train on adversarial samples.
+probabilities (Narodytska and Kasiviswanathan 2016, arXiv:1612.06299; on MNIST 91 to 93 % errors by 2.2 % of the
+pixels). The controls are random signs of the same size. `--training fgsm` and `--training pgd` train on adversarial
+samples.
 
 Errors are fractions of the test images; the attacks move away from the predicted label. Local search is given images
 that are classified correctly, and their labels.
@@ -91,7 +92,9 @@ def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
     ValueError: data other than labelled integer images; no epsilon.
     """
     if not config.epsilons or not config.pgd_epsilons:
-        raise ValueError(f"`epsilons` and `pgd_epsilons` must have a number, got {config.epsilons}, {config.pgd_epsilons}")
+        raise ValueError(
+            f"`epsilons` and `pgd_epsilons` must have a number, got {config.epsilons}, {config.pgd_epsilons}"
+        )
     experiment = feature_extractor.build(config, data)
     if data.train.levels is None:
         raise ValueError(f"`data` must hold integer images, whose range is known, got {config.data!r}")
@@ -106,7 +109,10 @@ def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
     def measured(trained: TrainedModel) -> dict[str, float]:
         return {**experiment.final_metrics(trained), **attack(trained)[0]}
 
-    plots = {"adversarial": lambda trained: attack(trained)[1], "errors": lambda trained: plot_errors(attack(trained)[0])}
+    plots = {
+        "adversarial": lambda trained: attack(trained)[1],
+        "errors": lambda trained: plot_errors(attack(trained)[0]),
+    }
     if not plotting.drawable(data.test.head(1)["x"]):
         plots.pop("adversarial")
     return experiment._replace(

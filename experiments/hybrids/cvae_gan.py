@@ -13,9 +13,9 @@ On FaceScrub the paper's classifier assigns 97.8 % of its samples to the right p
 
 With `--extractor FOLDER`, a run of `experiments.gans.feature_extractor` on the same data, an independent classifier
 rates samples of uniform classes, and interpolations. Data with a second factor, such as the light on a face, are scored
-by swaps: an example is encoded, decoded with another class, and compared with the true example of that class and factor:
-`--data yaleb32.npz --arrays label subject factor light`. The baselines are that example unchanged (copy), and the
-training mean of the other class, and a model that adds class and factor in logarithms, which is told the factor.
+by swaps: an example is encoded, decoded with another class, and compared with the true example of that class and
+factor: `--data yaleb32.npz --arrays label subject factor light`. The baselines are that example unchanged (copy), and
+the training mean of the other class, and a model that adds class and factor in logarithms, which is told the factor.
 
 The defaults are the paper's weights, for large images; `--preset small` is for 28 to 32 pixels on a CPU.
 """

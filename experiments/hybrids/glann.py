@@ -11,9 +11,9 @@ The paper's Frechet distances, in Inception's features, are 8.6 on MNIST, 13.0 o
 Its distance of images is perceptual: `--trunk FILE` with the arrays of a VGG; without it only pixels are compared.
 
 `--system vae` and `--system gan` train the controls, with the same generator. With `--extractor FOLDER`, a run of
-`experiments.gans.feature_extractor` on the same data, all metrics of its features are reported, for GLANN those of GLO's
-samples from a normal distribution too. `--data mnist.npz --preset small` takes the first 10,000 examples, as the table
-has a latent for each.
+`experiments.gans.feature_extractor` on the same data, all metrics of its features are reported, for GLANN those of
+GLO's samples from a normal distribution too. `--data mnist.npz --preset small` takes the first 10,000 examples, as the
+table has a latent for each.
 """
 
 from collections.abc import Mapping

@@ -1,20 +1,20 @@
 """SinGAN (Shaham et al. 2019, "SinGAN: Learning a Generative Model from a Single Natural Image", arXiv:1905.01164).
 
-One picture is the data: an image file, an array of a .npz file (`--data single_images.npz --picture places_real_00`), or
-the first training example of any set of images. `steps` counts those of critic and generator on all scales.
+One picture is the data: an image file, an array of a .npz file (`--data single_images.npz --picture places_real_00`),
+or the first training example of any set of images. `steps` counts those of critic and generator on all scales.
 
-With `--trunk`, samples are compared with the picture in the features of a VGG after its first pooling, as a single image
-FID. The trunk measured here is HED's VGG-16, fine-tuned for edges: figures compare only with others in these features,
-such as those of `--references`, other arrays of the file. The paper's, in features of Inception, is 0.09 for samples
-of its 50 pictures of places.
+With `--trunk`, samples are compared with the picture in the features of a VGG after its first pooling, as a single
+image FID. The trunk measured here is HED's VGG-16, fine-tuned for edges: figures compare only with others in these
+features, such as those of `--references`, other arrays of the file. The paper's, in features of Inception, is 0.09 for
+samples of its 50 pictures of places.
 
 Result on `places_real_09` at 64x48 pixels, four scales, one seed, distances by this trunk: `--preset small --picture
 places_real_09`, 300 iterations a scale in 3 minutes of a busy core. Distance of samples 8.4 (a sample of the authors'
 SinGAN, trained at full size, 2.0; the picture mirrored 2.5, blurred 14.3; a single scale 50.2), root mean squared error
 of the reconstruction 0.048, diversity 0.19. `--variant authors --steps 9600`, 400 iterations in 5.5 minutes: 3.2, 0.033
 and 0.18. On `places_real_40`, a forest, the first command has 10.2 (the authors' sample 3.6), 0.083 and 0.45. The paper
-has 2,000 iterations. With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples have
-no layout.
+has 2,000 iterations. With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples
+have no layout.
 """
 
 from collections.abc import Callable, Mapping
@@ -112,7 +112,10 @@ class SinGANConfig(Config):
 
 
 def build(config: SinGANConfig, data: Splits) -> Experiment:
-    names = ("min_side", "factor", "width", "depth", "critic_steps", "generator_steps", "learning_rate", "alpha", "penalty")
+    names = (
+        "min_side", "factor", "width", "depth", "critic_steps", "generator_steps", "learning_rate", "alpha",
+        "penalty",
+    )  # fmt: skip
     fields = {name: getattr(config, name) for name in names} | (AUTHORS if config.variant == "authors" else {})
     model = SinGAN(data.train.event_shape, data.train.levels, **fields)
     picture = data.test.head(1)["x"]
@@ -193,7 +196,9 @@ def plot_wide(trained: TrainedModel, picture: np.ndarray) -> Any:
 def plot_animation(trained: TrainedModel, picture: np.ndarray) -> Any:
     """Frames of walks from each of the coarser scales on."""
     starts = range(min(2, len(trained.sizes)))
-    frames = {f"from {start}": np.asarray(trained.animate(jax.random.key(3), 3 * COLUMNS, start))[::3] for start in starts}
+    frames = {
+        f"from {start}": np.asarray(trained.animate(jax.random.key(3), 3 * COLUMNS, start))[::3] for start in starts
+    }
     return plotting.rows(frames)
 
 
@@ -210,10 +215,14 @@ def plot_edited(trained: TrainedModel, picture: np.ndarray) -> Any:
     height, width = picture.shape[1:3]
     h, w = height // 3, width // 3
     edited = picture.copy()
-    edited[:, height // 2 : height // 2 + h, width // 2 : width // 2 + w] = picture[:, height // 8 : height // 8 + h, :w]
+    edited[:, height // 2 : height // 2 + h, width // 2 : width // 2 + w] = picture[
+        :, height // 8 : height // 8 + h, :w
+    ]
     starts = range(1, len(trained.sizes))
     outputs = [np.asarray(trained.translate(edited, jax.random.key(4), start)) for start in starts]
-    return plotting.rows({"": np.concatenate([picture, edited, *outputs])}, "picture, edited, injected at scales 1, 2, ...")
+    return plotting.rows(
+        {"": np.concatenate([picture, edited, *outputs])}, "picture, edited, injected at scales 1, 2, ..."
+    )
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ perceptual path length in Z and in W and the linear separability of its classes,
 other classifiers, and how often a mixture of two samples has the class of the one whose coarse styles it has.
 
 Result on MNIST, one seed, six minutes of one core, 38,400 images: `--preset small --data mnist.npz --steps 1200
---measured 1000 --extractor FOLDER`. Path lengths of 1957 in Z and 1046 in W, separabilities of 1.81 and 1.23; of mixtures
-98 % have the class of the sample with the coarse styles. Frechet distance 138, divergence of the classes 0.28 nats.
+--measured 1000 --extractor FOLDER`. Path lengths of 1957 in Z and 1046 in W, separabilities of 1.81 and 1.23; of
+mixtures 98 % have the class of the sample with the coarse styles. Frechet distance 138, divergence of the classes 0.28
+nats.
 
 The weight of the penalty decides whether samples stay different. Their distances, as a fraction of those of data, fall
 to 0.73 after 450 steps with `--r1-weight 0.3`, and with 0.05 and 0.01 at half the width to 0.30 and 0.32 after 1,500:
-variations of one shape. With 2, the preset's, they come back from 0.73 to 0.87. Styles of two latents bring them down too:
-after 1,200 steps they are at 0.62 and a Frechet distance of 131; with `--path-weight 2` at 0.55 and 162, with `--mixing
-0.9` at 0.31 and 286, with both at 0.38 and 243, one seed each.
+variations of one shape. With 2, the preset's, they come back from 0.73 to 0.87. Styles of two latents bring them down
+too: after 1,200 steps they are at 0.62 and a Frechet distance of 131; with `--path-weight 2` at 0.55 and 162, with
+`--mixing 0.9` at 0.31 and 286, with both at 0.38 and 243, one seed each.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Result on digits of 8x8 pixels, one seed, 1,200 steps in 45 seconds of one core:
 0.77 (0.38), of samples 1.02 (0.35), pixel error 0.0255 (0.0308), but 16.0 nats of divergence (3.0).
 
 On MNIST, `experiments.studies.hybrids --digits mnist.npz`, at the same width and steps with 32 latents, three seeds,
-reconstructions are sharp (0.92 +- 0.03, VAE 0.28) at a larger pixel error (0.0153, VAE 0.0134), but no nearer to the data
-in the classifier's features: 0.034 +- 0.003, VAE 0.028 +- 0.003, both of the right class in 95.6 %. With a `gamma` of
-1e-3 in place of 1e-2 the distance is 0.079 and samples are noise (sharpness 4.9). With 0.1 and `--kl-weight 4` the
+reconstructions are sharp (0.92 +- 0.03, VAE 0.28) at a larger pixel error (0.0153, VAE 0.0134), but no nearer to the
+data in the classifier's features: 0.034 +- 0.003, VAE 0.028 +- 0.003, both of the right class in 95.6 %. With a `gamma`
+of 1e-3 in place of 1e-2 the distance is 0.079 and samples are noise (sharpness 4.9). With 0.1 and `--kl-weight 4` the
 divergence is the VAE's (28 nats, 25), the distance 0.041 and the sharpness 0.56, one seed.
 
 `--system vae` trains the control: a VAE of the pixels with the same encoder and decoder. With `--extractor FOLDER`, a

@@ -93,7 +93,9 @@ def gap() -> Splits:
     rng = np.random.default_rng(0)
     half = np.linspace(GAP, ENDS, 4)
     places = [np.concatenate([-half[::-1], half]), np.linspace(-ENDS, ENDS, 200)]
-    parts = [{"x": (np.sin(RATE * x) + NOISE * rng.normal(size=x.shape))[:, None], "context": x[:, None]} for x in places]
+    parts = [
+        {"x": (np.sin(RATE * x) + NOISE * rng.normal(size=x.shape))[:, None], "context": x[:, None]} for x in places
+    ]
     return Splits(ArraySource(parts[0], name="gap"), None, ArraySource(parts[1], name="gap"))
 
 

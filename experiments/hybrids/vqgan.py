@@ -8,9 +8,9 @@ Result on 20,000 images of CIFAR-10, 8x8 codes of 256, seed 0, 600 steps of the 
 minutes of a shared core: `--data cifar10.npz --conditional --preset small --trunk vgg.npz --adversarial-start 233`.
 Beside the same without the critic, and the VQ-VAE: squared error 0.0100 (0.0072, 0.0068), Frechet distance of
 reconstructions 2.77 (3.05, 5.23), of samples 15.0 (15.6, 17.7). All codes are in use; 7.08 bits per code of the test
-split, 7.86 by the codes' frequencies, 8 if uniform; images of independently drawn codes have a Frechet distance of 36.0.
-The classifier recognises the class of 16 % of the samples, 58 % of the data. `experiments.studies.vqgan` makes the
-table; the trunk measured is HED's VGG-16, fine-tuned for edges.
+split, 7.86 by the codes' frequencies, 8 if uniform; images of independently drawn codes have a Frechet distance of
+36.0. The classifier recognises the class of 16 % of the samples, 58 % of the data. `experiments.studies.vqgan` makes
+the table; the trunk measured is HED's VGG-16, fine-tuned for edges.
 
 `--system` names the autoencoder: `vqgan`; `perceptual`, without the critic; `vq_vae`, with the squared error alone. The
 perceptual term takes the features of a trunk, `--trunk FILE` (`jaxgen.nets.load_vgg`), without one those of a small

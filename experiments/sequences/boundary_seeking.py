@@ -4,11 +4,11 @@ The defaults are those of the paper's binary MNIST: M = 20 samples of each z, 64
 64, one critic update per generator update, no batch normalisation; there for 100 epochs, with pictures as its result.
 
 Results of `experiments.studies.boundary_seeking --data binarized_mnist.npz --labelled mnist.npz --bits 2 --judge-steps
-3000`. Strings, 4,000 steps and three seeds in a minute: KL(p||g) 0.061 +- 0.005 nats and JS 0.0128 +- 0.0010; with equal
-weights 6.5 +- 1.9 and 0.59, independent bits with the right probabilities 2.668 and 0.4286. Binary MNIST of 14x14
-pixels, 6,000 steps in two minutes, seed 0: a classifier is confident of 73 % of the samples (95 % of test examples; 65 %
-after 2,000 steps), the rarest class has 6.0 %, a nearest neighbour is right in 64 %; with equal weights 0 %, 0 %, 100 %.
-After 15,000 steps, five minutes, 78 %, 7.1 % and 58 %.
+3000`. Strings, 4,000 steps and three seeds in a minute: KL(p||g) 0.061 +- 0.005 nats and JS 0.0128 +- 0.0010; with
+equal weights 6.5 +- 1.9 and 0.59, independent bits with the right probabilities 2.668 and 0.4286. Binary MNIST of 14x14
+pixels, 6,000 steps in two minutes, seed 0: a classifier is confident of 73 % of the samples (95 % of test examples;
+65 % after 2,000 steps), the rarest class has 6.0 %, a nearest neighbour is right in 64 %; with equal weights 0 %, 0 %,
+100 %. After 15,000 steps, five minutes, 78 %, 7.1 % and 58 %.
 
 `--data bit_patterns`, ten bits whose probabilities are known, gives exact divergences: with the noise as signs, the
 generator's own distribution is a sum over all z. `--bits 2` makes images bits of half the resolution, and `--extractor
@@ -172,9 +172,9 @@ def class_metrics(extractor: Extractor, test: np.ndarray, samples: np.ndarray) -
     """What a classifier says of samples, and of as many test examples.
 
     Returns:
-        `confident`, the fraction whose class has a probability above 0.9, and that of test examples; `rarest class`, the
-        smallest fraction of a class; `class_histogram_divergence` of the classes; `nn_accuracy`, and on each set, of the
-        bits, `one_nearest_neighbour`.
+        `confident`, the fraction whose class has a probability above 0.9, and that of test examples; `rarest class`,
+        the smallest fraction of a class; `class_histogram_divergence` of the classes; `nn_accuracy`, and on each set,
+        of the bits, `one_nearest_neighbour`.
     """
     logits, of_test = extractor.logits(samples), extractor.logits(test)
     fractions = np.bincount(logits.argmax(-1), minlength=logits.shape[-1]) / len(samples)

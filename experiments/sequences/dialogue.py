@@ -7,11 +7,11 @@
 On DailyDialog++, `--preset small --system mle --steps 1200`, two epochs of 38,000 replies, 14 minutes of a shared core:
 perplexity 29.8 on test replies with unknown words as one word. On 200 test contexts with 4 other ones, the five right
 replies are preferred to the five wrong ones, which repeat words of their context, in 81.3 % by log p per word. But with
-the contexts of others it is 79.6 %: right replies have common words. By gain it is 66.3 %, with other contexts 51.2 %, by
-information 69.7 and 54.0 %; shared words alone are right in 34.4 %.
+the contexts of others it is 79.6 %: right replies have common words. By gain it is 66.3 %, with other contexts 51.2 %,
+by information 69.7 and 54.0 %; shared words alone are right in 34.4 %.
 
-From there, 100 updates with as many of teacher forcing, seed 0, `experiments.studies.replies --start RUN --wrong FILE`, 11
-minutes:
+From there, 100 updates with as many of teacher forcing, seed 0, `experiments.studies.replies --start RUN --wrong FILE`,
+11 minutes:
 
                                      adversary   constant reward   teacher forcing   before
     perplexity                            30.9              30.5              30.3     29.8
@@ -21,8 +21,9 @@ minutes:
 
 The adversary changes nothing that the controls do not, within the judge's standard error of 1.1 points. Its critic is
 right in 56.1 % of unseen replies; a logistic regression on n-grams, fitted to 37,000 replies, in 60 %. The paper's
-recurrent critic (`--critic turns`) is right in 50 to 52 % after 250 batches, at rates of 1e-3 and 3e-3, on whole replies
-and prefixes. Before unknown words were kept from it, which the generator never writes, it had 57 % by these alone.
+recurrent critic (`--critic turns`) is right in 50 to 52 % after 250 batches, at rates of 1e-3 and 3e-3, on whole
+replies and prefixes. Before unknown words were kept from it, which the generator never writes, it had 57 % by these
+alone.
 """
 
 from __future__ import annotations

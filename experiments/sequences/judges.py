@@ -43,8 +43,8 @@ def judgements(
     """Metrics of judges that learn from training contexts in `steps` steps, on test contexts.
 
     - `adversarial success`: errors of a judge of humans against the generator;
-    - `machine or random reply`: accuracy of a judge of the generator's replies against humans' replies to other contexts,
-      high if the generator's replies suit their contexts;
+    - `machine or random reply`: accuracy of a judge of the generator's replies against humans' replies to other
+      contexts, high if the generator's replies suit their contexts;
 
     and with `controls`
 

@@ -91,8 +91,8 @@ class RepliesConfig(Config):
     choice_contexts: Count = 300
     """Test contexts of the test of choices, at most."""
     judge_steps: Natural = 0
-    """Steps of the judges, critics like that of the game that are trained to tell humans from the trained generator; 0: no
-    judges."""
+    """Steps of the judges, critics like that of the game that are trained to tell humans from the trained generator; 0:
+    no judges."""
     judge_controls: bool = False
     """Train judges of tasks with known answers, too."""
     start: Path | None = None
@@ -171,11 +171,11 @@ def choices(
 def choice_metrics(
     trained: TrainedModel, context: np.ndarray, right: np.ndarray, wrong: np.ndarray, marginal: int
 ) -> dict[str, float]:
-    """How often the trained model prefers right replies to wrong ones, by three scores, with the replies' own contexts and
-    with the contexts of other examples in their place, where nothing but the replies themselves can tell.
+    """How often the trained model prefers right replies to wrong ones, by three scores, with the replies' own contexts
+    and with the contexts of other examples in their place, where nothing but the replies themselves can tell.
 
-    `choice` is by the mean of log p over a reply's words, high for common ones in any context. `choice by information` is
-    by log p(y|x) - log p(y), where p(y) is the mean of p(y|x) over the contexts of other examples: one more of these
+    `choice` is by the mean of log p over a reply's words, high for common ones in any context. `choice by information`
+    is by log p(y|x) - log p(y), where p(y) is the mean of p(y|x) over the contexts of other examples: one more of these
     lowers it, the more the rarer the reply. `choice by gain` is by log p(y|x) less its mean over these contexts; since
     all of them are drawn alike, one more of them is as often above as below: the control is 0.5.
 

@@ -58,7 +58,8 @@ class SeqGANConfig(PolicyConfig):
         "published": {},
         "small": {
             "steps": 60 * 156 + 2_000 + 60 * 60, "mle_steps": 60 * 156, "critic_steps": 2_000, "moves_per_round": 60,
-            "rollouts": 2, "filters": "small", "critic_learning_rate": 5e-4, "eval_every": 780, "checkpoint_every": 1_560,
+            "rollouts": 2, "filters": "small", "critic_learning_rate": 5e-4, "eval_every": 780,
+            "checkpoint_every": 1_560,
         },
     }  # fmt: skip
 

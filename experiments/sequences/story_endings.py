@@ -1,16 +1,16 @@
 """Endings of stories by sequence-to-sequence with reinforcement and an adversary (Seq2Seq + RL + GAN, COLING 2018).
 
-`--data FILES` are lines with the sentences of a story, separated by tabs, as `stories_{train,test}.txt`; the last one is
-to be told after the others. A generator pretrained by maximum likelihood is rewarded by a critic of endings given their
-contexts, with steps of teacher forcing in between: the game of `experiments.sequences.dialogue`. `choice by information`
-is how often the model prefers the true ending to that of another story; the paper reports 62.6 % on the pairs of the
-Story Cloze test, which were written to be hard.
+`--data FILES` are lines with the sentences of a story, separated by tabs, as `stories_{train,test}.txt`; the last one
+is to be told after the others. A generator pretrained by maximum likelihood is rewarded by a critic of endings given
+their contexts, with steps of teacher forcing in between: the game of `experiments.sequences.dialogue`.
+`choice by information` is how often the model prefers the true ending to that of another story; the paper reports
+62.6 % on the pairs of the Story Cloze test, which were written to be hard.
 
 On 7,081 ROC stories, `--preset small --system mle --steps 800`, 16 minutes of a shared core: perplexity 61.0 on 1,081
-test endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 % by
-gain, with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all stories,
-is right in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on the story
-(`she was able to go to the hospital`).
+test endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 %
+by gain, with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all
+stories, is right in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on
+the story (`she was able to go to the hospital`).
 
 From there, 100 updates with as many of teacher forcing, seed 0, `experiments.studies.replies --experiment story_endings
 --start RUN --mle-steps 800 --critic-steps 150`, 11 minutes:

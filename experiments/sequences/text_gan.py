@@ -1,8 +1,9 @@
 """SeqGAN and MaliGAN on texts (Yu et al. 2017, arXiv:1609.05473; Che et al. 2017, arXiv:1702.07983).
 
-`--data FILES` are texts with a sentence in each line, as `captions_{train,test}.txt`, or `--level characters` for Chinese
-poems; `numerals` needs no file. `--objective` is SeqGAN's reward by completions, MaliGAN's weights of whole sentences or
-of their words, or a constant reward. Without rounds (`--steps` equal to `--mle-steps`) it is maximum likelihood.
+`--data FILES` are texts with a sentence in each line, as `captions_{train,test}.txt`, or `--level characters` for
+Chinese poems; `numerals` needs no file. `--objective` is SeqGAN's reward by completions, MaliGAN's weights of whole
+sentences or of their words, or a constant reward. Without rounds (`--steps` equal to `--mle-steps`) it is maximum
+likelihood.
 
 BLEU-2 to BLEU-5 of samples have all test sentences as references, as in Texygen (Zhu et al. 2018); self-BLEU has the
 other samples: BLEU alone can be had by few sentences, repeated. With captions, published in Texygen with other splits:
@@ -77,7 +78,8 @@ def build(config: TextGANConfig, data: Splits) -> Experiment:
         model, optimizers=optimizers(config, model), draws=1, headline=("bleu_4", "self_bleu_4", "nll"),
         final_metrics=lambda trained: text_metrics(data, samples(trained, config.measured, config.seed)),
         baselines=baselines(data, config.measured),
-        plots={"texts": lambda trained: texts(trained, data, config.seed)}, start=initial_variables(config, model, data),
+        plots={"texts": lambda trained: texts(trained, data, config.seed)},
+        start=initial_variables(config, model, data),
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """TimeGAN (Yoon et al. 2019, "Time-series Generative Adversarial Networks").
 
-Result on time_series.npz, `--data time_series.npz --series stock --preset small`, 5,000 iterations a phase, nine minutes
-of a core, seed 0: discriminative score 0.122, predictive 0.032, as published; but a discriminator with 24 units has
-0.456, the autocorrelations are off by 0.086, and the nearest training window is 1.23 times as far as from held-out
+Result on time_series.npz, `--data time_series.npz --series stock --preset small`, 5,000 iterations a phase, nine
+minutes of a core, seed 0: discriminative score 0.122, predictive 0.032, as published; but a discriminator with 24 units
+has 0.456, the autocorrelations are off by 0.086, and the nearest training window is 1.23 times as far as from held-out
 windows. Samples are smooth windows whose noisy column, the volume, has no peaks. Their reconstructions have a root mean
 squared error of 0.005. Windows whose steps are shuffled score 0.041 and 0.028 (`experiments.studies.time_series`).
 

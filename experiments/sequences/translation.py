@@ -32,8 +32,9 @@ from. With one sample of each training source by the fixed generator, and 1,902 
     the same, 800 batches                                                          0.71; with RMSProp 0.71
 
 so rates, clipping and dropout are not the cause alone: what weights of n-grams learn in one pass, networks that have to
-learn vectors of words do not. With the sources of other pairs the last one falls to 0.61, one of the targets alone stays
-at 0.69, and one that is taught with shuffled sources is right in 0.66 with either. None comes to the paper's 0.82.
+learn vectors of words do not. With the sources of other pairs the last one falls to 0.61, one of the targets alone
+stays at 0.69, and one that is taught with shuffled sources is right in 0.66 with either. None comes to the paper's
+0.82.
 
 The paper reports BLEU of 22.89 in place of 21.2 for an RNN from English to German, and 27.92 in place of 27.30 for a
 Transformer, both with lambda = 0.7.

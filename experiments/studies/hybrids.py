@@ -199,7 +199,9 @@ def notes(config: HybridStudy, results: Mapping[str, Any], part: str) -> str:
             f"Test accuracy of a classifier with {config.few} pictures of each class, and {config.generated} samples; "
             f"{config.classifier_steps:,} steps, seeds of the classifier: {config.seeds}."
         )
-    text = f"{config.steps:,} steps of {config.batch_size}, width {config.width}, seeds: {config.seeds}; seconds of all."
+    text = (
+        f"{config.steps:,} steps of {config.batch_size}, width {config.width}, seeds: {config.seeds}; seconds of all."
+    )
     if (classifier := results.get(f"{part}, classifier")) is not None:
         text += f" The independent classifier has an accuracy of {classifier['test']['accuracy']:.3f}."
     return text

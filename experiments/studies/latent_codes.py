@@ -97,8 +97,10 @@ def study(config: LatentCodes) -> str:
                 of_glo = cells(results[name], {GAUSSIAN + metric: n for metric, n in SAMPLE_METRICS.items()})
                 lines.append((f"glo of {name}", *of_glo, seconds))
     notes = (
-        f"{config.seeds} seeds; {config.code_steps:,} batches of 64 with {config.code_width} units a layer for the codes, "
-        f"{config.sample_steps:,} batches of 128 of {config.examples:,} examples with {config.sample_width} for the samples."
+        f"{config.seeds} seeds; {config.code_steps:,} batches of 64 with {config.code_width} units a layer for the "
+        f"codes, "
+        f"{config.sample_steps:,} batches of 128 of {config.examples:,} examples with {config.sample_width} for the "
+        f"samples."
     )
     tables.append(harness.table(("samples", *SAMPLE_METRICS, "seconds"), lines, notes))
     records = [record(config, name, each) for name, each in results.items()]
@@ -131,10 +133,12 @@ def record(config: LatentCodes, name: str, result: Mapping[str, Any]) -> dict[st
     wanted = CODE_METRICS if of_codes else (*SAMPLE_METRICS, *(GAUSSIAN + metric for metric in SAMPLE_METRICS))
     test = {metric: metrics[metric] for metric in wanted if metric in metrics}
     return {
-        "experiment": "studies.latent_codes", "system": name, "data": config.data.name, "seeds": config.seeds, "test": test,
+        "experiment": "studies.latent_codes", "system": name, "data": config.data.name, "seeds": config.seeds,
+        "test": test,
         "standard_errors": {metric: e for metric, e in result["standard_errors"].items() if metric in test},
         "headline": list(test)[:2], "steps": config.code_steps if of_codes else config.sample_steps,
-        "changed": {"width": config.code_width if of_codes else config.sample_width}, "training_seconds": result["training_seconds"], "published": [],
+        "changed": {"width": config.code_width if of_codes else config.sample_width},
+        "training_seconds": result["training_seconds"], "published": [],
     }  # fmt: skip
 
 

@@ -72,7 +72,12 @@ def lines(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         ]
 
     rows = [
-        [name, f"{result['parameters']['generator']:,}", *cells(result["test"]), f"{result['training_seconds'] / 60:.0f}"]
+        [
+            name,
+            f"{result['parameters']['generator']:,}",
+            *cells(result["test"]),
+            f"{result['training_seconds'] / 60:.0f}",
+        ]
         for name, result in results.items()
     ]
     baselines = next(iter(results.values()), {"baselines": {}})["baselines"]

@@ -2,8 +2,8 @@
 
 All arms of `experiments.sequences.dialogue`, or with `--experiment story_endings` of that one, begin with the same
 generator by maximum likelihood, and make equally many updates: with a critic of partial sequences (REGS) and steps of
-teacher forcing in between, with a constant reward in place of the critic's, and with the steps of teacher forcing alone.
-The table's notes have ten contexts with a sample of each.
+teacher forcing in between, with a constant reward in place of the critic's, and with the steps of teacher forcing
+alone. The table's notes have ten contexts with a sample of each.
 """
 
 from __future__ import annotations

@@ -135,7 +135,8 @@ def lines(results: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> Ite
 
 def notes(config: StyleGANStudy) -> str:
     return (
-        f"Batches of 32, {config.width} to {config.max_width} channels, seeds: {config.seeds}; few: {config.examples:,} "
+        f"Batches of 32, {config.width} to {config.max_width} channels, seeds: {config.seeds}; few: "
+        f"{config.examples:,} "
         "training examples; p: the final probability of augmentation. Path lengths and separability by the extractor "
         f"{config.extractor.name}, from {config.measured:,} samples; seconds of one run."
     )

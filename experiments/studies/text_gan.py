@@ -7,8 +7,9 @@ continued for `continued` steps, which should take as long as SeqGAN's rounds. A
 an adversary that only moves towards fewer sentences is no better than maximum likelihood at a lower temperature
 (Caccia et al. 2020, "Language GANs Falling Short").
 
-Result on captions, `--data image_coco_{train,test}.txt --mle-steps 2340 --critic-steps 500 --rounds 60 --continued 600`,
-40 minutes of a shared core, seed 0:
+Result on captions,
+`--data image_coco_{train,test}.txt --mle-steps 2340 --critic-steps 500 --rounds 60 --continued 600`, 40 minutes of a
+shared core, seed 0:
 
                          temperature   BLEU-2   BLEU-4   self-BLEU-4   NLL of test words   minutes
     held-out texts                      0.780    0.366      0.366
@@ -20,9 +21,9 @@ Result on captions, `--data image_coco_{train,test}.txt --mle-steps 2340 --criti
     MaliGAN, full            1          0.757    0.346      0.409            4.70             6.7
     constant reward          1          0.788    0.371      0.437            4.76             0.5
 
-No adversary is worth its time here: what SeqGAN gains in BLEU-2 it loses in diversity, and a constant reward gains more.
-Texygen's table has the same order of MLE and SeqGAN. Test captions are of other pictures than the training captions and
-have twice as many unknown words, validation captions have an NLL of 3.8.
+No adversary is worth its time here: what SeqGAN gains in BLEU-2 it loses in diversity, and a constant reward gains
+more. Texygen's table has the same order of MLE and SeqGAN. Test captions are of other pictures than the training
+captions and have twice as many unknown words, validation captions have an NLL of 3.8.
 
 Columns: BLEU with all test sentences as references; self-BLEU, lower is more diverse; the fraction of different pairs
 of words; of copies of training sentences; and the likelihood of the test sentences, in nats per word.
@@ -51,7 +52,8 @@ ARMS = {
 }
 """Objectives by name."""
 METRICS = (
-    *(f"bleu_{n}" for n in (2, 3, 4, 5)), *(f"self_bleu_{n}" for n in (2, 3, 4, 5)), "distinct pairs", "copies", "words",
+    *(f"bleu_{n}" for n in (2, 3, 4, 5)), *(f"self_bleu_{n}" for n in (2, 3, 4, 5)), "distinct pairs", "copies",
+    "words",
 )  # fmt: skip
 HEAD = (
     "samples of", "temperature", "BLEU-2", "-3", "-4", "-5", "self-BLEU-2", "-3 ", "-4 ", "-5 ", "distinct pairs",
@@ -91,7 +93,8 @@ def study(config: TextGANStudy) -> str:
     ValueError: unknown names in `only`; rows with other settings.
     """
     names = (
-        "level", "length", "mle_steps", "critic_steps", "rounds", "moves_per_round", "continued", "learning_rate", "width",
+        "level", "length", "mle_steps", "critic_steps", "rounds", "moves_per_round", "continued", "learning_rate",
+        "width",
         "temperatures", "measured", "seed",
     )  # fmt: skip
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
@@ -113,7 +116,12 @@ def study(config: TextGANStudy) -> str:
 
 
 def run(
-    config: TextGANStudy, data: Splits, name: str, start: str | None, steps: tuple[int, int, int], arguments: Sequence[str]
+    config: TextGANStudy,
+    data: Splits,
+    name: str,
+    start: str | None,
+    steps: tuple[int, int, int],
+    arguments: Sequence[str],
 ) -> dict[str, Any]:
     """The metrics of a run's last variables by temperature, and the likelihood of the test sentences.
 

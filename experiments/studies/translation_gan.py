@@ -3,9 +3,9 @@
 `python -m experiments.studies.translation_gan --start RUN --data FILES`. RUN is a run of
 `experiments.sequences.translation --system mle` on the same data. All rows begin with its generator: `continued` is
 maximum likelihood for as many steps, with the rounds' optimizer; in the others `critic_steps` steps of the critic come
-first, at most. `critic alone` has lambda = 1, `BLEU alone` lambda = 0. BLEU is of greedy translations of the test split,
-by the variables with the greatest one on the validation split, and of samples; a critic's accuracy is on test pairs and
-as many samples, and with the sources of other pairs.
+first, at most. `critic alone` has lambda = 1, `BLEU alone` lambda = 0. BLEU is of greedy translations of the test
+split, by the variables with the greatest one on the validation split, and of samples; a critic's accuracy is on test
+pairs and as many samples, and with the sources of other pairs.
 """
 
 from __future__ import annotations

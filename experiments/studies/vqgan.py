@@ -5,8 +5,8 @@ Rows are the systems of `experiments.hybrids.vqgan` with the same networks, code
 error), with the perceptual term and the absolute error, and the VQGAN; each with a class-conditional transformer as its
 prior. Frechet distances of reconstructions, of samples, and of images decoded from codes drawn independently are in the
 features of a classifier that the row `extractor` trains, not in those of the perceptual term. The row `sampling` times
-the samples of the VQGAN's prior with cached keys and values, and without: 0.33 s and 3.70 s for 64 sequences of 64 codes
-on one core, all equal.
+the samples of the VQGAN's prior with cached keys and values, and without: 0.33 s and 3.70 s for 64 sequences of 64
+codes on one core, all equal.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def study(config: VQGANStudy) -> str:
 
 
 def sampling(folder: Path) -> dict[str, float]:
-    """Median seconds of `SAMPLES` sequences of codes, with the cache and without it, and the fraction of equal codes."""
+    """Median seconds of `SAMPLES` sequences of codes, with the cache and without it, and the fraction of equal
+    codes."""
     trained = jaxgen.load(folder)
     network, variables = trained.model.prior.network, trained.variables["prior"]
     # a context of zeros, if the prior is conditional

@@ -20,8 +20,8 @@ Minutes are of one shared core, 2,800 crops of 64 pixels: strokes and lines of a
 in part, and reconstructions are brown. The trunk is the cause: a linear map from relu1_1, relu2_1, relu3_1 and relu4_1
 explains 0.99, 0.50, 0.26 and less than nothing of the variance of other photographs' colours, so that no decoder of
 relu3_1 can know them. The loss asks little for them: four test pairs at 64 pixels, whose pixels are optimised under it
-for 40 steps from the contents, are at a `colour` distance of 0.163 from the styles (contents 0.209); with `--colours 20`,
-which puts colours after the features of each layer (`jaxgen.nets.WithColours`), at 0.059.
+for 40 steps from the contents, are at a `colour` distance of 0.163 from the styles (contents 0.209); with
+`--colours 20`, which puts colours after the features of each layer (`jaxgen.nets.WithColours`), at 0.059.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def fgsm(
         classifier: inputs to logits [B, K], in evaluation mode.
         x: [B, ...], within `lower` and `upper`.
         epsilon: size of the perturbation in the units of x, a number or an array that broadcasts.
-        labels: [B], to move away from; None: the predicted labels. With the true ones, examples that the classifier gets
-            wrong are moved towards them, and adversarial training learns the label from the perturbation ("label
+        labels: [B], to move away from; None: the predicted labels. With the true ones, examples that the classifier
+            gets wrong are moved towards them, and adversarial training learns the label from the perturbation ("label
             leaking", Kurakin et al. 2017, arXiv:1611.01236).
         targets: [B], in place of labels: the labels to move towards.
 
@@ -75,8 +75,9 @@ def projected_gradient(
 ) -> Array:
     """Ascends the loss by steps within the ball of radius epsilon around x and within [lower, upper]: [B, ...].
 
-    x' <- clip(x + P(x' + step_size d - x)), with d = sign(grad L) in l_inf and grad L / |grad L| in l2, P the projection
-    onto the ball. Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", section 2.1.
+    x' <- clip(x + P(x' + step_size d - x)), with d = sign(grad L) in l_inf and grad L / |grad L| in l2, P the
+    projection onto the ball. Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks",
+    section 2.1.
 
     Args:
         classifier, x, labels, targets: as in `fgsm`; the predicted labels are those of x.

@@ -82,9 +82,9 @@ def local_search(
     and the change are on the same side of the pixel. Where pixels are black or white, ratio I wraps around to the other
     side, and p sign(I) says little about it; `probe="change"` then needs far fewer pixels.
 
-    The paper also lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where it
-    does not (`adaptive`), here by factors of 2, at most 8 in all. If all candidates rest, other pixels are drawn. A pixel
-    at the centre of the range stays as it is.
+    The paper also lets a changed pixel rest for 30 rounds, and p grow where the label stays probable and shrink where
+    it does not (`adaptive`), here by factors of 2, at most 8 in all. If all candidates rest, other pixels are drawn. A
+    pixel at the centre of the range stays as it is.
 
     Args:
         classifier: images [M, H, W, C] to logits [M, K], in evaluation mode. Scored pixels may be outside of the range.
@@ -165,7 +165,13 @@ def local_search(
         candidates = jnp.zeros(places, bool).at[jax.random.permutation(start_key, places)[:first]].set(True)
         zero = jnp.zeros((), int)
         start = _State(
-            image, candidates, jnp.zeros(places, int), jnp.full((), p, image.dtype), fooled(image, label), zero + 1, zero
+            image,
+            candidates,
+            jnp.zeros(places, int),
+            jnp.full((), p, image.dtype),
+            fooled(image, label),
+            zero + 1,
+            zero,
         )
         return lax.while_loop(
             lambda state: ~state.success & (state.rounds < max_rounds),

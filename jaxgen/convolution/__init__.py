@@ -8,8 +8,8 @@ convolutions have a gradient of their own, through the same functions to any ord
 - the gradient with respect to the input is the convolution of the cotangent with the flipped kernel;
 - a convolution of stride s equals one of stride 1 on `space_to_depth(x, s)`, at the same arithmetic if s divides the
   kernel's size ("folded"); gradients take this form or those of the table;
-- each of these, and the gradient with respect to the kernel, takes the form that was measured to be fastest: `forms` has
-  the table.
+- each of these, and the gradient with respect to the kernel, takes the form that was measured to be fastest: `forms`
+  has the table.
 
 XLA's own forward and input gradient are oneDNN's in JAX 0.10 and 0.11, except that JAX 0.10 hands convolutions without
 padding to YNNPACK, which takes up to 30 times as long. They get one row of padding, whose output is cropped.

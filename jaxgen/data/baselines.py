@@ -17,8 +17,8 @@ def bits_per_dim(splits: Splits, draws: int = 16, seed: int = 0) -> dict[str, fl
     """Test bits/dim of a uniform distribution over the grey levels and of a full-covariance Gaussian.
 
     The Gaussian is fitted to the training examples with uniform noise, (x + u) / levels; its log-likelihood of the test
-    examples is averaged over `draws` samples of the noise. With a context, its mean is linear in the context. It is left
-    out if its covariance is singular.
+    examples is averaged over `draws` samples of the noise. With a context, its mean is linear in the context. It is
+    left out if its covariance is singular.
 
     Raises:
         DataError: data without grey levels.

@@ -37,11 +37,13 @@ def _is_picture(array: np.ndarray) -> bool:
     return array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3
 
 
-def random_crops(pictures: Sequence[np.ndarray], size: int, count: int, seed: int, largest: int | None = None) -> np.ndarray:
+def random_crops(
+    pictures: Sequence[np.ndarray], size: int, count: int, seed: int, largest: int | None = None
+) -> np.ndarray:
     """Squares cut from pictures at random places, uint8 `[count, size, size, 3]`, half of them mirrored.
 
-    Each picture gives as many, up to one. The side of a square is drawn between `size` and `largest`, or the shorter side
-    of its picture; squares larger than `size` are scaled down.
+    Each picture gives as many, up to one. The side of a square is drawn between `size` and `largest`, or the shorter
+    side of its picture; squares larger than `size` are scaled down.
 
     Args:
         largest: None: `size`, so that nothing is scaled.

@@ -17,7 +17,8 @@ from jaxgen.distributions.uniform import Uniform
 
 __all__ = [
     "Banana", "Bernoulli", "Categorical", "Dequantization", "DiagonalNormal", "DiscretizedLogistic",
-    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianProcess", "GaussianRing", "Likelihood", "Logistic", "OptimalGaussian",
+    "DiscretizedLogisticMixture", "Funnel", "Gaussian", "GaussianProcess", "GaussianRing", "Likelihood", "Logistic",
+    "OptimalGaussian",
     "RadialMixture", "Signs", "StandardDistribution", "StandardNormal", "Uniform", "UniformDequantization",
     "UnnormalizedDensity", "concrete_log_density", "gumbel_softmax", "quantize", "sample_categorical",
 ]  # fmt: skip

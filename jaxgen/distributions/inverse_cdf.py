@@ -13,8 +13,8 @@ from jaxgen.contracts import Array, Key
 def sample_categorical(key: Key, logits: Array) -> Array:
     """Samples of softmax(logits) over the last axis: [..., K] to [...] int32.
 
-    Inverts the distribution function in two levels, first among about sqrt(K) blocks and then within one. With K = 5,000
-    it takes a tenth of the time of `jax.random.categorical`, which draws K random numbers for each sample. A
+    Inverts the distribution function in two levels, first among about sqrt(K) blocks and then within one. With K =
+    5,000 it takes a tenth of the time of `jax.random.categorical`, which draws K random numbers for each sample. A
     probability is exact to about 2^-23; values of probability zero are never drawn.
     """
     values = logits.shape[-1]

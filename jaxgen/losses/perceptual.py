@@ -119,7 +119,9 @@ def moment_style_loss(
     """
     total = jnp.zeros(())
     for weight, x, y in _layers(a, b, weights, scales, "B H W C", "B H2 W2 C"):
-        differences = sum((p - q) ** 2 for p, q in zip(spatial_moments(x, epsilon), spatial_moments(y, epsilon), strict=True))
+        differences = sum(
+            (p - q) ** 2 for p, q in zip(spatial_moments(x, epsilon), spatial_moments(y, epsilon), strict=True)
+        )
         per_example = differences.sum((1, 2, 3)) if channels == "sum" else differences.mean((1, 2, 3))
         total += weight * per_example.mean()
     return total
@@ -134,8 +136,8 @@ def gram_style_loss(
 ) -> Array:
     """sum_l w_l E_batch [|mu(a_l) - mu(b_l)|^2 + |G(a_l) - G(b_l)|^2], a scalar; G of features divided by s_l.
 
-    G is `gram_matrix`, as in the authors' code, or `covariance_matrix`, as in the paper: Li et al. 2019, "Learning Linear
-    Transformations for Fast Image and Video Style Transfer".
+    G is `gram_matrix`, as in the authors' code, or `covariance_matrix`, as in the paper: Li et al. 2019, "Learning
+    Linear Transformations for Fast Image and Video Style Transfer".
 
     Args, Raises: as `feature_distance`; positions may differ in number between a and b.
     """

@@ -55,7 +55,8 @@ def policy_gradient_terms(
     (baseline,) = as_arrays("*", baseline=baseline)
     if baseline.shape not in ((), log_probs.shape[1:], log_probs.shape):
         raise ValueError(
-            f"`baseline` must be a number or have shape {log_probs.shape[1:]} or {log_probs.shape}, got {baseline.shape}"
+            f"`baseline` must be a number or have shape {log_probs.shape[1:]} or {log_probs.shape}, got "
+            f"{baseline.shape}"
         )
     return mask * lax.stop_gradient(jnp.where(mask > 0, rewards, 0) - baseline) * log_probs
 

@@ -23,8 +23,8 @@ def detection_metrics(
 ) -> dict[str, float]:
     """AUC, average precision, precision and recall of anomaly scores on test examples.
 
-    The threshold of precision and recall has the best F1 on the validation examples. Without anomalies among these there
-    is no threshold, and AUC and average precision are all.
+    The threshold of precision and recall has the best F1 on the validation examples. Without anomalies among these
+    there is no threshold, and AUC and average precision are all.
 
     Args:
         method: appended to the metrics' names.

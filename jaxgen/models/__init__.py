@@ -1,4 +1,5 @@
-"""The zoo: `flows`, `vaes`, `gans`, `hybrids`, `translation`, `sequences`, and the classifier whose features judge samples."""
+"""The zoo: `flows`, `vaes`, `gans`, `hybrids`, `translation`, `sequences`, and the classifier whose features judge
+samples."""
 
 from typing import TYPE_CHECKING
 

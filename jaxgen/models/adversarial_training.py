@@ -6,9 +6,9 @@ Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples", sectio
 
 x' counts as an example like any other: no gradient flows through its making, and both halves are one batch for the
 network, batch normalisation included (Kurakin et al. 2017, arXiv:1611.01236). The attack itself sees the network in
-evaluation mode. With more steps and a random start it is the training of Madry et al. 2018 ("Towards Deep Learning Models
-Resistant to Adversarial Attacks"), there with true labels and without clean examples: `AdversarialTraining(steps=7,
-random_start=True, labels="true", fraction=1.0)`.
+evaluation mode. With more steps and a random start it is the training of Madry et al. 2018 ("Towards Deep Learning
+Models Resistant to Adversarial Attacks"), there with true labels and without clean examples:
+`AdversarialTraining(steps=7, random_start=True, labels="true", fraction=1.0)`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class AdversarialTraining:
         lower, upper: the range of the network's inputs; integer data are scaled to [-1, 1].
         steps, random_start: of `jaxgen.attacks.projected_gradient`; the defaults are the fast gradient sign.
         step_size: None: epsilon for one step, otherwise 2.5 epsilon / steps.
-        labels: that the attack moves away from. With `"true"` ones and a single step, the perturbation reveals the label
-            to the network ("label leaking", Kurakin et al. 2017).
+        labels: that the attack moves away from. With `"true"` ones and a single step, the perturbation reveals the
+            label to the network ("label leaking", Kurakin et al. 2017).
         fraction: 1 - alpha, the weight of adversarial samples in the loss.
     """
 

@@ -48,7 +48,8 @@ def forward(
     except OTHER_VARIABLES as error:
         shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(inputs))
         raise ValueError(
-            f"a network's inputs (x, and the context if there is one) must have the shapes that it was initialised with, "
+            f"a network's inputs (x, and the context if there is one) must have the shapes that it was initialised "
+            f"with, "
             f"got {shapes}"
         ) from error
     return output if updated else (output, {})
@@ -61,5 +62,7 @@ def without_statistics(player: str, collections: Collections) -> Collections:
         ValueError: they have batch statistics.
     """
     if "batch_stats" in collections:
-        raise ValueError(f"the {player} must not have batch statistics, which nothing updates; use layer normalisation or none")
+        raise ValueError(
+            f"the {player} must not have batch statistics, which nothing updates; use layer normalisation or none"
+        )
     return collections

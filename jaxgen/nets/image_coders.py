@@ -1,8 +1,8 @@
 """Encoders and decoders of images with residual blocks at the lowest resolution, in parts that domains may share.
 
 The networks of UNIT (Liu et al. 2017, "Unsupervised Image-to-Image Translation Networks", appendix), without their last
-layers. An encoder is an `ImageEncoder` then a `ResidualCoder`, a decoder two `ResidualCoder`s, of which the last ends in
-doublings.
+layers. An encoder is an `ImageEncoder` then a `ResidualCoder`, a decoder two `ResidualCoder`s, of which the last ends
+in doublings.
 """
 
 from __future__ import annotations

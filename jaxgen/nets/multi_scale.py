@@ -23,8 +23,8 @@ def halve(x: jax.Array) -> jax.Array:
 class StridedCritic(nn.Module):
     """[B, H, W, C] to scores [B, H/2^n, W/2^n], its last layer included: the critic of UNIT, without normalisation.
 
-    n convolutions with stride 2 and LeakyReLU, and a 1x1 convolution. Source: the authors' programs for Liu et al. 2017,
-    "Unsupervised Image-to-Image Translation Networks".
+    n convolutions with stride 2 and LeakyReLU, and a 1x1 convolution. Source: the authors' programs for Liu et al.
+    2017, "Unsupervised Image-to-Image Translation Networks".
 
     Attributes:
         widths: channels of each strided convolution.
@@ -41,7 +41,8 @@ class StridedCritic(nn.Module):
 
 
 class StridedLayers(nn.Module):
-    """[B, H, W, C] to features [B, H/2^n, W/2^n, widths[-1]]: the convolutions of a `StridedCritic`, or some of them."""
+    """[B, H, W, C] to features [B, H/2^n, W/2^n, widths[-1]]: the convolutions of a `StridedCritic`, or some of
+    them."""
 
     widths: tuple[int, ...]
     kernel_size: int = 4

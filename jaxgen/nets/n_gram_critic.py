@@ -21,8 +21,8 @@ class NGramCritic(nn.Module):
     are tokens that occur nowhere else. The weights are entries of a table, zero at first, and an n-gram's entry is its
     hash value, which others may share. Convolutional and recurrent critics learn vectors of words, and then which of
     them may follow each other; this one has nothing to learn but the n-grams, which it does in a few hundred batches.
-    Joachims 1998, "Text Categorization with Support Vector Machines"; Weinberger et al. 2009, "Feature Hashing for Large
-    Scale Multitask Learning".
+    Joachims 1998, "Text Categorization with Support Vector Machines"; Weinberger et al. 2009, "Feature Hashing for
+    Large Scale Multitask Learning".
 
     Sequence i belongs to the context i mod B.
 

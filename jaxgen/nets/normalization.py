@@ -54,8 +54,8 @@ class InstanceNorm(nn.Module):
 class GroupNorm(nn.Module):
     """Normalises groups of channels of each example by their mean and variance over positions: [B, ..., C] to itself.
 
-    As `nn.GroupNorm`, except that XLA recognises a forward pass that is computed both with a gradient and without as the
-    same, and computes it once. Source: Wu and He 2018, "Group Normalization".
+    As `nn.GroupNorm`, except that XLA recognises a forward pass that is computed both with a gradient and without as
+    the same, and computes it once. Source: Wu and He 2018, "Group Normalization".
 
     Attributes:
         groups: divides C.
@@ -76,7 +76,8 @@ class GroupNorm(nn.Module):
 
 @jax.custom_jvp
 def _reciprocal_root(x: jax.Array) -> jax.Array:
-    """1 / sqrt(x), whose derivative uses the value alone: another use of x would keep XLA from merging forward passes."""
+    """1 / sqrt(x), whose derivative uses the value alone: another use of x would keep XLA from merging forward
+    passes."""
     return lax.rsqrt(x)
 
 

@@ -51,8 +51,8 @@ def _halvings(x: jax.Array) -> int:
 class PoseUNet(nn.Module):
     """An image [B, H, W, C] and a pose [B, H/2, W/2, J] to features [B, H, W, last].
 
-    Convolutions of stride 2 down to 8 pixels, five times from 256, and bilinear upsampling; the encoder's features of each
-    resolution are concatenated to the decoder's, and the pose to those at half of the image's.
+    Convolutions of stride 2 down to 8 pixels, five times from 256, and bilinear upsampling; the encoder's features of
+    each resolution are concatenated to the decoder's, and the pose to those at half of the image's.
 
     Attributes:
         width: channels at full resolution; each halving doubles them, up to `most`.

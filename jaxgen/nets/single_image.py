@@ -65,8 +65,8 @@ class ScaleGenerator(nn.Module):
 class ScaleCritic(nn.Module):
     """Images [B, H, W, C] to a score for each patch of 2 depth + 1 pixels a side, [B, H - 2 depth, W - 2 depth].
 
-    The paper's batch normalisation, on its batches of one picture, is instance normalisation: scores of a picture do not
-    depend on the others of a batch, and a gradient penalty is defined.
+    The paper's batch normalisation, on its batches of one picture, is instance normalisation: scores of a picture do
+    not depend on the others of a batch, and a gradient penalty is defined.
 
     Attributes:
         width, depth, norm: as in `ValidConvs`.

@@ -19,8 +19,8 @@ class TokenRNN(nn.Module):
     """Tokens [B, T], integers 0..K-1, to the logits of each given those before it, [B, T, K] float32.
 
     The first position's input is a learned vector, to which a context [B, D] is added after a linear map. Sample with
-    `sample_tokens`. Source: Mikolov et al. 2010, "Recurrent neural network based language model"; with these cells it is
-    the generator of SeqGAN (Yu et al. 2017, section 3.3).
+    `sample_tokens`. Source: Mikolov et al. 2010, "Recurrent neural network based language model"; with these cells it
+    is the generator of SeqGAN (Yu et al. 2017, section 3.3).
 
     Attributes:
         num_tokens: K.

@@ -49,8 +49,8 @@ def sample_tokens(
         cached: False computes all positions anew for each token, for comparison: the samples are the same.
 
     Raises:
-        ValueError: a length beyond the network's, a longer prefix, a negative temperature, `top_k`, `end` or `never` out of
-            range.
+        ValueError: a length beyond the network's, a longer prefix, a negative temperature, `top_k`, `end` or `never`
+            out of range.
     """
     length = network.length if length is None else length
     check_counts(n=n, length=length)

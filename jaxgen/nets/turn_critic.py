@@ -18,10 +18,10 @@ class TurnCritic(nn.Module):
     """Replies [B, T] to contexts [B, S] to the logits of all prefixes of the replies, [B, T] float32.
 
     A word network reads each turn from zero, and its last states are the inputs of a network over turns; a linear layer
-    on the state after the reply gives the logit, the logarithm of the odds that a human wrote it. The logit at t is that
-    of the first t tokens as an unfinished reply: one pass judges all of them. Serban et al. 2016, "Building End-to-End
-    Dialogue Systems Using Generative Hierarchical Neural Network Models"; as a critic, also of partial replies, Li et al.
-    2017, "Adversarial Learning for Neural Dialogue Generation", section 3.
+    on the state after the reply gives the logit, the logarithm of the odds that a human wrote it. The logit at t is
+    that of the first t tokens as an unfinished reply: one pass judges all of them. Serban et al. 2016, "Building
+    End-to-End Dialogue Systems Using Generative Hierarchical Neural Network Models"; as a critic, also of partial
+    replies, Li et al. 2017, "Adversarial Learning for Neural Dialogue Generation", section 3.
 
     Replies may also be [N B, T]: reply i answers context i mod B, which is read once.
 

@@ -25,14 +25,14 @@ _KEY = re.compile(r"conv(\d+)_(\d+)_kernel")
 class VGG(nn.Module):
     """RGB images [B, H, W, 3] in [0, 1] to their features by layer: `{"relu1_1": [B, H, W, 64], ..., last: ...}`.
 
-    The input is `255 x` in BGR order minus `mean`. Blocks of 3x3 convolutions, each followed by a ReLU; a 2x2 max pooling
-    before each block but the first. The defaults are VGG-16, ImageNet's means, and zeros around the image.
+    The input is `255 x` in BGR order minus `mean`. Blocks of 3x3 convolutions, each followed by a ReLU; a 2x2 max
+    pooling before each block but the first. The defaults are VGG-16, ImageNet's means, and zeros around the image.
 
     Attributes:
         last: the last layer, `relu<block>_<convolution>`.
         widths, depths: channels and number of convolutions of each block.
-        padding: of each convolution: zeros, or a reflection of the image (Huang and Belongie 2017), which needs sides of
-            at least 2 at the last layer.
+        padding: of each convolution: zeros, or a reflection of the image (Huang and Belongie 2017), which needs sides
+            of at least 2 at the last layer.
         mean: of the channels B, G, R in 0..255.
     """
 
@@ -101,7 +101,9 @@ def load_vgg(
         kernel, bias = arrays[f"{name}_kernel"], arrays.get(f"{name}_bias")
         if kernel.shape[:-1] != (3, 3, channels) or bias is None or bias.shape != kernel.shape[-1:]:
             got = f"{list(kernel.shape)} and {None if bias is None else list(bias.shape)}"
-            raise ValueError(f"{path}: kernel and bias of {name} must have shapes [3, 3, {channels}, D] and [D], got {got}")
+            raise ValueError(
+                f"{path}: kernel and bias of {name} must have shapes [3, 3, {channels}, D] and [D], got {got}"
+            )
         params[name], channels = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}, kernel.shape[-1]
     widths = tuple(params[f"conv{b}_1"]["bias"].size for b in range(1, len(depths) + 1))
     last = last or f"relu{places[-1][0]}_{places[-1][1]}"
@@ -120,8 +122,8 @@ def normalize_activations(
 
     Args:
         x: images as `network` takes them, [B, H, W, 3].
-        per: each channel has mean one, or only each layer: in a network with channels that are almost always zero, those
-            would be amplified above all others. Channels that are zero on all images stay so.
+        per: each channel has mean one, or only each layer: in a network with channels that are almost always zero,
+            those would be amplified above all others. Channels that are zero on all images stay so.
     """
     features = network.apply(variables, as_batch("x", x))
     params, before = dict(variables["params"]), jnp.ones(3)
@@ -165,8 +167,9 @@ class WithColours(nn.Module):
 class VGGDecoder(nn.Module):
     """Features [B, h, w, C] of a layer of a `VGG` to RGB images [B, H, W, 3]: the mirrored trunk.
 
-    Convolutions in the reverse order, each with a reflection of the image around it and a ReLU after it, except the last;
-    nearest-neighbour upsampling in place of pooling, which leaves no checkerboard (Huang and Belongie 2017, section 6).
+    Convolutions in the reverse order, each with a reflection of the image around it and a ReLU after it, except the
+    last; nearest-neighbour upsampling in place of pooling, which leaves no checkerboard (Huang and Belongie 2017,
+    section 6).
 
     Attributes:
         last: the layer of the trunk, `relu<block>_<convolution>`.

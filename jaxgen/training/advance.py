@@ -43,7 +43,14 @@ class Resident:
         self, step: TrainStep, data: Source, settings: Settings, size: Any, mesh: Mesh, timer: Timer,
         seeds: tuple[int, ...],
     ):  # fmt: skip
-        self.data, self.settings, self.size, self.mesh, self.timer, self.seeds = data, settings, size, mesh, timer, seeds
+        self.data, self.settings, self.size, self.mesh, self.timer, self.seeds = (
+            data,
+            settings,
+            size,
+            mesh,
+            timer,
+            seeds,
+        )
         self.arrays: Any = None
         run, self.axis = many_steps(step, settings.steps_per_call), 1
         if len(seeds) > 1:

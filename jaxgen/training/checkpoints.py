@@ -125,9 +125,9 @@ def restore(
 ) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
     """The newest intact checkpoint in a folder as `(step, trees, progress)`, or None if there are no checkpoints.
 
-    Only reads. A run may save and remove checkpoints meanwhile: if one is removed while it is read, the newest remaining
-    one is taken. A checkpoint that cannot be read, or differs from its digests, is skipped in favour of the previous
-    one, with a warning that names it.
+    Only reads. A run may save and remove checkpoints meanwhile: if one is removed while it is read, the newest
+    remaining one is taken. A checkpoint that cannot be read, or differs from its digests, is skipped in favour of the
+    previous one, with a warning that names it.
 
     Args:
         like: maps a step to the pytrees to restore, by name, their leaves `ShapeDtypeStruct`s with shardings; pytrees

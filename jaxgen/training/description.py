@@ -65,7 +65,8 @@ def describe(value: Any) -> Any:
     if callable(value) and (name := _name_of(value)):
         return {"function": name}
     raise TypeError(
-        f"a described model must consist of classes and functions of jaxgen, flax.linen and jax.nn, got {value!r}; pass "
+        f"a described model must consist of classes and functions of jaxgen, flax.linen and jax.nn, got {value!r}; "
+        f"pass "
         "other models to `jaxgen.load(folder, model=...)`"
     )
 

@@ -55,8 +55,8 @@ def jit_step(step: TrainStep, mesh: Mesh, axis: int = 0) -> TrainStep:
 
 
 def jit_many(many: Callable, mesh: Mesh, axis: int = 1) -> Callable:
-    """Compiles `many_steps` over a mesh: examples are gathered from replicated arrays; the axis `axis` of the indices is
-    divided over the devices."""
+    """Compiles `many_steps` over a mesh: examples are gathered from replicated arrays; the axis `axis` of the indices
+    is divided over the devices."""
     whole, many = replicated(mesh), sharded_as(split(mesh))(many)
     return jax.jit(
         many, in_shardings=(whole, whole, split(mesh, axis), whole), out_shardings=(whole, whole), donate_argnums=0

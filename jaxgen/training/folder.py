@@ -38,8 +38,8 @@ class RunFolder:
         """Prepares the folder for a run; returns whether it holds a run to resume.
 
         Raises:
-            FileExistsError: the folder holds a run and neither `resume` nor `overwrite` is True, or it holds other files,
-                or it is a file.
+            FileExistsError: the folder holds a run and neither `resume` nor `overwrite` is True, or it holds other
+                files, or it is a file.
             OSError: it cannot be written.
             ValueError: resuming with another config (the message names the fields), or the saved config is damaged.
         """
@@ -50,10 +50,13 @@ class RunFolder:
         # a killed process may have left nothing but the temporary file of the config
         if self.path.exists() and any(entry.name != ".config.json.new" for entry in self.path.iterdir()):
             if not file.exists():
-                raise FileExistsError(f"`out` must be empty or a run's folder, got {str(self.path)!r}, which holds other files")
+                raise FileExistsError(
+                    f"`out` must be empty or a run's folder, got {str(self.path)!r}, which holds other files"
+                )
             if not (resume or overwrite):
                 raise FileExistsError(
-                    f"`out` must be an empty folder, got {str(self.path)!r}, which holds a run: resume it with --resume, or "
+                    f"`out` must be an empty folder, got {str(self.path)!r}, which holds a run: resume it with "
+                    f"--resume, or "
                     "replace it with --overwrite"
                 )
             if resume:
@@ -80,8 +83,8 @@ class RunFolder:
             raise ValueError(f"a resumed run must keep the config of {str(self.path)!r}, which differs: {fields}{more}")
 
     def describe(self, model: Model, batch: Mapping[str, Any]) -> None:
-        """Writes `model.json`: the model, and shapes and dtypes of an example. A model with classes or functions of other
-        packages is written as null and must be passed to `load`."""
+        """Writes `model.json`: the model, and shapes and dtypes of an example. A model with classes or functions of
+        other packages is written as null and must be passed to `load`."""
         try:
             description = describe(model)
         except TypeError:
@@ -118,7 +121,8 @@ class RunFolder:
         return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
 
     def seconds(self) -> float:
-        """Seconds from the beginning to the last line of metrics, those of all processes of a resumed run; 0: no line."""
+        """Seconds from the beginning to the last line of metrics, those of all processes of a resumed run; 0: no
+        line."""
         lines = self.lines()
         return lines[-1].get("seconds/elapsed", 0.0) if lines else 0.0
 

@@ -54,7 +54,9 @@ def load(folder: str | Path, *, model: Model | None = None, which: Literal["best
         _require_model(model, "`model`")
         abstract = jax.eval_shape(model.init, jax.random.key(0), batch)
     elif description["model"] is None:
-        raise ValueError(f"`model` must be the run's, got None: {str(folder)!r} has classes or functions of other packages")
+        raise ValueError(
+            f"`model` must be the run's, got None: {str(folder)!r} has classes or functions of other packages"
+        )
     else:
         model, abstract = _build(description["model"], batch, file)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -82,7 +84,9 @@ def _batch(spec: Any, file: Path) -> Any:
     if isinstance(spec, Mapping):
         return {name: _batch(value, file) for name, value in spec.items()}
     match spec:
-        case [list(shape), str(dtype)] if dtype in _DTYPES and all(type(n) is int and 0 <= n < _MAX_LENGTH for n in shape):
+        case [list(shape), str(dtype)] if dtype in _DTYPES and all(
+            type(n) is int and 0 <= n < _MAX_LENGTH for n in shape
+        ):
             return jax.ShapeDtypeStruct((2, *shape), jax.dtypes.canonicalize_dtype(dtype))
     raise ValueError(f"{file}: 'row' must hold pairs of a shape and a dtype's name, got {spec!r:.80}")
 
@@ -97,7 +101,9 @@ def _build(description: Any, batch: Any, file: Path) -> tuple[Model, Any]:
         raise ValueError(f"`folder` was written by another version of jaxgen: {file}: {error}") from error
     except (ArithmeticError, AttributeError, FlaxError, LookupError, RecursionError, TypeError, ValueError) as error:
         # modules that do not fit together may fail anywhere inside them
-        raise ValueError(f"{file} must describe a model of its data: {type(error).__name__}: {one_line(error)}") from error
+        raise ValueError(
+            f"{file} must describe a model of its data: {type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
 def _require_model(model: Any, name: str) -> None:

@@ -20,7 +20,8 @@ from jaxgen.training.trained import TrainedModel
 
 
 def as_splits(data: Any) -> Splits:
-    """Splits from an array, a mapping of arrays with an `"x"`, a mapping of such mappings (`Zipped`), a source or splits."""
+    """Splits from an array, a mapping of arrays with an `"x"`, a mapping of such mappings (`Zipped`), a source or
+    splits."""
     if isinstance(data, Splits):
         return data
     if isinstance(data, (np.ndarray, jax.Array, list)):

@@ -164,7 +164,8 @@ class Recorder:
             plotting.save(plotting.samples(np.asarray(samples), real["x"]), self.folder.samples / f"{step:07d}.png")
 
     def trained(self, state: TrainState) -> TrainedModel:
-        """The model with its best variables, or with the last averages if nothing was evaluated. Call it after closing."""
+        """The model with its best variables, or with the last averages if nothing was evaluated. Call it after
+        closing."""
         if self.folder is None:
             return TrainedModel(self.model, state.average if self._best_variables is None else self._best_variables)
         from jaxgen.training.load import load

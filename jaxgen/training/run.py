@@ -156,7 +156,9 @@ class Run:
         """The newest state that all seeds have saved."""
         restored, at_most = [], None
         while not restored or len({int(state.step) for state, _ in restored}) > 1:
-            restored = [r.restore(lambda step: self._abstract_in(self._phase_of(step)), at_most) for r in self.recorders]
+            restored = [
+                r.restore(lambda step: self._abstract_in(self._phase_of(step)), at_most) for r in self.recorders
+            ]
             if None in restored:
                 return None
             at_most = min(int(state.step) for state, _ in restored)

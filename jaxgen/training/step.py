@@ -76,7 +76,8 @@ def _accumulated(
         grads, out = _gradient(state, jax.tree.map(lambda a: a[i], divided), keys[i], name, play)
         if jax.tree.leaves((out.statistics, out.memory)):
             raise ValueError(
-                f"`accumulate` must be 1, got {parts}: play {name!r} updates collections without gradients, for example "
+                f"`accumulate` must be 1, got {parts}: play {name!r} updates collections without gradients, for "
+                f"example "
                 "batch statistics, which depend on the whole batch"
             )
         return grads, out
@@ -158,8 +159,8 @@ def make_train_step(
         its optimizer as it was and reports zeros with `played` 0.
 
     Raises:
-        ValueError: when traced, with `accumulate`: a play's loss is not a mean over examples, a play updates collections
-            without gradients, or the batch is not divisible; with `axis_name`: a play keeps memory.
+        ValueError: when traced, with `accumulate`: a play's loss is not a mean over examples, a play updates
+            collections without gradients, or the batch is not divisible; with `axis_name`: a play keeps memory.
     """
     options = StepOptions(ema, axis_name, accumulate, skip_non_finite)
 

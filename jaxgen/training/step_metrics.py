@@ -19,8 +19,8 @@ class NonFiniteLoss(FloatingPointError):
 class MetricMeans:
     """Means of step metrics since the last line, over the steps at which the play moved.
 
-    `totals` holds `"play/metric": [sum, count]` and goes through JSON unchanged, so that a resumed run finishes the line
-    that was begun.
+    `totals` holds `"play/metric": [sum, count]` and goes through JSON unchanged, so that a resumed run finishes the
+    line that was begun.
     """
 
     def __init__(self, totals: Mapping[str, Any] | None = None):
@@ -68,4 +68,6 @@ def check_finite(metrics: Metrics, step: int, folder: RunFolder | None) -> None:
         i, play = first
         values = {name: float(value[i]) for name, value in metrics[play].items()}
         saved = "" if folder is None else f"; the last checkpoint in {folder.checkpoints} precedes that step"
-        raise NonFiniteLoss(f"the loss or gradient of play {play!r} is not finite at step {step + int(i)}: {values}{saved}")
+        raise NonFiniteLoss(
+            f"the loss or gradient of play {play!r} is not finite at step {step + int(i)}: {values}{saved}"
+        )

@@ -41,8 +41,8 @@ class TrainedModel:
 
     `trained.sample(key, 16)`, `trained.log_prob(x, key)`, and the model's other methods: `encode`, `reconstruct`, ...
     Integers, booleans, strings and lists or tuples of strings are static arguments: each value compiles anew. Arrays,
-    keys and floats are traced; lists of numbers become arrays. Methods that do not take variables, and other attributes,
-    are the model's own: `trained.bijector`.
+    keys and floats are traced; lists of numbers become arrays. Methods that do not take variables, and other
+    attributes, are the model's own: `trained.bijector`.
 
     Attributes:
         model: the description.

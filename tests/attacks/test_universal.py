@@ -1,4 +1,5 @@
-"""DeepFool against its closed form and a loop over examples, the universal perturbation against the loop of the paper."""
+"""DeepFool against its closed form and a loop over examples, the universal perturbation against the loop of the
+paper."""
 
 import jax
 import jax.numpy as jnp

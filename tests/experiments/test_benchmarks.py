@@ -41,8 +41,8 @@ ADVERSARIES = {
 PARAMETERS = {
     # 2 -> 5 -> 5 -> 1 and 3 -> 5 -> 5 -> 2, weights and biases
     "points": (10 + 5) + (25 + 5) + (5 + 1) + (15 + 5) + (25 + 5) + (10 + 2),
-    # kernels of 4x4, 3 -> 2 -> 4 channels, a score of 2x2x4; gains and biases of 4 and of 2 channels after a dense layer
-    # to 2x2x4 and a 3x3 convolution to 2x4, then one to 3x4
+    # kernels of 4x4, 3 -> 2 -> 4 channels, a score of 2x2x4; gains and biases of 4 and of 2 channels after a dense
+    # layer to 2x2x4 and a 3x3 convolution to 2x4, then one to 3x4
     "images": (96 + 2) + (128 + 4) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
     # and in the critic a gain and a bias in place of the second convolution's bias
     "dcgan": (96 + 2) + (128 + 8) + (16 + 1) + (48 + 8) + (9 * 4 * 8 + 4) + (9 * 2 * 12 + 12),
@@ -220,8 +220,9 @@ def test_products_of_an_adversarial_step_by_hand():
     def total(row):
         return sum(product.multiply_adds for product in row.products())
 
-    # the critic on data and on samples: forward, weights, inputs but the first; between them: forward but the score's, to
-    # the inputs, and back from there to the weights and, but from the score's one, to what came in. Samples are forward.
+    # the critic on data and on samples: forward, weights, inputs but the first; between them: forward but the score's,
+    # to the inputs, and back from there to the weights and, but from the score's one, to what came in. Samples are
+    # forward.
     contest = 2 * (3 * (10 + 25 + 5) - 10)
     penalty = (10 + 25) + (5 + 25 + 10) + (10 + 25 + 5) + (10 + 25)
     assert total(ADVERSARIES["points"]) == 4 * (contest + penalty + 15 + 25 + 10)

@@ -129,7 +129,8 @@ def test_known_mistakes_do_not_pass_for_what_is_meant(mistake, meant, anchor):
 
 
 def averages_over_all_batches(estimate, meant=None):
-    """Asserts what an estimate of the densities themselves, no logarithm taken, is on average over all batches of 3 of 5.
+    """Asserts what an estimate of the densities themselves, no logarithm taken, is on average over all batches of 3 of
+    5.
 
     Each batch holds row 2, at each of the three places, with every other two. Stratified sampling gives the truth;
     weighted sampling 1/(N B) of the row's own density and as much of the others' means.

@@ -1,6 +1,7 @@
 """Small runs of every kind of game, for tests that kill and resume them, here and in processes of their own.
 
-`python -m tests.training.runs KIND FOLDER KILL_AT` trains and dies by SIGKILL when the batch of step KILL_AT is asked for.
+`python -m tests.training.runs KIND FOLDER KILL_AT` trains and dies by SIGKILL when the batch of step KILL_AT is asked
+for.
 """
 
 from __future__ import annotations

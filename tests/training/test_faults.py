@@ -1,4 +1,5 @@
-"""What happens to runs: they are killed, disks fill up, folders cannot be written, files rot. Each is really done here."""
+"""What happens to runs: they are killed, disks fill up, folders cannot be written, files rot. Each is really done
+here."""
 
 import gc
 import json
@@ -303,7 +304,8 @@ class Filling(Deadly):
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up(disk, tmp_path):
-    """A checkpoint that cannot be written ends the run in a sentence; the one before is whole, and the run goes on from it."""
+    """A checkpoint that cannot be written ends the run in a sentence; the one before is whole, and the run goes on from
+    it."""
     data = splits(Filling)
     data.train.disk = disk
     run, whole = disk / "run", tmp_path / "whole"

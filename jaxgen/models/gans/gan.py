@@ -198,7 +198,10 @@ class GAN:
 
     def noise(self, key: Key, n: int) -> Array:
         """Samples of z, [n, latent_dim + codes]."""
-        prior, coded = self.prior or StandardNormal((self.latent_dim,)), [term for term in self.terms if term.extra_latents]
+        prior, coded = (
+            self.prior or StandardNormal((self.latent_dim,)),
+            [term for term in self.terms if term.extra_latents],
+        )
         if not coded:
             return sharded(prior.sample(key, n))
         noise_key, code_key = jax.random.split(key)

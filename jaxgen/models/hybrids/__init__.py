@@ -18,7 +18,8 @@ from jaxgen.models.hybrids.vfunc import VFunc
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "ALAE", "AUTHORS", "CVAEGAN", "Candidate", "CodePrior", "DistilledPix2Pix", "FeatureVAE", "GANomaly", "GLANN", "GLO",
+    "ALAE", "AUTHORS", "CVAEGAN", "Candidate", "CodePrior", "DistilledPix2Pix", "FeatureVAE", "GANomaly", "GLANN",
+    "GLO",
     "Gate", "PathLength", "QuantizedAutoencoder", "SinGAN", "StyleGAN", "TAMING", "VAEGAN", "VFunc", "VQGAN",
     "multiply_adds", "search_channels", "waiting",
 ]  # fmt: skip

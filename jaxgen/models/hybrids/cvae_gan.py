@@ -216,8 +216,8 @@ class CVAEGAN(FeatureVAE):
     def features(
         self, variables: Variables, images: Sequence[Array], context: Array | None, key: Key | None = None
     ) -> list[tuple[Array, ...]]:
-        """The pixels, f_D and f_C of each batch, by critic and classifier in evaluation mode: with statistics of the batch,
-        wild samples would bring the features of all examples together.
+        """The pixels, f_D and f_C of each batch, by critic and classifier in evaluation mode: with statistics of the
+        batch, wild samples would bring the features of all examples together.
         """
         outputs, _ = self._criticize(variables, images)
         of_classifier, _ = jointly(lambda x, _: (self._classifier.features(variables, x), {}), images, None)

@@ -40,7 +40,8 @@ def projected_rows(every: int) -> optax.GradientTransformation:
 
 
 def restarted(optimizer: optax.GradientTransformation, every: int) -> optax.GradientTransformation:
-    """The optimizer, created anew before each `every` updates: its moments are lost, and its bias correction begins again.
+    """The optimizer, created anew before each `every` updates: its moments are lost, and its bias correction begins
+    again.
     """
     check_counts(every=every)
 

@@ -164,8 +164,8 @@ class GANomaly:
         return LossOutput(value, metrics, {"critic": statistics})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """`pixel_error`, the mean |x - x'| of data on [0, 1] if they are integers; with a second encoder `latent_error`,
-        the mean (z - z')^2; with a critic `feature_error`, the mean (f(x) - f(x'))^2.
+        """`pixel_error`, the mean |x - x'| of data on [0, 1] if they are integers; with a second encoder
+        `latent_error`, the mean (z - z')^2; with a critic `feature_error`, the mean (f(x) - f(x'))^2.
         """
         passed = self._pass(variables, self._scaled(batch["x"]))
         metrics = {"pixel_error": self._pixels(passed).mean()}

@@ -52,8 +52,8 @@ class GLANN(GLO):
     """The players of a GLO and `mapping` (T); a phase of its play, then one of the play `imle`.
 
     Attributes:
-        mapping: any network from noise to features; the model adds the last layer. With batch statistics it is always in
-            training mode: samples depend on each other, and for fewer than `LEAST` more noises are mapped.
+        mapping: any network from noise to features; the model adds the last layer. With batch statistics it is always
+            in training mode: samples depend on each other, and for fewer than `LEAST` more noises are mapped.
         noise_dim: dimension of e.
         candidates: mapped noises per latent, of which the nearest is its match.
         glo_fraction: of the steps, in the first phase; 200 of 250 epochs in the authors' code.
@@ -91,7 +91,8 @@ class GLANN(GLO):
         return {**super().authors_optimizers(), "imle": optax.chain(decay, adam)}
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
-        """Whole epochs of `glo`, as near as possible to their fraction, and the rest of `imle`; at least one step each."""
+        """Whole epochs of `glo`, as near as possible to their fraction, and the rest of `imle`; at least one step
+        each."""
         plays, unit = self.plays(), self.epoch if steps > self.epoch else 1
         first = unit * max(1, min((steps - 1) // unit, round(self.glo_fraction * steps / unit)))
         glo = Phase({"glo": plays["glo"]}, first, monitor=(f"gaussian_{self.monitor[0]}", self.monitor[1]))

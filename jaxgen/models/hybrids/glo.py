@@ -4,8 +4,8 @@ A latent z_i on the unit sphere for each training example x_i is learned togethe
 
     min over G and z_1, ..., z_N:   sum_i d(x_i, G(z_i)),      d(x, y) = E |x - y| + sum_l E |f_l(x) - f_l(y)|
 
-with the features f_l of a fixed network, as in GLANN (`jaxgen.models.hybrids.glann`); the paper has a Laplacian pyramid.
-Samples are G at a normal distribution fitted to the latents.
+with the features f_l of a fixed network, as in GLANN (`jaxgen.models.hybrids.glann`); the paper has a Laplacian
+pyramid. Samples are G at a normal distribution fitted to the latents.
 
 The table of latents is a player. Its Adam is dense: a row moves at each step by its momentum, also where it is not in
 the batch and has no gradient. This is what the authors' code does (`nn.Embedding` with the default `sparse=False`).
@@ -40,8 +40,8 @@ from jaxgen.sharding import sharded
 class GLO:
     """Players `latents` (the table), `generator` and, with features, `features`; play `glo`.
 
-    Batches have an `index`, the row of each example in the table. No play moves the features: bring trained variables with
-    `fit(start={"features": variables})`.
+    Batches have an `index`, the row of each example in the table. No play moves the features: bring trained variables
+    with `fit(start={"features": variables})`.
 
     Attributes:
         generator: any network from latents to features; the model adds the last layer, and a sigmoid for integer data.
@@ -88,7 +88,10 @@ class GLO:
             raise ValueError(f"{type(self).__name__} expects a batch with an entry 'index', got {sorted(batch)}")
         table_key, generator_key, features_key = jax.random.split(key, 3)
         table = 0.01 * jax.random.normal(table_key, (self.num_examples, self.latent_dim))
-        variables = {"latents": {"params": {"table": table}}, "generator": self._generator.init(generator_key, table[:2])}
+        variables = {
+            "latents": {"params": {"table": table}},
+            "generator": self._generator.init(generator_key, table[:2]),
+        }
         if self.features is not None:
             variables["features"] = self.features.init(features_key, _rgb(self._scaled(batch["x"][:2])))
         return variables

@@ -58,7 +58,9 @@ class ScaleGenerators:
         check_counts(width=self.width, max_width=self.max_width, depth=self.depth)
         if min(self.sizes[0]) <= 2 * self.depth:
             least = 2 * self.depth + 1
-            raise ValueError(f"the coarsest scale must have {least} pixels a side for depth={self.depth}, got {self.sizes[0]}")
+            raise ValueError(
+                f"the coarsest scale must have {least} pixels a side for depth={self.depth}, got {self.sizes[0]}"
+            )
 
     @cached_property
     def pyramid(self) -> Pyramid:
@@ -105,7 +107,9 @@ class ScaleGenerators:
         Raises:
             ValueError: no such scale.
         """
-        size = tuple(own if given is None else given for given, own in zip((height, width), self.pyramid.size, strict=True))
+        size = tuple(
+            own if given is None else given for given, own in zip((height, width), self.pyramid.size, strict=True)
+        )
         check_counts(height=size[0], width=size[1])
         sizes, start = self.pyramid.sizes(size), self._scale("start", start)
         below = variables[f"generator{start}"]["scale"]["below"]
@@ -135,7 +139,9 @@ class ScaleGenerators:
         if mask is not None:
             mask = as_real("mask", mask)
             if mask.ndim != 4 or mask.shape[0] not in (1, len(x)) or mask.shape[1:] != (*x.shape[1:3], 1):
-                raise ValueError(f"`mask` must be [{len(x)} or 1, {x.shape[1]}, {x.shape[2]}, 1], got shape {mask.shape}")
+                raise ValueError(
+                    f"`mask` must be [{len(x)} or 1, {x.shape[1]}, {x.shape[2]}, 1], got shape {mask.shape}"
+                )
             y = mask * y + (1 - mask) * x
         return self._data(y)
 

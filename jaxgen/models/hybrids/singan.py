@@ -9,8 +9,8 @@ A generator G_n and a critic D_n of patches for each scale n of one picture x, h
     generator:  -E D_n(x'_n) + alpha mean (xr_n - x_n)^2
 
 Scales are trained one after another, each while the coarser ones are fixed; s_0 = 1 and s_n = noise_weight times the
-root mean squared difference of yr_n and x_n, found when the scale begins. It begins with the weights of the one below if
-both are as wide. An iteration has `critic_steps` steps of the critic and `generator_steps` of the generator.
+root mean squared difference of yr_n and x_n, found when the scale begins. It begins with the weights of the one below
+if both are as wide. An iteration has `critic_steps` steps of the critic and `generator_steps` of the generator.
 
 What the authors' code does differently is `AUTHORS`: z*_0 is drawn anew in each iteration, and the generator's steps of
 an iteration share their noise (there even the image, of the first step). The penalty is the code's, of the gradient in
@@ -168,7 +168,8 @@ class SinGAN(ScaleGenerators):
         return LossOutput(value, metrics, {f"generator{n}": statistics})
 
     def generator_loss(self, n: int, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Of scale n. Metrics: `adversarial`, and `reconstruction`, the mean squared difference of pixels on [-1, 1]."""
+        """Of scale n. Metrics: `adversarial`, and `reconstruction`, the mean squared difference of pixels on [-1,
+        1]."""
         player, scale = f"generator{n}", variables[f"generator{n}"]["scale"]
         iteration = clock.phase_step // (self.critic_steps + self.generator_steps)
         shared_key, redraw_key = jax.random.split(jax.random.fold_in(jax.random.key(scale["seed"]), iteration))
@@ -180,7 +181,9 @@ class SinGAN(ScaleGenerators):
             memory = {player: {"scale": scale}}
         noise = scale["std"] * jnp.broadcast_to(scale.get("z", 0.0), scale["below"].shape)
         generator = {**variables[player], **statistics}
-        again, statistics = forward(self.network("generator", n), generator, noise[None], scale["below"][None], train=True)
+        again, statistics = forward(
+            self.network("generator", n), generator, noise[None], scale["below"][None], train=True
+        )
         real = resize(self._scaled(batch["x"]), self.sizes[n])
         reconstruction = ((again - real) ** 2).mean()
         metrics = {"adversarial": adversarial, "reconstruction": reconstruction}

@@ -1,18 +1,19 @@
 """Adversarial dialogue (Li et al. 2017, "Adversarial Learning for Neural Dialogue Generation").
 
-A generator G of replies y to a context x is a policy. A critic D of pairs (x, y) tells humans' replies from those of G, and
-its probabilities are the rewards:
+A generator G of replies y to a context x is a policy. A critic D of pairs (x, y) tells humans' replies from those of G,
+and its probabilities are the rewards:
 
     mle                L = -sum_t log G(y_t | y_<t, x),  y a human's
     critic             L = -E log D(x, y) - E log(1 - D(x, y')),  y' ~ G
     policy             L = -sum_t (Q_t - b(x)) log G(y'_t | y'_<t, x) + (b(x) - mean_t Q_t)^2,  y' ~ G
     teacher_forcing    as mle, after each step of the policy: a human's reply with reward 1
 
-Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equation 3), or the probability that a critic of
-partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns from one
-prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is linear in
-the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the generator. The
-authors' released code has no critic of partial sequences, and gives the last token the reward of the one before it.
+Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equation 3), or the probability that a critic
+of partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns
+from one prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is
+linear in the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the
+generator. The authors' released code has no critic of partial sequences, and gives the last token the reward of the one
+before it.
 
 An unknown word is never sampled. So the critic learns from no prefix with one: it would know humans by these words, and
 its rewards would be the same for all that the generator writes.
@@ -50,11 +51,11 @@ class AdversarialDialogue(ConditionalSequences):
     """Players `generator`, `critic` and, with a learned baseline, `baseline`; plays as above.
 
     Attributes:
-        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic` or
-            `NGramCritic(per_token=True)`.
+        critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic`
+            or `NGramCritic(per_token=True)`.
         reward: Q: `PrefixReward()`, `CompletionReward(5)`, `SequenceReward()`, or the control `UniformReward()`.
-        baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first state
-            depends on the context, such as `AttentionSeq2Seq`.
+        baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first
+            state depends on the context, such as `AttentionSeq2Seq`.
         mle_steps, critic_steps: of the first and the second phase, in which the critic alone learns.
         critic_moves: steps of the critic for each of the generator.
         unknown: the token of unknown words; None: none.
@@ -105,7 +106,8 @@ class AdversarialDialogue(ConditionalSequences):
         }
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
-        """`mle_steps`, `critic_steps`, and the rest in rounds of `critic_moves` steps; the generator moves in the last."""
+        """`mle_steps`, `critic_steps`, and the rest in rounds of `critic_moves` steps; the generator moves in the
+        last."""
         plays, mle = dict(self.plays()), min(steps, self.mle_steps)
         critic = min(steps - mle, self.critic_steps)
         rounds = ("policy", "teacher_forcing")
@@ -119,7 +121,8 @@ class AdversarialDialogue(ConditionalSequences):
         return tuple(phase for phase in phases if phase.steps)
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
-        """Metric `accuracy`, on humans' replies without unknown words and those of the generator, or on prefixes of both."""
+        """Metric `accuracy`, on humans' replies without unknown words and those of the generator, or on prefixes of
+        both."""
         sample_key, critic_key, *position_keys = jax.random.split(key, 4)
         real, context = tokens_and_context(batch)
         fake = self.sample(lax.stop_gradient(variables), sample_key, len(real), context)
@@ -169,9 +172,9 @@ class AdversarialDialogue(ConditionalSequences):
         return _at(self.critic_logits(variables, x, context), lengths(x, self.end) - 1)
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """As `ConditionalSequences`. `critic_accuracy` on whole replies of humans, those without unknown words, and of the
-        generator; and in how many humans' replies the critic prefers their own context to that of another, 0.5 for a
-        critic that does not look.
+        """As `ConditionalSequences`. `critic_accuracy` on whole replies of humans, those without unknown words, and of
+        the generator; and in how many humans' replies the critic prefers their own context to that of another, 0.5 for
+        a critic that does not look.
         """
         tokens, context = tokens_and_context(batch)
         real, other = (self.whole_logits(variables, tokens, c) for c in (context, jnp.roll(context, 1, 0)))

@@ -1,7 +1,7 @@
 """Rewards of the tokens of sampled replies: estimates of how probable the critic finds what they lead to.
 
-Each is a value of `AdversarialDialogue.reward`, a function of the model, its variables, a key, replies [B, T] and contexts
-[B, S] with values [B, T]. If it is `partial`, the critic learns from prefixes of replies.
+Each is a value of `AdversarialDialogue.reward`, a function of the model, its variables, a key, replies [B, T] and
+contexts [B, S] with values [B, T]. If it is `partial`, the critic learns from prefixes of replies.
 """
 
 from __future__ import annotations

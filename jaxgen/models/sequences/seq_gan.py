@@ -8,8 +8,8 @@ A generator G of sequences of tokens y_1..y_T is a policy, and a critic D gives 
 
 in three phases: maximum likelihood, the critic alone, then rounds of one policy step and many critic steps. Maximum
 likelihood and policy have an optimizer each, as in the authors' code. Each critic step takes new samples; the authors'
-code takes three epochs of as many samples as data. The policy minimises `objective`: with `MaliGANObjective` the model is
-MaliGAN.
+code takes three epochs of as many samples as data. The policy minimises `objective`: with `MaliGANObjective` the model
+is MaliGAN.
 """
 
 from __future__ import annotations

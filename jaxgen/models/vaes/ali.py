@@ -46,7 +46,8 @@ class ALI(AAE):
         super().__post_init__()
         if self.likelihood.levels is not None:
             raise ValueError(
-                f"`likelihood` must be Bernoulli or Gaussian, whose mean has the scale of the data, got {self.likelihood}"
+                f"`likelihood` must be Bernoulli or Gaussian, whose mean has the scale of the data, got "
+                f"{self.likelihood}"
             )
 
     def plays(self) -> Mapping[str, Play]:

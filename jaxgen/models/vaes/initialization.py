@@ -14,7 +14,8 @@ from jaxgen.contracts import Array, Key, Variables
 
 @dataclasses.dataclass(frozen=True)
 class BurdaInitializer:
-    """Draws the kernels of encoder and decoder anew; a Bernoulli's output bias starts at the logits of the data's means.
+    """Draws the kernels of encoder and decoder anew; a Bernoulli's output bias starts at the logits of the data's
+    means.
 
     Attributes:
         kernel_init: makes the initializer of the kernels; None: they stay as they are.

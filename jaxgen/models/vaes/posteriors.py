@@ -210,7 +210,9 @@ class ImplicitPosterior(Posterior):
     def sample(self, variables: Variables, q: ImplicitOutputs, key: Key) -> Array:
         """z ~ q(z|x), [B, L]."""
         location, scales = q.mixture
-        return mix(location, scales, self._basis(location).apply(variables["basis"], self._noise(key, location.shape[0])))
+        return mix(
+            location, scales, self._basis(location).apply(variables["basis"], self._noise(key, location.shape[0]))
+        )
 
     def _basis(self, location: Array) -> nn.Module:
         return NoiseBasis(location.shape[-1], self.widths)

@@ -7,8 +7,8 @@ bound
 
 What is minimised (`objectives`), the posterior (`posteriors`) and the prior (`priors`) are values: a VAE with
 `objective=ImportanceWeighted(50)` is the IWAE, one with a `FlowPosterior` has a normalizing flow as its posterior. By
-default q(z|x) = N(mean(x), diag sigma^2(x)), p(z) = N(0, I), the first term is estimated by one sample and the second is
-exact. With a context c everywhere, q(z|x, c) and p(x|z, c), it is the conditional VAE (Sohn et al. 2015).
+default q(z|x) = N(mean(x), diag sigma^2(x)), p(z) = N(0, I), the first term is estimated by one sample and the second
+is exact. With a context c everywhere, q(z|x, c) and p(x|z, c), it is the conditional VAE (Sohn et al. 2015).
 """
 
 from __future__ import annotations

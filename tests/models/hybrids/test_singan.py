@@ -147,7 +147,8 @@ def test_scores_are_of_patches_and_of_each_picture_alone():
 
 
 def test_a_scale_begins_with_the_error_of_the_reconstruction_below():
-    """The noise's deviation is a tenth of the RMSE of the enlarged reconstruction, in [-1, 1]; statistics are in use."""
+    """The noise's deviation is a tenth of the RMSE of the enlarged reconstruction, in [-1, 1]; statistics are in
+    use."""
     entered, coarse = ENTERED, ("generator0", "critic0")
     scale, x = entered["generator1"]["scale"], jnp.asarray(BATCH["x"], jnp.float32) / 127.5 - 1
     z = np.broadcast_to(VARIABLES["generator0"]["scale"]["z"], (6, 7, 3))

@@ -1,4 +1,5 @@
-"""VFunc: its bound against the entropy of linear-Gaussian functions, its objective against the evidence of a process."""
+"""VFunc: its bound against the entropy of linear-Gaussian functions, its objective against the evidence of a
+process."""
 
 import dataclasses
 import math

@@ -93,7 +93,8 @@ def test_boundary_seeking_is_maligan_without_a_baseline(double):
 
 
 def test_seqgans_update_ascends_the_expected_reward(double):
-    """With the exact expectations of prefixes as rewards, the descended gradient is minus that of E_q D, D held fixed."""
+    """With the exact expectations of prefixes as rewards, the descended gradient is minus that of E_q D, D held
+    fixed."""
     params = double
     score = np.asarray(jax.nn.sigmoid(jnp.log(P) - log_q(params)))
     count = np.tile(N * np.exp(log_q(params))[:, None], (1, LENGTH))

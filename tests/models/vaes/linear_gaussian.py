@@ -40,7 +40,8 @@ class LinearGaussian:
         return variables
 
     def gradient_at(self, x, mean, scale):
-        """Gradient of minus the expected bound of an example at `variables_at`: biases of mean, log-variance, decoder."""
+        """Gradient of minus the expected bound of an example at `variables_at`: biases of mean, log-variance,
+        decoder."""
         # d/dm of |x - W z - b|^2 / 2 s^2 + |m|^2 / 2, and d/dstd of the trace term and the divergence
         std, residual = scale * np.sqrt(self.variance), self.w @ mean + self.b - x
         by_mean = self.w.T @ residual / self.s**2 + mean

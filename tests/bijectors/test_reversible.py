@@ -177,7 +177,7 @@ def test_gradients_of_invertible_linear_maps_are_the_stored_ones():
 def test_forward_mode_and_its_mixtures_with_reverse_mode_are_the_stored_ones(direction):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        (x, dx), context = rng.normal(size=(2, 2, 4)), rng.normal(size=(2, 1))
+        (x, _), context = rng.normal(size=(2, 2, 4)), rng.normal(size=(2, 1))
         variables = in_float64(random_variables(Repeat(coupling(), 2), 0, x, context))
 
         def derivatives(way):

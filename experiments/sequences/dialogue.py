@@ -19,20 +19,12 @@ From there, 100 updates with as many of teacher forcing, seed 0, `experiments.st
     errors of a judge, %                  42.0              43.0              42.4     44.8
     different pairs of words              .542              .540              .546     .525
 
-<<<<<<< HEAD
-The adversary changes nothing that the controls do not, within the judge's standard error of 1.1 points. Its critic is
-right in 56.1 % of unseen replies; a logistic regression on n-grams, fitted to 37,000 replies, in 60 %. The paper's
-recurrent critic (`--critic turns`) is right in 50 to 52 % after 250 batches, at rates of 1e-3 and 3e-3, on whole
-replies and prefixes. Before unknown words were kept from it, which the generator never writes, it had 57 % by these
-alone.
-=======
 The adversary changes nothing that the controls do not, within two standard errors of the judge, 1.1 points each. After
 250 updates, 17 minutes, perplexities are 31.0, 30.5 and 30.3, choices 65.5, 66.1 and 66.4 %, errors 41.8, 43.3 and
 43.8 %. The critic is right in 56.1 % of unseen replies, then 57.4 %; a logistic regression on n-grams, fitted to
 37,000 replies, in 60 %. The paper's recurrent critic (`--critic turns`) is right in 50 to 52 % after 250 batches, at
 rates of 1e-3 and 3e-3, on whole replies and prefixes. Before unknown words were kept from it, which the generator
 never writes, it had 57 % by these alone.
->>>>>>> replies
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def update(config: Results) -> int:
             tables[name] = with_rows_of(tables.get(name, ""), new)
             if "records.jsonl" in names:
                 lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
-                records |= {key(record): record for record in map(json.loads, lines)}
+                records |= {key(record): record for record in map(portable, map(json.loads, lines))}
         # runs within a study and single seeds of a run are not listed
         covered = any("table.md" in folders.get(above, ()) for above in (folder, *folder.parents))
         covered = covered or "result.json" in folders.get(folder.parent, ())
@@ -116,19 +116,25 @@ def _missing(result: Mapping[str, Any]) -> list[str]:
 def record_of(result: Mapping[str, Any]) -> Record:
     """The record of a `result.json`."""
     config, paper = result["config"], result["published"]
-    command = result["command"] and " ".join(map(without_folders, result["command"].split()))
     names = ("headline", "baselines", "test", "standard_errors", "training_seconds", "devices", "commit")
-    changed = {k: without_folders(v) if isinstance(v, str) else v for k, v in result.get("changed", {}).items()}
-    return {
+    return portable({
         "experiment": result["experiment"].removeprefix("experiments."),
-        "data": without_folders(result["data"]),
+        "data": result["data"],
         **{name: result[name] for name in names if name in result},
-        "changed": changed,
+        "changed": result.get("changed", {}),
         "published": [paper] if paper else [],
         "steps": config["steps"],
         "seeds": config["seeds"],
-        "command": command,
-    }
+        "command": result["command"],
+    })  # fmt: skip
+
+
+def portable(record: Record) -> Record:
+    """The record without the folders of the machine that made it."""
+    changed = {k: without_folders(v) if isinstance(v, str) else v for k, v in record.get("changed", {}).items()}
+    command = record.get("command") and " ".join(map(without_folders, record["command"].split()))
+    named = {"data": without_folders(record["data"]), "changed": changed, "command": command}
+    return {**record, **named, "published": record.get("published", [])}
 
 
 def without_folders(path: str) -> str:

@@ -113,7 +113,8 @@ def test_a_study_is_its_table_and_records_not_its_runs(tmp_path):
     (folder / "table.md").write_text("| flow |\n|---|\n| NICE |\n")
     record = {
         "experiment": "studies.flows", "system": "NICE", "data": "digits", "seeds": 3, "test": {"bits_per_dim": 3.0},
-        "headline": ["bits_per_dim"], "published": [], "steps": 600, "training_seconds": 1.0,
+        "headline": ["bits_per_dim"], "steps": 600, "training_seconds": 1.0, "changed": {"extractor": "/there/judge"},
+        "command": "python -m experiments.flows.nice --data /there/digits",
     }  # fmt: skip
     (folder / "records.jsonl").write_text(json.dumps(record) + "\n")
     put(tmp_path / "runs" / "b", result("flows.b", 2.0))
@@ -121,7 +122,8 @@ def test_a_study_is_its_table_and_records_not_its_runs(tmp_path):
     (tmp_path / "runs" / "benchmarks.flows" / "table.md").write_text("| row | ms |\n|---|---|\n| a | 1 |\n")
     assert update(config(tmp_path, "runs")) == 3
     page = (tmp_path / "RESULTS.md").read_text()
-    assert ["NICE", "digits", "bits_per_dim", "3", "3", "", "600"] in lines(tmp_path) and "nice" not in page
+    assert ["NICE (extractor=judge)", "digits", "bits_per_dim", "3", "3", "", "600"] in lines(tmp_path)
+    assert "- `python -m experiments.flows.nice --data digits`" in page and "/there" not in page
     assert "<summary>Table of studies.flows.digits</summary>\n\n| flow |\n|---|\n| NICE |\n" in page
     assert "## Benchmarks\n\n### benchmarks.flows\n\n| row | ms |" in page
     assert update(config(tmp_path, "none")) == 0 and (tmp_path / "RESULTS.md").read_text() == page

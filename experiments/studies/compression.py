@@ -7,6 +7,15 @@ teacher and trained without distillation; distilled from a teacher that has lear
 as the searched student and the network that it is cut from together; random channels in place of searched ones.
 
 Means ± standard errors on the test split. Multiply-adds are half of XLA's count of operations of one translation.
+
+Result on facades64.npz, `--data facades64.npz --domains label photo --segmenter FOLDER --trunk FILE --score
+label_back_pixel_accuracy --teacher-steps 2000 --steps 1500 --width 16 --largest-width 8 --student-width 4
+--critic-width 12`, half an hour of a core. By a segmentation of the translations, of the pixels of the teacher 52.2 %
+are right, of students with 8.5 times fewer multiply-adds: from scratch 42.9 +- 0.0, cut from the teacher 46.0 +- 0.4,
+distilled 46.6 +- 0.1, searched 48.1 +- 0.7. But random channels have 47.0 +- 0.4, and the distilled student, trained
+for as many steps as the searched one and the network it is cut from together, 48.2 +- 0.2: the search gains what its
+steps gain. A teacher that has learned nothing gives 45.3 +- 0.3: most of the gain over a start from scratch is not its
+knowledge.
 """
 
 from __future__ import annotations

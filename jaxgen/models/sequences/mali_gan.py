@@ -5,8 +5,8 @@ Networks").
 tokens of the data, which are learned by maximum likelihood, and only what follows is judged by the critic:
 
     y_m ~ G(. | x_1..x_N),  m = 1..M
-    policy   L = -sum_(t <= N) log G(x_t | x_<t) - sum_m (w_m - b / M) sum_(t > N) log G(y_m,t | y_m,<t),  w = softmax_m
-    a(y_m)
+    policy   L = -sum_(t <= N) log G(x_t | x_<t) - sum_m (w_m - b / M) sum_(t > N) log G(y_m,t | y_m,<t)
+             w = softmax_m a(y_m)
 
 with weights among the completions of the same prefix, whose variance is small as long as N is large. N falls from T to
 zero in stages, each a phase; the last one, N = 0, is the basic variant.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
@@ -66,12 +67,19 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        h = at_least_float32(x).reshape(*x.shape[:-1], self.groups, -1)
-        axes = (*range(1, x.ndim - 1), x.ndim)
-        h = h - h.mean(axes, keepdims=True)
-        h = (h * _reciprocal_root((h * h).mean(axes, keepdims=True) + self.epsilon)).reshape(x.shape)
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        return (h * scale + self.param("bias", nn.initializers.zeros, (x.shape[-1],))).astype(x.dtype)
+        h, positions, channels = at_least_float32(x), tuple(range(1, x.ndim - 1)), x.shape[-1]
+
+        def group_means(h: jax.Array) -> jax.Array:
+            """The mean of each channel's group, [B, 1.., C]."""
+            # over positions first: a sum over positions and channels at once takes three times as long on a CPU
+            means = h.mean(positions, keepdims=True)
+            means = means.reshape(*means.shape[:-1], self.groups, -1).mean(-1)
+            return jnp.repeat(means, channels // self.groups, -1)
+
+        h = h - group_means(h)
+        root = _reciprocal_root(group_means(h * h) + self.epsilon)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        return (h * (root * scale) + self.param("bias", nn.initializers.zeros, (channels,))).astype(x.dtype)
 
 
 @jax.custom_jvp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxgen.data import Splits, domains
 from jaxgen.models.translation import Domain
 from jaxgen.models.translation.domain import other
 from jaxgen.training import TrainedModel
+from jaxgen.training.ranges import Count, Fraction, NonNegative
 
 COLUMNS = 10
 """Images in a row of a plot."""
@@ -41,6 +43,36 @@ class TranslationConfig(Config):
 
     def open(self) -> Splits:
         return domains(self.data, self.domains, paired=self.paired, data_dir=self.data_dir)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairsConfig(TranslationConfig):
+    """The fields of an experiment that trains a Pix2Pix on pairs, and their defaults in the paper."""
+
+    paired: ClassVar[bool] = True
+
+    steps: Count = 80_000
+    """Batches, each with one update of both players."""
+    batch_size: Count = 1
+    ema: Fraction = 0.0
+    eval_every: Count = 80_000
+    """Steps between evaluations; as many as `steps`: the last variables are kept, rather than those of least L1."""
+    eval_batch: Count = 64
+    receptive_field: Literal[1, 16, 34, 70, 142, 286] = 70
+    """Side of the patches that the critic scores, in pixels."""
+    l1_weight: NonNegative = 100.0
+    adversarial_weight: NonNegative = 1.0
+    """0: no critic."""
+    jitter: NonNegative = 286 / 256
+    """Enlargement before random crops; 1: no crops."""
+    mirror: bool = True
+    """Mirror half of the pairs."""
+    learning_rate: NonNegative = 2e-4
+    """Adam's learning rate."""
+    segmenter: Path | None = None
+    """Run folder of `experiments.translation.segmenter` on the same data, for label-back scores."""
+    trunk: Path | None = None
+    """Arrays of a VGG, for a distance of features."""
 
 
 def both(data: Splits) -> dict[str, Domain]:

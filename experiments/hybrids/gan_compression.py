@@ -45,7 +45,7 @@ import optax
 
 from experiments.config import Experiment
 from experiments.run import main
-from experiments.translating import COLUMNS, TranslationConfig, both, side_by_side
+from experiments.translating import COLUMNS, PairsConfig, both, side_by_side
 from experiments.translation.scores import Judges, baselines, paired_scores, pairs
 from jaxgen.data import Splits
 from jaxgen.models.hybrids import DistilledPix2Pix, multiply_adds, search_channels
@@ -53,7 +53,7 @@ from jaxgen.models.translation import Pix2Pix
 from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, SlimmableTranslator
 from jaxgen.training import TrainedModel, load
 from jaxgen.training.chunks import in_chunks
-from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative, Probability
+from jaxgen.training.ranges import Count, Natural, NonNegative, Probability
 
 Score = Literal[
     "l1", "psnr", "retrieval", "label_back_pixel_accuracy", "label_back_class_accuracy", "label_back_iou",
@@ -63,8 +63,7 @@ HIGHER_IS_BETTER = ("psnr", "retrieval", "label_back_pixel_accuracy", "label_bac
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompressionConfig(TranslationConfig):
-    paired: ClassVar[bool] = True
+class CompressionConfig(PairsConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
@@ -73,12 +72,6 @@ class CompressionConfig(TranslationConfig):
         },
     }  # fmt: skip
 
-    steps: Count = 80_000
-    batch_size: Count = 1
-    ema: Fraction = 0.0
-    eval_every: Count = 80_000
-    """Steps between evaluations; as many as `steps`: the last variables are kept."""
-    eval_batch: Count = 64
     width: Count = 64
     """Channels of the generator's first and last layer, doubled at each halving."""
     channels: tuple[Count, ...] = ()
@@ -90,20 +83,10 @@ class CompressionConfig(TranslationConfig):
     """Side of the first layer's kernel."""
     critic_width: Count = 128
     """Channels of the critic's first layer; the teacher's if there is one."""
-    receptive_field: Literal[1, 16, 34, 70, 142, 286] = 70
-    """Side of the patches that the critic scores, in pixels."""
-    l1_weight: NonNegative = 100.0
-    adversarial_weight: NonNegative = 1.0
     distillation_weight: NonNegative = 1.0
     """Weight of the distance from the teacher's features."""
     target: Literal["truth", "teacher"] = "truth"
     """What the L1 distance compares translations with."""
-    jitter: NonNegative = 286 / 256
-    """Enlargement before random crops; 1: no crops."""
-    mirror: bool = True
-    """Mirror half of the pairs."""
-    learning_rate: NonNegative = 2e-4
-    """Adam's learning rate."""
     teacher: Path | None = None
     """Run folder of the teacher; None: train one."""
     fractions: tuple[Probability, ...] = ()
@@ -118,10 +101,6 @@ class CompressionConfig(TranslationConfig):
     """Candidates of a generation of the search."""
     generations: Natural = 500
     """Generations of the search after the random one; 0, and a population of 1: random channels."""
-    segmenter: Path | None = None
-    """Run folder of `experiments.translation.segmenter` on the same data, for label-back scores."""
-    trunk: Path | None = None
-    """Arrays of a VGG, for a distance of features."""
 
     def check(self) -> None:
         super().check()

@@ -26,7 +26,6 @@ by this segmenter in place of FCN-8s).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -35,18 +34,17 @@ import optax
 
 from experiments.config import Experiment
 from experiments.run import main
-from experiments.translating import COLUMNS, TranslationConfig, both, side_by_side
+from experiments.translating import COLUMNS, PairsConfig, both, side_by_side
 from experiments.translation.scores import Judges, baselines, paired_scores, pairs
 from jaxgen.data import Splits
 from jaxgen.models.translation import Pix2Pix
 from jaxgen.nets import BatchNorm, Concatenate, InstanceNorm, Jitter, PatchCritic, Unconditional, UNet
 from jaxgen.training import TrainedModel
-from jaxgen.training.ranges import Count, Fraction, NonNegative
+from jaxgen.training.ranges import Count, Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pix2PixConfig(TranslationConfig):
-    paired: ClassVar[bool] = True
+class Pix2PixConfig(PairsConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "small": {
@@ -55,13 +53,6 @@ class Pix2PixConfig(TranslationConfig):
         },
     }  # fmt: skip
 
-    steps: Count = 80_000
-    """Batches, each with one update of both players."""
-    batch_size: Count = 1
-    ema: Fraction = 0.0
-    eval_every: Count = 80_000
-    """Steps between evaluations; as many as `steps`: the last variables are kept, rather than those of least L1."""
-    eval_batch: Count = 64
     width: Count = 64
     """Channels of the U-Net's first level."""
     levels: Count | None = None
@@ -70,27 +61,12 @@ class Pix2PixConfig(TranslationConfig):
     """Rate in the first three layers of the decoder, the noise of the generator."""
     critic_width: Count = 64
     """Channels of the critic's first layer."""
-    receptive_field: Literal[1, 16, 34, 70, 142, 286] = 70
-    """Side of the patches that the critic scores, in pixels."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation in both networks; the same for batches of one pair."""
     statistics: Literal["picture", "batch", "running"] = "picture"
     """Statistics of batch normalisation at test time: of each picture, of the batch, or the averages of training."""
-    l1_weight: NonNegative = 100.0
-    adversarial_weight: NonNegative = 1.0
-    """0: no critic."""
     conditional_critic: bool = True
     """The critic sees the input too; False in the paper's rows GAN and L1+GAN."""
-    jitter: NonNegative = 286 / 256
-    """Enlargement before random crops; 1: no crops."""
-    mirror: bool = True
-    """Mirror half of the pairs."""
-    learning_rate: NonNegative = 2e-4
-    """Adam's learning rate."""
-    segmenter: Path | None = None
-    """Run folder of `experiments.translation.segmenter` on the same data, for label-back scores."""
-    trunk: Path | None = None
-    """Arrays of a VGG, for a distance of features."""
 
 
 def build(config: Pix2PixConfig, data: Splits) -> Experiment:

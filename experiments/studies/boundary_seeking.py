@@ -117,12 +117,8 @@ def text(results: Mapping[str, Any]) -> str:
 
 def lines(rows: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> Iterator[Sequence[str]]:
     for name, result in rows.items():
-        test, errors, config = result["test"], result.get("standard_errors", {}), result["config"]
-        cells = (
-            f"{test[key]:.{digits}f}" + (f" ± {errors[key]:.{digits}f}" if key in errors else "")
-            for key, (_, digits) in columns.items()
-        )
-        minutes = f"{result['training_seconds'] / 60:.1f}"
+        cells = (harness.measured(result, key, digits) for key, (_, digits) in columns.items())
+        config, minutes = result["config"], f"{result['training_seconds'] / 60:.1f}"
         yield NAMES[name], *cells, f"{config['steps']:,}", str(config["seeds"]), minutes
     baselines = next(iter(rows.values()))["baselines"]
     for name in dict.fromkeys(key.partition(" of ")[2] for key in baselines):

@@ -86,22 +86,18 @@ def run(name: str, folder: Path, config: Characters) -> dict[str, Any]:
 def lines(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     for name in SYSTEMS:
         if result := results.get(name):
-            config, errors = result["config"], result.get("standard_errors", {})
+            config = result["config"]
             yield (
-                name, *cells(result["test"], errors), f"{config['steps'] // config['critic_steps']:,}",
+                name, *cells(result), f"{config['steps'] // config['critic_steps']:,}",
                 f"{result['training_seconds'] / 60:.0f}",
             )  # fmt: skip
     for name, metrics in results.get(BASELINES, {}).items():
-        yield name, *cells(metrics), "", ""
+        yield name, *cells({"test": metrics}), "", ""
 
 
-def cells(metrics: Mapping[str, float], errors: Mapping[str, float] | None = None) -> list[str]:
-    """One for each of `COLUMNS`, with standard errors if there are any; empty if the texts are too short."""
-    found = []
-    for name in COLUMNS:
-        error = f" ± {errors[name]:.3f}" if errors and name in errors else ""
-        found.append(f"{metrics[name]:.3f}{error}" if name in metrics else "")
-    return found
+def cells(result: Mapping[str, Any]) -> list[str]:
+    """One for each of `COLUMNS`; empty if the texts are too short."""
+    return [harness.measured(result, name, 3) for name in COLUMNS]
 
 
 if __name__ == "__main__":

@@ -166,8 +166,7 @@ def lines(results: Mapping[Row, Mapping[str, Any]]) -> Iterator[Sequence[str]]:
         kind, _, metric = name.rpartition(", ")
         yield kind, metric, f"{value:.3f}", "", "", "", ""
     for row, result in results.items():
-        error = result.get("standard_errors", {}).get(row.metric)
-        measured = f"{result['test'][row.metric]:.3f}" + ("" if error is None else f" ± {error:.3f}")
+        measured = harness.measured(result, row.metric, 3)
         published = "" if row.published is None else f"{row.published} ({row.source})"
         seconds = result["training_seconds"] / result["config"]["seeds"]
         parameters, steps = sum(result["parameters"].values()), result["config"]["steps"]

@@ -81,6 +81,16 @@ def experiment(module: str, out: Path, *arguments: str | Sequence[str]) -> dict[
     return json.loads((out / "result.json").read_text(encoding="utf-8"))
 
 
+def measured(result: Mapping[str, Any], metric: str, digits: int, factor: float = 1) -> str:
+    """A test metric of a run's result times a factor, with its standard error if there is one; empty if it is not
+    known."""
+    if metric not in result["test"]:
+        return ""
+    error = result.get("standard_errors", {}).get(metric)
+    text = f"{factor * result['test'][metric]:.{digits}f}"
+    return text if error is None else f"{text} ± {factor * error:.{digits}f}"
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[Any]], notes: str = "") -> str:
     """A Markdown table, with notes below."""
     text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, ["---"] * len(head), *lines))

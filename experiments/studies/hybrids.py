@@ -177,20 +177,13 @@ def write(config: HybridStudy, name: str, data: Arrays) -> str:
 def lines(results: Mapping[str, Any], part: str, metrics: Mapping[str, int]) -> Iterator[Sequence[str]]:
     for name, result in results.items():
         if name.startswith(f"{part}, ") and not name.endswith("classifier"):
-            cells = [cell(result, metric, digits) for metric, digits in metrics.items()]
+            cells = [harness.measured(result, metric, digits) for metric, digits in metrics.items()]
             yield name.removeprefix(f"{part}, "), *cells, f"{result['training_seconds']:,.0f} s"
     baselines = next((r["baselines"] for n, r in results.items() if n.startswith(f"{part}, ") and r["baselines"]), {})
     for baseline, value in baselines.items():
         name, _, of = baseline.rpartition(", ")
         if of in metrics:
             yield name, *(f"{value:.{digits}f}" if metric == of else "" for metric, digits in metrics.items()), ""
-
-
-def cell(result: Mapping[str, Any], metric: str, digits: int) -> str:
-    if metric not in result["test"]:
-        return ""
-    error = result.get("standard_errors", {}).get(metric)
-    return f"{result['test'][metric]:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 
 
 def notes(config: HybridStudy, results: Mapping[str, Any], part: str) -> str:

@@ -120,12 +120,7 @@ def run(experiment: str, name: str, words: tuple[str, ...], steps: int, config: 
 
 def cells(result: Mapping[str, Any], metrics: Mapping[str, int]) -> list[str]:
     """The metrics with their standard errors; a dash for those that a system does not have."""
-    found = []
-    for metric, digits in metrics.items():
-        value, error = result["test"].get(metric), result["standard_errors"].get(metric)
-        text = "–" if value is None else f"{value:.{digits}f}"
-        found.append(text if error is None else f"{text} ± {error:.{digits}f}")
-    return found
+    return [harness.measured(result, metric, digits) or "–" for metric, digits in metrics.items()]
 
 
 def record(config: LatentCodes, name: str, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class VQGANStudy(harness.StudyConfig):
     extractor_steps: Count = 800
     """Of the classifier."""
     seed: Natural = 0
+    seeds: Count = 1
+    """Runs of each system, side by side."""
     runs: Path = Path("runs/studies.vqgan")
 
 
@@ -62,7 +64,8 @@ def study(config: VQGANStudy) -> str:
     """Raises:
     ValueError: unknown names in `only`; rows with other settings.
     """
-    settings = {name: getattr(config, name) for name in ("data", "trunk", "steps", "width", "extractor_steps", "seed")}
+    names = ("data", "trunk", "steps", "width", "extractor_steps", "seed", "seeds")
+    settings = {name: getattr(config, name) for name in names}
     extractor = config.runs / EXTRACTOR
     common = ["--data", config.data, "--seed", str(config.seed)]
 
@@ -76,13 +79,14 @@ def study(config: VQGANStudy) -> str:
         return harness.experiment(
             "hybrids.vqgan", config.runs / harness.slug(name), common, trunk,
             ("--preset", "small", "--system", SYSTEMS[name], "--conditional", "--extractor", str(extractor)),
-            ("--steps", str(config.steps), "--width", str(config.width)),
+            ("--steps", str(config.steps), "--width", str(config.width), "--seeds", str(config.seeds)),
             ("--adversarial-start", start, "--eval-every", every, "--checkpoint-every", every),
         )  # fmt: skip
 
     compute: dict[str, Any] = {EXTRACTOR: classifier}
     compute |= {name: lambda name=name: system(name) for name in SYSTEMS}
-    compute["sampling"] = lambda: sampling(config.runs / harness.slug("VQGAN"))
+    one = f"seed-{config.seed}" if config.seeds > 1 else ""
+    compute["sampling"] = lambda: sampling(config.runs / harness.slug("VQGAN") / one)
     results = harness.rows(compute, config.only, config.runs, settings)
     return harness.save(config.runs, table(results))
 
@@ -119,15 +123,10 @@ def sampling(folder: Path) -> dict[str, float]:
 def table(results: Mapping[str, Any]) -> str:
     systems = {name: results[name] for name in SYSTEMS if name in results}
     head = ("system", *(heading for heading, *_ in METRICS.values()), "minutes")
-    lines = [
-        [
-            name,
-            *(f"{factor * result['test'][metric]:.{digits}f}" for metric, (_, factor, digits) in METRICS.items()),
-            f"{result['training_seconds'] / 60:.1f}",
-        ]
-        for name, result in systems.items()
-    ]
-    notes = []
+    lines, notes = [], []
+    for name, result in systems.items():
+        cells = (harness.measured(result, metric, digits, factor) for metric, (_, factor, digits) in METRICS.items())
+        lines.append((name, *cells, f"{result['training_seconds'] / 60:.1f}"))
     if EXTRACTOR in results:
         notes.append(f"The extractor's accuracy on the test split is {results[EXTRACTOR]['accuracy']:.3f}.")
     if "sampling" in results:

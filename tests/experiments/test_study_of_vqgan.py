@@ -39,6 +39,27 @@ def test_systems_differ_in_their_losses_alone(tmp_path, monkeypatch):
         vqgan.study(VQGANStudy(data="digits", runs=tmp_path / "others", only=("GAN",)))
 
 
+def test_seeds_have_a_standard_error_in_the_units_of_the_metric(tmp_path, monkeypatch):
+    def run(module, out, *arguments):
+        words = [word for given in arguments for word in given]
+        assert words[words.index("--seeds") + 1] == "3" if module == "hybrids.vqgan" else "--seeds" not in words
+        out.mkdir(parents=True)
+        test = dict.fromkeys(METRICS, 0.5) | {"accuracy": 0.625}
+        result = {"test": test, "standard_errors": {"squared_error": 0.125, "bits_per_code": 0.25}}
+        (out / "result.json").write_text(json.dumps({**result, "training_seconds": 90}))
+
+    sampled = []
+    monkeypatch.setattr(harness.commands, "run", run)
+    monkeypatch.setattr(
+        vqgan, "sampling",
+        lambda out: sampled.append(out) or {"with the cache": 0.25, "without": 2.0, "equal codes": 1.0},
+    )  # fmt: skip
+    text = vqgan.study(VQGANStudy(data="digits", runs=tmp_path, seed=4, seeds=3))
+    cells = [cell.strip() for cell in text.splitlines()[-3].split("|")[1:-1]]
+    assert cells[:3] == ["VQGAN", "500.00 ± 125.00", "0.50"] and cells[6] == "0.50 ± 0.25"
+    assert sampled == [tmp_path / "VQGAN" / "seed-4"]
+
+
 def test_sampling_is_timed_with_the_cache_and_without(monkeypatch, tmp_path):
     monkeypatch.setattr(vqgan.jaxgen, "load", lambda folder: TrainedModel(MODEL, VARIABLES))
     monkeypatch.setattr(vqgan, "CALLS", 1)

@@ -136,6 +136,8 @@ def controls(segmenter: Path | None, config: TranslationStudy) -> dict[str, dict
     data = Pix2PixConfig(data=config.data, domains=config.domains).open()
     judges, (x, y) = Judges.load(segmenter, config.trunk), pairs(data.test)
     methods = {**baselines(data), "kernel ridge": kernel_ridge(data), "truth": y}
+    if x.shape == y.shape:
+        methods["nearest change"] = nearest_change(data)
     return {name: paired_scores(x, fake, y, judges) for name, fake in methods.items()}
 
 
@@ -159,6 +161,14 @@ def kernel_ridge(data: Splits, penalties: Sequence[float] = (0.01, 0.03, 0.1, 0.
         return float(np.abs(predict(valid[0], penalty) - valid[1].astype(np.float64)).mean())
 
     return predict(test[0], min(penalties, key=error))
+
+
+def nearest_change(data: Splits) -> np.ndarray:
+    """Each test input with half of the change that its nearest training input has in its pair: x + (y' - x') / 2."""
+    (train_x, train_y), (x, _) = pairs(data.train), pairs(data.test)
+    nearest = _squared(_flat(x), _flat(train_x)).argmin(1)
+    moved = x + (train_y[nearest].astype(np.float64) - train_x[nearest]) / 2
+    return np.clip(np.round(moved), 0, 255).astype(np.uint8)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

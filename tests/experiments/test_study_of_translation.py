@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.studies import harness, translation
-from experiments.studies.translation import TranslationStudy, kernel_ridge
-from jaxgen.data import domains
+from experiments.studies.translation import TranslationStudy, kernel_ridge, nearest_change
+from jaxgen.data import ArraySource, Splits, Zipped, domains
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_each_arm_is_run_from_each_seed(tmp_path, data, monkeypatch):
     rows = {name: rest for name, *rest in cells}
     assert rows["L1"] == ["0.1100 ± 0.0100", "15.00 ± 0.00", "0.500 ± 0.000", "60 s"]
     assert rows["truth"][:3] == ["0.0000", "100.00", "1.000"] and {"mean picture", "input", "kernel ridge"} < set(rows)
+    assert "nearest change" in rows
     records = [json.loads(line) for line in (tmp_path / "runs" / "records.jsonl").read_text().splitlines()]
     assert [r["system"] for r in records] == ["L1", "cGAN", "L1+cGAN"] and records[0]["headline"] == ["l1", "retrieval"]
     assert translation.study(config) == text and len(called) == 6
@@ -53,6 +54,14 @@ def test_kernel_ridge_learns_what_is_smooth(data):
     splits = domains(data, ("ink", "print"), paired=True)
     predicted, truth = kernel_ridge(splits), splits.test.sources["b"].arrays["x"]
     assert np.abs(predicted - truth.astype(float)).mean() < 5 < np.abs(truth.mean(0) - truth).mean()
+
+
+def test_half_of_the_change_of_the_nearest_input_is_added():
+    x, y = (np.array(values, np.uint8).reshape(-1, 1, 1, 1) for values in ([10, 100, 200], [30, 90, 250]))
+    test = np.array([14, 90, 240], np.uint8).reshape(-1, 1, 1, 1)
+    one, other = Zipped({"a": ArraySource({"x": x}), "b": ArraySource({"x": y})}), ArraySource({"x": test})
+    moved = nearest_change(Splits(one, one, Zipped({"a": other, "b": other})))
+    assert moved.dtype == np.uint8 and moved.ravel().tolist() == [24, 85, 255]
 
 
 def test_unknown_rows_are_refused(tmp_path, data):

@@ -1,4 +1,4 @@
-"""GAN compression: a small generator distilled from a trained Pix2Pix (Li et al. 2020, arXiv:2003.08936).
+"""GAN compression: a small generator distilled from a trained Pix2Pix or CycleGAN (Li et al. 2020, arXiv:2003.08936).
 
 The teacher is a Pix2Pix whose generator has separable residual blocks, trained by this experiment without `--teacher`.
 From its folder a smaller generator is distilled; `--fractions` trains one for all numbers of channels at once; from
@@ -9,6 +9,11 @@ multiply-adds, and trains the network that has them:
     python -m experiments.hybrids.gan_compression --out S --width 6 --teacher T
     python -m experiments.hybrids.gan_compression --out A --width 12 --teacher T --fractions 0.25 0.5 0.75 1
     python -m experiments.hybrids.gan_compression --out F --teacher T --start A --budget 9.5e6
+
+`--teacher` can be a CycleGAN of `experiments.translation.cycle_gan --network separable`, whose translations from a to b
+are learned with `--target teacher`; with `--unpaired`, a and b need not belong together, and all metrics compare with
+the teacher's translations. The paper's weights for CycleGAN are `--l1-weight 10 --adversarial-weight 2
+--distillation-weight 0.01`.
 
 `experiments.studies.compression` runs them beside their controls. The paper's edges to shoes: from 56.8 G to 4.81 G
 multiply-adds, FID from 24.2 to 26.6.
@@ -47,9 +52,9 @@ from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, PairsConfig, both, side_by_side
 from experiments.translation.scores import Judges, baselines, paired_scores, pairs
-from jaxgen.data import Splits
-from jaxgen.models.hybrids import DistilledPix2Pix, multiply_adds, search_channels
-from jaxgen.models.translation import Pix2Pix
+from jaxgen.data import Splits, domains
+from jaxgen.models.hybrids import DistilledPix2Pix, multiply_adds, search_channels, taught_by
+from jaxgen.models.translation import CycleGAN, Pix2Pix
 from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, SlimmableTranslator
 from jaxgen.training import TrainedModel, load
 from jaxgen.training.chunks import in_chunks
@@ -88,7 +93,9 @@ class CompressionConfig(PairsConfig):
     target: Literal["truth", "teacher"] = "truth"
     """What the L1 distance compares translations with."""
     teacher: Path | None = None
-    """Run folder of the teacher; None: train one."""
+    """Run folder of the teacher, a run of this experiment or a CycleGAN; None: train one."""
+    unpaired: bool = False
+    """Examples of the domains do not belong together: metrics compare with the teacher's translations."""
     fractions: tuple[Probability, ...] = ()
     """Train for all numbers of channels: in each step, each layer draws one of these fractions of its channels."""
     start: Path | None = None
@@ -106,8 +113,13 @@ class CompressionConfig(PairsConfig):
         super().check()
         if self.teacher is None and (self.fractions or self.start or self.budget):
             raise ValueError("`teacher` must be a run's folder with `fractions`, `start` or `budget`, got None")
+        if self.unpaired and (self.teacher is None or self.target == "truth"):
+            raise ValueError("`unpaired` requires a `teacher` and `target` of 'teacher': there is no truth")
         if self.budget and (self.start is None or self.seeds > 1):
             raise ValueError("`budget` requires `start` and `seeds` of 1: seeds would have different channels")
+
+    def open(self) -> Splits:
+        return domains(self.data, self.domains, paired=not self.unpaired, data_dir=self.data_dir)
 
 
 def build(config: CompressionConfig, data: Splits) -> Experiment:
@@ -117,7 +129,9 @@ def build(config: CompressionConfig, data: Splits) -> Experiment:
     judges = Judges.load(config.segmenter, config.trunk)
     model, start = teacher(config, data), None
     if config.teacher is not None:
-        source = loaded(config.teacher, Pix2Pix)
+        source = loaded(config.teacher, Pix2Pix, CycleGAN)
+        if isinstance(source.model, CycleGAN):
+            source = TrainedModel(*taught_by(source.model, source.variables))
         model = distilled(config, model, source.model)
         if config.start is not None:
             source = loaded(config.start, DistilledPix2Pix)
@@ -128,14 +142,20 @@ def build(config: CompressionConfig, data: Splits) -> Experiment:
     x, y = pairs(data.test)
 
     def final_metrics(trained: TrainedModel) -> dict[str, float]:
-        cost = {"multiply_adds": multiply_adds_of(trained)}
-        return paired_scores(x, in_chunks(trained.translate, x, size=config.eval_batch), y, judges) | cost
+        cost, truth = {"multiply_adds": multiply_adds_of(trained)}, examples(config, trained, x, y)
+        return paired_scores(x, in_chunks(trained.translate, x, size=config.eval_batch), truth, judges) | cost
 
+    simple = {} if config.unpaired else baselines(data)
     return Experiment(
         model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=final_metrics, draws=1, start=start,
-        plots={"translations": partial(plot, data)}, headline=("l1", "multiply_adds"),
-        baselines={f"{name}, l1": paired_scores(x, fake, y)["l1"] for name, fake in baselines(data).items()},
+        plots={"translations": partial(plot, config, data)}, headline=("l1", "multiply_adds"),
+        baselines={f"{name}, l1": paired_scores(x, fake, y)["l1"] for name, fake in simple.items()},
     )  # fmt: skip
+
+
+def examples(config: CompressionConfig, trained: TrainedModel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What translations of x are compared with: y, or without pairs the teacher's translations."""
+    return in_chunks(trained.teach, x, size=config.eval_batch) if config.unpaired else y
 
 
 def teacher(config: CompressionConfig, data: Splits) -> Pix2Pix:
@@ -151,8 +171,13 @@ def teacher(config: CompressionConfig, data: Splits) -> Pix2Pix:
 
 
 def distilled(config: CompressionConfig, model: Pix2Pix, source: Pix2Pix) -> DistilledPix2Pix:
-    """`model` with the teacher and the critic of `source`, and where there are `fractions` with choices of channels."""
-    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)} | {"critic": source.critic}
+    """`model` with the teacher, the critic and the last layer of `source`, and with the choices of channels that
+    `fractions` are."""
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    taken = ("critic", "critic_condition", "critic_weight", "adversarial_loss", "head_size", "head_padding")
+    fields |= {name: getattr(source, name) for name in taken}
+    if config.target == "teacher":
+        fields["monitor"] = ("l1_to_teacher", "min")
     network: SlimmableTranslator = model.generator
     if config.fractions:
         choices = tuple(tuple(max(1, round(f * n)) for f in config.fractions) for n in network.channels)
@@ -165,13 +190,14 @@ def distilled(config: CompressionConfig, model: Pix2Pix, source: Pix2Pix) -> Dis
     )  # fmt: skip
 
 
-def loaded(folder: Path, kind: type) -> TrainedModel:
+def loaded(folder: Path, *kinds: type) -> TrainedModel:
     """Raises:
     ValueError: a run of another model, or one whose generator has no limits of channels.
     """
     trained = load(folder)
-    if type(trained.model) is not kind or not isinstance(trained.model.generator, SlimmableTranslator):
-        raise ValueError(f"{str(folder)!r} must hold a {kind.__name__} of this experiment, got {trained!r}")
+    if type(trained.model) not in kinds or not isinstance(trained.model.generator, SlimmableTranslator):
+        expected = " or a ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{str(folder)!r} must hold a {expected} with separable blocks, got {trained!r}")
     return trained
 
 
@@ -181,6 +207,7 @@ def searched(config: CompressionConfig, source: TrainedModel, data: Splits, judg
     if not network.choices:
         raise ValueError(f"`start` must be a run with `fractions` to search its channels, got {str(config.start)!r}")
     x, y = pairs(data.valid)
+    y = examples(config, source, x, y)
     # the other judges would take time for nothing
     segmenter = judges.segmenter if config.score.startswith("label_back") else None
     judges = Judges(segmenter, judges.trunk if config.score.startswith("frechet") else None)
@@ -208,7 +235,8 @@ def searched(config: CompressionConfig, source: TrainedModel, data: Splits, judg
 def convolutions(network: SlimmableTranslator, model: Pix2Pix, channels: tuple[int, ...] | None = None) -> float:
     """Multiply-adds of the convolutions of one translation, with its last layer, in closed form."""
     last = (network.channels if channels is None else channels)[-1]
-    return float(network.multiply_adds(model.a.event_shape, channels) + 9 * last * np.prod(model.b.event_shape))
+    head = model.head_size**2 * last * np.prod(model.b.event_shape)
+    return float(network.multiply_adds(model.a.event_shape, channels) + head)
 
 
 def budget_of(config: CompressionConfig) -> float:
@@ -224,14 +252,16 @@ def multiply_adds_of(trained: TrainedModel) -> float:
     return multiply_adds(model.translate, trained.variables, x)
 
 
-def plot(data: Splits, trained: TrainedModel) -> Any:
-    """Test examples, the teacher's translations if there is a teacher, those of the generator, the truth."""
+def plot(config: CompressionConfig, data: Splits, trained: TrainedModel) -> Any:
+    """Test examples, the teacher's translations if there is a teacher, those of the generator, the truth of pairs."""
     head = data.test.head(COLUMNS)
     x = head["a"]["x"]
     rows = {"input": (x, "a")}
     if isinstance(trained.model, DistilledPix2Pix):
         rows["teacher"] = (trained.teach(x), "b")
-    rows |= {"translation": (trained.translate(x), "b"), "truth": (head["b"]["x"], "b")}
+    rows["translation"] = (trained.translate(x), "b")
+    if not config.unpaired:
+        rows["truth"] = (head["b"]["x"], "b")
     return side_by_side(rows, trained.model)
 
 

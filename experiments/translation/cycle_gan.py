@@ -54,7 +54,7 @@ from jaxgen.metrics import retrieval_accuracy
 from jaxgen.models.translation import CycleGAN, ImagePool
 from jaxgen.models.translation.cycle_gan import adam_with_linear_decay
 from jaxgen.models.translation.domain import OTHER, other
-from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, ResNetTranslator, UNet
+from jaxgen.nets import InstanceNorm, Jitter, PatchCritic, ResNetTranslator, SlimmableTranslator, UNet
 from jaxgen.training import TrainedModel
 from jaxgen.training.chunks import in_chunks
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
@@ -78,8 +78,9 @@ class CycleGANConfig(TranslationConfig):
     """By default, only the last variables are evaluated and kept: without pairs, no metric tells which are better."""
     eval_batch: Count = 50
     checkpoint_every: Count = 10_000
-    network: Literal["residual", "u_net"] = "residual"
-    """The generators: the paper's, or that of Pix2Pix with instance normalisation and without dropout."""
+    network: Literal["residual", "u_net", "separable"] = "residual"
+    """The generators: the paper's, that of Pix2Pix with instance normalisation and without dropout, or the paper's with
+    separable residual blocks, which `experiments.hybrids.gan_compression` can compress."""
     width: Count = 64
     """Channels of the generators' first layer."""
     halvings: Natural = 2
@@ -115,10 +116,12 @@ class CycleGANConfig(TranslationConfig):
 
 
 def build(config: CycleGANConfig, data: Splits) -> Experiment:
-    if config.network == "residual":
-        generator = ResNetTranslator(config.width, config.halvings, config.blocks, config.kernel_size)
-    else:
-        generator = UNet(config.width, config.halvings, InstanceNorm, dropout=0.0)
+    residual = (config.width, config.halvings, config.blocks)
+    generator = {
+        "residual": lambda: ResNetTranslator(*residual, config.kernel_size),
+        "separable": lambda: SlimmableTranslator.uniform(*residual, kernel_size=config.kernel_size),
+        "u_net": lambda: UNet(config.width, config.halvings, InstanceNorm, dropout=0.0),
+    }[config.network]()
     domains = both(data)
     identity_weight = config.identity_weight
     if identity_weight is None:

@@ -12,6 +12,8 @@ from experiments.hybrids.gan_compression import CompressionConfig, budget_of
 from experiments.run import main
 from experiments.studies import compression, harness
 from experiments.studies.compression import STUDENTS, TEACHERS, CompressionStudy
+from experiments.translation import cycle_gan
+from experiments.translation.cycle_gan import CycleGANConfig
 from jaxgen.nets import InstanceNorm, PatchCritic, SlimmableTranslator
 
 
@@ -67,6 +69,32 @@ def test_from_the_teacher_to_a_searched_student(pairs, tmp_path, monkeypatch, ca
         with pytest.raises(SystemExit) as stopped:
             run("refused", *arguments)
         assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cycle_gan_is_compressed_without_pairs(pairs, tmp_path, monkeypatch, capsys):
+    def run(module, config, out, *arguments):
+        words = ["--data", str(pairs), "--domains", "ink", "print", "--out", str(tmp_path / out), "--preset", "small"]
+        monkeypatch.setattr(sys, "argv", ["program", *words, "--steps", "4", "--blocks", "1", *arguments])
+        main(config, module.build)
+        return json.loads((tmp_path / out / "result.json").read_text())["test"]
+
+    run(cycle_gan, CycleGANConfig, "teacher", "--network", "separable", "--width", "4", "--critic-widths", "2", "4")
+    student = (
+        gan_compression, CompressionConfig, "student", "--width", "2", "--halvings", "3",
+        "--teacher", str(tmp_path / "teacher"), "--unpaired", "--kernel-size", "5", "--eval-every", "4",
+    )  # fmt: skip
+    tested = run(*student, "--target", "teacher")
+    x = np.load(pairs)["ink_test"]
+    teacher, trained = jaxgen.load(tmp_path / "teacher"), jaxgen.load(tmp_path / "student")
+    example = teacher.translate(x)
+    np.testing.assert_array_equal(trained.teach(x), example)
+    l1 = np.abs(np.float32(trained.translate(x)) - np.float32(example)).mean() / 255
+    assert tested["l1"] == pytest.approx(tested["l1_to_teacher"], abs=1e-6) == pytest.approx(l1, abs=1e-4) and l1 > 0.01
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run(*student)
+    assert "`unpaired` requires" in capsys.readouterr().err
 
 
 def test_the_defaults_are_the_papers(pairs):

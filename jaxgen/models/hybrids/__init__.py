@@ -3,7 +3,7 @@
 from jaxgen.models.hybrids.alae import ALAE
 from jaxgen.models.hybrids.channel_search import Candidate, multiply_adds, search_channels
 from jaxgen.models.hybrids.code_prior import CodePrior
-from jaxgen.models.hybrids.compression import DistilledPix2Pix
+from jaxgen.models.hybrids.compression import DistilledPix2Pix, taught_by
 from jaxgen.models.hybrids.cvae_gan import CVAEGAN
 from jaxgen.models.hybrids.feature_vae import FeatureVAE
 from jaxgen.models.hybrids.ganomaly import GANomaly
@@ -21,6 +21,6 @@ __all__ = [
     "ALAE", "AUTHORS", "CVAEGAN", "Candidate", "CodePrior", "DistilledPix2Pix", "FeatureVAE", "GANomaly", "GLANN",
     "GLO",
     "Gate", "PathLength", "QuantizedAutoencoder", "SinGAN", "StyleGAN", "TAMING", "VAEGAN", "VFunc", "VQGAN",
-    "multiply_adds", "search_channels", "waiting",
+    "multiply_adds", "search_channels", "taught_by", "waiting",
 ]  # fmt: skip
 __dir__ = __all__.copy  # tab completion

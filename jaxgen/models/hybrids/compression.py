@@ -5,8 +5,8 @@ the teacher's critic's, S_l and T_l the residual streams after block l, and f_l 
 
     generator:  E softplus(-a(x, S(x))) + 100 E |y - S(x)| + sum_l E (f_l(S_l(x)) - T_l(x))^2
 
-Without pairs T(x) takes the place of y (`target="teacher"`) and the critic is unconditional. The student is made in
-three steps: it is cut from the teacher, whose channels are sorted (`DistilledPix2Pix.start`), and trained with random
+Without pairs, as for a CycleGAN's generator, T(x) takes the place of y (`target="teacher"`) and the critic is
+unconditional (`taught_by`). The student is made in three steps: it is cut from the teacher, whose channels are sorted (`DistilledPix2Pix.start`), and trained with random
 numbers of channels (`SlimmableTranslator.choices`); it is cut to the channels that `search_channels` finds within a
 budget of multiply-adds; and it is trained on.
 """
@@ -27,11 +27,28 @@ from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variabl
 from jaxgen.convolution import Conv
 from jaxgen.losses.perceptual import feature_distance
 from jaxgen.models.forward import forward
+from jaxgen.models.translation.cycle_gan import CycleGAN
 from jaxgen.models.translation.networks import Translator
 from jaxgen.models.translation.pix2pix import Pix2Pix
+from jaxgen.nets.conditioning import Unconditional
 from jaxgen.nets.slimmable import SlimmableTranslator, cut_channels, sort_channels
 
 Target = Literal["truth", "teacher"]
+
+
+def taught_by(model: CycleGAN, variables: Variables) -> tuple[Pix2Pix, Variables]:
+    """The generator to b of a CycleGAN and the critic of its translations, as a Pix2Pix with an unconditional critic.
+
+    Its critic's loss is the CycleGAN's, without a pool; `adversarial_weight` is that of the CycleGAN.
+    """
+    # a `ConditionalCritic` has the critic as its `network`
+    critic = {name: {"network": tree} for name, tree in variables["critic_b"].items() if name != "pool"}
+    pix2pix = Pix2Pix(
+        a=model.a, b=model.b, generator=model.generator, critic=model.critic, critic_condition=Unconditional(),
+        adversarial_loss=model.adversarial_loss, critic_weight=1.0, adversarial_weight=model.adversarial_weight,
+        jitter=None, head_size=model.head_size, head_padding="REFLECT",
+    )  # fmt: skip
+    return pix2pix, {"generator": variables["to_b"], "critic": critic}
 
 
 class StagedTranslator(Translator):
@@ -92,7 +109,7 @@ class DistilledPix2Pix(Pix2Pix):
         return PointwiseMaps(self.teacher.channels[self.teacher.halvings])
 
     def _staged(self, network: SlimmableTranslator) -> StagedTranslator:
-        return StagedTranslator(network, self.b.event_shape, self.b.bounded)
+        return StagedTranslator(network, self.b.event_shape, self.b.bounded, self.head_size, self.head_padding)
 
     def init(self, key: Key, batch: Batch) -> Variables:
         teacher_key, maps_key = jax.random.split(jax.random.fold_in(key, 1))
@@ -162,7 +179,10 @@ class DistilledPix2Pix(Pix2Pix):
         return self.b.data(forward(self._staged(self.teacher), variables["teacher"], self.a.scaled(x))[0][0])
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
-        """Those of `Pix2Pix`, and `l1_to_teacher`, the mean absolute difference from the teacher's translations."""
+        """`l1_to_teacher`, the mean absolute difference from the teacher's translations, and unless they are the target
+        the metrics of `Pix2Pix`.
+        """
         x = batch["a"]["x"]
         fake, example = (self.b.fraction(y) for y in (self.translate(variables, x, key=key), self.teach(variables, x)))
-        return {**super().evaluate(variables, batch, key), "l1_to_teacher": jnp.abs(fake - example).mean()}
+        metrics = super().evaluate(variables, batch, key) if self.target == "truth" else {}
+        return {**metrics, "l1_to_teacher": jnp.abs(fake - example).mean()}

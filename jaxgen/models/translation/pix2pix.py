@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ import optax
 from flax import linen as nn
 from jax import lax
 
-from jaxgen.arguments import check_number
+from jaxgen.arguments import check_counts, check_number
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.metrics.distortion import psnr
 from jaxgen.models.forward import forward
@@ -50,6 +50,7 @@ class Pix2Pix:
         critic_weight: weight of the critic's loss.
         adversarial_weight, l1_weight: weights of the terms of the generator's loss.
         jitter: applied in training to both parts of a pair, with their channels concatenated; None: none.
+        head_size, head_padding: of the last layer if the features have the resolution of the image (`Translator`).
         statistics: what batch normalisation uses at test time. The paper's are those of the test batch of one picture:
             `"picture"`. With larger batches in training, take networks with `InstanceNorm`, or `"batch"`.
     """
@@ -64,12 +65,15 @@ class Pix2Pix:
     adversarial_weight: float = 1.0
     l1_weight: float = 100.0
     jitter: Callable[[Array, Key, Array], Array] | None = Jitter()
+    head_size: int = 3
+    head_padding: Literal["SAME", "REFLECT"] = "SAME"
     statistics: Statistics = "picture"
     monitor: tuple[str, str] = ("l1", "min")
 
     def __post_init__(self):
         for name in ("critic_weight", "adversarial_weight", "l1_weight"):
             check_number(name, getattr(self, name), 0)
+        check_counts(head_size=self.head_size)
         if self.adversarial_weight == self.l1_weight == 0:
             raise ValueError("`adversarial_weight` or `l1_weight` must be above 0, got 0 for both")
         if self.statistics not in get_args(Statistics):
@@ -80,7 +84,7 @@ class Pix2Pix:
 
     @property
     def _generator(self) -> nn.Module:
-        return Translator(self.generator, self.b.event_shape, self.b.bounded)
+        return Translator(self.generator, self.b.event_shape, self.b.bounded, self.head_size, self.head_padding)
 
     @property
     def _critic(self) -> nn.Module:

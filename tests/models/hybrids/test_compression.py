@@ -10,8 +10,8 @@ from flax import linen as nn
 import jaxgen
 from jaxgen.contracts import Clock, Model
 from jaxgen.data import ArraySource, Paired
-from jaxgen.models.hybrids import DistilledPix2Pix, multiply_adds, search_channels
-from jaxgen.models.translation import Domain, Pix2Pix
+from jaxgen.models.hybrids import DistilledPix2Pix, multiply_adds, search_channels, taught_by
+from jaxgen.models.translation import CycleGAN, Domain, ImagePool, Pix2Pix
 from jaxgen.nets import InstanceNorm, PatchCritic, SlimmableTranslator
 from jaxgen.training import Settings, fit
 from tests.models.parameters import drawn
@@ -118,6 +118,38 @@ def test_a_student_starts_from_the_teacher(taught, variables):
     assert np.abs(np.asarray(halving) - kernel[:, :, :2, :4]).max() > 0
     with pytest.raises(ValueError, match="`shapes` must"):
         dataclasses.replace(STUDENT, generator=network((5, 6, 5, 4))).start(TEACHER, taught, BATCH)
+
+
+@pytest.mark.slow
+def test_a_generator_of_a_cycle_gan_is_a_teacher():
+    cycle = CycleGAN(
+        network(LARGE), FIELDS["critic"], A, B, pool=ImagePool(0), cycle_weight=0.0, identity_weight=0.0, head_size=5
+    )
+    trained, x = drawn(cycle, BATCH), BATCH["a"]["x"]
+    source, taught = taught_by(cycle, trained)
+    example = np.int32(jax.jit(lambda v: cycle.translate(v, x))(trained))
+    np.testing.assert_array_equal(np.int32(jax.jit(lambda v: source.translate(v, x))(taught)), example)
+    # a student as large begins as the teacher, and the critic goes on as it was
+    student = dataclasses.replace(
+        STUDENT, generator=network(LARGE), target="teacher", head_size=5, head_padding="REFLECT",
+        **{name: getattr(source, name) for name in ("critic_condition", "adversarial_loss", "critic_weight")},
+    )  # fmt: skip
+    complete = {**drawn(student, BATCH), **student.start(source, taught, BATCH)}
+
+    @jax.jit
+    def losses(complete, trained):
+        both = cycle.critics_loss(trained, BATCH, KEY, Clock())
+        return student.critic_loss(complete, BATCH, KEY, Clock()), both, student.evaluate(complete, BATCH, KEY)
+
+    found, both, metrics = losses(complete, trained)
+    assert set(metrics) == {"l1_to_teacher"} and metrics["l1_to_teacher"] < 1e-2
+    for name in ("real", "fake"):
+        assert found.metrics[name] == pytest.approx(both.metrics[f"{name}_b"].item(), rel=1e-3)
+    scored = dict(trained["critic_b"])
+    assert scored.pop("pool") is not None and taught["critic"].keys() == scored.keys()
+    real = cycle.critic.apply(scored, scaled(BATCH["b"]["x"]))
+    fake = cycle.critic.apply(scored, scaled(cycle.translate(trained, x).astype(np.float32)))
+    assert found.value == pytest.approx(float(((real - 1) ** 2).mean() + (fake**2).mean()) / 2, rel=2e-2)
 
 
 @pytest.mark.slow

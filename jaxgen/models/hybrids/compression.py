@@ -6,9 +6,9 @@ the teacher's critic's, S_l and T_l the residual streams after block l, and f_l 
     generator:  E softplus(-a(x, S(x))) + 100 E |y - S(x)| + sum_l E (f_l(S_l(x)) - T_l(x))^2
 
 Without pairs, as for a CycleGAN's generator, T(x) takes the place of y (`target="teacher"`) and the critic is
-unconditional (`taught_by`). The student is made in three steps: it is cut from the teacher, whose channels are sorted (`DistilledPix2Pix.start`), and trained with random
-numbers of channels (`SlimmableTranslator.choices`); it is cut to the channels that `search_channels` finds within a
-budget of multiply-adds; and it is trained on.
+unconditional (`taught_by`). The student is made in three steps: it is cut from the teacher, whose channels are sorted
+(`DistilledPix2Pix.start`), and trained with random numbers of channels (`SlimmableTranslator.choices`); it is cut to
+the channels that `search_channels` finds within a budget of multiply-adds; and it is trained on.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Scores of generated time series and what they see: `python -m experiments.studies.time_series --files FILE`.
 
 The discriminative and the predictive score of Yoon et al. 2019, the same discriminative score by a wider judge, errors
-of autocorrelation and distances to the training windows, of TimeGAN and of controls, on sines and on a long series. The
-controls are the test windows themselves, copies of training windows, their steps shuffled, constant windows with noise,
-random walks, and columns taken from different windows. On series of two classes, the accuracy of classifiers trained on
-samples of an RCGAN and tested on data (TSTR), beside those trained on data (TRTR), and the same for an RCGAN whose
-training classes are permuted.
+of autocorrelation and distances to the training windows, of TimeGAN, of a sequence VAE with a recurrent decoder
+(`experiments.vaes.sequence_vae`), and of controls, on sines and on a long series. The controls are the test windows
+themselves, copies of training windows, their steps shuffled, constant windows with noise, random walks, and columns
+taken from different windows. On series of two classes, the accuracy of classifiers trained on samples of an RCGAN and
+tested on data (TSTR), beside those trained on data (TRTR), and the same for an RCGAN whose training classes are
+permuted.
 
 Result on time_series.npz (stock), one judge each, twenty seconds of a core a control: the published scores accept
 shuffled time (discriminative 0.041, predictive 0.0276) and constant windows with noise (0.083, 0.0279), near the scores
@@ -20,20 +21,25 @@ held-out sines is 0.094, as published for data. RCGAN: see `experiments.sequence
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.sequences.scores import series_scores
 from experiments.sequences.time_gan import TimeGANConfig, published_units
 from experiments.studies import harness
+from experiments.vaes import sequence_vae as sequence_vaes
+from experiments.vaes.sequence_vae import SequenceVAEConfig
 from jaxgen.data import Splits
 from jaxgen.data.splits import split_array
 from jaxgen.metrics.statistics import standard_error, with_error
+from jaxgen.training import fit
 from jaxgen.training.ranges import Count, NonNegative
 
 SINES = "time_gan_sines"
@@ -88,6 +94,7 @@ def study(config: TimeSeriesStudy) -> str:
     for data in ("sines", "series"):
         compute |= {f"{data}: {name}": partial(control, data, name, config) for name in CONTROLS}
         compute |= {f"{data}: {name}": partial(time_gan, data, name, words, config) for name, words in ARMS.items()}
+        compute[f"{data}: {SEQUENCE_VAE}"] = partial(sequence_vae, data, config)
     compute |= {f"classes: {name}": partial(rc_gan, name, words, config) for name, words in CLASS_ARMS.items()}
     results = harness.rows(compute, config.only, config.runs, settings)
     tables = []
@@ -145,6 +152,7 @@ CONTROLS = {
     "columns mixed": mixed_columns,
 }
 ARMS: Mapping[str, tuple[str, ...]] = {"TimeGAN": ("--variant", "authors"), "TimeGAN, paper's": ("--variant", "paper")}
+SEQUENCE_VAE = "sequence VAE"
 CLASS_ARMS: Mapping[str, tuple[str, ...]] = {"RCGAN": (), "RCGAN, classes permuted": ("--shuffled",)}
 
 
@@ -177,6 +185,28 @@ def time_gan(data: str, name: str, words: Sequence[str], config: TimeSeriesStudy
     ]  # fmt: skip
     seconds = float(np.mean([result["training_seconds"] for result in results]))
     return {"tests": [result["test"] for result in results], "training_seconds": seconds}
+
+
+def sequence_vae(data: str, config: TimeSeriesStudy) -> dict[str, Any]:
+    """The scores of sequence VAEs that are trained for as many batches as TimeGAN, from each seed."""
+    splits, unit = opened(data, config)
+    train, test = (unit(split_array(split, "x")) for split in (splits.train, splits.test))
+    steps, tests, seconds = config.sines_steps if data == "sines" else config.steps, [], 0.0
+    for seed in range(config.seeds):
+        every = max(1, steps // 8)
+        one = SequenceVAEConfig(
+            data=data, steps=steps, batch_size=TimeGANConfig.batch_size, seed=seed, eval_every=every,
+            checkpoint_every=every,
+        )  # fmt: skip
+        experiment, began = sequence_vaes.build(one, splits), time.monotonic()
+        trained = fit(
+            experiment.model, splits, one, optimizers=experiment.optimizers, progress=False, resume=True,
+            out=config.runs / f"{harness.slug(SEQUENCE_VAE)}-{data}-{seed}",
+        )  # fmt: skip
+        seconds += time.monotonic() - began
+        fake = unit(np.asarray(trained.sample(jax.random.key(seed), len(train) + len(test))))
+        tests.append(series_scores(train, test, fake, steps=config.judge_steps))
+    return {"tests": tests, "training_seconds": seconds / config.seeds}
 
 
 def rc_gan(name: str, words: Sequence[str], config: TimeSeriesStudy) -> dict[str, Any]:

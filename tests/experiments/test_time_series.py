@@ -121,13 +121,14 @@ def test_the_table_has_all_arms(file, tmp_path, monkeypatch):
         return {"test": test, "training_seconds": 1.0, "words": words}
 
     monkeypatch.setattr(time_series.harness, "experiment", experiment)
+    monkeypatch.setattr(time_series, "sequence_vae", lambda *given: {"tests": [dict.fromkeys(time_series.METRICS, 0.125)]})
     monkeypatch.setattr(time_series, "control", lambda *given: {"tests": [dict.fromkeys(time_series.METRICS, 0.5)]})
     text = study(config)
     for name in (*CONTROLS, *time_series.ARMS, *time_series.CLASS_ARMS):
         assert f"| {name} |" in text
-    assert "| TimeGAN | 0.250 | 0.250 | 0.2500 |" in text and "0.750 ± 0.000" in text
+    assert "| TimeGAN | 0.250 | 0.250 | 0.2500 |" in text and "| sequence VAE | 0.125 |" in text and "0.750 ± 0.000" in text
     records = [json.loads(line) for line in (tmp_path / "study" / "records.jsonl").read_text().splitlines()]
-    assert len(records) == 2 * (len(CONTROLS) + 2) + 2 and {r["experiment"] for r in records} == {"studies.time_series"}
+    assert len(records) == 2 * (len(CONTROLS) + 3) + 2 and {r["experiment"] for r in records} == {"studies.time_series"}
 
 
 @pytest.mark.slow
@@ -135,3 +136,12 @@ def test_a_control_is_measured_on_the_long_series(file, tmp_path):
     config = TimeSeriesStudy(files=file, short="short", judge_steps=0.001, runs=tmp_path)
     ((scores,),) = control("series", "copies", config).values()
     assert scores["nearest_training_ratio"] == 0
+
+
+@pytest.mark.slow
+def test_a_sequence_vae_is_measured_in_the_units_of_the_series(file, tmp_path):
+    config = TimeSeriesStudy(files=file, short="short", steps=40, seeds=2, judge_steps=0.001, runs=tmp_path)
+    row = time_series.sequence_vae("series", config)
+    assert len(row["tests"]) == 2 and row["tests"][0] != row["tests"][1] and row["training_seconds"] > 0
+    assert all(np.isfinite(list(test.values())).all() for test in row["tests"])
+    assert time_series.sequence_vae("series", config)["tests"] == row["tests"]  # finished runs are read

@@ -94,7 +94,7 @@ def jaxgen(row: Row) -> Built:
 
     from jaxgen.contracts import Every
     from jaxgen.heap import free_memory_early
-    from jaxgen.models.sequences import RolloutReward, SeqGAN
+    from jaxgen.models.sequences import PolicyGradient, RolloutReward, SeqGAN
     from jaxgen.nets import TokenConvCritic, TokenRNN, rollouts
     from jaxgen.training import init_state, make_train_step
 
@@ -102,7 +102,7 @@ def jaxgen(row: Row) -> Built:
     model = SeqGAN(
         TokenRNN(row.words, row.length, row.width, initial_std=GENERATOR_STD),
         TokenConvCritic(row.words, row.filters, row.embedding, DROPOUT),
-        objective=RolloutReward(row.rollouts), sequences=row.batch, l2=L2,
+        objective=PolicyGradient(RolloutReward(row.rollouts)), sequences=row.batch, l2=L2,
     )  # fmt: skip
     plays = {name: play._replace(optimizer=optax.adam(compare.LEARNING_RATE)) for name, play in model.plays().items()}
     games = {

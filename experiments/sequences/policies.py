@@ -19,6 +19,7 @@ from jaxgen.models.sequences import (
     MaliGANObjective,
     MixedMaliGAN,
     Objective,
+    PolicyGradient,
     RolloutReward,
     SeqGAN,
     shuffled_labels,
@@ -86,9 +87,9 @@ def seq_gan(config: PolicyConfig, words: int, length: int, end: int | None, moni
 def objective(config: PolicyConfig) -> Objective:
     rollouts = {"rollouts": config.rollouts}
     return {
-        "rollouts": RolloutReward(**rollouts),
-        "lagging": RolloutReward(**rollouts, lag=config.lag),
-        "constant": ConstantReward(),
+        "rollouts": PolicyGradient(RolloutReward(**rollouts)),
+        "lagging": PolicyGradient(RolloutReward(**rollouts, lag=config.lag)),
+        "constant": PolicyGradient(ConstantReward()),
         "maligan": MaliGANObjective(),
         "maligan_mixed": MaliGANObjective(),
         "maligan_full": MaliGANObjective(**rollouts),

@@ -22,10 +22,11 @@ from jaxgen.data.vocabulary import UNKNOWN
 from jaxgen.metrics import choice_accuracy, distinct_n_grams
 from jaxgen.models.sequences import (
     AdversarialDialogue,
-    CompletionReward,
+    ConstantReward,
     PrefixReward,
+    Reward,
+    RolloutReward,
     SequenceReward,
-    UniformReward,
 )
 from jaxgen.models.sequences.dialogue import by_player
 from jaxgen.nets import AttentionSeq2Seq, NGramCritic, TurnCritic
@@ -153,10 +154,10 @@ def critic(config: RepliesConfig, train: TokenSource, separators: tuple[str, ...
     )  # fmt: skip
 
 
-def reward(config: RepliesConfig) -> Any:
+def reward(config: RepliesConfig) -> Reward:
     return {
-        "prefix": PrefixReward(), "rollouts": CompletionReward(config.rollouts), "sequence": SequenceReward(),
-        "constant": UniformReward(),
+        "prefix": PrefixReward(), "rollouts": RolloutReward(config.rollouts), "sequence": SequenceReward(),
+        "constant": ConstantReward(),
     }[config.reward]  # fmt: skip
 
 

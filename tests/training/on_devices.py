@@ -14,7 +14,7 @@ import optax
 from jaxgen.data import ArraySource
 from jaxgen.models.flows.real_nvp import real_nvp_image, real_nvp_vector
 from jaxgen.models.gans import dense_wgan_gp
-from jaxgen.models.sequences import RolloutReward, SeqGAN
+from jaxgen.models.sequences import PolicyGradient, RolloutReward, SeqGAN
 from jaxgen.models.vaes import dense_vae
 from jaxgen.nets import TokenConvCritic, TokenRNN
 from jaxgen.training import Settings, fit, fit_seeds, init_state, jit_step, make_mesh, make_train_step
@@ -80,8 +80,8 @@ if __name__ == "__main__":
     vector = real_nvp_vector(2, depth=1, widths=(8,))
     tokens = ArraySource({"x": np.random.default_rng(0).integers(0, 5, (96, 4)).astype(np.int32)})
     policy = SeqGAN(
-        TokenRNN(5, 4, width=3), TokenConvCritic(5, ((2, 3),), 2), objective=RolloutReward(2), sequences=16,
-        moves_per_round=2,
+        TokenRNN(5, 4, width=3), TokenConvCritic(5, ((2, 3),), 2), objective=PolicyGradient(RolloutReward(2)),
+        sequences=16, moves_per_round=2,
     )  # fmt: skip
     games = {
         "flow": lambda: distance(real_nvp_image((4, 4, 1), num_levels=17, num_scales=1, depth=1, width=4), integers),

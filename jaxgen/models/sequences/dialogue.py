@@ -8,7 +8,7 @@ and its probabilities are the rewards:
     policy             L = -sum_t (Q_t - b(x)) log G(y'_t | y'_<t, x) + (b(x) - mean_t Q_t)^2,  y' ~ G
     teacher_forcing    as mle, after each step of the policy: a human's reply with reward 1
 
-Q_t is the mean of D over completions of y'_1..y'_t (`CompletionReward`, equation 3), or the probability that a critic
+Q_t is the mean of D over completions of y'_1..y'_t (`RolloutReward`, equation 3), or the probability that a critic
 of partial sequences gives y'_1..y'_t (`PrefixReward`; "reward for every generation step", REGS): that critic learns
 from one prefix of each reply, whose length is uniform, because all of them would teach it mostly about beginnings. b is
 linear in the state that the encoder leaves to the decoder. The critic makes `critic_moves` steps for each step of the
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase,
 from jaxgen.losses.sequences import policy_gradient
 from jaxgen.models.forward import forward, without_statistics
 from jaxgen.models.sequences.conditional import ConditionalSequences, tokens_and_context
-from jaxgen.models.sequences.rewards import PrefixReward, UniformReward
+from jaxgen.models.sequences.rewards import PolicyStep, PrefixReward, Reward
 from jaxgen.nets.token_sampling import sample_tokens, without_token
 from jaxgen.tokens import lengths, log_probs_of, token_mask
 
@@ -53,7 +53,7 @@ class AdversarialDialogue(ConditionalSequences):
     Attributes:
         critic: from replies [N B, T] and contexts [B, S] to the logits of all prefixes [N B, T], such as `TurnCritic`
             or `NGramCritic(per_token=True)`.
-        reward: Q: `PrefixReward()`, `CompletionReward(5)`, `SequenceReward()`, or the control `UniformReward()`.
+        reward: Q: `PrefixReward()`, `RolloutReward(5)`, `SequenceReward()`, or the control `ConstantReward()`.
         baseline: b: `learned`, the `mean` of earlier rewards, or a number. `learned` needs a generator whose first
             state depends on the context, such as `AttentionSeq2Seq`.
         mle_steps, critic_steps: of the first and the second phase, in which the critic alone learns.
@@ -66,7 +66,7 @@ class AdversarialDialogue(ConditionalSequences):
 
     _: dataclasses.KW_ONLY
     critic: nn.Module
-    reward: Any = PrefixReward()
+    reward: Reward = PrefixReward()
     baseline: Literal["learned", "mean"] | float = "learned"
     mle_steps: int = 10_000
     critic_steps: int = 1_000
@@ -83,7 +83,11 @@ class AdversarialDialogue(ConditionalSequences):
         generator_key, critic_key, baseline_key = jax.random.split(key, 3)
         pair = tokens_and_context(batch)
         critic = without_statistics("critic", self.critic.init(critic_key, *pair))
-        variables = {**super().init(generator_key, batch), "critic": {**critic, REWARDS: {"mean": jnp.zeros(())}}}
+        generator = super().init(generator_key, batch)["generator"]
+        variables = {
+            "generator": {**generator, **self.reward.begin(generator)},
+            "critic": {**critic, REWARDS: {"mean": jnp.zeros(())}},
+        }
         if self.baseline == "learned":
             state = self._encoded(variables, pair[1])
             variables["baseline"] = _baseline.init(baseline_key, state)
@@ -111,14 +115,22 @@ class AdversarialDialogue(ConditionalSequences):
         plays, mle = dict(self.plays()), min(steps, self.mle_steps)
         critic = min(steps - mle, self.critic_steps)
         rounds = ("policy", "teacher_forcing")
-        if not isinstance(self.reward, UniformReward):
+        if self.reward.uses_critic:
             rounds = ("critic", *rounds)
         phases = (
             Phase({"mle": plays["mle"]}, mle),
             Phase({"critic": plays["critic"]}, critic),
-            Phase({name: plays[name] for name in rounds}, steps - mle - critic, fresh_optimizers=False),
+            Phase(
+                {name: plays[name] for name in rounds}, steps - mle - critic, enter=self.begin_rounds,
+                fresh_optimizers=False,
+            ),
         )
         return tuple(phase for phase in phases if phase.steps)
+
+    def begin_rounds(self, variables: Variables, batch: Batch, key: Key) -> Variables:
+        """The variables with the reward's memory as of now."""
+        generator = variables["generator"]
+        return {**variables, "generator": {**generator, **self.reward.begin(generator)}}
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metric `accuracy`, on humans' replies without unknown words and those of the generator, or on prefixes of
@@ -141,19 +153,26 @@ class AdversarialDialogue(ConditionalSequences):
         fixed = lax.stop_gradient(variables)
         tokens = self.sample(fixed, sample_key, len(context), context)
         mask = token_mask(tokens, self.end)
-        rewards = lax.stop_gradient(self.reward(self, fixed, reward_key, tokens, context))
+        logits, _ = forward(self.generator, variables["generator"], tokens, context)
+        log_probs = log_probs_of(without_token(logits, self.unknown), tokens)
+        step = PolicyStep(
+            tokens, log_probs, (self.generator, fixed["generator"]),
+            lambda x: self.whole_logits(fixed, x, context), reward_key, clock, self.end, self.unknown, context,
+            lambda x: self.critic_logits(fixed, x, context),
+        )  # fmt: skip
+        rewards = lax.stop_gradient(self.reward(step))
         means = (mask * rewards).sum(1) / mask.sum(1)
         baseline, error = self._baseline(variables, context), 0.0
         if self.baseline == "learned":
             error = jnp.square(baseline - means).mean()
-        logits, _ = forward(self.generator, variables["generator"], tokens, context)
-        log_probs = log_probs_of(without_token(logits, self.unknown), tokens)
         baselines = jnp.broadcast_to(jnp.reshape(baseline, (-1, 1)), tokens.shape)
         value = policy_gradient(log_probs, rewards, mask, baselines) + error
         metrics = {"reward": means.mean(), "baseline": jnp.mean(baseline), "length": mask.sum(1).mean()}
         running = variables["critic"][REWARDS]["mean"]
         running += (means.mean() - running) / (clock.moves + 1)
-        return LossOutput(value, metrics, memory={"critic": {REWARDS: {"mean": lax.stop_gradient(running)}}})
+        memory = {"critic": {REWARDS: {"mean": lax.stop_gradient(running)}}}
+        memory["generator"] = self.reward.memory(variables["generator"])
+        return LossOutput(value, metrics, memory=memory)
 
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array, temperature: float | Array = 1.0,

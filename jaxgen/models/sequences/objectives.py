@@ -1,62 +1,34 @@
-"""What a sequence GAN's generator minimises: rewards of its samples by a critic, and the loss made of them.
+"""What a sequence GAN's generator minimises: the loss made of its samples and of what a critic finds in them.
 
-    rollout rewards    Q_t = E D(y_1..y_t, completed)       L = -sum_t Q_t log G(y_t | y_<t)
-    constant reward    Q_t = c
-    MaliGAN            w = exp(a) / sum_batch exp(a)        L = -sum_i (w_i - b / m) log G(y_i)
+    policy gradient    L = -sum_t (Q_t - b) log G(y_t | y_<t), with rewards Q (`jaxgen.models.sequences.rewards`)
+    MaliGAN            L = -sum_i (w_i - b / m) log G(y_i),  w = exp(a) / sum_batch exp(a)
 
-where a is the critic's logit and D = sigmoid(a). The critic judges without dropout; no gradient flows through it.
+where a is the critic's logit. The critic judges without dropout; no gradient flows through it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import linen as nn
-from jax import lax
 
-from jaxgen.arguments import check_counts, check_number
-from jaxgen.contracts import Array, Clock, Collections, Key
+from jaxgen.arguments import check_counts
+from jaxgen.contracts import Array, Collections, Key
 from jaxgen.losses.sequences import effective_sample_size, maligan, policy_gradient, sequence_log_probs
-from jaxgen.nets.token_sampling import rollout_rewards
+from jaxgen.models.sequences.rewards import PolicyStep, Reward, RolloutReward
 from jaxgen.tokens import token_mask
-
-LAGGING = "lagging"
-"""The generator's collection, memory, with the parameters of the policy that completes prefixes."""
-
-
-class PolicyStep(NamedTuple):
-    """What an objective sees of a policy step.
-
-    Attributes:
-        tokens: the generator's samples, int32 [B, T].
-        log_probs: log G(y_t | y_<t) of the samples, [B, T].
-        generator: the network and its variables.
-        logits: the critic's function of tokens [M, T], [M].
-        end: the token that ends a sequence, or None.
-    """
-
-    tokens: Array
-    log_probs: Array
-    generator: tuple[nn.Module, Collections]
-    logits: Callable[[Array], Array]
-    end: int | None
-    key: Key
-    clock: Clock
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """The base class of generators' objectives.
+    """The base class of generators' objectives."""
 
-    `uses_critic` is False if the objective needs no critic; then none is trained.
-    """
-
-    uses_critic = True
+    @property
+    def uses_critic(self) -> bool:
+        """False if the objective needs no critic; then none is trained."""
+        return True
 
     def loss(self, step: PolicyStep) -> tuple[Array, Mapping[str, Array]]:
         """The loss of a policy step, and metrics."""
@@ -72,65 +44,32 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class RolloutReward(Objective):
-    """SeqGAN's: each token's reward is the mean of D over completions of the sequence up to it. Without a discount.
-
-    Yu et al. 2017, "SeqGAN", equations 4 and 6. The paper completes prefixes with a policy that follows the generator
-    slowly. In the authors' code it does not: its update has no effect on the compiled graph, and the generator itself
-    completes them.
+class PolicyGradient(Objective):
+    """SeqGAN's: the policy gradient of a reward of each token.
 
     Attributes:
-        rollouts: completions of each prefix.
-        baseline: subtracted from the rewards.
-        lag: None: the generator completes prefixes. Otherwise a copy of it does, theta' <- lag theta' + (1 - lag) theta
-            after each policy step, as in the paper; the code would have 0.8.
+        reward: Q.
+        baseline: b, subtracted from the rewards.
     """
 
-    rollouts: int = 16
+    reward: Reward = RolloutReward()
     baseline: float = 0.0
-    lag: float | None = None
 
-    def __post_init__(self):
-        check_counts(rollouts=self.rollouts)
-        check_number("lag", self.lag, 0, 1)
-
-    def rewards(self, step: PolicyStep) -> Array:
-        """Q [B, T]."""
-        network, collections = step.generator
-        if self.lag is not None:
-            collections = {**collections, "params": collections[LAGGING]}
-
-        def score(tokens: Array, context: Array | None) -> Array:
-            return nn.sigmoid(step.logits(tokens))
-
-        return rollout_rewards(score, network, collections, step.key, step.tokens, self.rollouts, end=step.end)
+    @property
+    def uses_critic(self) -> bool:
+        return self.reward.uses_critic
 
     def loss(self, step: PolicyStep) -> tuple[Array, Mapping[str, Array]]:
-        """Metric `reward`, the mean of D on the samples."""
-        rewards, mask = self.rewards(step), token_mask(step.tokens, step.end)
+        """Metric `reward`, the mean of the last one of each sample: of D, for a critic of sequences."""
+        rewards, mask = self.reward(step), token_mask(step.tokens, step.end)
         value = policy_gradient(step.log_probs, rewards, mask, self.baseline)
         return value, {"reward": rewards[:, -1].mean()}
 
     def memory(self, generator: Collections) -> Collections:
-        if self.lag is None:
-            return {}
-        new = optax.incremental_update(generator["params"], generator[LAGGING], 1 - self.lag)
-        return {LAGGING: lax.stop_gradient(new)}
+        return self.reward.memory(generator)
 
     def begin(self, generator: Collections) -> Collections:
-        return {} if self.lag is None else {LAGGING: generator["params"]}
-
-
-@dataclasses.dataclass(frozen=True)
-class ConstantReward(Objective):
-    """A control without information: the expected gradient is zero."""
-
-    value: float = 0.5
-    uses_critic = False
-
-    def loss(self, step: PolicyStep) -> tuple[Array, Mapping[str, Array]]:
-        rewards = jnp.full_like(step.log_probs, self.value)
-        return policy_gradient(step.log_probs, rewards, token_mask(step.tokens, step.end)), {}
+        return self.reward.begin(generator)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,8 +105,7 @@ class MaliGANObjective(Objective):
         def ratio(tokens: Array, context: Array | None) -> Array:
             return jnp.exp(jnp.minimum(step.logits(tokens) - greatest, 30.0))
 
-        network, collections = step.generator
-        ratios = rollout_rewards(ratio, network, collections, step.key, step.tokens, self.rollouts, end=step.end)
+        ratios = RolloutReward(self.rollouts).mean(step, ratio)
         log_probs = jnp.where(mask > 0, step.log_probs, 0)
         return maligan(log_probs, jnp.log(jnp.maximum(ratios, 1e-30)), baseline), metrics
 

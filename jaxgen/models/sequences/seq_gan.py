@@ -29,7 +29,8 @@ from jaxgen.contracts import Array, Batch, Clock, Every, Key, LossOutput, Phase,
 from jaxgen.losses.sequences import sequence_log_probs
 from jaxgen.models.forward import forward
 from jaxgen.models.sequences.likelihood import maximum_likelihood
-from jaxgen.models.sequences.objectives import PolicyStep, Objective, RolloutReward, true_labels
+from jaxgen.models.sequences.objectives import Objective, PolicyGradient, true_labels
+from jaxgen.models.sequences.rewards import PolicyStep
 from jaxgen.nets.token_sampling import sample_tokens
 from jaxgen.tokens import log_probs_of, token_mask
 
@@ -60,7 +61,7 @@ class SeqGAN:
     critic: nn.Module
     end: int | None = None
     _: dataclasses.KW_ONLY
-    objective: Objective = RolloutReward()
+    objective: Objective = PolicyGradient()
     sequences: int = 64
     mle_steps: int = 120 * 156
     critic_steps: int = 50 * 3 * 312
@@ -135,8 +136,8 @@ class SeqGAN:
         tokens = self.sample(fixed, sample_key, self.sequences)
         log_probs, _ = forward(self.generator, generator, tokens, method="log_probs")
         step = PolicyStep(
-            tokens, log_probs, (self.generator, fixed["generator"]), partial(self.critic_logits, fixed), self.end,
-            objective_key, clock,
+            tokens, log_probs, (self.generator, fixed["generator"]), partial(self.critic_logits, fixed), objective_key,
+            clock, self.end,
         )  # fmt: skip
         value, metrics = self.objective.loss(step)
         mask = token_mask(tokens, self.end)

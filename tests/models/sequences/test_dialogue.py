@@ -10,7 +10,14 @@ import optax
 import pytest
 
 from jaxgen.contracts import Clock
-from jaxgen.models.sequences import AdversarialDialogue, CompletionReward, PrefixReward, SequenceReward, UniformReward
+from jaxgen.models.sequences import (
+    AdversarialDialogue,
+    ConstantReward,
+    PolicyStep,
+    PrefixReward,
+    RolloutReward,
+    SequenceReward,
+)
 from jaxgen.nets import AttentionSeq2Seq, NGramCritic, TurnCritic
 from jaxgen.nets.n_gram_critic import hashed_n_grams
 from jaxgen.tokens import lengths, token_mask
@@ -27,10 +34,18 @@ CONTEXT = np.array([[3, 2, 4, 0], [4, 4, 2, 3], [2, 0, 0, 0], [3, 3, 0, 0], [4, 
 BATCH = {"x": jnp.asarray(X), "context": jnp.asarray(CONTEXT)}
 VARIABLES = jax.tree.map(lambda a: 2 * a, drawn(MODEL, BATCH))
 REWARDS = {
-    "prefix": PrefixReward(), "completions": CompletionReward(2), "sequence": SequenceReward(),
-    "constant": UniformReward(),
+    "prefix": PrefixReward(), "completions": RolloutReward(2), "sequence": SequenceReward(),
+    "constant": ConstantReward(),
 }  # fmt: skip
 ALL = np.array(list(itertools.product(range(5), repeat=LENGTH)), np.int32)
+
+
+def policy_step(tokens, context):
+    """Of the model's policy, whose log-probabilities no reward sees."""
+    return PolicyStep(
+        tokens, None, (MODEL.generator, VARIABLES["generator"]), lambda x: MODEL.whole_logits(VARIABLES, x, context),
+        KEY, Clock(), MODEL.end, MODEL.unknown, context, lambda x: MODEL.critic_logits(VARIABLES, x, context),
+    )  # fmt: skip
 
 
 def gradients(model, name, variables=VARIABLES, clock=Clock(), batch=BATCH):
@@ -63,7 +78,7 @@ def test_the_schedule_is_five_steps_of_the_critic_for_one_of_the_generator():
     moves = {name: [t for t in range(10) if p.when is None or p.when(Clock(t, t))] for name, p in rounds.items()}
     assert moves == {"critic": list(range(10)), "policy": [4, 9], "teacher_forcing": [4, 9]}
     assert not phases[2].fresh_optimizers  # the critic goes on
-    assert "critic" not in dataclasses.replace(MODEL, reward=UniformReward()).phases(25)[2].plays
+    assert "critic" not in dataclasses.replace(MODEL, reward=ConstantReward()).phases(25)[2].plays
 
 
 def test_unknown_words_are_never_sampled_and_the_policy_is_that_of_the_samples():
@@ -75,11 +90,12 @@ def test_unknown_words_are_never_sampled_and_the_policy_is_that_of_the_samples()
     assert (np.asarray(free.sample(variables, KEY, 300, CONTEXT[:1])) == 1).mean() > 0.5
 
 
-@pytest.mark.parametrize("reward", [pytest.param("completions", marks=pytest.mark.slow), "prefix", "sequence", "constant"])
+@pytest.mark.parametrize(
+    "reward", [pytest.param("completions", marks=pytest.mark.slow), "prefix", "sequence", "constant"]
+)
 def test_rewards_are_probabilities_of_the_critic(reward):
-    model = dataclasses.replace(MODEL, reward=REWARDS[reward])
     tokens = MODEL.sample(VARIABLES, KEY, 6, CONTEXT)
-    values = np.asarray(model.reward(model, VARIABLES, KEY, tokens, BATCH["context"]))
+    values = np.asarray(REWARDS[reward](policy_step(tokens, BATCH["context"])))
     whole = 1 / (1 + np.exp(-np.asarray(MODEL.whole_logits(VARIABLES, tokens, BATCH["context"]))))
     assert values.shape == (6, LENGTH)
     last = np.asarray(lengths(tokens, 0)) - 1
@@ -95,7 +111,7 @@ def test_rewards_are_probabilities_of_the_critic(reward):
 
 def test_the_reward_of_a_prefix_does_not_depend_on_what_follows():
     tokens = np.array([[2, 3, 4, 0], [2, 3, 2, 3]], np.int32)
-    values = PrefixReward()(MODEL, VARIABLES, KEY, tokens, np.repeat(CONTEXT[:1], 2, 0))
+    values = PrefixReward()(policy_step(tokens, np.repeat(CONTEXT[:1], 2, 0)))
     np.testing.assert_allclose(values[0, :2], values[1, :2], rtol=1e-5)
     assert np.abs(values[0, 2:] - values[1, 2:]).min() > 1e-4
 
@@ -105,8 +121,21 @@ def test_prefixes_are_of_all_lengths_of_a_reply_and_whole_replies_otherwise():
     positions = np.asarray(MODEL._judged(tokens, KEY)).reshape(400, 3)
     for i, size in enumerate((3, 4, 2)):  # with the end token
         np.testing.assert_allclose(np.bincount(positions[:, i], minlength=size) / 400, 1 / size, atol=0.08)
-    whole = dataclasses.replace(MODEL, reward=CompletionReward(2))
+    whole = dataclasses.replace(MODEL, reward=RolloutReward(2))
     np.testing.assert_array_equal(whole._judged(tokens[:3], KEY), [2, 3, 1])
+
+
+@pytest.mark.slow
+def test_a_lagging_policy_completes_replies_and_follows_the_generator():
+    model = dataclasses.replace(MODEL, reward=RolloutReward(1, lag=0.75))
+    variables = drawn(model, BATCH)
+    before, params = variables["generator"]["lagging"], variables["generator"]["params"]
+    entered = model.phases(25)[2].enter(variables, BATCH, KEY)["generator"]
+    jax.tree.map(np.testing.assert_array_equal, entered["lagging"], params)
+    _, output = gradients(model, "policy", variables)
+    expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, before, params)
+    for a, b in zip(jax.tree.leaves(output.memory["generator"]["lagging"]), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow
@@ -131,10 +160,11 @@ def test_the_policy_gradient_is_that_of_the_expected_reward():
         def sample(self, *arguments, **keywords):
             return replies
 
-    def reward(model, variables, key, tokens, context):
-        return jnp.broadcast_to((len(replies) * q * scores)[:, None], tokens.shape)
+    class Scaled(SequenceReward):
+        def __call__(self, step):
+            return jnp.broadcast_to((len(replies) * q * scores)[:, None], step.tokens.shape)
 
-    model = Enumerated(MODEL.generator, critic=MODEL.critic, reward=reward, baseline=0.0)
+    model = Enumerated(MODEL.generator, critic=MODEL.critic, reward=Scaled(), baseline=0.0)
 
     def loss(params):
         variables = {**VARIABLES, "generator": {"params": params}}
@@ -158,7 +188,7 @@ def test_baselines_are_learned_or_earlier_rewards():
     mean, reward = (float(a) for a in (output.memory["critic"]["rewards"]["mean"], output.metrics["reward"]))
     assert mean == pytest.approx((3 * 0.4 + reward) / 4, rel=1e-5)
     # gradient descent on the learned one alone finds the constant reward
-    model = dataclasses.replace(MODEL, reward=UniformReward(0.7))
+    model = dataclasses.replace(MODEL, reward=ConstantReward(0.7))
     variables, optimizer = VARIABLES, optax.adam(0.05)
     state = optimizer.init(variables["baseline"]["params"])
     step = jax.jit(lambda variables: gradients(model, "policy", variables))
@@ -181,7 +211,7 @@ def test_generator_and_baseline_have_a_rate_each():
 
 def test_a_learned_baseline_moves_nothing_but_itself():
     """The constant reward as its own baseline leaves the generator no gradient; the baseline's error would be one."""
-    model = dataclasses.replace(MODEL, reward=UniformReward(0.7))
+    model = dataclasses.replace(MODEL, reward=ConstantReward(0.7))
     variables = jax.tree.map(lambda a: a, VARIABLES)
     variables["baseline"] = {"params": {"kernel": np.zeros((3, 1), np.float32), "bias": np.full(1, 0.7, np.float32)}}
     found, _ = gradients(model, "policy", variables)

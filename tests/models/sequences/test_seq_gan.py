@@ -16,7 +16,9 @@ from jaxgen.losses import maligan
 from jaxgen.models.sequences import (
     ConstantReward,
     MaliGANObjective,
+    PolicyGradient,
     PolicyStep,
+    PrefixReward,
     RolloutReward,
     SeqGAN,
     shuffled_labels,
@@ -28,10 +30,13 @@ from jaxgen.training.description import build, describe
 WORDS, LENGTH, KEY = 3, 3, jax.random.key(0)
 SEQUENCES = np.array(list(itertools.product(range(WORDS), repeat=LENGTH)), np.int32)
 CRITIC = TokenConvCritic(WORDS, ((1, 3), (2, 4)), 3, dropout=0.9)
-MODEL = SeqGAN(TokenRNN(WORDS, LENGTH, 4, 3), CRITIC, objective=RolloutReward(2), sequences=5, critic_batch=None)
+MODEL = SeqGAN(
+    TokenRNN(WORDS, LENGTH, 4, 3), CRITIC, objective=PolicyGradient(RolloutReward(2)), sequences=5, critic_batch=None
+)
 BATCH = {"x": SEQUENCES[[0, 5, 9, 26]].astype(np.int16)}
 OBJECTIVES = {
-    "rollouts": RolloutReward(2), "lagging": RolloutReward(2, lag=0.8), "constant": ConstantReward(),
+    "rollouts": PolicyGradient(RolloutReward(2)), "lagging": PolicyGradient(RolloutReward(2, lag=0.8)),
+    "constant": PolicyGradient(ConstantReward()),
     "maligan": MaliGANObjective(), "maligan full": MaliGANObjective(2, ramp=3),
 }  # fmt: skip
 
@@ -50,7 +55,7 @@ SCORES = 1 / (1 + np.exp(-np.float64(MODEL.critic_logits(VARIABLES, SEQUENCES)))
 def policy_step(model, variables, tokens):
     fixed = partial(model.critic_logits, variables)
     return PolicyStep(
-        tokens, model.log_probs(variables, tokens), (model.generator, variables["generator"]), fixed, None, KEY, Clock()
+        tokens, model.log_probs(variables, tokens), (model.generator, variables["generator"]), fixed, KEY, Clock()
     )
 
 
@@ -69,7 +74,7 @@ def exact_rewards(tokens, log_probs, values):
 def test_rewards_are_expected_scores_of_each_prefix_in_its_place():
     """Batch, positions and rollouts have different lengths: rewards with scrambled axes would fail."""
     tokens = SEQUENCES[[3, 7, 11, 20, 26]]
-    rewards = RolloutReward(3000).rewards(policy_step(MODEL, VARIABLES, tokens))
+    rewards = RolloutReward(3000)(policy_step(MODEL, VARIABLES, tokens))
     exact = exact_rewards(tokens, LOG_PROBS, SCORES)
     assert exact.std(0).min() > 0.1 and exact.std(1).min() > 0.04
     np.testing.assert_allclose(rewards, exact, atol=0.025)
@@ -78,12 +83,12 @@ def test_rewards_are_expected_scores_of_each_prefix_in_its_place():
 
 def test_a_lag_changes_rewards():
     """In the authors' code it does not: the compiled rollouts go on reading the generator's own parameters."""
-    objective = RolloutReward(3000, lag=0.8)
-    model = dataclasses.replace(MODEL, objective=objective)
+    reward = RolloutReward(3000, lag=0.8)
+    model = dataclasses.replace(MODEL, objective=PolicyGradient(reward))
     other = drawn(MODEL, seed=2)["generator"]["params"]
     variables = {**VARIABLES, "generator": {**VARIABLES["generator"], "lagging": other}}
     tokens = SEQUENCES[[3, 7, 11, 20, 26]]
-    rewards = objective.rewards(policy_step(model, variables, tokens))
+    rewards = reward(policy_step(model, variables, tokens))
     lagging = np.asarray(MODEL.log_probs({"generator": {"params": other}}, SEQUENCES), np.float64)
     exact = exact_rewards(tokens, lagging, SCORES)
     assert np.abs(exact - exact_rewards(tokens, LOG_PROBS, SCORES)).max() > 0.1
@@ -91,7 +96,7 @@ def test_a_lag_changes_rewards():
 
 
 def test_the_lagging_policy_begins_as_the_generator_and_follows_it():
-    model = dataclasses.replace(MODEL, objective=RolloutReward(1, lag=0.8))
+    model = dataclasses.replace(MODEL, objective=PolicyGradient(RolloutReward(1, lag=0.8)))
     variables = drawn(model)
     begun = model.begin_rounds(variables, BATCH, KEY)["generator"]
     chex.assert_trees_all_equal(begun["lagging"], variables["generator"]["params"])
@@ -102,7 +107,7 @@ def test_the_lagging_policy_begins_as_the_generator_and_follows_it():
 
 
 def test_the_policy_gradient_is_that_of_the_expected_score():
-    model = dataclasses.replace(MODEL, objective=RolloutReward(1), sequences=40_000)
+    model = dataclasses.replace(MODEL, objective=PolicyGradient(RolloutReward(1)), sequences=40_000)
 
     def loss(params):
         variables = {**VARIABLES, "generator": {"params": params}}
@@ -201,7 +206,7 @@ def test_phases_are_maximum_likelihood_the_critic_and_rounds():
     assert list(phases[2].plays) == ["policy", "critic"] and not phases[2].fresh_optimizers
     assert [(set(p.plays), p.steps) for p in model_phases(model, 4)] == [({"mle"}, 4)]
     # without a critic each step is one of the policy
-    constant = dataclasses.replace(model, objective=ConstantReward())
+    constant = dataclasses.replace(model, objective=PolicyGradient(ConstantReward()))
     (_, rounds) = model_phases(constant, 20)
     assert set(rounds.plays) == {"policy"} and rounds.plays["policy"].when is None and rounds.steps == 16
 
@@ -210,7 +215,8 @@ def test_phases_are_maximum_likelihood_the_critic_and_rounds():
 @pytest.mark.parametrize("stop", [4, 7, 9])
 def test_runs_resume_bit_for_bit_at_and_between_the_boundaries_of_phases(stop, tmp_path):
     model = dataclasses.replace(
-        MODEL, objective=RolloutReward(1, lag=0.8), mle_steps=4, critic_steps=3, moves_per_round=3, critic_batch=2
+        MODEL, objective=PolicyGradient(RolloutReward(1, lag=0.8)), mle_steps=4, critic_steps=3, moves_per_round=3,
+        critic_batch=2,
     )
     settings = Settings(steps=14, batch_size=4, ema=0.0, steps_per_call=3, checkpoint_every=100, eval_every=100)
     data = {"x": SEQUENCES}
@@ -242,6 +248,8 @@ def test_malformed_arguments_are_refused():
         dataclasses.replace(MODEL, critic_steps=-1)
     with pytest.raises(ValueError, match="`lag` must be at least 0 and at most 1"):
         RolloutReward(lag=1.5)
+    with pytest.raises(ValueError, match="`PrefixReward` requires a critic of partial sequences"):
+        PrefixReward()(policy_step(MODEL, VARIABLES, SEQUENCES[:2]))
     with pytest.raises(TypeError, match="`x` must be integers"):
         jax.eval_shape(MODEL.init, KEY, {"x": np.zeros((2, 3), np.float32)})
     from flax import linen as nn

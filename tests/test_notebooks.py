@@ -113,7 +113,9 @@ def test_a_committed_notebook_that_complains_is_noticed():
 def test_cleaning_joins_the_pieces_of_a_stream_and_keeps_the_rest():
     cell = nbformat.v4.new_code_cell("1", id="a", metadata={"tags": ["parameters"], "execution": {"started": "now"}})
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
-    cleaned = executing.cleaned(nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"name": "python", "version": "3"}}))
+    cleaned = executing.cleaned(
+        nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": {"name": "python", "version": "3"}})
+    )
     assert cleaned.cells[0].metadata == {"tags": ["parameters"]}
     assert [output.text for output in cleaned.cells[0].outputs] == ["a\nb\n"]
     assert cleaned.metadata.language_info == {"name": "python"}

@@ -169,7 +169,8 @@ def allowed(file: Path) -> tuple[str, ...]:
         return ("jaxgen.autodiff", "jaxgen.convolution", "jaxgen.sharding")
     if room == "training":
         below = (
-            "arguments", "contracts", "data", "distributions", "plotting", "precision", "sharding", "training", "writing",
+            "arguments", "contracts", "data", "distributions", "plotting", "precision", "sharding", "training",
+            "writing",
         )  # fmt: skip
         return tuple(f"jaxgen.{name}" for name in below)
     return {

@@ -102,10 +102,15 @@ def test_curves_share_a_panel_with_their_validation():
         {"step": 1, "valid/bits_per_dim": 2.5},
         {"step": 2, "flow/loss": 2.0, "flow/bits_per_dim": 1.5, "steps_per_second": 9.0},
     ]
-    panels = {ax.get_title(): {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in plotting.curves(lines).axes}
+    panels = {
+        ax.get_title(): {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+        for ax in plotting.curves(lines).axes
+    }
     assert panels["flow/loss"] == {"flow/loss": [[1, 3], [2, 2]]}
     assert panels["bits_per_dim"] == {"valid/bits_per_dim": [[1, 2.5]], "flow/bits_per_dim": [[1, 2], [2, 1.5]]}
-    (axes,) = plotting.curves([{"share": 0.1, "recall": 0.9}, {"share": 0.2, "recall": 0.5}], ["recall"], x="share").axes
+    (axes,) = plotting.curves(
+        [{"share": 0.1, "recall": 0.9}, {"share": 0.2, "recall": 0.5}], ["recall"], x="share"
+    ).axes
     assert axes.lines[0].get_xydata().tolist() == [[0.1, 0.9], [0.2, 0.5]] and axes.get_xlabel() == "share"
 
 
@@ -136,7 +141,9 @@ def test_points_are_coloured_by_their_labels():
 
 def test_histograms_hold_everything_in_shares_of_each_group():
     few, many = np.array([0.0] * 98 + [5000.0, -5000.0]), np.full(1000, 10.0)
-    figure = plotting.histograms({"one": {"few": few, "many": many}, "two": {"few": few}}, "nats", {"one": 4.0, "two": 7.0})
+    figure = plotting.histograms(
+        {"one": {"few": few, "many": many}, "two": {"few": few}}, "nats", {"one": 4.0, "two": 7.0}
+    )
     one, two = figure.axes
     assert (one.get_title(), two.get_title(), one.get_xlabel()) == ("one", "two", "nats")
     assert [text.get_text() for text in one.get_legend().get_texts()] == ["few", "many"]

@@ -26,7 +26,10 @@ def classifier(x):
 LABELS = np.asarray(classifier(X).argmax(-1))
 
 
-def by_loop(x, label, key, k=1, t=5, reach=5, p=10.0, ratio=1.5, max_rounds=150, rest=30, adaptive=True, probe=None, fraction=0.1):
+def by_loop(
+    x, label, key, k=1, t=5, reach=5, p=10.0, ratio=1.5, max_rounds=150, rest=30, adaptive=True, probe=None,
+    fraction=0.1,
+):  # fmt: skip
     """The algorithm for one image, in the order of the paper."""
     height, width, _ = x.shape
     image = (x - 5) / 10
@@ -79,7 +82,10 @@ def by_loop(x, label, key, k=1, t=5, reach=5, p=10.0, ratio=1.5, max_rounds=150,
     "ours, theirs",
     [
         ({}, {}),
-        ({"pixels_per_round": 2, "reach": 1, "rest": 2, "max_rounds": 15}, {"t": 2, "reach": 1, "rest": 2, "max_rounds": 15}),
+        (
+            {"pixels_per_round": 2, "reach": 1, "rest": 2, "max_rounds": 15},
+            {"t": 2, "reach": 1, "rest": 2, "max_rounds": 15},
+        ),
         ({"pixels_per_round": 3, "reach": 1, "p": 0.6, "adaptive": False, "k": 2},
          {"t": 3, "reach": 1, "p": 0.6, "adaptive": False, "k": 2}),
         ({"probe": "change"}, {"probe": "change"}),

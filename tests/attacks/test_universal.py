@@ -50,7 +50,9 @@ def test_of_a_linear_classifier_the_shortest_way_to_another_class():
     label = values.argmax(-1)
     normals = W[:, None, :] - W[:, label][:, :, None]  # [8, B, 4]
     lengths = np.sqrt((normals**2).sum(0))
-    distances = np.where(lengths > 0, (values.max(-1, keepdims=True) - values) / np.where(lengths > 0, lengths, 1), np.inf)
+    distances = np.where(
+        lengths > 0, (values.max(-1, keepdims=True) - values) / np.where(lengths > 0, lengths, 1), np.inf
+    )
     np.testing.assert_allclose(np.sqrt((r**2).sum((1, 2))), 1.02 * distances.min(-1), rtol=1e-3)
     assert (linear(X + r).argmax(-1) != label).all() and (linear(X + 0.97 * r).argmax(-1) == label).all()
 

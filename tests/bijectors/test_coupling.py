@@ -8,7 +8,8 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.bijectors import (
-    Additive, AffineInjector, Alternate, Checkerboard, ConditionalNormal, Coupling, LearnedTanhAffine, SharedHead, SigmoidAffine,
+    Additive, AffineInjector, Alternate, Checkerboard, ConditionalNormal, Coupling, LearnedTanhAffine, SharedHead,
+    SigmoidAffine,
     TanhAffine,
 )
 from jaxgen.bijectors.coupling import ZeroHead, fit_context

@@ -16,7 +16,8 @@ from flax import linen as nn
 import jaxgen.bijectors
 from jaxgen.bijectors import (
     ActNorm, Additive, Affine, AffineInjector, Alternate, BatchNorm, Bijector, Chain, Checkerboard, ConditionalNormal,
-    Coupling, Elementwise, FirstHalf, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedTanhAffine, LogisticMixtureCDF, Logit,
+    Coupling, Elementwise, FirstHalf, Halves, Invert, InvertibleLinear, LeakyReLU, LearnedTanhAffine,
+    LogisticMixtureCDF, Logit,
     MaskedAutoregressive, Permute, Probit, RationalQuadraticSpline, Repeat, Reshape, Scale, SharedHead, Sigmoid,
     SigmoidAffine, Softplus, Squeeze, Tanh, TanhAffine, factor_out,
 )

@@ -44,7 +44,9 @@ def pieces(transformer, raw):
     return sizes(raw[:bins]), sizes(raw[bins:2 * bins]), np.concatenate([[1.0], slopes, [1.0]])
 
 
-@pytest.mark.parametrize("transformer", [RationalQuadraticSpline(), RationalQuadraticSpline(5, 1.5, min_width=0.05, min_slope=0.2)])
+@pytest.mark.parametrize(
+    "transformer", [RationalQuadraticSpline(), RationalQuadraticSpline(5, 1.5, min_width=0.05, min_slope=0.2)]
+)
 def test_is_the_spline_of_the_paper_between_softmax_widths_and_softplus_slopes(transformer):
     parameters = random_parameters(transformer)
     x = jnp.linspace(-1.2 * transformer.bound, 1.2 * transformer.bound, ROWS)[:, None] + jnp.zeros(CHANNELS)

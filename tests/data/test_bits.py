@@ -33,7 +33,9 @@ def test_all_strings_are_in_order():
 
 
 def images(x, levels=5):
-    return Splits(ArraySource({"x": np.asarray(x, np.uint8), "label": np.arange(len(x)) % 3}, levels=levels, num_classes=3))
+    return Splits(
+        ArraySource({"x": np.asarray(x, np.uint8), "label": np.arange(len(x)) % 3}, levels=levels, num_classes=3)
+    )
 
 
 def test_a_square_is_one_if_half_of_its_pixels_are():

@@ -14,7 +14,9 @@ ROWS = {
 
 
 def test_attributes_stand_beside_one_another_in_their_order():
-    source = ArraySource(ROWS).with_context(functools.partial(attributes, num_classes={"age": None, "label": 4, "pose": None}))
+    source = ArraySource(ROWS).with_context(
+        functools.partial(attributes, num_classes={"age": None, "label": 4, "pose": None})
+    )
     context = source.take(np.array([0, 2]))["context"]
     np.testing.assert_array_equal(context, [[0.5, 0, 0, 1, 0, 1, 2], [2, 0, 1, 0, 0, 5, 6]])
     assert context.dtype == np.float32

@@ -156,10 +156,19 @@ def test_npy_objects_are_refused_without_being_unpickled(tmp_path, content):
         ({"x": np.ones(9), "y": np.ones(8, int)}, "must have the same length"),
         ({"x": np.ones(9), "y": np.ones(9)}, "'label' must be integers, got float32"),
         ({"x": np.ones(9), "y": np.arange(9) - 1}, "'label' must be in 0..7"),
-        ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 3))}, r"splits must have the same .*float64\[2\].*float64\[3\]"),
+        (
+            {"x_train": np.ones((9, 2)), "x_test": np.ones((9, 3))},
+            r"splits must have the same .*float64\[2\].*float64\[3\]",
+        ),
         ({"x_train": np.ones((9, 2)), "x_test": np.ones((9, 2), np.uint8)}, "splits must have the same .*uint8"),
-        ({"x_train": np.ones((9, 2)), "x_test": np.full((9, 2), np.nan)}, r"\(test\): array 'x' must be finite .* example 0"),
-        ({"x_train": np.ones((0, 2)), "x_test": np.ones((9, 2))}, r"\(train\): array 'x' must have .* got shape \(0, 2\)"),
+        (
+            {"x_train": np.ones((9, 2)), "x_test": np.full((9, 2), np.nan)},
+            r"\(test\): array 'x' must be finite .* example 0",
+        ),
+        (
+            {"x_train": np.ones((0, 2)), "x_test": np.ones((9, 2))},
+            r"\(train\): array 'x' must have .* got shape \(0, 2\)",
+        ),
     ],
 )
 def test_wrong_files_are_refused_by_name(save, arrays, message):
@@ -169,7 +178,9 @@ def test_wrong_files_are_refused_by_name(save, arrays, message):
 
 @pytest.mark.parametrize("name", ["none.npz", "none.npy"])
 def test_missing_files_are_named(tmp_path, name):
-    with pytest.raises(DataError, match=f"{name} must be the path of a .npy or .npz file, got a file that does not exist"):
+    with pytest.raises(
+        DataError, match=f"{name} must be the path of a .npy or .npz file, got a file that does not exist"
+    ):
         source(name, data_dir=tmp_path)
 
 
@@ -223,7 +234,11 @@ def test_further_arrays_are_named_by_the_caller(tmp_path):
     """Labels under any name, and other columns beside them, in all splits."""
     subject, light = np.arange(60) % 7, np.arange(60) % 4
     arrays = {"x": images(60), "subject": subject, "light": light, "y": np.zeros(60, int)}
-    parts = {f"{name}_{split}": a[rows] for name, a in arrays.items() for split, rows in (("train", slice(40)), ("test", slice(40, 60)))}
+    parts = {
+        f"{name}_{split}": a[rows]
+        for name, a in arrays.items()
+        for split, rows in (("train", slice(40)), ("test", slice(40, 60)))
+    }
     np.savez(tmp_path / "set.npz", **parts)
     splits = source(tmp_path / "set.npz", arrays={"label": "subject", "factor": "light"})
     for part in splits:

@@ -35,7 +35,9 @@ def test_crops_are_windows_of_all_pictures_by_the_seed():
     inside = np.array([[contains(picture, crop) for picture in (TALL, WIDE)] for crop in crops])
     assert inside.sum(0).tolist() == [20, 20] and (inside.sum(1) == 1).all()
     assert 20 > inside[:20, 0].sum() > 0  # in random order
-    mirrored = [any(np.array_equal(c, TALL[i : i + 6, j : j + 6][:, ::-1]) for i in range(9) for j in range(4)) for c in crops]
+    mirrored = [
+        any(np.array_equal(c, TALL[i : i + 6, j : j + 6][:, ::-1]) for i in range(9) for j in range(4)) for c in crops
+    ]
     assert 3 < sum(mirrored) < 17
     np.testing.assert_array_equal(crops, random_crops([TALL, WIDE], 6, 40, seed=1))
     assert (crops != random_crops([TALL, WIDE], 6, 40, seed=2)).any()

@@ -154,7 +154,11 @@ def test_all_splits_there_are_get_a_context():
     [
         ({"x": np.ones((3, 2))}, {"num_classes": 3}, "must have an array 'label' to be conditional"),
         ({"x": np.ones((3, 2)), "label": [0, 1, 2]}, {}, "num_classes must be known for a one-hot context, got None"),
-        ({"x": np.ones((3, 2)), "label": np.ones((3, 4), int)}, {"num_classes": 2}, r"'label' must be .* got shape \(3, 4\)"),
+        (
+            {"x": np.ones((3, 2)), "label": np.ones((3, 4), int)},
+            {"num_classes": 2},
+            r"'label' must be .* got shape \(3, 4\)",
+        ),
     ],
 )
 def test_a_context_needs_one_label_a_row(arrays, options, message):
@@ -238,7 +242,9 @@ def test_wrong_records_are_refused_by_name():
     def bad(**fields):
         return RecordSource(Bad(5, False), fields, name="disk", num_classes=3)
 
-    with pytest.raises(DataError, match=r"disk: records must have a feature 'picture', got features \['image', 'kind'\]"):
+    with pytest.raises(
+        DataError, match=r"disk: records must have a feature 'picture', got features \['image', 'kind'\]"
+    ):
         bad(x="picture")
     with pytest.raises(DataError, match=r"disk must have an array 'x', got \['label'\]"):
         bad(label="kind")

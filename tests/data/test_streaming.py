@@ -84,7 +84,9 @@ def test_processes_share_out_the_global_batch():
         parts = [stream(step) for stream in streams]
         rows = [part["x"][:, 0].tolist() for part in parts]
         assert len(rows[0]) == len(rows[1]) == SIZE // 2 and not set(rows[0]) & set(rows[1])
-        same({key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, source.batch_at(step, SIZE, SEED))
+        same(
+            {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, source.batch_at(step, SIZE, SEED)
+        )
     for stream in streams:
         stream.close()
 

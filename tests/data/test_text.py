@@ -83,7 +83,9 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name} cannot be read"):
             source(tmp_path / name)
-    with pytest.raises(DataError, match="none.txt must be the path of a .txt or .txt.gz file, got a file that does not exist"):
+    with pytest.raises(
+        DataError, match="none.txt must be the path of a .txt or .txt.gz file, got a file that does not exist"
+    ):
         source("none.txt", data_dir=tmp_path)
     with pytest.raises(DataError, match=r"the path of a .npy, .npz, .txt or .txt.gz file"):
         source("book.text")

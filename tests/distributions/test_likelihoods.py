@@ -16,7 +16,8 @@ from jaxgen.distributions import (
 
 # those that rate a row by itself
 BY_ROW = (
-    Bernoulli(), Gaussian(), Gaussian(std=0.3), DiscretizedLogistic(7), DiscretizedLogisticMixture(7, 2), Categorical(7),
+    Bernoulli(), Gaussian(), Gaussian(std=0.3), DiscretizedLogistic(7), DiscretizedLogisticMixture(7, 2),
+    Categorical(7),
 )  # fmt: skip
 ALL = (*BY_ROW, OptimalGaussian())
 
@@ -164,7 +165,9 @@ def test_gradients_are_finite_at_any_parameters(likelihood):
 @pytest.mark.parametrize("likelihood", BY_ROW)
 def test_means_and_draws_follow_the_density(likelihood):
     n, params = 40_000, np.float32([0.4, -0.6, 0.7, -0.2, -1.5, 0.1, 1.0])[: likelihood.num_params]
-    draws = np.asarray(jax.jit(likelihood.sample)(np.broadcast_to(params, (n, likelihood.num_params)), jax.random.key(0)))
+    draws = np.asarray(
+        jax.jit(likelihood.sample)(np.broadcast_to(params, (n, likelihood.num_params)), jax.random.key(0))
+    )
     assert draws.shape == (n,)
     if isinstance(likelihood, Gaussian):
         grid = np.linspace(-10, 10, 4001)

@@ -38,7 +38,9 @@ def test_random_signs_have_the_size_of_the_attack_and_differ_between_parts():
 
 
 def test_the_curve_has_the_errors_of_each_epsilon():
-    metrics = {f"{attack} error, epsilon {e}": e for attack in ("fgsm", "pgd", "random signs") for e in (0.2, 0.1, 0.05)}
+    metrics = {
+        f"{attack} error, epsilon {e}": e for attack in ("fgsm", "pgd", "random signs") for e in (0.2, 0.1, 0.05)
+    }
     axes = plot_errors({**metrics, "pgd l2 error, epsilon 2.0": 9.0, "accuracy": 1.0}).axes[0]
     assert [line.get_label() for line in axes.lines] == ["fgsm", "pgd", "random signs"]
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.05, 0.1, 0.2])

@@ -76,7 +76,11 @@ def unlabelled(data):
         ({"conditional": True}, None, "`conditional` must be False"),
         ({"held_out": 10}, None, "`held_out` must be below the 10 classes"),
         ({}, unlabelled, "must have labels"),
-        ({}, lambda data: data._replace(test=data.test.subset(np.flatnonzero(data.test.arrays["label"] != 9))), "class 9"),
+        (
+            {},
+            lambda data: data._replace(test=data.test.subset(np.flatnonzero(data.test.arrays["label"] != 9))),
+            "class 9",
+        ),
     ],
 )
 def test_data_without_anomalies_are_refused(change, prepare, said):

@@ -58,7 +58,8 @@ def result():
     both = {what: numbers for what in compare.MEASURES}
     ours = {what: {"jaxgen": numbers["jaxgen"]} for what in compare.MEASURES}
     return {
-        "libraries": ["jaxgen", "zuko"], "not installed": ["nflows"], "rounds": 3, "processors": 2, "versions": {"jax": "1"},
+        "libraries": ["jaxgen", "zuko"], "not installed": ["nflows"], "rounds": 3, "processors": 2,
+        "versions": {"jax": "1"},
         "rows": {
             "first": {"parameters": {"jaxgen": 1234, "zuko": 1220}, "absent": {}, "measures": both},
             "second": {"parameters": {"jaxgen": 10}, "absent": {"zuko": "no images"}, "measures": ours},
@@ -142,7 +143,9 @@ def test_our_flow_from_its_process_to_the_files(tmp_path, monkeypatch, capsys):
     saved = json.loads((tmp_path / "table.json").read_text())
     row = saved["rows"]["tiny"]
     # one and two inputs move the other two: 1 -> 4 -> 4 -> 2 * 2
-    assert row["parameters"] == {"jaxgen": (4 + 4) + (16 + 4) + (16 + 4)} and saved["not installed"] == ["no_such_package"]
+    assert row["parameters"] == {"jaxgen": (4 + 4) + (16 + 4) + (16 + 4)} and saved["not installed"] == [
+        "no_such_package"
+    ]
     processor = [f"{what} processor" for what in CALLS]
     firsts = [f"first {what}" for what in (*CALLS, *processor)]
     measured = {*CALLS, *processor, *firsts, "memory"}

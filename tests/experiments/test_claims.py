@@ -27,7 +27,11 @@ def test_parts_and_settings_of_other_names_are_refused(tmp_path):
 def test_a_part_that_is_there_is_read(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(claims, "PARTS", {"one": lambda config: calls.append(1) or [("game", "figure", "1.0")]})
-    assert claims.study(Claims(runs=tmp_path)) == claims.study(Claims(runs=tmp_path)) == (tmp_path / "table.md").read_text().strip()
+    assert (
+        claims.study(Claims(runs=tmp_path))
+        == claims.study(Claims(runs=tmp_path))
+        == (tmp_path / "table.md").read_text().strip()
+    )
     assert calls == [1] and "| one | game | figure | 1.0 |" in (tmp_path / "table.md").read_text()
 
 

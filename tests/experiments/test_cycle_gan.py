@@ -35,7 +35,9 @@ def test_partners_are_retrieved_in_both_directions():
     gap = np.abs(2.0 * a[30:] - 255).mean() / 255
     assert metrics["l1_b_to_a"] == pytest.approx(gap / 2, rel=1e-4)
     copied = {name.removeprefix("copy, "): value for name, value in experiment.baselines.items()}
-    assert copied.keys() == metrics.keys() and copied["l1_a_to_b"] == pytest.approx(np.abs(2.0 * a - 255).mean() / 255, rel=1e-4)
+    assert copied.keys() == metrics.keys() and copied["l1_a_to_b"] == pytest.approx(
+        np.abs(2.0 * a - 255).mean() / 255, rel=1e-4
+    )
     assert copied["retrieval_a_to_b"] < 0.2
 
 
@@ -62,5 +64,10 @@ def test_a_classifier_is_tested_on_the_domain_that_its_examples_were_translated_
     monkeypatch.setattr(adaptation, "adaptation_accuracy", accuracy)
     trained = SimpleNamespace(translate=lambda x, to: 255 - x)
     metrics = adaptation.adaptation_metrics(data, trained, 3)
-    assert metrics == {"accuracy_a_to_b": 0.1, "source_only_a_to_b": 0.2, "accuracy_b_to_a": 0.3, "source_only_b_to_a": 0.4}
+    assert metrics == {
+        "accuracy_a_to_b": 0.1,
+        "source_only_a_to_b": 0.2,
+        "accuracy_b_to_a": 0.3,
+        "source_only_b_to_a": 0.4,
+    }
     assert calls == [(True, 3), (False, 3), (True, 3), (False, 3)]

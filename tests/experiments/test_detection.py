@@ -80,7 +80,9 @@ def test_without_validation_anomalies_principal_components_are_not_chosen():
     train, valid, test = (rng.normal(size=(n, 5)) * [5, 4, 3, 2, 1] for n in (60, 10, 40))
     anomalous = rng.random(40) < 0.4
     found = anomaly_baselines(train, valid, test + 2 * anomalous[:, None], np.zeros(10, bool), anomalous, 0)
-    assert set(found) == {f"{name}, {by}" for name in ("AUC", "average precision") for by in ("isolation forest", "PCA")}
+    assert set(found) == {
+        f"{name}, {by}" for name in ("AUC", "average precision") for by in ("isolation forest", "PCA")
+    }
     # four of five, the most that leave an error
     pca = sklearn.decomposition.PCA(4).fit(train)
     x = test + 2 * anomalous[:, None]
@@ -100,7 +102,9 @@ def test_nothing_of_ganomaly_is_chosen_by_anomalies():
 
 
 def test_the_defaults_are_the_papers():
-    faces = ArraySource({"x": np.zeros((20, 32, 32, 3), np.uint8), "label": np.arange(20) % 2}, levels=256, num_classes=2)
+    faces = ArraySource(
+        {"x": np.zeros((20, 32, 32, 3), np.uint8), "label": np.arange(20) % 2}, levels=256, num_classes=2
+    )
     config = GANomalyConfig(baselines=False)
     model = build(config, Splits(faces, faces, faces)).model
     assert model.encoder.widths == (64, 128, 256) and model.decoder.widths == (256, 128, 64)

@@ -65,7 +65,9 @@ RUNS = {
     "gans.wgan_gp": ["--width", "8", "--eval-batch", "500", "--data", "eight_gaussians"],
     "sequences.wgan_gp_text": ["--width", "4", "--blocks", "1", "--latents", "4", "--samples", "64"],
     "translation.pose": ["--width", "2", "--critic-width", "2", "--adversary-fraction", "0.5"],
-    "translation.unit": ["--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4"],
+    "translation.unit": [
+        "--preset", "digits", "--size", "8", "--width", "2", "--critic-widths", "2", "--batch-size", "4",
+    ],
     "translation.cycle_gan": [
         "--preset", "small", "--size", "8", "--network", "residual", "--halvings", "1", "--width", "2", "--blocks", "1",
         "--critic-widths", "2", "2",
@@ -76,9 +78,15 @@ RUNS = {
     "translation.pix2pix": ["--preset", "small", "--width", "2", "--critic-width", "2", "--receptive-field", "16"],
     "hybrids.vae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.alae": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-layers", "2"],
-    "hybrids.glann": ["--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300"],
-    "hybrids.ganomaly": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32", "--held-out", "4"],
-    "hybrids.singan": ["--width", "2", "--depth", "2", "--min-side", "6", "--critic-steps", "1", "--generator-steps", "1"],
+    "hybrids.glann": [
+        "--preset", "small", "--width", "8", "--latents", "4", "--mapping-width", "8", "--examples", "300",
+    ],
+    "hybrids.ganomaly": [
+        "--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32", "--held-out", "4",
+    ],
+    "hybrids.singan": [
+        "--width", "2", "--depth", "2", "--min-side", "6", "--critic-steps", "1", "--generator-steps", "1",
+    ],
     "hybrids.style_gan": ["--preset", "small", "--width", "2", "--max-width", "4", "--latents", "4", "--rotations"],
     "hybrids.cvae_gan": ["--preset", "small", "--width", "2", "--latents", "2", "--batch-size", "32"],
     "hybrids.vqgan": ["--preset", "small", "--width", "4", "--codes", "8", "--dimension", "2", "--prior-width", "8",
@@ -87,9 +95,12 @@ RUNS = {
                                     "--pgd-steps", "2", "--universal-images", "20", "--searched", "4",
                                     "--search-rounds", "3"],
     "sequences.translation": [
-        "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2", "--mixing", "joint",
+        "--width", "8", "--batch-size", "32", "--mle-steps", "2", "--critic-steps", "2", "--rollouts", "2",
+        "--mixing", "joint",
     ],
-    "sequences.boundary_seeking": ["--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3"],
+    "sequences.boundary_seeking": [
+        "--data", "digits", "--bits", "1", "--width", "4", "--latents", "2", "--samples", "3",
+    ],
     "sequences.text_gan": ["--mle-steps", "2", "--critic-steps", "2", "--moves-per-round", "1", "--width", "3",
                            "--filters", "small", "--rollouts", "1", "--sequences", "2", "--measured", "8"],
     "sequences.time_gan": ["--width", "3", "--layers", "1", "--batch-size", "8", "--judge-steps", "0.001"],
@@ -102,7 +113,8 @@ RUNS = {
     "sequences.dialogue": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
                            "--critic-steps", "1", "--critic-moves", "1", "--judge-steps", "2", "--judge-controls"],
     "sequences.story_endings": ["--preset", "small", "--width", "4", "--critic-width", "4", "--mle-steps", "2",
-                                "--critic-steps", "1", "--critic-moves", "1", "--critic", "turns", "--reward", "rollouts",
+                                "--critic-steps", "1", "--critic-moves", "1", "--critic", "turns",
+                                "--reward", "rollouts",
                                 "--rollouts", "2"],
 }
 # whose networks take long to compile; the parts of each are tested where they are
@@ -258,7 +270,8 @@ def test_help_shows_every_field(monkeypatch, capsys):
         run("flows.real_nvp", "--help", monkeypatch=monkeypatch)
     shown = capsys.readouterr().out
     assert stopped.value.code == 0
-    for text in ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices", "Dinh et al. 2017", "0.002"):
+    options = ("--width", "--learning-rate", "--data", "--seed", "--resume", "--devices")
+    for text in (*options, "Dinh et al. 2017", "0.002"):
         assert text in shown
 
 

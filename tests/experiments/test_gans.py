@@ -97,7 +97,9 @@ def test_what_cannot_be_built_is_refused():
     with pytest.raises(ValueError, match="multiple of the 10 classes"):
         build_semi_supervised(SemiSupervisedConfig(labels=15), digits)
     with pytest.raises(ValueError, match="must have labels"):
-        build_semi_supervised(SemiSupervisedConfig(), Splits(*(ArraySource({"x": part.arrays["x"]}) for part in points)))
+        build_semi_supervised(
+            SemiSupervisedConfig(), Splits(*(ArraySource({"x": part.arrays["x"]}) for part in points))
+        )
     with pytest.raises(ValueError, match="requires packing=1"):
         build_semi_supervised(SemiSupervisedConfig(packing=2), digits)
     for build, config in ((build_semi_supervised, SemiSupervisedConfig), (build_localized, LocalizedConfig)):

@@ -43,7 +43,9 @@ def test_a_row_that_fails_leaves_nothing_and_is_tried_again(tmp_path):
 
 def test_other_settings_and_unknown_names_are_refused(tmp_path):
     study(tmp_path, only=("a",))
-    with pytest.raises(ValueError, match=r"a.json has settings {'steps': \[1, 2\]}, got {'steps': 3}: name other `runs`"):
+    with pytest.raises(
+        ValueError, match=r"a.json has settings {'steps': \[1, 2\]}, got {'steps': 3}: name other `runs`"
+    ):
         study(tmp_path, settings={"steps": 3})
     with pytest.raises(ValueError, match=r"`only` must name rows of \['a', 'b, c/d'\], got \['x'\]"):
         study(tmp_path, only=("a", "x"))

@@ -31,7 +31,9 @@ from jaxgen.nets import PatchCritic, StridedConvs, VQGANDecoder, VQGANEncoder
 def faces(labels, factors):
     """Images [4, 4, 1] whose grey value is 10 times the class plus the factor; unknown factors count as 0."""
     labels, factors = np.array(labels), np.array(factors)
-    x = np.broadcast_to((10 * labels + np.where(factors == 255, 0, factors))[:, None, None, None], (len(labels), 4, 4, 1))
+    x = np.broadcast_to(
+        (10 * labels + np.where(factors == 255, 0, factors))[:, None, None, None], (len(labels), 4, 4, 1)
+    )
     arrays = {"x": x.astype(np.uint8), "label": labels, "factor": factors}
     return ArraySource(arrays, levels=256, num_classes=3).conditional()
 
@@ -92,7 +94,11 @@ def test_the_log_additive_control_is_exact_where_class_and_factor_multiply():
     seen = np.arange(12) != 5
     train = {"x": x[seen], "label": label[seen], "factor": factor[seen]}
     # an example whose factor is not known is left out
-    train = {"x": np.append(train["x"], x[:1], 0), "label": np.append(train["label"], 1), "factor": np.append(train["factor"], 255)}
+    train = {
+        "x": np.append(train["x"], x[:1], 0),
+        "label": np.append(train["label"], 1),
+        "factor": np.append(train["factor"], 255),
+    }
     np.testing.assert_allclose(log_additive(train, label, factor), x, rtol=1e-6)
 
 
@@ -130,7 +136,9 @@ def test_what_is_built_is_what_the_papers_have():
     control = build_vae_gan(VAEGANConfig(system="vae"), digits).model
     assert type(control) is VAE and control.encoder == build_vae_gan(VAEGANConfig(), digits).model.encoder
     conditional = Splits(*(part.conditional() for part in digits))
-    kinds = {name: build_cvae_gan(CVAEGANConfig(system=name), conditional).model for name in ("cvae_gan", "cvae", "cgan")}
+    kinds = {
+        name: build_cvae_gan(CVAEGANConfig(system=name), conditional).model for name in ("cvae_gan", "cvae", "cgan")
+    }
     assert [type(kinds[name]) for name in kinds] == [CVAEGAN, VAE, GAN]
     assert kinds["cvae"].encoder == kinds["cvae_gan"].encoder and kinds["cgan"].generator == kinds["cvae_gan"].decoder
     assert (kinds["cvae_gan"].objective.kl_weight, kinds["cvae_gan"].class_matching) == (3.0, 1e-3)
@@ -139,7 +147,10 @@ def test_what_is_built_is_what_the_papers_have():
 
 
 def test_the_vqgans_systems_share_their_networks():
-    models = {name: build_vqgan(VQGANConfig(system=name), source("digits")).model for name in ("vqgan", "perceptual", "vq_vae")}
+    models = {
+        name: build_vqgan(VQGANConfig(system=name), source("digits")).model
+        for name in ("vqgan", "perceptual", "vq_vae")
+    }
     vqgan, perceptual, vq_vae = models.values()
     assert [type(model) for model in models.values()] == [VQGAN, QuantizedAutoencoder, QuantizedAutoencoder]
     assert vqgan.encoder == perceptual.encoder == vq_vae.encoder and vqgan.prior == vq_vae.prior

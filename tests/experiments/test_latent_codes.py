@@ -14,7 +14,9 @@ from jaxgen.training import TrainedModel
 
 RNG = np.random.default_rng(0)
 SPLITS = Splits(*(
-    ArraySource({"x": RNG.integers(0, 256, (n, 4, 4, 1)).astype(np.uint8), "label": np.arange(n) % 3}, levels=256, num_classes=3)
+    ArraySource(
+        {"x": RNG.integers(0, 256, (n, 4, 4, 1)).astype(np.uint8), "label": np.arange(n) % 3}, levels=256, num_classes=3
+    )
     for n in (40, 12, 30)
 ))  # fmt: skip
 
@@ -47,13 +49,18 @@ def test_path_lengths_of_a_linear_generator_are_those_of_its_ends():
         def generate(self, variables, w):
             return w @ matrix
 
-    fields = {name: getattr(model, name) for name in ("mapping", "generator", "encoder", "critic", "event_shape", "latent_dim", "levels")}
+    fields = {
+        name: getattr(model, name)
+        for name in ("mapping", "generator", "encoder", "critic", "event_shape", "latent_dim", "levels")
+    }
     key = jax.random.key(1)
     found = alae.path_lengths(TrainedModel(Linear(**fields), variables), key, lambda x: 3 * x)
     start, end = (np.asarray(model.noise(k, alae.PATHS), np.float64) for k in jax.random.split(key, 3)[:2])
     squared = 36 * (((end - start) @ matrix) ** 2).sum(1)
     low, high = np.quantile(squared, 0.01, method="lower"), np.quantile(squared, 0.99, method="higher")
-    np.testing.assert_allclose(found["path length in W"], squared[(squared >= low) & (squared <= high)].mean(), rtol=1e-3)
+    np.testing.assert_allclose(
+        found["path length in W"], squared[(squared >= low) & (squared <= high)].mean(), rtol=1e-3
+    )
     # great circles between unit vectors, in place of normal ones
     assert 0 < found["path length in Z"] < found["path length in W"]
 
@@ -70,7 +77,9 @@ def test_codes_are_classified_and_pixels_compared():
 
     metrics = alae.code_metrics(Known(), config, SPLITS)
     test = SPLITS.test.arrays["x"].astype(np.float64)
-    np.testing.assert_allclose(metrics["pixel error"], ((np.minimum(test + 51, 255) - test) ** 2).mean() / 255**2, rtol=1e-4)
+    np.testing.assert_allclose(
+        metrics["pixel error"], ((np.minimum(test + 51, 255) - test) ** 2).mean() / 255**2, rtol=1e-4
+    )
     train = SPLITS.train.arrays["x"][:25].reshape(25, -1).astype(float), test.reshape(30, -1)
     nearest = ((train[1][:, None] - train[0]) ** 2).sum(-1).argmin(1)
     assert metrics["nearest neighbour's accuracy"] == pytest.approx(np.mean(nearest % 3 == np.arange(30) % 3))
@@ -83,16 +92,27 @@ def test_the_table_of_the_study(tmp_path, monkeypatch):
     def experiment(module, out, *arguments):
         words = [word for argument in arguments for word in ([argument] if isinstance(argument, str) else argument)]
         asked.append((module, dict(zip(words[::2], words[1::2], strict=True))))
-        metrics = {"frechet distance": 3.0, "coverage": 0.5, "gaussian frechet distance": 9.0, "gaussian coverage": 0.25}
+        metrics = {
+            "frechet distance": 3.0,
+            "coverage": 0.5,
+            "gaussian frechet distance": 9.0,
+            "gaussian coverage": 0.25,
+        }
         if module == "hybrids.alae":
             metrics = {"linear SVM's accuracy": 0.96, "latent_error": 0.123}
         elif "glann" not in words:
             metrics = {"frechet distance": 12.0}
-        return {"experiment": module, "test": metrics, "standard_errors": {n: 0.01 for n in metrics}, "training_seconds": 7}
+        return {
+            "experiment": module,
+            "test": metrics,
+            "standard_errors": {n: 0.01 for n in metrics},
+            "training_seconds": 7,
+        }
 
     monkeypatch.setattr(study.harness, "experiment", experiment)
     config = study.LatentCodes(
-        data=tmp_path / "mnist.npz", extractor=tmp_path / "judge", runs=tmp_path / "runs", only=("alae", "glann", "gan"),
+        data=tmp_path / "mnist.npz", extractor=tmp_path / "judge", runs=tmp_path / "runs",
+        only=("alae", "glann", "gan"),
         sample_steps=60, code_steps=40,
     )  # fmt: skip
     text = study.study(config)
@@ -102,4 +122,6 @@ def test_the_table_of_the_study(tmp_path, monkeypatch):
     assert "| glann | 3.00 ± 0.01 |" in text and "| glo of glann | 9.00 ± 0.01 |" in text
     assert "| gan | 12.00 ± 0.01 |" in text and "glo of gan" not in text
     records = [json.loads(line) for line in (tmp_path / "runs" / "records.jsonl").read_text().splitlines()]
-    assert [r["system"] for r in records] == ["alae", "glann", "gan"] and records[1]["test"]["gaussian coverage"] == 0.25
+    assert [r["system"] for r in records] == ["alae", "glann", "gan"] and records[1]["test"][
+        "gaussian coverage"
+    ] == 0.25

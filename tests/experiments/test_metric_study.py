@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from experiments.studies import metric_study
-from experiments.studies.metric_study import FAULTS, MetricStudy, Pool, detects, draw, monotonicity, needed, representatives
+from experiments.studies.metric_study import (
+    FAULTS,
+    MetricStudy,
+    Pool,
+    detects,
+    draw,
+    monotonicity,
+    needed,
+    representatives,
+)
 from jaxgen.training.ranges import check_ranges
 
 LABEL = np.repeat(np.arange(10), 30)
@@ -30,7 +39,9 @@ def test_collapsed_classes_are_of_one_row_each():
     _, fake = draw("collapsed", 0.4, LABEL, NEAREST, 100, np.random.default_rng(0))
     single = [c for c in range(10) if len(set(fake[LABEL[fake] == c])) == 1]
     assert len(single) == 4 and all(set(fake[LABEL[fake] == c]) == {30 * c + 7} for c in single)
-    assert sorted(LABEL[fake]) == sorted(LABEL[draw("collapsed", 0.0, LABEL, NEAREST, 100, np.random.default_rng(0))[1]])
+    assert sorted(LABEL[fake]) == sorted(
+        LABEL[draw("collapsed", 0.0, LABEL, NEAREST, 100, np.random.default_rng(0))[1]]
+    )
 
 
 def test_mixed_rows_are_noisy_ones_in_random_order():
@@ -40,7 +51,9 @@ def test_mixed_rows_are_noisy_ones_in_random_order():
 
 
 def test_classes_differ_from_draw_to_draw():
-    kept = {frozenset(LABEL[draw("dropped", 0.5, LABEL, NEAREST, 60, np.random.default_rng(seed))[1]]) for seed in range(5)}
+    kept = {
+        frozenset(LABEL[draw("dropped", 0.5, LABEL, NEAREST, 60, np.random.default_rng(seed))[1]]) for seed in range(5)
+    }
     assert len(kept) > 1
 
 
@@ -51,7 +64,9 @@ def test_representatives_are_the_rows_nearest_to_their_classes_centre():
 
 def test_a_pool_is_rows_and_noisy_rows():
     x = np.random.default_rng(0).integers(0, 17, (20, 2, 2, 1)).astype(np.uint8)
-    extractor = types.SimpleNamespace(features=lambda rows: rows.reshape(len(rows), -1), logits=lambda rows: rows[:, 0, 0])
+    extractor = types.SimpleNamespace(
+        features=lambda rows: rows.reshape(len(rows), -1), logits=lambda rows: rows[:, 0, 0]
+    )
     pool = Pool(x, np.arange(20) % 2, 17, extractor, 0)
     clean, noisy = pool.pixels[:20], pool.pixels[20:]
     np.testing.assert_allclose(clean, x.reshape(20, 4) / 16)
@@ -105,11 +120,19 @@ def test_a_small_run_leaves_table_figures_and_pictures(tmp_path, monkeypatch):
     config = MetricStudy(extractor=tmp_path, samples=20, sizes=(20,), draws=2, only=("dropped", "mixed"), runs=tmp_path)
     table = metric_study.study(config).splitlines()
     folder = tmp_path / "digits"
-    assert {file.name for file in folder.iterdir()} == {"table.md", "dropped.json", "mixed.json", "dropped.png", "mixed.png"}
+    assert {file.name for file in folder.iterdir()} == {
+        "table.md",
+        "dropped.json",
+        "mixed.json",
+        "dropped.png",
+        "mixed.png",
+    }
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:-2]]
     # 11 metrics of features and classes, three of pixels, of which there are more than rows
     assert len(rows) == 14 * 2 and "quarters" in table[-1]
-    found = {(metric, fault): (float(grows), float(none), float(most)) for metric, fault, grows, _, none, _, most in rows}
+    found = {
+        (metric, fault): (float(grows), float(none), float(most)) for metric, fault, grows, _, none, _, most in rows
+    }
     grows, none, most = found["wasserstein_exact of pixels", "mixed"]
     assert grows == 1 and most > none > 0
     assert found["recall of features", "dropped"][2] < found["recall of features", "dropped"][1]

@@ -92,7 +92,8 @@ def test_an_experiment_measures_and_shows_every_step(built):
     figure = experiment.plots["steps"](TrainedModel(experiment.model, variables))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [
-        "source", "source pose", "target pose", "masks", "moved limbs", "foreground", "its mask", "background", "output",
+        "source", "source pose", "target pose", "masks", "moved limbs", "foreground", "its mask", "background",
+        "output",
         "target",
     ]  # fmt: skip
 

@@ -29,7 +29,9 @@ RUNS = {
 def start(module, out, *arguments, devices=1):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", f"experiments.{module}", *SHORT, "--out", str(out), "--overwrite", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def pair(module, out, *arguments):

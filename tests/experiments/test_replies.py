@@ -22,7 +22,11 @@ LINES = [
     "where is it\tover there\tin the box",
     "who is __eou__ what\tme\tyou are",
 ]
-WRONG = ["hello you __eou__ how are you\tthe box\tover", "where is it\tfine\tunheard of", "who is __eou__ what\twell\tit"]
+WRONG = [
+    "hello you __eou__ how are you\tthe box\tover",
+    "where is it\tfine\tunheard of",
+    "who is __eou__ what\twell\tit",
+]
 
 
 @pytest.fixture
@@ -41,7 +45,10 @@ def test_wrong_replies_are_those_of_the_test_contexts(files):
     assert wrong.shape == (3, 2, 5)
     assert splits.test.texts(wrong.reshape(6, 5)) == ["the box", "over", "fine", "<unk> <unk>", "well", "it"]
     context, right = dialogue.contexts_and_replies(splits.test, 2)
-    assert splits.test.context_texts(context)[1] == "where is it" and splits.test.texts(right[1]) == ["over there", "in the box"]
+    assert splits.test.context_texts(context)[1] == "where is it" and splits.test.texts(right[1]) == [
+        "over there",
+        "in the box",
+    ]
     (folder / "wrong.txt").write_text("\n".join(WRONG[::-1]))
     with pytest.raises(ValueError, match="the 3 contexts"):
         dialogue.wrong_replies(Path("wrong.txt"), folder, splits.test)
@@ -95,7 +102,12 @@ def test_arms_begin_alike_and_make_equally_many_updates(tmp_path, monkeypatch):
         called[out.name] = (module, words)
         out.mkdir(parents=True)
         test = {name: 0.5 + i for i, name in enumerate(METRICS)} | {"nll_per_token": 0.0, "human or human": 0.25}
-        result = {"test": test, "training_seconds": 60, "wall_seconds": 90, "baselines": {"choice by shared words": 0.5}}
+        result = {
+            "test": test,
+            "training_seconds": 60,
+            "wall_seconds": 90,
+            "baselines": {"choice by shared words": 0.5},
+        }
         (out / "result.json").write_text(json.dumps({**result, "config": {"steps": 7}, "command": "c"}))
 
     monkeypatch.setattr(harness.commands, "run", run)
@@ -111,7 +123,9 @@ def test_arms_begin_alike_and_make_equally_many_updates(tmp_path, monkeypatch):
         assert int(values["--steps"]) - int(values["--critic-steps"]) == 60
     assert "--reward" not in called["adversarial"][1] and "--judge-controls" in called["maximum_likelihood"][1]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert [line[0] for line in cells[2:]] == [MLE, *ARMS] and cells[2][1:3] == ["1.00", "150.0"] and cells[2][-1] == "1.5"
+    assert (
+        [line[0] for line in cells[2:]] == [MLE, *ARMS] and cells[2][1:3] == ["1.00", "150.0"] and cells[2][-1] == "1.5"
+    )
     critics = cells[0].index("critic accuracy")
     assert [line[critics] != "" for line in cells[2:]] == [False, True, False, False]
     assert "Choice by shared words: 50.0." in text and "human or human: 25.0" in text

@@ -10,7 +10,8 @@ PAPER = {"metric": "nats", "value": 1.5, "source": "the paper", "budget": 4000}
 
 def result(experiment, value, published=None, **changed):
     return {
-        "experiment": f"experiments.{experiment}", "data": "/there/digits", "test": {"bits_per_dim": value, "other": 7.0},
+        "experiment": f"experiments.{experiment}", "data": "/there/digits",
+        "test": {"bits_per_dim": value, "other": 7.0},
         "headline": ["bits_per_dim"], "published": published, "changed": changed, "training_seconds": 9.6,
         "baselines": {"uniform, bits_per_dim": 4.0, "uniform, nats": 9.0}, "config": {"steps": 1000, "seeds": 1},
         "devices": "1 x cpu", "commit": "abc", "command": f"python -m experiments.{experiment} --out /there/run",

@@ -11,7 +11,9 @@ ROW = {row.name: row for row in ROWS}
 
 
 def result(row, value):
-    published = {"metric": row.own, "value": 0.5, "source": "a paper", "budget": None} if row.name == "InfoGAN" else None
+    published = (
+        {"metric": row.own, "value": 0.5, "source": "a paper", "budget": None} if row.name == "InfoGAN" else None
+    )
     test = {**{name: value + i for i, name in enumerate(METRICS)}, **({row.own: value} if row.own else {})}
     return {
         "test": test, "config": {"steps": 3000}, "training_seconds": 61.6, "published": published, "data": "digits",
@@ -41,7 +43,10 @@ def test_a_game_is_run_once_with_its_fraction_of_steps(tmp_path, commands):
     head, rule, dcgan, infogan, best = text.splitlines()
     assert head.count("|") == rule.count("|") == dcgan.count("|") == infogan.count("|") == best.count("|")
     cells = [cell.strip() for cell in infogan.split("|")[1:-1]]
-    assert cells[:5] == ["InfoGAN", "3,000", "62", "1.2", "2.25"] and cells[-2:] == ["category error 1.250", "0.5 (a paper)"]
+    assert cells[:5] == ["InfoGAN", "3,000", "62", "1.2", "2.25"] and cells[-2:] == [
+        "category error 1.250",
+        "0.5 (a paper)",
+    ]
     assert dcgan.startswith("| DCGAN | 3,000 | 62 | 0.2 | 1.25 |")
     assert best.startswith("| training examples |  |  | 0.1 | 0.12 |")
     (module, words), (other, _) = commands

@@ -57,7 +57,11 @@ def test_each_system_has_its_scores_on_each_class(tmp_path, monkeypatch):
     configs = finished(monkeypatch, metrics)
     config = AnomalyStudy(runs=tmp_path, held_out=(4, 7), steps=70, vae_steps=90, train_examples=100, width=3)
     text = anomaly.study(config)
-    assert [type(c).__name__ for c in configs] == [*["GANomalyConfig"] * 4, *["AnomalyConfig"] * 2, *["GANomalyConfig"] * 2]
+    assert [type(c).__name__ for c in configs] == [
+        *["GANomalyConfig"] * 4,
+        *["AnomalyConfig"] * 2,
+        *["GANomalyConfig"] * 2,
+    ]
     weights = [(c.adversarial_weight, c.latent_weight) for c in configs if isinstance(c, GANomalyConfig)]
     assert weights[::2] == weights[1::2] == [(1, 1), (0, 0), (0, 1)]
     for each in configs:
@@ -92,7 +96,10 @@ def test_seeds_of_a_system_are_trained_side_by_side(tmp_path):
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({}, "`held_out` or `normal` must name a class"), ({"normal": (0,), "systems": ("GAN",)}, "`systems` must be some of")],
+    [
+        ({}, "`held_out` or `normal` must name a class"),
+        ({"normal": (0,), "systems": ("GAN",)}, "`systems` must be some of"),
+    ],
 )
 def test_an_anomaly_study_of_nothing_is_refused(tmp_path, fields, message):
     with pytest.raises(ValueError, match=message):

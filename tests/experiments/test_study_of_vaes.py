@@ -14,7 +14,10 @@ from jaxgen.training.ranges import check_ranges
 @pytest.fixture
 def given(tmp_path):
     rng = np.random.default_rng(0)
-    x = {f"x_{split}": rng.integers(0, 256, (rows, 4, 4)).astype(np.uint8) for split, rows in (("train", 90), ("test", 25))}
+    x = {
+        f"x_{split}": rng.integers(0, 256, (rows, 4, 4)).astype(np.uint8)
+        for split, rows in (("train", 90), ("test", 25))
+    }
     np.savez(tmp_path / "greys.npz", **x)
     cells = ("VAE = IWAE, k = 1", "IWAE, k = 5")
     return vaes.VAEStudy(

@@ -22,7 +22,13 @@ SMALL = {"steps": 4, "batch_size": 2, "size": 16, "largest": 24, "crops": 12, "d
 def files(tmp_path_factory):
     """Pictures, contents and a trunk as files."""
     folder = tmp_path_factory.mktemp("files")
-    sizes = {"style_a": (30, 40), "style_b": (26, 24), "style_c": (24, 24), "content_d": (24, 33), "content_e": (28, 24)}
+    sizes = {
+        "style_a": (30, 40),
+        "style_b": (26, 24),
+        "style_c": (24, 24),
+        "content_d": (24, 33),
+        "content_e": (28, 24),
+    }
     pictures = {name: RNG.integers(0, 256, (*size, 3)).astype(np.uint8) for name, size in sizes.items()}
     names = {"style_train": np.array(["style_a", "style_b"]), "style_test": np.array(["style_c"])}
     np.savez(folder / "pictures.npz", **pictures, **names)

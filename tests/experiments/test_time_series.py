@@ -110,7 +110,9 @@ def test_permuted_classes_are_a_context_that_says_nothing(file):
 
 
 def test_the_table_has_all_arms(file, tmp_path, monkeypatch):
-    config = TimeSeriesStudy(files=file, short="short", seeds=1, class_seeds=2, judge_steps=0.001, runs=tmp_path / "study")
+    config = TimeSeriesStudy(
+        files=file, short="short", seeds=1, class_seeds=2, judge_steps=0.001, runs=tmp_path / "study"
+    )
 
     def experiment(module, out, *arguments):
         words = [w for argument in arguments for w in ([argument] if isinstance(argument, str) else argument)]
@@ -121,12 +123,18 @@ def test_the_table_has_all_arms(file, tmp_path, monkeypatch):
         return {"test": test, "training_seconds": 1.0, "words": words}
 
     monkeypatch.setattr(time_series.harness, "experiment", experiment)
-    monkeypatch.setattr(time_series, "sequence_vae", lambda *given: {"tests": [dict.fromkeys(time_series.METRICS, 0.125)]})
+    monkeypatch.setattr(
+        time_series, "sequence_vae", lambda *given: {"tests": [dict.fromkeys(time_series.METRICS, 0.125)]}
+    )
     monkeypatch.setattr(time_series, "control", lambda *given: {"tests": [dict.fromkeys(time_series.METRICS, 0.5)]})
     text = study(config)
     for name in (*CONTROLS, *time_series.ARMS, *time_series.CLASS_ARMS):
         assert f"| {name} |" in text
-    assert "| TimeGAN | 0.250 | 0.250 | 0.2500 |" in text and "| sequence VAE | 0.125 |" in text and "0.750 ± 0.000" in text
+    assert (
+        "| TimeGAN | 0.250 | 0.250 | 0.2500 |" in text
+        and "| sequence VAE | 0.125 |" in text
+        and "0.750 ± 0.000" in text
+    )
     records = [json.loads(line) for line in (tmp_path / "study" / "records.jsonl").read_text().splitlines()]
     assert len(records) == 2 * (len(CONTROLS) + 3) + 2 and {r["experiment"] for r in records} == {"studies.time_series"}
 

@@ -78,7 +78,9 @@ def test_pytorchs_are_of_equal_size_and_move(name, monkeypatch):
     monkeypatch.setattr(compare, "processors", lambda: 1)
     row = ROWS[name]
     assert translation_peers.torch(row).parameters == PARAMETERS[name]
-    players, step = {"pix2pix": translation_peers.torch_pix2pix, "cycle_gan": translation_peers.torch_cycle_gan}[name](row)
+    players, step = {"pix2pix": translation_peers.torch_pix2pix, "cycle_gan": translation_peers.torch_cycle_gan}[name](
+        row
+    )
     before = [[p.detach().clone() for p in player.parameters()] for player in players]
     assert np.isfinite([float(step()) for _ in range(3)]).all()
     for old, player in zip(before, players, strict=True):

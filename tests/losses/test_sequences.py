@@ -129,7 +129,9 @@ def test_the_policy_gradient_is_that_of_the_expected_reward():
     score = rng.normal(size=len(sequences))
     with jax.enable_x64(True):
         tables = [jnp.asarray(rng.normal(size=(words**t, words))) for t in range(length)]
-        prefix = [np.ravel_multi_index(sequences[:, :t].T, (words,) * t) if t else 0 * sequences[:, 0] for t in range(3)]
+        prefix = [
+            np.ravel_multi_index(sequences[:, :t].T, (words,) * t) if t else 0 * sequences[:, 0] for t in range(3)
+        ]
 
         def log_probs(tables):
             return jnp.stack([jax.nn.log_softmax(tables[t])[prefix[t], sequences[:, t]] for t in range(length)], 1)

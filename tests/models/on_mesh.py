@@ -157,7 +157,8 @@ def models():
         posterior=QuantizedPosterior(codebook),
     )  # fmt: skip
     vq_vae = residual_vq_vae(
-        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4,
+        prior_blocks=1
     )
     small = {"widths": (2, 4), "blocks": 1, "attention": (), "features": 2, "groups": 2}
     coded = QuantizedAutoencoder(
@@ -168,7 +169,11 @@ def models():
     given = {
         "flow": (FLOWS["real_nvp_vector"], points, ("log_prob", "encode", "decode", "sample")),
         "integer flow": (FLOWS["maf_image"], shaped((ROWS, *PIXELS), "batch", dtype=jnp.uint8), ("log_prob", "sample")),
-        "vae": (dense_vae((2,), latent_dim=2, widths=(3,)), points, ("log_prob", "encode", "decode", "reconstruct", "sample")),
+        "vae": (
+            dense_vae((2,), latent_dim=2, widths=(3,)),
+            points,
+            ("log_prob", "encode", "decode", "reconstruct", "sample"),
+        ),
         "sequence vae": (recurrent_vae((3, 1), latent_dim=2, width=3), series, ("log_prob", "reconstruct", "sample")),
         "quantized sequence vae": (quantized, series, ("log_prob", "reconstruct", "sample")),
         "vq-vae": (vq_vae, image, ("log_prob", "sample")),

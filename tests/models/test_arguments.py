@@ -91,7 +91,8 @@ EXPORTED = {
     "VAE": (lambda: dense_vae(IMAGE, latent_dim=2, widths=(3,), levels=4), ("log_prob", "encode", "reconstruct")),
     "convolutional VAE": (lambda: conv_vae(IMAGE, latent_dim=2, width=3, levels=256), ("log_prob", "reconstruct")),
     "VQ-VAE": (lambda: residual_vq_vae(
-        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4,
+        prior_blocks=1
     ), ("log_prob",)),
     "AAE": (lambda: AAE(MLP((3,)), MLP((3,)), MLP((3,)), IMAGE, latent_dim=2, levels=4), ("encode", "reconstruct")),
     "classifier": (lambda: Classifier(MLP((3,)), IMAGE, 3, 4), ("logits", "features")),
@@ -159,7 +160,9 @@ CONDITIONAL = {
     "real NVP": FLOWS["real NVP"],
     "MAF": FLOWS["MAF"],
     "vae": lambda: dense_vae((2,), latent_dim=2, widths=(3,)),
-    "vae with a conditional prior": lambda: VAE(MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=ContextPrior(MLP((3,)))),
+    "vae with a conditional prior": lambda: VAE(
+        MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=ContextPrior(MLP((3,)))
+    ),
     "vae with a flow prior": lambda: VAE(
         MLP((3,)), MLP((3,)), (2,), latent_dim=2, prior=FlowPrior(maf(2, depth=1, widths=(3,)).bijector)
     ),
@@ -183,7 +186,9 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
     calls = {
         "sample": lambda c: model.sample(variables, KEY, 8, c),
         "decode": lambda c: model.decode(variables, X, c),
-        "loss": lambda c: [p.loss(variables, {"x": x, "context": c}, KEY, Clock()).value for p in model.plays().values()],
+        "loss": lambda c: [
+            p.loss(variables, {"x": x, "context": c}, KEY, Clock()).value for p in model.plays().values()
+        ],
     }
     for method, rated in (("log_prob", (x, KEY)), ("encode", (x, KEY)), ("score", (x,))):
         if hasattr(model, method) and not (isinstance(model, AAE) and method == "encode"):
@@ -202,7 +207,8 @@ def test_one_row_of_context_serves_all_and_other_numbers_are_refused(name):
 @pytest.mark.slow
 def test_one_row_of_context_serves_the_codes_of_a_grid():
     model = residual_vq_vae(
-        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4, prior_blocks=1
+        (8, 8, 1), codebook=Codebook(num_codes=4, code_dim=2), width=4, blocks=1, hidden=2, prior_width=4,
+        prior_blocks=1
     )
     x, one = RNG.integers(0, 256, (4, 8, 8, 1)).astype(np.uint8), np.float32([[0, 1, 0]])
     variables = ready(model, {"x": x, "context": np.repeat(one, 4, 0)})
@@ -241,7 +247,11 @@ def test_arrays_in_fields_are_tuples(name):
 
 
 def test_event_shapes_of_models_are_tuples():
-    for build in StandardNormal, lambda e: dense_vae(e, latent_dim=2, widths=(3,)), lambda e: Classifier(MLP((3,)), e, 2):
+    for build in (
+        StandardNormal,
+        lambda e: dense_vae(e, latent_dim=2, widths=(3,)),
+        lambda e: Classifier(MLP((3,)), e, 2),
+    ):
         assert build([2, 3]) == build((2, 3)) and hash(build([2, 3])) == hash(build((2, 3)))
     image = [4, 4, 1]
     for event_shape in image, np.array(image), tuple(image):

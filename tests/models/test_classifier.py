@@ -85,7 +85,9 @@ def test_batch_statistics_belong_to_the_features():
     model = Classifier(BatchNorm(), (4,), num_classes=3)
     batch = labelled(model)
     variables = drawn(model, batch)
-    moved = model.loss(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
+    moved = model.loss(variables, batch, KEY, Clock()).statistics["classifier"]["batch_stats"]["network"][
+        "BatchNorm_0"
+    ]["mean"]
     before = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(moved, 0.9 * before + 0.1 * batch["x"].mean(0), rtol=1e-4, atol=1e-5)
     statistics = variables["classifier"]["batch_stats"]["network"]["BatchNorm_0"]
@@ -115,7 +117,9 @@ def test_adversarial_training_weighs_the_loss_of_both():
     loss = jax.jit(model.loss)(variables, batch, KEY, Clock())
     perturbed = fgsm(lambda x: model.logits(variables, x), batch["x"], 0.2, lower=-9.0, upper=9.0)
     clean, worse = (model.evaluate(variables, {**batch, "x": x}, KEY) for x in (batch["x"], perturbed))
-    assert float(loss.value) == pytest.approx(float(0.7 * clean["cross_entropy"] + 0.3 * worse["cross_entropy"]), rel=1e-5)
+    assert float(loss.value) == pytest.approx(
+        float(0.7 * clean["cross_entropy"] + 0.3 * worse["cross_entropy"]), rel=1e-5
+    )
     assert float(loss.metrics["accuracy"]) == pytest.approx(float(clean["accuracy"]))
     assert float(loss.metrics["adversarial_accuracy"]) == pytest.approx(float(worse["accuracy"]))
     # true labels, which leak, make other samples where the prediction is wrong
@@ -154,7 +158,8 @@ def test_the_attack_sees_the_network_in_evaluation_mode():
     loss = model.loss(variables, batch, KEY, Clock())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), loss.statistics, expected)
     in_training = fgsm(
-        lambda x: forward(model._headed, variables["classifier"], x, train=True)[0], batch["x"], 0.3, lower=-9.0, upper=9.0
+        lambda x: forward(model._headed, variables["classifier"], x, train=True)[0], batch["x"], 0.3, lower=-9.0,
+        upper=9.0
     )
     assert (np.abs(in_training - perturbed) > 0.1).any()
 

@@ -135,7 +135,10 @@ def test_jitter_crops_the_enlarged_picture_and_mirrors_half():
     assert 0.3 < np.mean([place[2] for place in found]) < 0.7
     np.testing.assert_array_equal(Jitter(1.0, mirror=False)(x, KEY, 0), x)
     mirrored = np.asarray(Jitter(1.0)(x, KEY, 0))
-    assert {np.array_equal(a, b) or 2 * np.array_equal(a, b[:, ::-1]) for a, b in zip(mirrored, x, strict=True)} == {1, 2}
+    assert {np.array_equal(a, b) or 2 * np.array_equal(a, b[:, ::-1]) for a, b in zip(mirrored, x, strict=True)} == {
+        1,
+        2,
+    }
     with pytest.raises(ValueError, match="`scale` must be at least 1"):
         Jitter(0.9)
 

@@ -48,7 +48,9 @@ def test_one_convolution_equals_kernels_for_each_example(demodulate):
         np.stack([convolve(x, kernel[..., d]) for d in range(6)], -1)
         for x, kernel in zip(X, kernels(demodulate), strict=True)
     ])  # fmt: skip
-    np.testing.assert_allclose(modulated_convolution(X, KERNEL, SCALES, demodulate=demodulate), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        modulated_convolution(X, KERNEL, SCALES, demodulate=demodulate), expected, rtol=1e-3, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("demodulate", [True, False])

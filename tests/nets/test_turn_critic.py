@@ -72,7 +72,9 @@ def test_padding_of_contexts_has_no_effect_and_contexts_have_one():
     assert np.abs(logits - critic.apply(variables, TOKENS, np.roll(CONTEXT, 1, 0))).min() > 1e-4
     alone = TurnCritic(7, 3, cell="gru", with_context=False)
     variables = drawn(alone, TOKENS, CONTEXT)
-    np.testing.assert_array_equal(alone.apply(variables, TOKENS, CONTEXT), alone.apply(variables, TOKENS, CONTEXT[::-1]))
+    np.testing.assert_array_equal(
+        alone.apply(variables, TOKENS, CONTEXT), alone.apply(variables, TOKENS, CONTEXT[::-1])
+    )
 
 
 def test_replies_must_be_of_the_contexts():

@@ -238,7 +238,16 @@ def test_a_phase_is_judged_by_its_own_monitor(tmp_path):
     assert int(best.name) == max(lines, key=lines.get)
     # another metric begins anew, however good the one before it was
     phases = (phases[0], Phase(model.plays(), 4))
-    fit(model, Splits(source, source, None), settings, phases=phases, metrics=spread, out=tmp_path, overwrite=True, progress=False)
+    fit(
+        model,
+        Splits(source, source, None),
+        settings,
+        phases=phases,
+        metrics=spread,
+        out=tmp_path,
+        overwrite=True,
+        progress=False,
+    )
     assert all(int(path.name) > 4 for path in (tmp_path / "best").iterdir())
 
 
@@ -277,7 +286,9 @@ def test_a_lagging_policy_is_memory_and_follows_by_its_own_rule():
         lagging = 0.8 * lagging + 0.2 * np.asarray(state.params["policy"]["logits"])
         state, metrics = step(state, batch)
         np.testing.assert_allclose(state.collections["policy"]["lagging"]["logits"], lagging, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(state.average["policy"]["lagging"]["logits"], state.collections["policy"]["lagging"]["logits"])
+    np.testing.assert_array_equal(
+        state.average["policy"]["lagging"]["logits"], state.collections["policy"]["lagging"]["logits"]
+    )
     assert int(np.argmax(state.params["policy"]["logits"])) == 2 and float(metrics["policy"]["reward"]) > 0.4
 
 
@@ -336,7 +347,15 @@ def test_host_metrics_are_reported_at_each_evaluation_and_may_be_monitored(tmp_p
     source = ArraySource({"x": np.zeros((16, 2), np.float32)})
     settings = Settings(batch_size=8, eval_every=2, log_every=2, checkpoint_every=8)
     phases = (Phase(Growing().plays(), 8),)
-    fit(Monitored(), Splits(source, source, None), settings, phases=phases, host_metrics=host_metrics, out=tmp_path, progress=False)
+    fit(
+        Monitored(),
+        Splits(source, source, None),
+        settings,
+        phases=phases,
+        host_metrics=host_metrics,
+        out=tmp_path,
+        progress=False,
+    )
     assert [line["valid/host"] for line in step_lines(tmp_path) if "valid/host" in line] == [1, 2, 0, 1]
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["4"]
     assert len(np.unique(np.stack(seen)[:, 0])) == 4

@@ -36,7 +36,9 @@ def test_models_come_back_equal(model):
 
 
 def test_every_field_counts():
-    one, other = (json.dumps(describe(dense_vae((4,), latent_dim=3, widths=(8,), activation=f))) for f in (nn.tanh, nn.relu))
+    one, other = (
+        json.dumps(describe(dense_vae((4,), latent_dim=3, widths=(8,), activation=f))) for f in (nn.tanh, nn.relu)
+    )
     assert one != other
 
 

@@ -15,7 +15,8 @@ def distances(*games):
     """By game, how far apart eight devices and one are afterwards, and how far training moved."""
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(ROOT)}
     process = subprocess.run(
-        [sys.executable, "-m", "tests.training.on_devices", *games], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tests.training.on_devices", *games], cwd=ROOT, env=environment, capture_output=True,
+        text=True
     )
     assert process.returncode == 0, process.stderr[-3000:]
     return json.loads(process.stdout.splitlines()[-1])

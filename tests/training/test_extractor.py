@@ -14,7 +14,9 @@ from jaxgen.training import extractor
 from jaxgen.training.extractor import SEAL, load_extractor, seal, sha256
 
 RNG = np.random.default_rng(0)
-ROWS = ArraySource({"x": RNG.integers(0, 9, (40, 3)).astype(np.uint8), "label": np.arange(40) % 2}, levels=9, num_classes=2)
+ROWS = ArraySource(
+    {"x": RNG.integers(0, 9, (40, 3)).astype(np.uint8), "label": np.arange(40) % 2}, levels=9, num_classes=2
+)
 
 
 @pytest.fixture(scope="module")

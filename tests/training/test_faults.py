@@ -55,7 +55,11 @@ def state(folder, settings, model, data):
     phases = (Phase(model.plays(), settings.steps, data.train),)
     run = Run(model, phases, data.valid, (settings,), (None,))
     step, trees, progress = restore(folder / "checkpoints", lambda step: checkpoint_trees(run.abstract[0]))
-    return step, jax.tree.map(lambda a: jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a, trees), progress
+    return (
+        step,
+        jax.tree.map(lambda a: jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a, trees),
+        progress,
+    )
 
 
 def lines(folder):
@@ -223,7 +227,20 @@ def test_an_evaluation_that_sigterm_cut_short_is_made_up_for(tmp_path):
 
 
 LONG_CALLS = ["--width", "16", "--depth", "1", "--scales", "1", "--steps-per-call", "500"]
-LONG_EVALUATION = ["--width", "4", "--depth", "1", "--scales", "1", "--eval-every", "20", "--eval-draws", "300", "--eval-batch", "2"]
+LONG_EVALUATION = [
+    "--width",
+    "4",
+    "--depth",
+    "1",
+    "--scales",
+    "1",
+    "--eval-every",
+    "20",
+    "--eval-draws",
+    "300",
+    "--eval-batch",
+    "2",
+]
 
 
 def processor_seconds(pid):
@@ -238,7 +255,8 @@ def test_sigterm_saves_and_ends_within_ten_seconds(arguments, tmp_path):
     command = [sys.executable, "-m", "experiments.flows.real_nvp", "--out", str(tmp_path / "run"), "--log-every", "20"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(
-        [*command, "--steps", "1000000", *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        [*command, "--steps", "1000000", *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     began = time.monotonic()
@@ -352,7 +370,9 @@ def test_no_file_of_a_run_can_be_written(name, write, reason, disk):
     fill(disk)
     if reason == READ_ONLY:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    before = {file: file.read_bytes() for file in folder.path.rglob("*") if file.is_file() and file.name != "metrics.jsonl"}
+    before = {
+        file: file.read_bytes() for file in folder.path.rglob("*") if file.is_file() and file.name != "metrics.jsonl"
+    }
     with pytest.raises(OSError, match=rf"^{folder.path}/{name} cannot be written: {reason}$"):
         write(folder)
     assert all(file.read_bytes() == content for file, content in before.items() if not file.name.startswith("."))
@@ -448,7 +468,9 @@ def restored(folder):
         return saved.restore(lambda step: {"tree": like})
 
 
-@pytest.mark.parametrize("damage", [flip, Path.unlink, lambda file: file.write_bytes(b"")], ids=["flip", "unlink", "empty"])
+@pytest.mark.parametrize(
+    "damage", [flip, Path.unlink, lambda file: file.write_bytes(b"")], ids=["flip", "unlink", "empty"]
+)
 def test_a_damaged_file_leads_to_the_checkpoint_before(damage, two_checkpoints, tmp_path, recwarn):
     folder, trees = two_checkpoints
     went_back = set()
@@ -462,7 +484,9 @@ def test_a_damaged_file_leads_to_the_checkpoint_before(damage, two_checkpoints, 
         if step == 1:
             went_back.add(file)
             said = str(recwarn.pop(UserWarning).message)
-            assert said.startswith(f"checkpoint {tmp_path}/{i}/2 cannot be read (") and said.endswith("went back to step 1")
+            assert said.startswith(f"checkpoint {tmp_path}/{i}/2 cannot be read (") and said.endswith(
+                "went back to step 1"
+            )
             assert str(file) in said or file.parent == Path(".")
             assert not (tmp_path / str(i) / "2").exists()
     # of what is read, everything; beside it are Orbax's notes
@@ -473,7 +497,9 @@ def test_every_checkpoint_of_a_run_has_digests_of_all_it_holds(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     for checkpoint in (*(tmp_path / "checkpoints").iterdir(), *(tmp_path / "best").iterdir()):
         named = {Path(name) for name in json.loads((checkpoint / DIGESTS).read_text())}
-        assert named == {f.relative_to(checkpoint) for f in checkpoint.rglob("*") if f.is_file() and f.parent != checkpoint}
+        assert named == {
+            f.relative_to(checkpoint) for f in checkpoint.rglob("*") if f.is_file() and f.parent != checkpoint
+        }
         assert {"progress", "average"} <= {name.parts[0] for name in named}
 
 
@@ -482,12 +508,16 @@ def test_damaged_best_variables_are_not_taken(tmp_path):
     fit(Duel(), splits(), SHORT, out=tmp_path, progress=False)
     (best,) = (tmp_path / "best").iterdir()
     flip(max((f for f in (best / "average").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size))
-    with pytest.warns(UserWarning, match=f"/best can be read: .* is damaged.*; took {tmp_path}/checkpoints/12 in place"):
+    with pytest.warns(
+        UserWarning, match=f"/best can be read: .* is damaged.*; took {tmp_path}/checkpoints/12 in place"
+    ):
         taken = load(tmp_path, model=Duel())
     chex.assert_trees_all_equal(taken.variables, load(tmp_path, model=Duel(), which="last").variables)
     for checkpoint in (tmp_path / "checkpoints").iterdir():
         shutil.rmtree(checkpoint / "average")
-    with pytest.raises(ValueError, match="no checkpoint in .*best can be read.*no checkpoint in .*checkpoints can be read.*missing"):
+    with pytest.raises(
+        ValueError, match="no checkpoint in .*best can be read.*no checkpoint in .*checkpoints can be read.*missing"
+    ):
         load(tmp_path, model=Duel())
 
 
@@ -495,7 +525,9 @@ def test_lines_and_config_that_rotted(tmp_path):
     fit(Exploding(10**6), splits(), SHORT, out=tmp_path, progress=False)
     whole, metrics = lines(tmp_path), tmp_path / "metrics.jsonl"
     text = metrics.read_bytes().splitlines(keepends=True)
-    metrics.write_bytes(b"".join([text[0], text[1].replace(b'"step"', b'"stfp"'), b"\xff" + text[2], *text[3:], text[0][:9]]))
+    metrics.write_bytes(
+        b"".join([text[0], text[1].replace(b'"step"', b'"stfp"'), b"\xff" + text[2], *text[3:], text[0][:9]])
+    )
     assert lines(tmp_path) == [whole[0], *whole[3:]]
     for name in ("config.json", "model.json"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-3])

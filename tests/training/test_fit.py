@@ -54,7 +54,9 @@ class Disk:
 
     def __init__(self, damaged=None):
         self.readers = set()
-        self.damaged = () if damaged is None else ArraySource({"x": X}).indices_at(damaged, SHORT.batch_size, SHORT.seed)
+        self.damaged = (
+            () if damaged is None else ArraySource({"x": X}).indices_at(damaged, SHORT.batch_size, SHORT.seed)
+        )
 
     def __len__(self):
         return len(X)

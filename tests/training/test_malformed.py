@@ -185,10 +185,19 @@ def test_entries_that_nothing_describes_are_refused(entry):
 
 
 OTHER_VERSIONS = {
-    "a class that was renamed": ({"class": "jaxgen.models.vaes.vae.OldVAE", "fields": {}}, "jaxgen.models.vaes.vae.OldVAE"),
-    "a module that was moved": ({"class": "jaxgen.models.players.Player", "fields": {}}, "jaxgen.models.players.Player"),
+    "a class that was renamed": (
+        {"class": "jaxgen.models.vaes.vae.OldVAE", "fields": {}},
+        "jaxgen.models.vaes.vae.OldVAE",
+    ),
+    "a module that was moved": (
+        {"class": "jaxgen.models.players.Player", "fields": {}},
+        "jaxgen.models.players.Player",
+    ),
     "a field that was removed": ({"class": MLP, "fields": {"widths": [3], "units": 3}}, "no field ['units']"),
-    "a field that was added": ({"class": "jaxgen.bijectors.coupling.Coupling", "fields": {}}, "['conditioner', 'transformer']"),
+    "a field that was added": (
+        {"class": "jaxgen.bijectors.coupling.Coupling", "fields": {}},
+        "['conditioner', 'transformer']",
+    ),
 }
 
 

@@ -32,7 +32,9 @@ class Replaced(Config):
 
 def test_the_ends_of_the_ranges_are_in_them():
     check_ranges(Config())
-    check_ranges(Config(count=2**31 - 1, fraction=0.999, probability=0.0, weight=1e30, share=1e-9, optional=1, flag=True))
+    check_ranges(
+        Config(count=2**31 - 1, fraction=0.999, probability=0.0, weight=1e30, share=1e-9, optional=1, flag=True)
+    )
     check_ranges(Config(widths=(), sizes={"a": 3}))
     # a subclass's annotation takes the place of its base's
     check_ranges(Replaced())

@@ -62,7 +62,8 @@ def test_each_seed_is_its_run_alone(kind, tmp_path):
 def test_in_memory_streamed_and_without_validation():
     settings = replace(SETTINGS, ema=0.0)
     resident, streamed = (
-        fit_seeds(Duel(), kind(points(96, 0)), settings, seeds=(1, 2), progress=False) for kind in (ArraySource, Streamed)
+        fit_seeds(Duel(), kind(points(96, 0)), settings, seeds=(1, 2), progress=False)
+        for kind in (ArraySource, Streamed)
     )
     for ours, theirs in zip(resident, streamed, strict=True):
         assert_near(ours.variables, theirs.variables)
@@ -129,7 +130,10 @@ class Unlucky(Exploding):
 
 def test_a_seed_that_explodes_is_told_by_its_folder(tmp_path):
     model, rows = Unlucky(4), points(96, 0)
-    luck = {seed: float(init_state(model, {}, jax.random.key(seed), rows).collections["only"]["constants"]["luck"]) for seed in range(9)}
+    luck = {
+        seed: float(init_state(model, {}, jax.random.key(seed), rows).collections["only"]["constants"]["luck"])
+        for seed in range(9)
+    }
     good, bad = max(luck, key=luck.get), min(luck, key=luck.get)
     assert luck[good] > 0 > luck[bad]
     settings = Settings(steps=8, batch_size=16)

@@ -80,7 +80,9 @@ def test_averages_follow_every_floating_variable(duel):
 
 def test_memory_is_never_averaged(duel):
     for state in duel[0]:
-        assert float(state.average["critic"]["equilibrium"]["k"]) == float(state.collections["critic"]["equilibrium"]["k"])
+        assert float(state.average["critic"]["equilibrium"]["k"]) == float(
+            state.collections["critic"]["equilibrium"]["k"]
+        )
 
 
 def test_each_step_and_play_has_its_own_key():
@@ -99,7 +101,9 @@ def test_each_step_and_play_has_its_own_key():
         state, metrics = step(state, BATCH)
         noise += [float(metrics["a"]["noise"]), float(metrics["b"]["noise"])]
         alone = make_train_step({"b": plays["b"]})(state.replace(step=state.step - 1), BATCH)[1]
-        assert float(metrics["b"]["noise"]) == float(alone["b"]["noise"]), "a play's noise does not depend on the others"
+        assert float(metrics["b"]["noise"]) == float(alone["b"]["noise"]), (
+            "a play's noise does not depend on the others"
+        )
     assert len(set(noise)) == 6
 
 

@@ -62,7 +62,9 @@ def test_more_samples_tighten_the_bound_towards_the_probability():
     flow, variables = integers()
     x = jnp.stack(jnp.meshgrid(jnp.arange(5), jnp.arange(5)), -1).reshape(-1, 2)
     bounds = [
-        np.asarray(jax.jit(flow.log_prob, static_argnums=4)(variables, x.repeat(50, 0), KEY, None, n)).reshape(25, 50).mean(1)
+        np.asarray(jax.jit(flow.log_prob, static_argnums=4)(variables, x.repeat(50, 0), KEY, None, n))
+        .reshape(25, 50)
+        .mean(1)
         for n in (1, 8, 64)
     ]
     assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()

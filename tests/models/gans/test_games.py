@@ -58,7 +58,9 @@ GAMES = {
     "hinge": dataclasses.replace(DENSE, adversarial_loss=Hinge(), terms=(Lazy(R1(), 2),), critic_steps=2),
     "wgan-gp": dataclasses.replace(DENSE, adversarial_loss=Wasserstein(), terms=(GradientPenalty(),), packing=3),
     "f-gan": dataclasses.replace(DENSE, adversarial_loss=FDivergence(f_divergences.SquaredHellinger())),
-    "weighted": dataclasses.replace(DENSE, adversarial_loss=ImportanceWeighted(), transforms=(InstanceNoise(0.1, 100),)),
+    "weighted": dataclasses.replace(
+        DENSE, adversarial_loss=ImportanceWeighted(), transforms=(InstanceNoise(0.1, 100),)
+    ),
     "proximal": dataclasses.replace(DENSE, terms=(Proximal(0.1, 3),)),
     "cgan": dataclasses.replace(DENSE, generator_condition=FiLM(), critic_condition=Concatenate(2)),
     "projection": dataclasses.replace(DENSE, critic_condition=Projection()),
@@ -105,7 +107,9 @@ def test_a_step_moves_every_player_by_its_own_play(name):
         assert all(np.isfinite(value) for value in figures.values()), (play, figures)
         assert figures["grad_norm"] > 0
     moved = {
-        player: [np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, state.params[player])), strict=True)]
+        player: [
+            np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, (before, state.params[player])), strict=True)
+        ]
         for player, before in first.params.items()
     }
     assert all(np.mean(leaves) > 0.5 for leaves in moved.values()), moved

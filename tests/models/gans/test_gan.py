@@ -148,7 +148,8 @@ CONDITIONED = {
         lambda p, x, c: linear(p, x)[:, 0] + (c @ p["condition"]["embedding"]["kernel"] * x).sum(-1),
     ),
     "embedding": (
-        Concatenate(4), lambda p, x, c: linear(p, jnp.concatenate([x, linear(p["condition"]["embedding"], c)], -1))[:, 0]
+        Concatenate(4), lambda p, x,
+        c: linear(p, jnp.concatenate([x, linear(p["condition"]["embedding"], c)], -1))[:, 0]
     ),
     "product": (FiLM(), lambda p, x, c: linear(p, x * linear(p["condition"]["factors"], c))[:, 0]),
 }  # fmt: skip
@@ -198,11 +199,16 @@ def test_the_critics_statistics_move_on_data_and_then_on_samples():
     # each batch is normalised by itself, in either play
     affine = critic["params"]["network"]["BatchNorm_0"]["BatchNorm_0"]
     scores = [
-        linear(critic["params"], np.maximum(0, (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5) * affine["scale"] + affine["bias"]))
+        linear(
+            critic["params"],
+            np.maximum(0, (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5) * affine["scale"] + affine["bias"]),
+        )
         for h in hidden
     ]
     theirs = generator_loss(variables, BATCH, KEY, Clock())
-    for value, score in zip((out.metrics["real"], out.metrics["fake"], theirs.metrics["score"]), (*scores, scores[1]), strict=True):
+    for value, score in zip(
+        (out.metrics["real"], out.metrics["fake"], theirs.metrics["score"]), (*scores, scores[1]), strict=True
+    ):
         assert float(value) == pytest.approx(float(score.mean()), rel=1e-4)
     assert theirs.statistics == {"generator": {}}
 

@@ -52,7 +52,8 @@ def test_an_earlier_self_of_the_present_does_nothing():
     plain = GAME.plays()["generator"].loss
     as_written(
         model.plays()["generator"], variables, BATCH,
-        lambda params: plain({player: {"params": p} for player, p in params.items()}, BATCH, KEY, Clock()).value, Clock(2, 2, 2),
+        lambda params: plain({player: {"params": p} for player, p in params.items()}, BATCH, KEY, Clock()).value,
+        Clock(2, 2, 2),
     )  # fmt: skip
 
 

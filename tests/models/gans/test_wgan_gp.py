@@ -161,7 +161,8 @@ def test_evaluate_reports_the_users_metrics_on_data_units():
 def test_the_default_monitor_is_among_the_figures():
     for model in SMALL.values():
         batch = batch_for(model)
-        assert model.monitor[0] in jax.eval_shape(lambda: model.evaluate(model.init(KEY, batch), batch, KEY))  # noqa: B023
+        metrics = jax.eval_shape(lambda: model.evaluate(model.init(KEY, batch), batch, KEY))  # noqa: B023
+        assert model.monitor[0] in metrics
 
 
 def test_data_of_another_kind_are_refused():
@@ -187,7 +188,9 @@ def test_the_builders_defaults_are_the_papers():
     toy, image = dense_wgan_gp(), residual_wgan_gp((32, 32, 3))
     assert toy.generator.widths == toy.critic.widths == (512, 512, 512)
     assert (toy.terms, image.terms) == ((GradientPenalty(0.1),), (GradientPenalty(10.0),))
-    assert toy.critic_steps == image.critic_steps == 5 and toy.adversarial_loss == image.adversarial_loss == Wasserstein()
+    assert (
+        toy.critic_steps == image.critic_steps == 5 and toy.adversarial_loss == image.adversarial_loss == Wasserstein()
+    )
     assert image.critic.halvings == image.critic.blocks == 2 and image.generator.width == image.critic.width == 128
 
 

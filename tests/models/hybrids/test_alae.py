@@ -32,7 +32,13 @@ REAL = BATCH["x"] / 4.0 - 1
 def ready(model=MODEL):
     """Random variables, larger than usual behind the small multipliers, so that all terms count."""
     variables = drawn(model, BATCH)
-    return {**variables, **{p: jax.tree.map(lambda a, scale=scale: scale * a, variables[p]) for p, scale in (("mapping", 12), ("critic", 30))}}
+    return {
+        **variables,
+        **{
+            p: jax.tree.map(lambda a, scale=scale: scale * a, variables[p])
+            for p, scale in (("mapping", 12), ("critic", 30))
+        },
+    }
 
 
 def mlp(collections, x, slope=0.2, multiplier=1.0, normalize=False, last=True):
@@ -43,7 +49,9 @@ def mlp(collections, x, slope=0.2, multiplier=1.0, normalize=False, last=True):
         x = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-8)
     layers = collections["params"]
     for i in range(len(layers)):
-        kernel, bias = (multiplier * np.asarray(layers[f"EqualizedDense_{i}"][name], np.float64) for name in ("kernel", "bias"))
+        kernel, bias = (
+            multiplier * np.asarray(layers[f"EqualizedDense_{i}"][name], np.float64) for name in ("kernel", "bias")
+        )
         kernel = kernel / np.sqrt(x.shape[1])
         x, jacobian = x @ kernel + bias, np.einsum("io,bij->boj", kernel, jacobian)
         factor = 2**0.5 * (np.where(x < 0, slope, 1.0) if not last or i < len(layers) - 1 else np.ones_like(x))
@@ -156,7 +164,11 @@ def test_whom_each_play_moves(play, moved, fields):
 
 
 def test_methods_and_description():
-    assert isinstance(MODEL, Model) and build(describe(MODEL)) == MODEL and list(MODEL.plays()) == ["critic", "generator", "reciprocity"]
+    assert (
+        isinstance(MODEL, Model)
+        and build(describe(MODEL)) == MODEL
+        and list(MODEL.plays()) == ["critic", "generator", "reciprocity"]
+    )
     variables = ready()
     trained, z = TrainedModel(MODEL, variables), MODEL.noise(KEY, 5)
     w, fake, _, _, _ = networks(variables, z, REAL)
@@ -171,7 +183,9 @@ def test_methods_and_description():
     np.testing.assert_array_equal(trained.reconstruct(BATCH["x"]), trained.decode(codes))
     values = MODEL.evaluate(variables, BATCH, KEY)
     again = mlp(variables["generator"], np.asarray(codes))[0]
-    np.testing.assert_allclose(values["squared_error"], ((again - REAL.reshape(6, -1)) ** 2).sum(1).mean() / 4, rtol=1e-4)
+    np.testing.assert_allclose(
+        values["squared_error"], ((again - REAL.reshape(6, -1)) ** 2).sum(1).mean() / 4, rtol=1e-4
+    )
     w, _, (_, e), _, _ = networks(variables, MODEL.noise(KEY, 6), REAL)
     np.testing.assert_allclose(values["latent_error"], ((w - e) ** 2).sum() / ((w - w.mean(0)) ** 2).sum(), rtol=1e-3)
     assert np.isfinite(values[MODEL.monitor[0]])

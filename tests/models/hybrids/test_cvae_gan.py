@@ -35,7 +35,10 @@ def ready(model, batch=BATCH):
     """Random variables, and averages as after a first batch."""
     variables = drawn(model, batch)
     means = variables["decoder"]["means"]
-    counts = {name: {kind: {**a, "counts": np.abs(a["counts"]) + 0.1} for kind, a in kinds.items()} for name, kinds in means.items()}
+    counts = {
+        name: {kind: {**a, "counts": np.abs(a["counts"]) + 0.1} for kind, a in kinds.items()}
+        for name, kinds in means.items()
+    }
     return {**variables, "decoder": {**variables["decoder"], "means": counts}}
 
 
@@ -145,8 +148,13 @@ def test_the_training_is_asymmetric():
     other = {**variables}
     for player in ("critic", "classifier"):
         params = variables[player]["params"]
-        other[player] = {**variables[player], "params": {**params, "head": jax.tree.map(lambda a: -2 * a, params["head"])}}
-    for a, b in zip(*(jax.tree.leaves(gradients(model, "autoencoder", v)["decoder"]) for v in (variables, other)), strict=True):
+        other[player] = {
+            **variables[player],
+            "params": {**params, "head": jax.tree.map(lambda a: -2 * a, params["head"])},
+        }
+    for a, b in zip(
+        *(jax.tree.leaves(gradients(model, "autoencoder", v)["decoder"]) for v in (variables, other)), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -165,7 +173,9 @@ def test_wild_samples_do_not_bring_features_of_reconstructions_nearer():
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model) if field.init}
     batch = {**batch_for(model), "label": LABEL}
     variables = ready(model, batch)
-    found = [loss_of(each, "autoencoder", variables, batch).metrics["reconstruction"] for each in (model, Wild(**fields))]
+    found = [
+        loss_of(each, "autoencoder", variables, batch).metrics["reconstruction"] for each in (model, Wild(**fields))
+    ]
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 

@@ -79,7 +79,9 @@ def gradients(play, variables):
 
     slopes = jax.jit(jax.jacrev(values))({player: v["params"] for player, v in variables.items()})
     return {
-        name: {player: max(float(jnp.abs(a).max()) for a in jax.tree.leaves(tree)) for player, tree in by_player.items()}
+        name: {
+            player: max(float(jnp.abs(a).max()) for a in jax.tree.leaves(tree)) for player, tree in by_player.items()
+        }
         for name, by_player in slopes.items()
     }
 

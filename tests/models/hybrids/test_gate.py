@@ -44,7 +44,10 @@ def test_a_gated_value_is_the_value_with_or_without_its_gradient():
 @pytest.mark.parametrize("optimizer", [optax.rmsprop(0.1), optax.adam(0.1), optax.sgd(0.1, momentum=0.9)])
 def test_an_optimizer_that_waits_is_as_if_the_step_had_not_been(optimizer):
     """Zeros between gradients change nothing, while the plain optimizer's averages would decay."""
-    gradients = [{"a": jnp.float32([1.0, 0.0]), "b": jnp.float32(2.0)}, {"a": jnp.float32([0.0, -3.0]), "b": jnp.float32(0.0)}]
+    gradients = [
+        {"a": jnp.float32([1.0, 0.0]), "b": jnp.float32(2.0)},
+        {"a": jnp.float32([0.0, -3.0]), "b": jnp.float32(0.0)},
+    ]
     zeros = jax.tree.map(jnp.zeros_like, gradients[0])
 
     def descend(optimizer, gradients):

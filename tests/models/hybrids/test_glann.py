@@ -199,7 +199,9 @@ def test_matches_are_kept_for_an_epoch_and_then_found_anew():
     # the loss is on the matches of the batch's own examples, which are nearer than what was kept
     for step, noise in ((0, expected), (1, kept)):
         z = unit(variables["latents"]["params"]["table"])[INDEX]
-        np.testing.assert_allclose(found[step][1], ((mapped(variables, noise[INDEX]) - z) ** 2).sum(1).mean(), rtol=1e-3)
+        np.testing.assert_allclose(
+            found[step][1], ((mapped(variables, noise[INDEX]) - z) ** 2).sum(1).mean(), rtol=1e-3
+        )
 
 
 def test_imle_moves_the_mapping_alone():
@@ -208,7 +210,10 @@ def test_imle_moves_the_mapping_alone():
     after, _ = jax.jit(make_train_step(plays, 0.9))(state, BATCH)
     for player in ("latents", "generator"):
         chex.assert_trees_all_equal(after.params[player], state.params[player])
-    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(after.params["mapping"]), jax.tree.leaves(state.params["mapping"]), strict=True))
+    assert any(
+        np.any(a != b)
+        for a, b in zip(jax.tree.leaves(after.params["mapping"]), jax.tree.leaves(state.params["mapping"]), strict=True)
+    )
     # memory, unlike statistics, is not averaged
     matched = after.collections["mapping"]["matched"]["noise"]
     np.testing.assert_array_equal(after.average["mapping"]["matched"]["noise"], matched)
@@ -252,7 +257,9 @@ def test_methods_and_description():
     assert samples.dtype == jnp.uint8 and np.abs(np.asarray(samples, int) - expected).max() <= 1
     assert (trained.decode(trained.gaussian_latents(KEY, 5)) != samples).any()
     values = MODEL.evaluate(variables, BATCH, KEY)
-    assert {"sliced_wasserstein", "gaussian_sliced_wasserstein"} <= set(values) and all(map(np.isfinite, values.values()))
+    assert {"sliced_wasserstein", "gaussian_sliced_wasserstein"} <= set(values) and all(
+        map(np.isfinite, values.values())
+    )
     with pytest.raises(ValueError, match="GLANN expects a batch with an entry 'index'"):
         jax.eval_shape(MODEL.init, KEY, {"x": X})
     with pytest.raises(ValueError, match="`glo_fraction` must be at least 0 and at most 1, got 2"):

@@ -44,7 +44,9 @@ def ready(model=MODEL, trained=True):
 
     drawn = {}
     for player, collections in jax.jit(model.init)(KEY, BATCH).items():
-        drawn[player] = {name: jax.tree_util.tree_map_with_path(draw, c) for name, c in collections.items() if name != "scale"}
+        drawn[player] = {
+            name: jax.tree_util.tree_map_with_path(draw, c) for name, c in collections.items() if name != "scale"
+        }
         if "scale" in collections:
             drawn[player]["scale"] = {**collections["scale"], "trained": jnp.bool_(trained or player == "generator0")}
     return drawn
@@ -84,7 +86,9 @@ def generated(collections, noise, below, train):
     def norm(i, x):
         affine = params[f"BatchNorm_{i}"]["BatchNorm_0"]
         average = stats[f"BatchNorm_{i}"]["BatchNorm_0"]
-        mean, var = (x.mean((0, 1)), x.var((0, 1))) if train else (np.asarray(average[name]) for name in ("mean", "var"))
+        mean, var = (
+            (x.mean((0, 1)), x.var((0, 1))) if train else (np.asarray(average[name]) for name in ("mean", "var"))
+        )
         return normalized(x, mean, var, affine)
 
     depth = len([name for name in params if name.startswith("Conv")])
@@ -335,7 +339,9 @@ def test_the_reconstruction_is_measured_and_scales_that_wait_pass_images_on():
     samples = np.asarray(TRAINED.sample(KEY, 16), float)
     assert metrics["diversity"] == pytest.approx(samples.std(0).mean() / PICTURE.std(), rel=1e-2)
     waiting = ready(trained=False)
-    coarse = generated(waiting["generator0"], np.broadcast_to(waiting["generator0"]["scale"]["z"], (6, 7, 3)), 0.0, False)
+    coarse = generated(
+        waiting["generator0"], np.broadcast_to(waiting["generator0"]["scale"]["z"], (6, 7, 3)), 0.0, False
+    )
     up = resize(jnp.asarray(coarse[None], jnp.float32), (8, 9))
     expected = np.clip(np.round((np.asarray(up) + 1) * 127.5), 0, 255)
     np.testing.assert_allclose(TrainedModel(MODEL, waiting).reconstruct(), expected, atol=1)
@@ -350,7 +356,12 @@ def test_images_are_injected_below_a_scale():
     zero = np.zeros((8, 9, 3))
     expected = generated(VARIABLES["generator1"], zero, np.asarray(below[0]), train=False)
     np.testing.assert_allclose(outputs[0], np.clip(np.round((expected + 1) * 127.5), 0, 255), atol=1)
-    assert (np.asarray(TRAINED.translate(x, KEY)) != outputs).any() and TRAINED.translate(x[:, :5], KEY).shape == (2, 5, 9, 3)
+    assert (np.asarray(TRAINED.translate(x, KEY)) != outputs).any() and TRAINED.translate(x[:, :5], KEY).shape == (
+        2,
+        5,
+        9,
+        3,
+    )
     mask = np.zeros((1, 8, 9, 1), np.float32)
     mask[:, :, 5:] = 1
     mixed = np.asarray(TRAINED.translate(x, None, 1, mask))
@@ -425,7 +436,9 @@ def test_training_learns_and_leaves_coarser_scales_alone():
         chex.assert_trees_all_equal(both.variables[player], first.variables[player])
     error = [float(model.evaluate(t.variables, BATCH, KEY)["reconstruction"]) for t in (first, both)]
     assert error[1] < 0.8 * error[0]
-    assert bool(both.variables["generator1"]["scale"]["trained"]) and not bool(first.variables["generator1"]["scale"]["trained"])
+    assert bool(both.variables["generator1"]["scale"]["trained"]) and not bool(
+        first.variables["generator1"]["scale"]["trained"]
+    )
 
 
 @pytest.mark.slow

@@ -107,7 +107,8 @@ def test_a_fraction_of_samples_takes_the_upper_styles_from_another_latent():
     generator, z = VARIABLES["generator"], MODEL.noise(KEY, 400)
     unmixed = dataclasses.replace(MODEL, mixing=0.0)
     (own, _), (mixed, statistics), (never, _) = jax.jit(lambda: (
-        MODEL._styles(generator, z, None), MODEL._styles(generator, z, None, KEY), unmixed._styles(generator, z, None, KEY)
+        MODEL._styles(generator, z, None), MODEL._styles(generator, z, None, KEY),
+        unmixed._styles(generator, z, None, KEY)
     ))()  # fmt: skip
     np.testing.assert_array_equal(own[:, 0], own[:, 3])
     np.testing.assert_allclose(mixed[:, 0], own[:, 0], rtol=1e-5)

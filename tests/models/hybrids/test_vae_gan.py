@@ -26,7 +26,8 @@ DENSE = VAEGAN(
     latent_dim=2, levels=9, gamma=0.3, gate=Gate(),
 )  # fmt: skip
 STRIDED = VAEGAN(
-    StridedConvs((2, 3), 0, 4, 4), DCGANGenerator((2, 2), (3, 3, 2)), (8, 8, 1), critic=StridedConvs((3, 4), 2, None, 4),
+    StridedConvs((2, 3), 0, 4, 4), DCGANGenerator((2, 2), (3, 3, 2)), (8, 8, 1),
+    critic=StridedConvs((3, 4), 2, None, 4),
     critic_head=StridedScore(5), latent_dim=2, levels=17, **AUTHORS,
 )  # fmt: skip
 BATCH = batch_for(DENSE)
@@ -35,7 +36,9 @@ BATCH = batch_for(DENSE)
 def logit(variables, x):
     """The dense critic, by NumPy: its features and logit."""
     params = variables["critic"]["params"]
-    features = np.tanh(x.reshape(len(x), -1) @ params["network"]["Dense_0"]["kernel"] + params["network"]["Dense_0"]["bias"])
+    features = np.tanh(
+        x.reshape(len(x), -1) @ params["network"]["Dense_0"]["kernel"] + params["network"]["Dense_0"]["bias"]
+    )
     hidden = params["head"]["network"]["Dense_0"]
     h = np.tanh(features @ hidden["kernel"] + hidden["bias"])
     out = params["head"]["head"]["out"]

@@ -163,7 +163,9 @@ def test_values_samples_and_their_density():
     deviation = math.hypot(NOISE, model.function_noise)
     log_p = scipy.stats.norm(functions, deviation).logpdf(batch["x"]).sum(-1)
     expected = np.log(np.exp(log_p).mean(0))
-    np.testing.assert_allclose(jax.jit(model.log_prob)(variables, batch["x"], KEY, batch["context"]), expected, rtol=1e-3)
+    np.testing.assert_allclose(
+        jax.jit(model.log_prob)(variables, batch["x"], KEY, batch["context"]), expected, rtol=1e-3
+    )
     metrics = jax.jit(model.evaluate)(variables, batch, KEY)
     assert float(metrics["negative_log_likelihood"]) == pytest.approx(-expected.mean(), rel=1e-3)
     samples = np.asarray(jax.jit(lambda v: model.sample(v, KEY, 5000, np.float32([[1.0]])))(variables))
@@ -208,7 +210,9 @@ def test_functions_are_wide_where_no_data_are_unless_entropy_is_not_wanted(entro
 def test_what_does_not_fit_is_refused():
     model = linear()
     refused(lambda: model.init(KEY, {"x": BATCH["x"]}), "'context'")
-    refused(lambda: model.init(KEY, {**BATCH, "context": np.zeros((3, 2), np.float32)}), "`context` must be places [B, 1]")
+    refused(
+        lambda: model.init(KEY, {**BATCH, "context": np.zeros((3, 2), np.float32)}), "`context` must be places [B, 1]"
+    )
     refused(lambda: model.init(KEY, {**BATCH, "x": np.zeros((3, 2), np.float32)}), "`x`")
     refused(lambda: model.sample(exact(model, np.zeros(5), np.eye(5)), KEY, 3), "`context`")
     refused(lambda: dataclasses.replace(model, points=(0.0, 1.0)), "`points`")

@@ -24,7 +24,8 @@ X = np.random.default_rng(0).random((8, 5, 2)).astype(np.float32)
 BATCH = {"x": X}
 PLAYS = {
     "authors": {
-        "autoencoder": ("embedder", "recovery"), "supervisor": ("supervisor",), "generator": ("generator", "supervisor"),
+        "autoencoder": ("embedder", "recovery"), "supervisor": ("supervisor",),
+        "generator": ("generator", "supervisor"),
         "embedder": ("embedder", "recovery"), "critic": ("critic",),
     },
     "paper": {

@@ -52,7 +52,10 @@ GAME = CycleGAN(
 )
 POOLS = {"critic_a": STORED_A, "critic_b": STORED_B}
 VARIABLES = {
-    player: {**collections, **({"pool": {"pictures": POOLS[player], "filled": jnp.int32(4)}} if player in POOLS else {})}
+    player: {
+        **collections,
+        **({"pool": {"pictures": POOLS[player], "filled": jnp.int32(4)}} if player in POOLS else {}),
+    }
     for player, collections in drawn(GAME, BATCH).items()
 }
 PARAMS = {player: collections["params"] for player, collections in VARIABLES.items()}
@@ -68,7 +71,10 @@ def away(a, b):
 
 def with_generators(**kernels):
     """The variables with these kernels, and no biases, of the generators."""
-    heads = {f"to_{to}": {"params": {"head": {"out": {"kernel": jnp.asarray(k), "bias": jnp.zeros(2)}}}} for to, k in kernels.items()}
+    heads = {
+        f"to_{to}": {"params": {"head": {"out": {"kernel": jnp.asarray(k), "bias": jnp.zeros(2)}}}}
+        for to, k in kernels.items()
+    }
     return VARIABLES | heads
 
 
@@ -116,7 +122,8 @@ def test_generators_have_whole_squares_cycles_and_identities():
 
 
 @pytest.mark.parametrize("fields, critics, generators", [
-    ({}, False, True), ({"pool": ImagePool(0)}, True, True), ({"pool": ImagePool(0), "adversarial_loss": Hinge()}, True, True),
+    ({}, False, True), ({"pool": ImagePool(0)}, True, True),
+    ({"pool": ImagePool(0), "adversarial_loss": Hinge()}, True, True),
     ({"pool": ImagePool(0), "adversarial_loss": ImportanceWeighted()}, True, False),
 ])  # fmt: skip
 def test_losses_are_means_over_examples_without_a_pool(fields, critics, generators):
@@ -128,7 +135,9 @@ def test_gradients_of_parts_are_accumulated_without_a_pool():
     game, data = dataclasses.replace(GAME, pool=ImagePool(0)), Zipped({k: ArraySource(v) for k, v in BATCH.items()})
     sgd = {name: optax.sgd(0.1) for name in game.plays()}
     whole, parts = (
-        fit(game, data, Settings(steps=1, batch_size=4, ema=0.0, accumulate=n), optimizers=sgd, progress=False).variables
+        fit(
+            game, data, Settings(steps=1, batch_size=4, ema=0.0, accumulate=n), optimizers=sgd, progress=False
+        ).variables
         for n in (1, 2)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), whole, parts)
@@ -184,12 +193,16 @@ def test_translations_go_to_the_named_domain_and_reconstructions_there_and_back(
 def test_terms_of_cartoon_gan_are_fields():
     """Negatives are rejected like translations, beside them, and data count once; content is that of the input."""
     game = dataclasses.replace(
-        GAME, negatives=lambda x: x[:, ::-1], content=lambda x: x**2, content_weight=0.3, cycle_weight=0.0, identity_weight=0.0
+        GAME, negatives=lambda x: x[:, ::-1], content=lambda x: x**2, content_weight=0.3, cycle_weight=0.0,
+        identity_weight=0.0
     )
 
     def critics(params):
         on_data = ((score(params, "a", X) - 1) ** 2).mean() + ((score(params, "b", Y) - 1) ** 2).mean()
-        rejected = ((score(params, d, x) ** 2).mean() for d, x in (("a", STORED_A), ("b", STORED_B), ("a", X[:, ::-1]), ("b", Y[:, ::-1])))
+        rejected = (
+            (score(params, d, x) ** 2).mean()
+            for d, x in (("a", STORED_A), ("b", STORED_B), ("a", X[:, ::-1]), ("b", Y[:, ::-1]))
+        )
         return (on_data + sum(rejected)) / 2 + jax.lax.stop_gradient(on_data) / 2
 
     def generators(params):
@@ -220,7 +233,11 @@ def test_the_rate_falls_in_the_second_half():
     (phase,) = GAME.phases(10)
     assert phase.steps == 10
     sizes = {}
-    for optimizer in (phase.plays["critics"].optimizer, phase.plays["generators"].optimizer, adam_with_linear_decay(2e-4, 10)):
+    for optimizer in (
+        phase.plays["critics"].optimizer,
+        phase.plays["generators"].optimizer,
+        adam_with_linear_decay(2e-4, 10),
+    ):
         params = jnp.zeros(())
         state, sizes = optimizer.init(params), []
         for _ in range(10):
@@ -241,7 +258,9 @@ def test_pictures_of_different_channels_are_translated():
     game = CycleGAN(network, critic, Domain((8, 8, 1)), Domain((8, 8, 3)), identity_weight=0.0, head_size=3)
     data = {"a": {"x": images(1)}, "b": {"x": images(3)}}
     settings = Settings(steps=2, batch_size=2, ema=0.0, steps_per_call=2)
-    trained = fit(game, Zipped({name: ArraySource(x, levels=256) for name, x in data.items()}), settings, progress=False)
+    trained = fit(
+        game, Zipped({name: ArraySource(x, levels=256) for name, x in data.items()}), settings, progress=False
+    )
     assert int(trained.variables["critic_b"]["pool"]["filled"]) == 4
     there = trained.translate(data["a"]["x"])
     assert there.shape == (6, 8, 8, 3) and there.dtype == jnp.uint8
@@ -256,7 +275,9 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"entries 'a' and 'b', got \['x'\]"):
         jax.eval_shape(GAME.init, KEY, {"x": X})
     for player in ("generator", "critic"):
-        network = MLP((3,), norm=BatchNorm) if player == "generator" else Headed(MLP((3,), norm=BatchNorm), ScalarHead())
+        network = (
+            MLP((3,), norm=BatchNorm) if player == "generator" else Headed(MLP((3,), norm=BatchNorm), ScalarHead())
+        )
         with pytest.raises(ValueError, match=f"the {player} must not have batch statistics"):
             jax.eval_shape(dataclasses.replace(GAME, **{player: network}).init, KEY, BATCH)
     for name in ("adversarial_weight", "cycle_weight", "identity_weight", "content_weight"):
@@ -307,7 +328,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "devices":
         assert jax.device_count() == 8
         rng = np.random.default_rng(1)
-        data = Zipped({name: ArraySource({"x": rng.normal(i, 1, (96, 2)).astype(np.float32)}) for i, name in enumerate("ab")})
+        data = Zipped(
+            {name: ArraySource({"x": rng.normal(i, 1, (96, 2)).astype(np.float32)}) for i, name in enumerate("ab")}
+        )
         print(json.dumps(distance(SMALL, data)))
     else:
         train(Path(sys.argv[1]), kill_at=int(sys.argv[2]))

@@ -411,7 +411,9 @@ def test_statistics_move_with_who_has_them_and_a_judge_may_have_none():
         model = dataclasses.replace(SMALL[name], encoder=Normalised(), decoder=Normalised())
         batch = batch_of(model)
         variables = jax.jit(model.init)(KEY, batch)
-        moved = [jax.eval_shape(play.loss, variables, batch, KEY, Clock()).statistics for play in model.plays().values()]
+        moved = [
+            jax.eval_shape(play.loss, variables, batch, KEY, Clock()).statistics for play in model.plays().values()
+        ]
         assert [set(state) for state in moved if state] == [VAE_PLAYERS], name
 
 

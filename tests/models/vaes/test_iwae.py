@@ -201,7 +201,9 @@ def test_a_model_learns_and_says_how_well():
     grads, figures, others = everything(variables)
     assert all(np.isfinite(leaf).all() and np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads))
     assert model.monitor == ("bound", "max") and figures["bound"] > others["bound"]
-    assert figures["elbo"] == others["elbo"] == pytest.approx(float(figures["reconstruction"] - figures["kl"]), rel=1e-5)
+    assert (
+        figures["elbo"] == others["elbo"] == pytest.approx(float(figures["reconstruction"] - figures["kl"]), rel=1e-5)
+    )
 
 
 class Normalised(nn.Module):

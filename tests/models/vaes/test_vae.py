@@ -104,7 +104,9 @@ def test_a_learned_prior_rates_what_it_draws(prior):
     case, m, v = LinearGaussian(), PRIOR_MEAN, PRIOR_VARIANCE
     if isinstance(prior, FlowPrior):
         affine = {"params": {"prior": jnp.array([[0.3, -0.5], [-0.7, 0.8]])}}
-        m, one = (np.asarray(prior.bijector.apply(affine, jnp.full((1, 2), a), method="inverse"))[0] for a in (0.0, 1.0))
+        m, one = (
+            np.asarray(prior.bijector.apply(affine, jnp.full((1, 2), a), method="inverse"))[0] for a in (0.0, 1.0)
+        )
         v = (one - m) ** 2
     marginal = stats.multivariate_normal(case.b + case.w @ m, case.w @ np.diag(v) @ case.w.T + case.s**2 * np.eye(5))
     x = np.float32(marginal.rvs(300, random_state=0))
@@ -401,5 +403,11 @@ def test_a_lagging_encoder_moves_more_often_than_its_decoder():
     step, moved = jax.jit(make_train_step(plays)), []
     for _ in range(6):
         before, (state, _) = state.params, step(state, batch)
-        moved.append({p for p in before if any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before[p], state.params[p])), strict=True))})
+        moved.append(
+            {
+                p
+                for p in before
+                if any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before[p], state.params[p])), strict=True))
+            }
+        )
     assert moved == 2 * [{"encoder"}, {"encoder"}, {"encoder", "decoder"}]

@@ -20,7 +20,10 @@ From there, 150 rounds after 400 steps of the critic, with its accuracy on test 
     GAN, n-grams, 5 minutes           26.5         15.8       0.69                 0.56
     maximum likelihood continued      26.5         15.7
 
-A critic that sees whether a translation belongs to its source changes no more than one that sees nothing.
+A critic that sees whether a translation belongs to its source changes no more than one that sees nothing. So it is in
+300 rounds after 600 steps of the critic at the paper's rates, the study's defaults, 20 minutes with maximum likelihood:
+BLEU 26.4 with the CNN (accuracy 0.52), 26.4 with the RNN (0.50), 26.3 with n-grams (0.71, with other sources 0.59),
+26.4 by maximum likelihood continued.
 
 Why the CNN sees nothing: 400 batches are one pass over the pairs, and it is right in as few of those that it learns
 from. With one sample of each training source by the fixed generator, and 1,902 unseen pairs, critics are right in

@@ -16,7 +16,8 @@ notices both controls (0.230 and 0.182, copies 0.036), and so does the error of 
 copies have a nearest-training ratio of 0, the test windows of 1. On sines, which never complete half a period, all
 scores notice shuffled time; mixed columns are data there, since the columns are independent. The predictive score of
 held-out sines is 0.094, as published for data. Sequence VAEs sample each value with noise of its own: discriminative
-0.41, autocorrelations off by 0.16 (sines 0.39 and 0.33). TimeGAN: see `experiments.sequences.time_gan`; RCGAN: see `experiments.sequences.rc_gan`.
+0.41, autocorrelations off by 0.16 (sines 0.39 and 0.33). TimeGAN: see `experiments.sequences.time_gan`; RCGAN: see
+`experiments.sequences.rc_gan`.
 """
 
 from __future__ import annotations

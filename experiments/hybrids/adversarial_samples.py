@@ -13,6 +13,10 @@ attacked and 20 searched (50 with `--training fgsm`), five minutes on a shared c
     local search: success, pixels, queries      0.20 11.6 % 1500    1.00 2.8 % 404
     the same, scored by changes                  1.00 2.3 % 339
 
+With 1,000 images attacked and 200 searched, local search scored by the value succeeds in 0.32 (plain), 1.00 (fgsm) and
+1.00 (`--training pgd`, accuracy 0.987), scored by changes in all, by 2.3, 1.9 and 1.5 % of the pixels; projected
+gradient at 0.3 has an error of 0.99, 0.96 and 0.28.
+
 So adversarial training with one step protects against the perturbations that it was trained on and smaller ones, not
 against projected gradient at 0.3 nor against large changes of few pixels. Pixels of digits are black or white, where
 the value by which the paper scores a pixel lies on the other side of it than its change

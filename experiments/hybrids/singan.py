@@ -13,7 +13,8 @@ places_real_09`, 300 iterations a scale in 3 minutes of a busy core. Distance of
 SinGAN, trained at full size, 2.0; the picture mirrored 2.5, blurred 14.3; a single scale 50.2), root mean squared error
 of the reconstruction 0.048, diversity 0.19. `--variant authors --steps 9600`, 400 iterations in 5.5 minutes: 3.2, 0.033
 and 0.18. On `places_real_40`, a forest, the first command has 10.2 (the authors' sample 3.6), 0.083 and 0.45. The paper
-has 2,000 iterations. With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples
+has 2,000 iterations: with `--variant authors --steps 48000` the error is 0.019, the distance 3.1, the diversity 0.16.
+With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples
 have no layout.
 """
 

@@ -14,8 +14,7 @@ SinGAN, trained at full size, 2.0; the picture mirrored 2.5, blurred 14.3; a sin
 of the reconstruction 0.048, diversity 0.19. `--variant authors --steps 9600`, 400 iterations in 5.5 minutes: 3.2, 0.033
 and 0.18. On `places_real_40`, a forest, the first command has 10.2 (the authors' sample 3.6), 0.083 and 0.45. The paper
 has 2,000 iterations: with `--variant authors --steps 48000` the error is 0.019, the distance 3.1, the diversity 0.16.
-With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples
-have no layout.
+With `--penalty picture` the error is 0.12 on another picture after 60 iterations, and samples have no layout.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,11 +6,11 @@ their contexts, with steps of teacher forcing in between: the game of `experimen
 `choice by information` is how often the model prefers the true ending to that of another story; the paper reports
 62.6 % on the pairs of the Story Cloze test, which were written to be hard.
 
-On 7,081 ROC stories, `--preset small --system mle --steps 800`, four minutes: perplexity 61.0 on 1,081
-test endings. On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 %
-by gain, with other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all
-stories, is right in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on
-the story (`she was able to go to the hospital`).
+On 7,081 ROC stories, `--preset small --system mle --steps 800`, four minutes: perplexity 61.0 on 1,081 test endings.
+On 200 test contexts with 5 other ones, the true ending is preferred in 81.6 % by information and 81.7 % by gain, with
+other contexts 54.0 and 54.2 %, by log p per word 60.0 and 48.9 %. The number of shared words, on all stories, is right
+in 79.9 %: endings of other stories are easy to tell by their words. Greedy endings hardly depend on the story (`she was
+able to go to the hospital`).
 
 From there, 100 updates with as many of teacher forcing, seed 0, `experiments.studies.replies --experiment story_endings
 --data FILES --critic-steps 150 --judge-steps 100`, nine minutes with maximum likelihood:

@@ -22,10 +22,12 @@ shared core, seed 0:
     constant reward          1          0.788    0.371      0.437            4.76             0.5
 
 No adversary is worth its time here: what SeqGAN gains in BLEU-2 it loses in diversity, and a constant reward gains
-more. Texygen's table has the same order of MLE and SeqGAN. So it is on Chinese quatrains of 4 x 5 characters without
-punctuation, 14,394 for training and 1,599 for the test, one in each line with spaces between the characters, by the
-same command with `--data poems_{train,test}.txt`, eleven minutes of a core (Yu et al. 2017 report BLEU-2 of 0.667 for
-MLE and 0.739 for SeqGAN):
+more. Texygen's table has the same order of MLE and SeqGAN. Test captions are of other pictures than the training
+captions and have twice as many unknown words, validation captions have an NLL of 3.8.
+
+So it is on Chinese quatrains of 4 x 5 characters without punctuation, 14,394 for training and 1,599 for the test, one
+in each line with spaces between the characters, by the same command with `--data poems_{train,test}.txt`, eleven
+minutes of a core (Yu et al. 2017 report BLEU-2 of 0.667 for MLE and 0.739 for SeqGAN):
 
                        BLEU-2   BLEU-4   self-BLEU-4   NLL of test characters   minutes
     held-out texts      0.470    0.061      0.056
@@ -36,9 +38,6 @@ MLE and 0.739 for SeqGAN):
     MaliGAN             0.441    0.053      0.053              6.29               0.5
     MaliGAN, full       0.447    0.053      0.053              6.29               2.6
     constant reward     0.464    0.055      0.055              6.31               0.2
-
-Test captions are of other pictures than the training
-captions and have twice as many unknown words, validation captions have an NLL of 3.8.
 
 Columns: BLEU with all test sentences as references; self-BLEU, lower is more diverse; the fraction of different pairs
 of words; of copies of training sentences; and the likelihood of the test sentences, in nats per word.

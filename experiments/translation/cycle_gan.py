@@ -118,10 +118,10 @@ class CycleGANConfig(TranslationConfig):
 def build(config: CycleGANConfig, data: Splits) -> Experiment:
     residual = (config.width, config.halvings, config.blocks)
     generator = {
-        "residual": lambda: ResNetTranslator(*residual, config.kernel_size),
-        "separable": lambda: SlimmableTranslator.uniform(*residual, kernel_size=config.kernel_size),
-        "u_net": lambda: UNet(config.width, config.halvings, InstanceNorm, dropout=0.0),
-    }[config.network]()
+        "residual": ResNetTranslator(*residual, config.kernel_size),
+        "separable": SlimmableTranslator.uniform(*residual, kernel_size=config.kernel_size),
+        "u_net": UNet(config.width, config.halvings, InstanceNorm, dropout=0.0),
+    }[config.network]
     domains = both(data)
     identity_weight = config.identity_weight
     if identity_weight is None:

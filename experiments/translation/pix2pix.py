@@ -38,7 +38,7 @@ import optax
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, PairsConfig, both, side_by_side
-from experiments.translation.scores import Judges, baselines, paired_scores, pairs
+from experiments.translation.scores import Judges, baselines_l1, paired_scores, pairs
 from jaxgen.data import Splits
 from jaxgen.models.translation import Pix2Pix
 from jaxgen.nets import BatchNorm, Concatenate, InstanceNorm, Jitter, PatchCritic, Unconditional, UNet
@@ -90,7 +90,7 @@ def build(config: Pix2PixConfig, data: Splits) -> Experiment:
     return Experiment(
         model, optimizers=dict.fromkeys(model.plays(), adam), final_metrics=final_metrics, draws=1,
         plots={"translations": partial(plot, data, config)},
-        baselines={f"{name}, l1": paired_scores(x, fake, y)["l1"] for name, fake in baselines(data).items()},
+        baselines=baselines_l1(data),
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def paired_scores(x: Any, fake: Any, y: Any, judges: Judges = Judges()) -> dict[
     Args:
         x, fake, y: inputs, translations and their truth, uint8 [N, H, W, C].
     """
-    one, other = (np.asarray(pictures, np.float32) / 255 for pictures in (fake, y))
+    one, other = _fractions(fake), _fractions(y)
     metrics = {
         "l1": float(np.abs(one - other).mean()),
         "psnr": float(psnr(one, other, 1.0).mean()),
@@ -110,6 +110,16 @@ def baselines(data: Splits) -> Mapping[str, np.ndarray]:
         distances = ((x[..., None, :].astype(np.int32) - colours) ** 2).sum(-1)
         methods["mean colour of each class"] = means[distances.argmin(-1)]
     return methods
+
+
+def baselines_l1(data: Splits) -> dict[str, float]:
+    """The `l1` of `paired_scores`, of each of the `baselines`."""
+    y = _fractions(pairs(data.test)[1])
+    return {f"{name}, l1": float(np.abs(_fractions(fake) - y).mean()) for name, fake in baselines(data).items()}
+
+
+def _fractions(pictures: Any) -> np.ndarray:
+    return np.asarray(pictures, np.float32) / 255
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:

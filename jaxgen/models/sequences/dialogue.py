@@ -83,9 +83,8 @@ class AdversarialDialogue(ConditionalSequences):
         generator_key, critic_key, baseline_key = jax.random.split(key, 3)
         pair = tokens_and_context(batch)
         critic = without_statistics("critic", self.critic.init(critic_key, *pair))
-        generator = super().init(generator_key, batch)["generator"]
         variables = {
-            "generator": {**generator, **self.reward.begin(generator)},
+            "generator": self.reward.begin(super().init(generator_key, batch)["generator"]),
             "critic": {**critic, REWARDS: {"mean": jnp.zeros(())}},
         }
         if self.baseline == "learned":
@@ -129,8 +128,7 @@ class AdversarialDialogue(ConditionalSequences):
 
     def begin_rounds(self, variables: Variables, batch: Batch, key: Key) -> Variables:
         """The variables with the reward's memory as of now."""
-        generator = variables["generator"]
-        return {**variables, "generator": {**generator, **self.reward.begin(generator)}}
+        return {**variables, "generator": self.reward.begin(variables["generator"])}
 
     def critic_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """Metric `accuracy`, on humans' replies without unknown words and those of the generator, or on prefixes of
@@ -170,8 +168,10 @@ class AdversarialDialogue(ConditionalSequences):
         metrics = {"reward": means.mean(), "baseline": jnp.mean(baseline), "length": mask.sum(1).mean()}
         running = variables["critic"][REWARDS]["mean"]
         running += (means.mean() - running) / (clock.moves + 1)
-        memory = {"critic": {REWARDS: {"mean": lax.stop_gradient(running)}}}
-        memory["generator"] = self.reward.memory(variables["generator"])
+        memory = {
+            "critic": {REWARDS: {"mean": lax.stop_gradient(running)}},
+            "generator": self.reward.memory(variables["generator"]),
+        }
         return LossOutput(value, metrics, memory=memory)
 
     def sample(

@@ -39,8 +39,8 @@ class Objective:
         return {}
 
     def begin(self, generator: Collections) -> Collections:
-        """The generator's memory before the first policy step."""
-        return {}
+        """The generator with its memory before the first policy step."""
+        return generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class MaliGANObjective(Objective):
         # weights are normalised: a common factor has no effect, and without it exp would overflow
         greatest = logits.max()
 
-        def ratio(tokens: Array, context: Array | None) -> Array:
+        def ratio(tokens: Array) -> Array:
             return jnp.exp(jnp.minimum(step.logits(tokens) - greatest, 30.0))
 
         ratios = RolloutReward(self.rollouts).mean(step, ratio)

@@ -74,8 +74,8 @@ class Reward:
         return {}
 
     def begin(self, generator: Collections) -> Collections:
-        """The generator's memory before the first policy step."""
-        return {}
+        """The generator with its memory before the first policy step."""
+        return generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,19 +100,16 @@ class RolloutReward(Reward):
         check_number("lag", self.lag, 0, 1)
 
     def __call__(self, step: PolicyStep) -> Array:
-        def score(tokens: Array, context: Array | None) -> Array:
-            return nn.sigmoid(step.logits(tokens))
+        return self.mean(step, lambda tokens: nn.sigmoid(step.logits(tokens)))
 
-        return self.mean(step, score)
-
-    def mean(self, step: PolicyStep, score: Callable[[Array, Array | None], Array]) -> Array:
+    def mean(self, step: PolicyStep, score: Callable[[Array], Array]) -> Array:
         """The mean of any score [M] of completions [M, T] of each prefix: [B, T]."""
         network, collections = step.generator
         if self.lag is not None:
             collections = {**collections, "params": collections[LAGGING]}
         return rollout_rewards(
-            score, network, collections, step.key, step.tokens, self.rollouts, step.context, end=step.end,
-            never=step.never,
+            lambda tokens, _: score(tokens), network, collections, step.key, step.tokens, self.rollouts, step.context,
+            end=step.end, never=step.never,
         )  # fmt: skip
 
     def memory(self, generator: Collections) -> Collections:
@@ -122,7 +119,7 @@ class RolloutReward(Reward):
         return {LAGGING: lax.stop_gradient(new)}
 
     def begin(self, generator: Collections) -> Collections:
-        return {} if self.lag is None else {LAGGING: generator["params"]}
+        return generator if self.lag is None else {**generator, LAGGING: generator["params"]}
 
 
 @dataclasses.dataclass(frozen=True)

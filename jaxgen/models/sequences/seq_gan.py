@@ -86,7 +86,7 @@ class SeqGAN:
         critic = self.critic.init(critic_key, tokens)
         if self.l2 and "last" not in critic["params"]:
             raise ValueError(f"`critic` must have a layer `last` unless l2=0, got {sorted(critic['params'])}")
-        return {"generator": {**generator, **self.objective.begin(generator)}, "critic": critic}
+        return {"generator": self.objective.begin(generator), "critic": critic}
 
     def plays(self) -> Mapping[str, Play]:
         """All plays; `phases` has the schedule."""
@@ -122,8 +122,7 @@ class SeqGAN:
 
     def begin_rounds(self, variables: Variables, batch: Batch, key: Key) -> Variables:
         """The variables with the objective's memory as of now."""
-        generator = variables["generator"]
-        return {**variables, "generator": {**generator, **self.objective.begin(generator)}}
+        return {**variables, "generator": self.objective.begin(variables["generator"])}
 
     def mle_loss(self, variables: Variables, batch: Batch, key: Key, clock: Clock) -> LossOutput:
         """-log G(x) in nats; metric `nll` per token."""

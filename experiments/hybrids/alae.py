@@ -61,8 +61,11 @@ PATHS = 2000
 class ALAEConfig(Config):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "small": {"width": 256, "steps": 4_000, "eval_every": 1_000, "checkpoint_every": 1_000},
-    }
+        "small": {
+            "layers": "plain", "width": 256, "steps": 4_000, "ema": 0.999,
+            "eval_every": 1_000, "checkpoint_every": 1_000,
+        },
+    }  # fmt: skip
 
     preset: Literal["paper", "small"] = "paper"
     """Defaults: the authors' for MNIST, or those for a CPU."""
@@ -70,6 +73,8 @@ class ALAEConfig(Config):
     """ALAE, or a BiGAN or an autoencoder of the same widths."""
     variant: Literal["paper", "authors"] = "paper"
     """In the authors' code the third play moves the mapping too."""
+    layers: Literal["equalized", "bounded", "plain"] = "equalized"
+    """Of ALAE's encoder and generator: the authors'; those with tanh after the generator; plain ones with tanh."""
     steps: Count = 280_000
     ema: Fraction = 0.991
     width: Count = 1024
@@ -80,10 +85,8 @@ class ALAEConfig(Config):
     """Layers of the mapping and of the critic, as wide as the latents."""
     penalty: NonNegative = 10.0
     """gamma, of the gradient penalty."""
-    learning_rate: NonNegative = 2e-3
-    """Adam's learning rate; for a BiGAN a tenth of it, for an autoencoder half."""
-    reciprocity_rate: NonNegative | None = None
-    """Adam's learning rate in ALAE's third play, if it is another."""
+    learning_rate: NonNegative | None = None
+    """Adam's learning rate; by default 2e-3, for plain layers and a BiGAN 2e-4, for an autoencoder 1e-3."""
     decay: bool = False
     """Learning rates fall to zero along a half cosine."""
     fitted: Count = 10_000
@@ -94,38 +97,50 @@ class ALAEConfig(Config):
 
 def build(config: ALAEConfig, data: Splits) -> Experiment:
     shape, dim, levels = data.train.event_shape, config.latents, data.train.levels
-    widths, rate = (config.width,) * 2, config.learning_rate
+    widths, inputs = (config.width,) * 2, int(np.prod(shape))
 
-    def adam(rate: float, b1: float, b2: float = 0.999) -> optax.GradientTransformation:
+    def adam(default: float, b1: float, b2: float = 0.999) -> optax.GradientTransformation:
+        rate = default if config.learning_rate is None else config.learning_rate
         return optax.adam(optax.cosine_decay_schedule(rate, config.steps) if config.decay else rate, b1, b2)
 
     fields = {"latent_dim": dim, "levels": levels}
     plays = None
     if config.system == "alae":
         layers = (dim,) * (config.mapping_layers - 1)
+        generator, encoder = coders(config, inputs, bounded=levels is not None)
         model = ALAE(
             EqualizedMLP((*layers, dim), lr_multiplier=0.1, normalize=True),
-            EqualizedMLP(widths, int(np.prod(shape))),
-            EqualizedMLP((*widths, dim)),
+            generator,
+            encoder,
             EqualizedMLP(layers, 1, slope=1.0, lr_multiplier=0.1),  # linear, as in the authors' code
             shape, penalty=config.penalty, **fields, **VARIANTS[config.variant],
         )  # fmt: skip
-        third = rate if config.reciprocity_rate is None else config.reciprocity_rate
-        optimizers = {
-            name: adam(third if name == "reciprocity" else rate, 0.0, 0.99) for name in model.plays()
-        }
+        rate = 2e-4 if config.layers == "plain" else 2e-3
+        optimizers = dict.fromkeys(model.plays(), adam(rate, 0.0, 0.99))
     elif config.system == "bigan":
         pairs = Joint(MLP(widths, nn.leaky_relu), None)
         model = ALI(MLP(widths), MLP(widths), pairs, shape, stochastic=False, **fields)
-        optimizers = dict.fromkeys(model.plays(), adam(rate / 10, 0.5))
+        optimizers = dict.fromkeys(model.plays(), adam(2e-4, 0.5))
     else:
         model = AAE(MLP(widths), MLP(widths), MLP((1,)), shape, monitor=("reconstruction", "max"), **fields)
         plays = {"reconstruction": model.plays()["reconstruction"]}
-        optimizers = {"reconstruction": adam(rate / 2, 0.9)}
+        optimizers = {"reconstruction": adam(1e-3, 0.9)}
     return Experiment(
         model, plays=plays, optimizers=optimizers, final_metrics=partial(code_metrics, config=config, data=data),
         plots=plots(config, data), draws=1,
     )  # fmt: skip
+
+
+def coders(config: ALAEConfig, inputs: int, bounded: bool) -> tuple[nn.Module, nn.Module]:
+    """ALAE's generator and encoder; `bounded` data are on [-1, 1]."""
+    widths = (config.width,) * 2
+    if config.layers == "plain":
+        generator, encoder = (MLP(widths, nn.leaky_relu, features) for features in (inputs, config.latents))
+    else:
+        generator, encoder = EqualizedMLP(widths, inputs), EqualizedMLP((*widths, config.latents))
+    if config.layers != "equalized" and bounded:
+        generator = nn.Sequential([generator, nn.tanh])
+    return generator, encoder
 
 
 def code_metrics(trained: TrainedModel, config: ALAEConfig, data: Splits) -> dict[str, float]:

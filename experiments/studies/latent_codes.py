@@ -26,7 +26,9 @@ from jaxgen.training.ranges import Count
 
 CODES = {
     "alae": ("--system", "alae"),
-    "alae, authors": ("--system", "alae", "--variant", "authors"),
+    "alae, third play with F": ("--system", "alae", "--variant", "authors"),
+    "alae, equalized and bounded": ("--system", "alae", "--layers", "bounded"),
+    "alae, equalized": ("--system", "alae", "--layers", "equalized"),
     "bigan": ("--system", "bigan"),
     "autoencoder": ("--system", "autoencoder"),
 }

@@ -35,6 +35,19 @@ def test_the_table_has_a_row_for_each_example_in_its_order():
         glann.indexed(None)
 
 
+@pytest.mark.parametrize("layers, bounded", [("equalized", False), ("bounded", True), ("plain", True)])
+def test_a_generator_of_pixels_is_bounded_where_asked(layers, bounded):
+    config = alae.ALAEConfig(width=4, latents=3, mapping_layers=1, layers=layers)
+    generator, encoder = alae.coders(config, 5, bounded=True)
+    w = 100 * RNG.normal(size=(6, 3)).astype(np.float32)
+    x = np.asarray(generator.init_with_output(jax.random.key(0), w)[0])
+    assert x.shape == (6, 5) and (np.abs(x).max() <= 1) == bounded
+    # floats have no bounds
+    generator, _ = alae.coders(config, 5, bounded=False)
+    assert np.abs(np.asarray(generator.init_with_output(jax.random.key(0), w)[0])).max() > 1
+    assert encoder.init_with_output(jax.random.key(0), x)[0].shape == (6, 3)
+
+
 @pytest.mark.slow
 def test_path_lengths_of_a_linear_generator_are_those_of_its_ends():
     config = alae.ALAEConfig(width=4, latents=3, mapping_layers=1)

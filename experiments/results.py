@@ -164,14 +164,34 @@ def read_tables(folder: Path) -> dict[str, str]:
 
 
 def with_rows_of(old: str, new: str) -> str:
-    """The new table, and those rows of an old table with the same head whose first two cells it lacks."""
-    lines, before = new.strip().splitlines(), old.strip().splitlines()
-    if not before or lines[0] != before[0]:
-        return new
-    names = {tuple(line.split("|")[1:3]) for line in lines}
-    missing = [line for line in before if line.startswith("|") and tuple(line.split("|")[1:3]) not in names]
-    end = sum(line.startswith("|") for line in lines)
-    return "\n".join([*lines[:end], *missing, *lines[end:]])
+    """The new tables, each with the rows that it lacks of the old table with the same head.
+
+    The first cells name a row: as many as tell the rows of both tables apart, so that a row measured anew replaces its
+    old one.
+    """
+    before = {lines[0]: lines for lines in _blocks(old) if lines[0].startswith("|")}
+    blocks = []
+    for lines in _blocks(new):
+        old_lines = before.get(lines[0], [])
+        cells = max(_telling_apart(lines), _telling_apart(old_lines))
+        names = {_name(line, cells) for line in lines}
+        blocks.append("\n".join([*lines, *(line for line in old_lines if _name(line, cells) not in names)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _blocks(text: str) -> list[list[str]]:
+    """The lines of paragraphs and tables."""
+    return [block.splitlines() for block in text.strip().split("\n\n") if block]
+
+
+def _telling_apart(lines: list[str]) -> int:
+    """The fewest first cells that differ between all rows; all cells, if rows are equal."""
+    most = max((line.count("|") for line in lines), default=1)
+    return next((n for n in range(1, most) if len({_name(line, n) for line in lines}) == len(lines)), most)
+
+
+def _name(line: str, cells: int) -> tuple[str, ...]:
+    return tuple(line.split("|")[1 : cells + 1])
 
 
 def page(records: Iterable[Record], tables: Mapping[str, str]) -> str:

@@ -5,8 +5,13 @@ Rows are the systems of `experiments.hybrids.vqgan` with the same networks, code
 error), with the perceptual term and the absolute error, and the VQGAN; each with a class-conditional transformer as its
 prior. Frechet distances of reconstructions, of samples, and of images decoded from codes drawn independently are in the
 features of a classifier that the row `extractor` trains, not in those of the perceptual term. The row `sampling` times
-the samples of the VQGAN's prior with cached keys and values, and without: 0.33 s and 3.70 s for 64 sequences of 64
+the samples of the VQGAN's prior with cached keys and values, and without: 0.13 s and 1.43 s for 64 sequences of 64
 codes on one core, all equal.
+
+Result on 20,000 images of CIFAR-10, `--width 16 --steps 1000 --seeds 3`, half an hour of one core, with the features of
+a VGG trained on edges: each term raises the squared error (12.9, 30.3, 37.0 thousandths) and lowers the Frechet
+distances, of reconstructions (18.1 +- 0.9, 11.8 +- 1.0, 9.8 +- 0.7) and of samples (29.4, 28.0 +- 1.4, 23.7 +- 1.4).
+Independent codes are far worse (55.9, 40.0, 34.7). The prior needs 6.9 to 7.2 bits a code, uniform codes 8.
 """
 
 from __future__ import annotations
@@ -88,7 +93,7 @@ def study(config: VQGANStudy) -> str:
     one = f"seed-{config.seed}" if config.seeds > 1 else ""
     compute["sampling"] = lambda: sampling(config.runs / harness.slug("VQGAN") / one)
     results = harness.rows(compute, config.only, config.runs, settings)
-    return harness.save(config.runs, table(results))
+    return harness.save(config.runs, table(results, config))
 
 
 def sampling(folder: Path) -> dict[str, float]:
@@ -120,10 +125,11 @@ def sampling(folder: Path) -> dict[str, float]:
     }
 
 
-def table(results: Mapping[str, Any]) -> str:
+def table(results: Mapping[str, Any], config: VQGANStudy) -> str:
     systems = {name: results[name] for name in SYSTEMS if name in results}
     head = ("system", *(heading for heading, *_ in METRICS.values()), "minutes")
-    lines, notes = [], []
+    seeds = f"{config.seeds} seed{'s' * (config.seeds > 1)}"
+    lines, notes = [], [f"{seeds}; {config.steps:,} steps, width {config.width}."]
     for name, result in systems.items():
         cells = (harness.measured(result, metric, digits, factor) for metric, (_, factor, digits) in METRICS.items())
         lines.append((name, *cells, f"{result['training_seconds'] / 60:.1f}"))

@@ -1,9 +1,10 @@
 """The page of results: the contents of runs, records of deleted runs, and the identity of runs."""
 
 import json
+from pathlib import Path
 
 from experiments import results
-from experiments.results import Results, read_records, update
+from experiments.results import Results, read_records, update, with_rows_of
 
 PAPER = {"metric": "nats", "value": 1.5, "source": "the paper", "budget": 4000}
 
@@ -145,12 +146,19 @@ def test_a_table_keeps_the_rows_that_are_no_longer_at_hand(tmp_path):
     assert "NICE" not in kept.read_text()
 
 
+def test_a_row_measured_anew_replaces_its_old_one_in_each_table():
+    codes = "| system | bits |\n|---|---|\n"
+    arms = "| arm | rate | bits |\n|---|---|---|\n"
+    old = f"{codes}| VAE | 7 |\n| GAN | 8 |\n\n{arms}| a | 1 | 2 |\n| a | 2 | 3 |\n\n400 steps."
+    new = f"{codes}| VAE | 6 ± 1 |\n\n{arms}| a | 2 | 4 |\n\n800 steps."
+    assert with_rows_of(old, new) == (
+        f"{codes}| VAE | 6 ± 1 |\n| GAN | 8 |\n\n{arms}| a | 2 | 4 |\n| a | 1 | 2 |\n\n800 steps.\n"
+    )
+    assert with_rows_of("", new) == new + "\n" == with_rows_of(new, new)
+
+
 def test_the_page_at_hand_is_the_one_of_the_records():
     """RESULTS.md is never edited by hand."""
-    from pathlib import Path
-
-    from experiments import results
-
     root = Path(__file__).parents[2]
     records = [record for _, record in sorted(read_records(root / "results").items())]
     page = results.page(records, results.read_tables(root / "results" / "tables"))

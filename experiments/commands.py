@@ -15,8 +15,8 @@ from jaxgen.data import DataError, checks
 C = TypeVar("C")
 
 
-def parse(config: type[C], description: str, module: str) -> C:
-    """Parses the command line of `python -m <module>`; paths are made absolute.
+def parse(config: type[C], description: str, module: str, arguments: Sequence[str] | None = None) -> C:
+    """Parses the command line of `python -m <module>`, or other arguments; paths are made absolute.
 
     `--preset` changes the defaults to those in the config's `PRESETS`; other arguments replace them.
 
@@ -27,10 +27,11 @@ def parse(config: type[C], description: str, module: str) -> C:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    parsed = tyro.cli(config, description=description, prog=f"python -m {module}")
+    parsed = tyro.cli(config, description=description, prog=f"python -m {module}", args=arguments)
     if preset := getattr(config, "PRESETS", {}).get(getattr(parsed, "preset", None)):
         default = dataclasses.replace(config(), preset=parsed.preset, **preset)
-        parsed = tyro.cli(config, default=default, description=description, prog=f"python -m {module}")
+        prog = f"python -m {module}"
+        parsed = tyro.cli(config, default=default, description=description, prog=prog, args=arguments)
     paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
     try:
         absolute = {name: checks.location(name, path) for name, path in paths.items() if isinstance(path, Path)}

@@ -50,6 +50,13 @@ class Config(Settings):
     processes: Count | None = None
     """Number of processes."""
 
+    def check_without_context(self, reason: str) -> None:
+        """Raises:
+        ValueError: `conditional` or `arrays` are given.
+        """
+        if self.conditional or self.arrays:
+            raise ValueError(f"`conditional` and `arrays` must not be given: {reason}")
+
     def check(self) -> None:
         """Raises:
         ValueError: a number outside its range; a coordinator without the index of this process or their number.

@@ -71,6 +71,10 @@ class PolicyConfig(Config):
     start: Path | None = None
     """A finished run with the same networks, whose last generator and critic to begin from."""
 
+    def check(self) -> None:
+        super().check()
+        self.check_without_context("the generator has no context")
+
 
 def seq_gan(config: PolicyConfig, words: int, length: int, end: int | None, monitor: tuple[str, str]) -> SeqGAN:
     """The model, with an LSTM and SeqGAN's critic; each of its filters is at most as wide as the sequences are long."""
@@ -79,7 +83,7 @@ def seq_gan(config: PolicyConfig, words: int, length: int, end: int | None, moni
     return (MixedMaliGAN if mixed else SeqGAN)(
         TokenRNN(words, length, config.width, config.width, initial_std=0.1), TokenConvCritic(words, filters), end,
         objective=objective(config), sequences=config.sequences, mle_steps=config.mle_steps,
-        critic_steps=config.critic_steps, moves_per_round=config.moves_per_round, critic_batch=config.batch_size // 2,
+        critic_steps=config.critic_steps, moves_per_round=config.moves_per_round, critic_batch=max(1, config.batch_size // 2),
         labels=LABELS[config.labels], monitor=monitor, **mixed,
     )  # fmt: skip
 

@@ -101,8 +101,7 @@ class RepliesConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional or self.arrays:
-            raise ValueError("`conditional` must be False and `arrays` empty: a reply is conditioned on its context")
+        self.check_without_context("a reply is conditioned on its context")
 
 
 def open_pairs(config: RepliesConfig, layout: Literal["dialogue", "story"]) -> Splits:

@@ -46,8 +46,8 @@ WORDS, LENGTH, WIDTH, STD = 100, 20, 16, 1.0
 """Of the small oracle: number of tokens, length, units, and standard deviation of its weights."""
 SIZES = {"train": 2_048, "valid": 1_024, "test": 5_120}
 """Sequences of the splits. The first is the file's own, if there is one; the others are new samples of the oracle."""
-FRESH = 3
-"""Seed of new training sequences, which the other splits do not use."""
+FRESH, SAMPLES = 3, 4
+"""Seeds of new training sequences and of the model's samples, which no split of the oracle uses."""
 PART = 1_024
 """Sequences that are sampled or judged at a time."""
 
@@ -151,7 +151,7 @@ def divergences(
     trained: TrainedModel, oracle: TokenOracle, held_out: np.ndarray, n: int, temperature: float = 1.0
 ) -> dict[str, float]:
     """`oracle_metrics` of n samples at a temperature, and of new sequences of the oracle."""
-    samples = sampled(trained, n, temperature=temperature)
+    samples = sampled(trained, n, SAMPLES, temperature)
     log_probs = partial(trained.log_probs, temperature=temperature)
     own, of_data = (in_chunks(log_probs, x, size=PART) for x in (samples, held_out))
     by_oracle = (in_parts(oracle.log_probs, x) for x in (samples, held_out))

@@ -80,6 +80,10 @@ class TimeGANConfig(Config):
     judge_steps: NonNegative = 1.0
     """A factor of the steps of the judges' training; 1: the authors'."""
 
+    def check(self) -> None:
+        super().check()
+        self.check_without_context("the generator has no context")
+
     def open(self) -> Splits:
         """The series, on [0, 1] by the training split."""
         return time_series(

@@ -149,8 +149,7 @@ class TranslationConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional or self.arrays:
-            raise ValueError("`conditional` and `arrays` must not be given: a translation is conditioned on its source")
+        self.check_without_context("a translation is conditioned on its source")
 
     def open(self) -> Splits:
         if self.data == NUMERALS:

@@ -85,6 +85,11 @@ class WGANGPTextConfig(Config):
     samples: Count = 640
     """Samples for the metrics of n-grams."""
 
+    def check(self) -> None:
+        super().check()
+        if self.conditional:
+            raise ValueError("`conditional` must be False: the generator has no context")
+
     def open(self) -> Splits:
         return source(self.data, self.data_dir, self.arrays, self.window)
 

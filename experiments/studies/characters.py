@@ -13,6 +13,7 @@ control, as for unigram samples.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +53,8 @@ class Characters(harness.StudyConfig):
     """Seed of the runs."""
     seeds: Count = 1
     """Runs of each system, trained side by side."""
-    more: tuple[str, ...] = ()
-    """More arguments of every run: `--more --blocks 3`."""
+    more: str = ""
+    """More arguments of every run: `--more="--blocks 3 --ema 0.9"`."""
     runs: Path = Path("runs/studies.characters")
 
 
@@ -75,7 +76,7 @@ def settings(config: Characters) -> dict[str, Any]:
 
 def run(name: str, folder: Path, config: Characters) -> dict[str, Any]:
     every, numbers = str(max(1, config.steps // 10)), settings(config)
-    more = numbers.pop("more")
+    more = shlex.split(numbers.pop("more"))
     return harness.experiment(
         "sequences.wgan_gp_text", folder / harness.slug(name), ("--preset", "small", "--data", config.data),
         [word for field, value in numbers.items() for word in (f"--{field}", str(value))],

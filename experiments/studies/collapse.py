@@ -12,6 +12,7 @@ data: `--data FILE.txt`, images. Result after 2,000 steps: KL 0.00 without a rem
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,8 +49,8 @@ class Collapse(harness.StudyConfig):
     """Batches of each run."""
     seed: Natural = 0
     """Seed of the runs."""
-    more: tuple[str, ...] = ()
-    """More arguments of every run: `--more --width 128`."""
+    more: str = ""
+    """More arguments of every run: `--more="--width 128"`."""
     runs: Path = Path("runs/studies.collapse")
 
 
@@ -81,7 +82,7 @@ def run(name: str, folder: Path, config: Collapse) -> dict[str, Any]:
         "vaes.sequence_vae", folder / harness.slug(name),
         ("--data", config.data, "--seed", str(config.seed), "--steps", str(config.steps)),
         ("--log-every", every, "--eval-every", every, "--checkpoint-every", str(config.steps)),
-        arguments(name, config.steps), config.more,
+        arguments(name, config.steps), shlex.split(config.more),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ alone. The table's notes have ten contexts with a sample of each.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ import jax
 import numpy as np
 
 import jaxgen
+from experiments.commands import parse
 from experiments.sequences.dialogue import DialogueConfig
 from experiments.sequences.replies import EXAMPLES, sample
 from experiments.sequences.story_endings import StoryEndingsConfig
@@ -70,8 +72,8 @@ class RepliesStudy(harness.StudyConfig):
     """Of Adam, for these updates."""
     judge_steps: Natural = 300
     seed: Natural = 0
-    options: tuple[str, ...] = ()
-    """More arguments of the experiment, such as `--options=--width=64`."""
+    options: str = ""
+    """More arguments of the experiment, such as `--options="--width 64 --dropout 0"`."""
     runs: Path = Path("runs/studies.replies")
 
 
@@ -82,6 +84,7 @@ def study(config: RepliesStudy) -> str:
     names = ("experiment", "mle_steps", "critic_steps", "critic_moves", "updates", "learning_rate", "judge_steps")
     names += ("seed", "options")
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
+    settings |= {name: str(getattr(config, name)) for name in ("start", "wrong")}
     compute = {MLE: lambda: maximum_likelihood(config)}
     compute |= {name: partial(arm, config, name) for name in ARMS}
     results = harness.rows(compute, config.only, config.runs, settings)
@@ -92,7 +95,7 @@ def study(config: RepliesStudy) -> str:
 def common(config: RepliesStudy) -> tuple[str, ...]:
     wrong = () if config.wrong is None else ("--wrong", str(config.wrong))
     judges = ("--judge-steps", str(config.judge_steps))
-    return ("--preset", "small", "--data", config.data, "--seed", str(config.seed), *wrong, *judges, *config.options)
+    return ("--preset", "small", "--data", config.data, "--seed", str(config.seed), *wrong, *judges, *shlex.split(config.options))
 
 
 def folder(config: RepliesStudy, name: str) -> Path:
@@ -148,9 +151,7 @@ def with_perplexity(test: Mapping[str, float]) -> dict[str, float]:
 
 def samples(config: RepliesStudy, names: list[str]) -> str:
     """Ten test contexts with a human's reply and a sample of each arm."""
-    preset = KINDS[config.experiment]
-    fields = {"data": config.data, "preset": "small", **preset.PRESETS["small"]}
-    test = preset(**fields).open().test
+    test = parse(KINDS[config.experiment], "", f"experiments.sequences.{config.experiment}", common(config)).open().test
     source = test.subset(np.linspace(0, len(test) - 1, EXAMPLES).astype(int))
     context = source.arrays["context"]
     replies = {"human": source.texts(source.arrays["x"])}

@@ -32,7 +32,9 @@ def teacher_forcing(log_probs: Array, mask: Array | None = None) -> Array:
 
 
 def policy_gradient(log_probs: Array, rewards: Array, mask: Array | None = None, baseline: Any = 0.0) -> Array:
-    """-mean_b sum_t mask (rewards - baseline) log g(y_t | y_<t), whose gradient is minus that of E_g sum_t rewards.
+    """-mean_b sum_t mask (rewards - baseline) log g(y_t | y_<t).
+
+    Its expected gradient is minus that of the expected return, if the reward at t is the return after y_1..y_t.
 
     Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning"; with the
     expected score of the sequences that begin with y_1..y_t as the reward of y_t: Yu et al. 2017, "SeqGAN", equation 6

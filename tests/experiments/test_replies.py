@@ -136,6 +136,20 @@ def test_arms_begin_alike_and_make_equally_many_updates(tmp_path, monkeypatch):
     assert "maximum_likelihood" not in called and len(called) == 3
 
 
+def test_samples_of_the_arms_are_of_the_data_that_they_learned_from(files, tmp_path, monkeypatch):
+    """All words are known, by the preset nearly none."""
+    splits, folder = files
+    data = str(folder / "{a,b,c}.txt")
+    config = RepliesStudy(data=data, options="--min-count 1 --length 4 --context-length 6", runs=tmp_path)
+    found = []
+    monkeypatch.setattr(study_of_replies.jaxgen, "load", lambda run: None)
+    monkeypatch.setattr(study_of_replies, "sample", lambda trained, key, x: found.append(x) or np.zeros((len(x), 5), int))
+    text = study_of_replies.samples(config, [MLE])
+    assert "over there" in text and "<unk>" not in text
+    rows = np.linspace(0, len(splits.test) - 1, study_of_replies.EXAMPLES).astype(int)
+    np.testing.assert_array_equal(found[0], splits.test.arrays["context"][rows])
+
+
 def test_a_reply_is_conditioned_on_its_context_alone():
     with pytest.raises(ValueError, match="`conditional`"):
         DialogueConfig(conditional=True).check()

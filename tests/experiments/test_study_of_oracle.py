@@ -1,11 +1,13 @@
 """The study of SeqGAN's oracle: samples that need no training against their definitions, and arms from fake runs."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from experiments.sequences import seq_gan
 from experiments.sequences.seq_gan import SeqGANConfig
 from experiments.studies import harness, oracle
 from experiments.studies.oracle import ARMS, OracleStudy, bigram_table, repeated_training_set, uniform_words
@@ -131,3 +133,15 @@ def test_new_training_sequences_are_others_than_the_files_and_those_of_the_other
     fresh, *others = (split.head(1_024)["x"] for split in (splits.train, own.train, own.valid, own.test))
     assert fresh.shape == (1_024, 20)
     assert all((fresh[:, None] != other[None, :50]).any(2).all() for other in others)
+
+
+def test_samples_for_the_metrics_are_independent_of_the_training_split(monkeypatch):
+    """With a model that is the oracle, equal keys would give equal sequences."""
+    splits, oracle = SeqGANConfig().open(), SeqGANConfig().oracle()
+    monkeypatch.setattr(seq_gan, "oracle_metrics", lambda samples, *log_probs: {"samples": samples})
+    trained = SimpleNamespace(
+        sample=jax.jit(oracle.sample, static_argnums=1), log_probs=lambda x, temperature: np.zeros(x.shape)
+    )
+    samples = seq_gan.divergences(trained, oracle, splits.test.arrays["x"][:8], 64)["samples"]
+    equal = [(samples[:, :3] == split.arrays["x"][:64, :3]).all(1).mean() for split in splits]
+    assert samples.shape == (64, 20) and max(equal) < 0.05

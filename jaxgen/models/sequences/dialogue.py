@@ -112,7 +112,7 @@ class AdversarialDialogue(ConditionalSequences):
         """`mle_steps`, `critic_steps`, and the rest in rounds of `critic_moves` steps; the generator moves in the
         last."""
         plays, mle = dict(self.plays()), min(steps, self.mle_steps)
-        critic = min(steps - mle, self.critic_steps)
+        critic = min(steps - mle, self.critic_steps) if self.reward.uses_critic else 0
         rounds = ("policy", "teacher_forcing")
         if self.reward.uses_critic:
             rounds = ("critic", *rounds)

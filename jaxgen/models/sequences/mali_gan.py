@@ -36,8 +36,7 @@ class MixedMaliGAN(SeqGAN):
 
     Attributes:
         objective: of the last stage, without prefixes.
-        completions: M, of each prefix; the policy has as many prefixes as the run's batch has sequences, or
-            `sequences` / M if those are fewer.
+        completions: M, of each prefix; the policy has `critic_batch` prefixes, or `sequences` / M if those are fewer.
         released: tokens by which N falls from one stage to the next, from T - `released` to 0; stages have equally many
             steps.
         baseline: b in the stages with prefixes, from 0 to 1.
@@ -54,6 +53,8 @@ class MixedMaliGAN(SeqGAN):
         check_counts(2, completions=self.completions)
         check_counts(released=self.released)
         check_number("baseline", self.baseline, 0, 1)
+        if not self.objective.uses_critic:
+            raise ValueError(f"`objective` must use a critic, as the stages with prefixes do, got {self.objective}")
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
         """Maximum likelihood, the critic alone, and a phase for each N."""

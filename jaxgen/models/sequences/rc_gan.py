@@ -50,6 +50,7 @@ def rc_gan(event_shape: tuple[int, int], width: int = 100, latent_dim: int = 5, 
         event_shape=tuple(event_shape),
         generator_head=PositionHead(columns, nn.tanh, stddev=1.0),
         critic_head=PositionHead(stddev=1.0),
+        latent_dim=latent_dim,
         prior=StandardNormal((steps, latent_dim)),
         **fields,
     )

@@ -89,7 +89,7 @@ class RolloutReward(Reward):
     Attributes:
         rollouts: completions of each prefix.
         lag: None: the generator completes prefixes. Otherwise a copy of it does, theta' <- lag theta' + (1 - lag) theta
-            after each policy step, as in the paper; the code would have 0.8.
+            in each policy step, as in the paper, with the parameters theta before that step; the code would have 0.8.
     """
 
     rollouts: int = 16

@@ -74,6 +74,8 @@ class SeqGAN:
     def __post_init__(self):
         check_counts(0, mle_steps=self.mle_steps, critic_steps=self.critic_steps)
         check_counts(sequences=self.sequences, moves_per_round=self.moves_per_round)
+        if self.critic_batch is not None:
+            check_counts(critic_batch=self.critic_batch)
         check_number("l2", self.l2, 0)
 
     def init(self, key: Key, batch: Batch) -> Variables:

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxgen.contracts import Clock, Model, model_phases
-from jaxgen.models.sequences import MaliGANObjective, MixedMaliGAN
+from jaxgen.models.sequences import ConstantReward, MaliGANObjective, MixedMaliGAN, PolicyGradient
 from jaxgen.nets import TokenRNN
 from jaxgen.training import Settings, fit
 from jaxgen.training.description import build, describe
@@ -93,6 +93,11 @@ def test_prefixes_become_shorter_by_phases():
     longer = dataclasses.replace(model, generator=TokenRNN(WORDS, 5, 4, 3), released=2)
     stages = model_phases(longer, 37)[2:]
     assert [getattr(p.plays["policy"].loss, "keywords", {}).get("kept", 0) for p in stages] == [3, 1, 0]
+
+
+def test_stages_with_prefixes_need_a_critic():
+    with pytest.raises(ValueError, match="`objective` must use a critic"):
+        dataclasses.replace(MODEL, objective=PolicyGradient(ConstantReward()))
 
 
 def test_every_play_moves_its_player():

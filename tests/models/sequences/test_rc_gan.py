@@ -65,4 +65,5 @@ def test_it_is_a_gan_and_describes_itself():
     without = rc_gan((5, 2), width=4)
     variables = drawn(without, {"x": BATCH["x"]})
     assert without.sample(variables, KEY, 3).shape == (3, 5, 2)
+    assert rc_gan((5, 2), latent_dim=3).latent_dim == 3 == rc_gan((5, 2), latent_dim=3).prior.event_shape[1]
     assert set(without.evaluate(variables, {"x": BATCH["x"]}, KEY)) == {"score_gap", "sliced_wasserstein"}

@@ -16,7 +16,7 @@ from flax import linen as nn
 from experiments.config import Experiment
 from experiments.translating import TranslationConfig, side_by_side
 from jaxgen.contracts import Variables
-from jaxgen.data import ArraySource, Paired, Splits, Zipped, files, source
+from jaxgen.data import ArraySource, Paired, Splits, Zipped, checks, files, source
 from jaxgen.data.pictures import central_crop, load_pictures, random_crops
 from jaxgen.losses.perceptual import Features, moment_style_loss
 from jaxgen.models.translation.style_transfer import STYLE_LAYERS, StyleTransfer, style_metrics
@@ -76,7 +76,8 @@ class StyleConfig(TranslationConfig):
             return Splits(*(Zipped({"a": split, "b": split}) for split in source(self.data, data_dir=self.data_dir)))
         if self.contents is None:
             raise ValueError("`contents` must be a .npz file with arrays `photo_*` if `data` holds pictures, got None")
-        path, contents = Path(self.data), files.load_named(self.contents, "photo")
+        path = checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
+        contents = files.load_named(self.contents, "photo")
         names = files.read(path)
         styles = list(load_pictures(path, names["style_train"]).values())
         cut = partial(random_crops, styles, self.size, largest=self.largest)

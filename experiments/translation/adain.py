@@ -12,7 +12,7 @@ Held-out styles x contents at 128 pixels, `content` / `style` distance (`experim
     --preset small, from a decoder of 300 steps      alpha 1: .567 / 1.195   alpha .5: .413 / 1.608   6 minutes
     --preset small --variant torch --style-weight .002 --steps 600, no decoder       .511 / 1.941    11 minutes
 
-    python -m experiments.translation.linear_style --preset small --steps 600 --out runs/linear ...
+    python -m experiments.translation.linear_style --preset small --decoder-share 1 --steps 300 --out runs/linear ...
     python -m experiments.translation.adain --preset small --decoder runs/linear
         --data style_content.npz --contents bsds500_edges2photo64.npz --trunk hed_vgg16_to_relu4_1.npz
 

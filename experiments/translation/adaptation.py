@@ -53,6 +53,17 @@ def _resized(source: Source, size: int) -> Source:
     )
 
 
+def check_adaptation(data: Splits) -> None:
+    """Raises:
+    DataError: unlabelled data, or domains of different shapes, of which one classifier cannot see both.
+    """
+    if None in data.train.num_classes.values():
+        raise DataError(f"`adaptation` requires labelled data in both domains, got {data.train.name}")
+    shapes = [source.event_shape for source in data.train.sources.values()]
+    if shapes[0] != shapes[1]:
+        raise DataError(f"`adaptation` requires domains of one shape, got {shapes[0]} and {shapes[1]}")
+
+
 def adaptation_accuracy(
     train: Source, test: Source, translate: Callable[[Array], Array] | None = None, seed: int = 0
 ) -> float:

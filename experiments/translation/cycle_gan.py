@@ -48,7 +48,7 @@ from typing import Any, ClassVar, Literal
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import TranslationConfig, both, plot_translations
-from experiments.translation.adaptation import CHUNK, WAYS, adaptation_metrics, resized
+from experiments.translation.adaptation import CHUNK, WAYS, adaptation_metrics, check_adaptation, resized
 from jaxgen.data import Splits
 from jaxgen.metrics import retrieval_accuracy
 from jaxgen.models.translation import CycleGAN, ImagePool
@@ -122,6 +122,8 @@ def build(config: CycleGANConfig, data: Splits) -> Experiment:
         "separable": SlimmableTranslator.uniform(*residual, kernel_size=config.kernel_size),
         "u_net": UNet(config.width, config.halvings, InstanceNorm, dropout=0.0),
     }[config.network]
+    if config.adaptation:
+        check_adaptation(data)
     domains = both(data)
     identity_weight = config.identity_weight
     if identity_weight is None:

@@ -41,7 +41,7 @@ from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, TranslationConfig, both, plot_translations, side_by_side
 from jaxgen import plotting
-from jaxgen.data import ArraySource, DataError, Splits, Zipped, toys
+from jaxgen.data import ArraySource, DataError, Splits, Zipped, checks, toys
 from jaxgen.metrics import angle_agreement, mode_collisions, mode_coverage
 from jaxgen.models.translation import Curriculum, DiscoGAN, disco_gan
 from jaxgen.nets import MLP, DiscoGANCritic, DiscoGANGenerator, Stages
@@ -99,15 +99,23 @@ class DiscoGANConfig(TranslationConfig):
     learning_rate: NonNegative = 2e-4
     weight_decay: NonNegative | None = None
     """Of the L2 penalty; None: 1e-4 as in the paper, or 1e-5 in the authors' game."""
-    curriculum: Natural = 10_000
-    """In the authors' game, steps with the rate `start`."""
+    curriculum: Natural | None = None
+    """In the authors' game, steps with the rate `start`; by default the authors' 10,000, at most a fifth of all."""
     start: Probability = 0.01
     """In the authors' game, the share of the reconstruction in the generators' loss at first; 0.9 for angles."""
     rate: Probability = 0.5
     """In the authors' game, that share afterwards; 0.9 for angles."""
 
+    def check(self) -> None:
+        super().check()
+        if self.sector is not None and self.objects is None:
+            raise ValueError("`sector` needs `objects`, whose views it selects")
+
     def open(self) -> Splits:
-        return super().open() if self.objects is None else rotated_objects(Path(self.data), self.objects, self.sector)
+        if self.objects is None:
+            return super().open()
+        path = checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
+        return rotated_objects(path, self.objects, self.sector)
 
 
 def rotated_objects(path: Path, objects: tuple[int, int], sector: tuple[int, int] | None = None) -> Splits:
@@ -131,7 +139,7 @@ def rotated_objects(path: Path, objects: tuple[int, int], sector: tuple[int, int
         raise DataError(f"`objects` must be among those of {path.name}, {sorted(set(number.tolist()))}, got {missing}")
     images = x[..., None] if x.ndim == 3 else x
     first, last = sector or (0, 359)
-    kept = (angle.astype(np.int64) - first) % 360 <= (last - first) % 360
+    kept = (angle.astype(np.int64) - first) % 360 <= ((last - first) % 360 if last - first < 360 else 360)
     if missing := [i for i in objects if not kept[number == i].any()]:
         raise DataError(f"{path.name} has no views of objects {missing} in the sector {sector}")
 
@@ -155,7 +163,8 @@ def model(config: DiscoGANConfig, data: Splits) -> DiscoGAN:
     fields = {**ARMS[config.arm], "learning_rate": config.learning_rate}
     if config.game == "authors":
         fields |= disco_gan.AUTHORS_CODE
-        fields["balance"] = Curriculum(start=config.start, rate=config.rate, steps=config.curriculum)
+        steps = min(10_000, config.steps // 5) if config.curriculum is None else config.curriculum
+        fields["balance"] = Curriculum(start=config.start, rate=config.rate, steps=steps)
     if config.weight_decay is not None:
         fields["weight_decay"] = config.weight_decay
     return DiscoGAN(to_a, to_b, critic_a, critic_b, **domains, **fields)
@@ -167,6 +176,8 @@ def _networks(config: DiscoGANConfig, origin: tuple[int, ...], to: tuple[int, ..
         # of the paper's three and five layers, the last of the critic is the model's
         return MLP((config.width,) * 3), Stages(tuple(MLP((config.width,)) for _ in range(4)))
     widths = tuple(config.width << i for i in range(halvings(to)))
+    if not widths:
+        raise ValueError(f"images must have at least 8 pixels a side, a multiple of a power of two, got shape {to}")
     return DiscoGANGenerator(widths, config.bottleneck or None), DiscoGANCritic(widths)
 
 

@@ -42,7 +42,8 @@ the critics' loss, 2.77 for critics that see nothing:
 Reconstructions that critics reject too, as in the authors' program of digits, do not help beside these weights (10 and
 30: 0.12 and 0.14; 1 and 3: 0.34 and 0.25).
 
-`--preset released` has the losses, networks and optimizer of the authors' later program, in which nothing is shared.
+`--preset released` has the losses, weights and optimizer of the authors' later program, in which nothing is shared, on
+networks of the same kind.
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ from flax import linen as nn
 from experiments.config import Experiment
 from experiments.run import main
 from experiments.translating import COLUMNS, TranslationConfig, both, side_by_side
-from experiments.translation.adaptation import adaptation_metrics, resized
+from experiments.translation.adaptation import adaptation_metrics, check_adaptation, resized
 from jaxgen.data import Splits
 from jaxgen.models.gans import LeastSquares, NonSaturating
 from jaxgen.models.translation import UNIT, ClassifyingUNIT, UNITWeights
 from jaxgen.models.translation.domain import other
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, StridedCritic, StridedLayers
-from jaxgen.nets.normalization import InstanceNorm
+from jaxgen.nets.normalization import ExampleNorm, InstanceNorm
 from jaxgen.training import TrainedModel
 from jaxgen.training.ranges import Count, Fraction, Natural, NonNegative
 
@@ -159,13 +160,15 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
     """The networks of a `UNIT` by field.
 
     Raises:
-        ValueError: more shared halvings than halvings.
+        ValueError: more shared halvings than halvings; a classifier with several scales.
     """
     if config.shared_halvings > config.halvings:
         raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
-    norms = (InstanceNorm, nn.LayerNorm) if config.strided_norm else (None, None)
+    norms = (InstanceNorm, ExampleNorm) if config.strided_norm else (None, None)
     critic = StridedCritic(config.critic_widths)
     critic = critic if config.scales == 1 else MultiScale(critic, config.scales)
+    if config.classifier and config.scales > 1:
+        raise ValueError(f"`classifier` requires a critic of one scale, got scales={config.scales}")
     if config.classifier:
         own, *common = config.critic_widths
         critics = {"critic": StridedLayers((own,)), "latent_critic": StridedLayers(tuple(common))}
@@ -191,7 +194,7 @@ def optimizer(config: UNITConfig) -> optax.GradientTransformation:
 
 def build(config: UNITConfig, data: Splits) -> Experiment:
     """Raises:
-    ValueError: `adaptation` of data without labels.
+    DataError: `adaptation` of data without labels, or of two shapes.
     """
     weights = UNITWeights(config.adversarial, config.kl, config.reconstruction, config.cycle_kl, config.cycle)
     loss = LeastSquares() if config.adversarial_loss == "least_squares" else NonSaturating()
@@ -203,9 +206,8 @@ def build(config: UNITConfig, data: Splits) -> Experiment:
         model = ClassifyingUNIT(**fields, num_classes=data.train.num_classes["a"])
     else:
         model = UNIT(**fields)
-    if config.adaptation and None in data.train.num_classes.values():
-        raise ValueError(f"`adaptation` requires labelled data in both domains, got {config.data!r}")
-
+    if config.adaptation:
+        check_adaptation(data)
     headline: tuple[str, ...] = ("sliced_wasserstein",)
     if config.adaptation:
         headline = ("accuracy_a_to_b", "accuracy_b_to_a")

@@ -35,7 +35,7 @@ from jaxgen.nets.minibatch_discrimination import MinibatchDiscrimination
 from jaxgen.nets.mlp import MLP, ResidualMLP
 from jaxgen.nets.n_gram_critic import NGramCritic
 from jaxgen.nets.noisy_mlp import GaussianNoise, NoisyMLP, WeightNormDense
-from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, GroupNorm, InstanceNorm
+from jaxgen.nets.normalization import BatchNorm, ConditionalBatchNorm, ExampleNorm, GroupNorm, InstanceNorm
 from jaxgen.nets.pair_critics import PairCritic, TokenConvTower, TokenRNNTower
 from jaxgen.nets.patch_critic import PatchCritic
 from jaxgen.nets.pixel_cnn import PixelCNN, sample_codes
@@ -70,7 +70,7 @@ __all__ = [
     "Brightness", "CausalDecoder", "CausalTransformer", "ClosedLoopRNN", "Concatenate", "ConditionalBatchNorm",
     "Contrast", "Conv", "Conv1D", "ConvDecoder", "ConvEncoder", "ConvNet", "Cutout", "DCGANCritic",
     "DCGANGenerator", "DirectSynthesis", "DiscoGANCritic", "DiscoGANGenerator", "EqualizedConv", "EqualizedDense",
-    "EqualizedMLP", "EventHead", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm",
+    "EqualizedMLP", "EventHead", "ExampleNorm", "FiLM", "GatedConvNet", "GaussianHead", "GaussianNoise", "GroupNorm",
     "GumbelSoftmax", "InstanceNoise", "InstanceNorm", "Jitter", "Joint", "LimbSynthesis", "MLP", "Maxout",
     "MinibatchDeviation", "MinibatchDiscrimination", "Mirror", "NGramCritic", "NoisyMLP", "PairCritic",
     "PatchCritic", "PixelCNN", "PoseAugmentation", "PoseCritic", "PoseUNet", "PositionHead", "Projection",

@@ -33,7 +33,7 @@ class ResidualCoder(nn.Module):
 
     Attributes:
         norm: the class of the normalisation in residual blocks; None: none.
-        strided_norm: that of halvings and doublings; None in the paper, `InstanceNorm` in an encoder and `nn.LayerNorm`
+        strided_norm: that of halvings and doublings; None in the paper, `InstanceNorm` in an encoder and `ExampleNorm`
             in a decoder of the authors' later program.
     """
 

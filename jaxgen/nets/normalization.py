@@ -82,6 +82,16 @@ class GroupNorm(nn.Module):
         return (h * (root * scale) + self.param("bias", nn.initializers.zeros, (channels,))).astype(x.dtype)
 
 
+class ExampleNorm(GroupNorm):
+    """`GroupNorm` of one group: by the mean and variance of each example over positions and channels.
+
+    The layer normalisation of convolutional networks; `nn.LayerNorm` normalises over channels at each position. Source:
+    Ba, Kiros and Hinton 2016, "Layer Normalization".
+    """
+
+    groups: int = 1
+
+
 @jax.custom_jvp
 def _reciprocal_root(x: jax.Array) -> jax.Array:
     """1 / sqrt(x), whose derivative uses the value alone: another use of x would keep XLA from merging forward

@@ -59,7 +59,13 @@ def known_joints(joints: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def known_limbs(joints: jax.Array, skeleton: Skeleton) -> jax.Array:
-    """Whether all joints of each limb are known, [B, L]."""
+    """Whether all joints of each limb are known, [B, L].
+
+    Raises:
+        ValueError: the skeleton has other joints.
+    """
+    if joints.shape[1] != len(skeleton.joints):
+        raise ValueError(f"`joints` must be the {len(skeleton.joints)} of the skeleton, got shape {joints.shape}")
     known = jnp.isfinite(joints).all(-1)
     return jnp.stack([known[:, jnp.array(limb)].all(-1) for limb in skeleton.limbs], -1)
 

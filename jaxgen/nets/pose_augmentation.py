@@ -19,7 +19,7 @@ class PoseAugmentation:
 
     A point p becomes c + s R(a) F (p - c) + t, with c the image's centre: scale s, rotation a, flip F, shift t, each
     uniform in its range; the edge of the image continues beyond its border. The defaults are those of Balakrishnan
-    et al. 2018.
+    et al. 2018, with twice the shift of their code.
 
     Attributes:
         scale: its range.

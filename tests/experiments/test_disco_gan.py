@@ -54,13 +54,19 @@ def test_objects_are_domains_with_their_angles(objects):
         rotated_objects(objects.parent / "none.npz", (4, 9))
 
 
-@pytest.mark.parametrize("sector, kept", [((90, 225), [90, 135, 180, 225]), ((300, 45), [0, 45, 315])])
+@pytest.mark.parametrize("sector, kept", [
+    ((90, 225), [90, 135, 180, 225]), ((300, 45), [0, 45, 315]), ((0, 360), [*range(0, 360, 45)])
+])
 def test_a_sector_keeps_the_views_between_two_angles(objects, sector, kept):
     test = DiscoGANConfig(data=str(objects), objects=(4, 7), sector=sector).open().test
     for source in test.sources.values():
         assert sorted(source.arrays["label"]) == kept and len(source.arrays["x"]) == len(kept)
     with pytest.raises(DataError, match="no views of objects"):
         rotated_objects(objects, (4, 7), (10, 40))
+    with pytest.raises(ValueError, match="`sector` needs `objects`"):
+        DiscoGANConfig(sector=sector).check()
+    relative = DiscoGANConfig(data=objects.name, data_dir=str(objects.parent), objects=(4, 7))
+    assert len(relative.open().test.sources["a"]) == 8
 
 
 def test_unrelated_angles_agree_more_in_a_sector(objects):
@@ -120,7 +126,10 @@ def test_what_is_built(objects):
     gan = model(DiscoGANConfig(arm="gan", weight_decay=0.0), points.open())
     assert gan.judged == ("b",) and gan.reconstructed == () and gan.weight_decay == 0
     authors = build(pair, pair.open())
-    assert authors.model.balance == Curriculum() and authors.model.critic_every == 3
+    # the rate changes within the run
+    assert authors.model.balance == Curriculum(steps=2_000) and authors.model.critic_every == 3
+    long = model(DiscoGANConfig(data=str(objects), objects=(4, 9), game="authors", steps=100_000), pair.open())
+    assert long.balance == Curriculum()
     assert authors.model.weight_decay == 1e-5
     # images of 8 pixels are halved once
     assert authors.model.to_b == DiscoGANGenerator((4,)) and authors.model.critic_a == DiscoGANCritic((4,))

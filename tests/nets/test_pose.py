@@ -234,5 +234,8 @@ def test_images_must_be_divisible():
     for shape in ((1, 12, 12, 3), (1, 34, 48, 3)):
         with pytest.raises(ValueError, match="`image` must have sides of at least 16, divisible by"):
             PoseUNet(2, 4).init(jax.random.key(0), jnp.zeros(shape), jnp.zeros((1, shape[1] // 2, shape[2] // 2, 3)))
+    for joints in (10, 16):  # indices out of range would be clamped
+        with pytest.raises(ValueError, match="`joints` must be the 14 of the skeleton"):
+            limb_masks(jnp.zeros((2, joints, 2)), Skeleton(), 8, 8)
     with pytest.raises(ValueError, match="`limbs` must have two or four joints"):
         Skeleton(limbs=((0, 1, 2),))

@@ -7,7 +7,7 @@ from flax import linen as nn
 from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
-from jaxgen.nets import GroupNorm, VQGANDecoder, VQGANEncoder
+from jaxgen.nets import ExampleNorm, GroupNorm, VQGANDecoder, VQGANEncoder
 from jaxgen.nets.vqgan import GroupNormBlock, PositionAttention
 
 KEY = jax.random.key(0)
@@ -34,6 +34,11 @@ def convolved(x, params):
         for i, o in pairs:
             y[n, ..., o] += correlate2d(x[n, ..., i], kernel[..., i, o], "same")
     return y + params["bias"]
+
+
+def test_one_group_is_the_whole_example():
+    params = drawn(ExampleNorm(), X)["params"]
+    np.testing.assert_allclose(ExampleNorm().apply({"params": params}, X), group_norm(X, 1, params), rtol=1e-4, atol=1e-4)
 
 
 def test_a_residual_block_normalises_groups_of_channels():

@@ -72,6 +72,9 @@ class PoseSynthesis:
         generator_key, critic_key, reconstruction_key = jax.random.split(key, 3)
         source, target = self._pair(batch)
         synthesis, generator = self.generator.init_with_output(generator_key, *source, target[1])
+        if synthesis.output.shape != target[0].shape:
+            got = f"{synthesis.output.shape[1:]} of images {target[0].shape[1:]}"
+            raise ValueError(f"`generator` must map to the shape of the images, got {got}")
         variables = {"generator": generator, **self.reconstruction.init(reconstruction_key, target[0])}
         if self.adversary_fraction:
             variables["critic"] = self.critic.init(critic_key, target[0], synthesis.source_pose, synthesis.target_pose)

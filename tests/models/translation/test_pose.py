@@ -35,6 +35,7 @@ DRAWN = figures(4, 4, 16)
 FRAMES = {"x": DRAWN["image"].reshape(16, 16, 16, 3), "joints": DRAWN["joints"].reshape(16, 14, 2)}
 PAIRS = FramePairs(FRAMES, all_pairs(4, 4))
 BATCH = PAIRS.batch_at(0, 4, 0)
+GREY = {name: {**frame, "x": frame["x"][..., :1]} for name, frame in BATCH.items()}
 # the baseline's one network compiles in a third of the time
 MODEL = PoseSynthesis(
     Domain((16, 16, 3)), generator=DirectSynthesis(PoseUNet(2, 4)), critic=PoseCritic(2, 4), adversary_fraction=0.5,
@@ -194,6 +195,7 @@ def test_training_lowers_the_error_on_the_batch_it_sees():
     [
         (lambda: MODEL.init(jax.random.key(0), {"a": BATCH["source"]}), "entries 'source' and 'target', got .'a'."),
         (lambda: PoseSynthesis(Domain((16, 16, 3), None)), "`domain` must have levels"),
+        (lambda: replace(MODEL, domain=Domain((16, 16, 1))).init(jax.random.key(0), GREY), "the shape of the images"),
         (lambda: replace(MODEL, adversary_fraction=1.5), "`adversary_fraction` must be at least 0 and at most 1"),
         (lambda: NETWORK.translate({}, BATCH["source"]["x"], np.zeros((4, 14, 2)), np.zeros((3, 14, 2))), "`joints`"),
     ],

@@ -11,7 +11,7 @@ import jaxgen
 from jaxgen.models.gans import LeastSquares
 from jaxgen.models.translation import RELEASED_WEIGHTS, UNIT, ClassifyingUNIT, Domain, UNITWeights, unit
 from jaxgen.models.translation.unit_passes import Passes
-from jaxgen.nets import MLP, BatchNorm, SpectralDense
+from jaxgen.nets import MLP, BatchNorm, ExampleNorm, SpectralDense
 from jaxgen.nets.image_coders import ImageEncoder, ResidualCoder
 from jaxgen.nets.multi_scale import MultiScale, StridedCritic, StridedLayers, halve
 from jaxgen.training import Settings, fit
@@ -238,7 +238,7 @@ def test_critics_at_several_scales_are_summed(fixed_noise):
 @pytest.mark.slow
 def test_domains_may_differ_in_channels_and_images_keep_their_range():
     grey, colour = Domain((4, 4, 1)), Domain((4, 4, 3))
-    encoder, decoder = ImageEncoder(2, 3, 1, 0), ResidualCoder(0, 0, 1, strided_norm=nn.LayerNorm)
+    encoder, decoder = ImageEncoder(2, 3, 1, 0), ResidualCoder(0, 0, 1, strided_norm=ExampleNorm)
     model = UNIT(encoder, ResidualCoder(), ResidualCoder(), decoder, nn.Dense(1), grey, colour)
     batch = {"a": {"x": np.zeros((2, 4, 4, 1), np.uint8)}, "b": {"x": np.full((2, 4, 4, 3), 255, np.uint8)}}
     variables = drawn(model, batch)

@@ -83,8 +83,8 @@ def seq_gan(config: PolicyConfig, words: int, length: int, end: int | None, moni
     return (MixedMaliGAN if mixed else SeqGAN)(
         TokenRNN(words, length, config.width, config.width, initial_std=0.1), TokenConvCritic(words, filters), end,
         objective=objective(config), sequences=config.sequences, mle_steps=config.mle_steps,
-        critic_steps=config.critic_steps, moves_per_round=config.moves_per_round, critic_batch=max(1, config.batch_size // 2),
-        labels=LABELS[config.labels], monitor=monitor, **mixed,
+        critic_steps=config.critic_steps, moves_per_round=config.moves_per_round,
+        critic_batch=max(1, config.batch_size // 2), labels=LABELS[config.labels], monitor=monitor, **mixed,
     )  # fmt: skip
 
 

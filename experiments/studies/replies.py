@@ -95,7 +95,8 @@ def study(config: RepliesStudy) -> str:
 def common(config: RepliesStudy) -> tuple[str, ...]:
     wrong = () if config.wrong is None else ("--wrong", str(config.wrong))
     judges = ("--judge-steps", str(config.judge_steps))
-    return ("--preset", "small", "--data", config.data, "--seed", str(config.seed), *wrong, *judges, *shlex.split(config.options))
+    given = ("--preset", "small", "--data", config.data, "--seed", str(config.seed))
+    return (*given, *wrong, *judges, *shlex.split(config.options))
 
 
 def folder(config: RepliesStudy, name: str) -> Path:

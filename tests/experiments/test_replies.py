@@ -143,7 +143,12 @@ def test_samples_of_the_arms_are_of_the_data_that_they_learned_from(files, tmp_p
     config = RepliesStudy(data=data, options="--min-count 1 --length 4 --context-length 6", runs=tmp_path)
     found = []
     monkeypatch.setattr(study_of_replies.jaxgen, "load", lambda run: None)
-    monkeypatch.setattr(study_of_replies, "sample", lambda trained, key, x: found.append(x) or np.zeros((len(x), 5), int))
+
+    def sample(trained, key, context):
+        found.append(context)
+        return np.zeros((len(context), 5), int)
+
+    monkeypatch.setattr(study_of_replies, "sample", sample)
     text = study_of_replies.samples(config, [MLE])
     assert "over there" in text and "<unk>" not in text
     rows = np.linspace(0, len(splits.test) - 1, study_of_replies.EXAMPLES).astype(int)

@@ -89,7 +89,7 @@ def test_weight_decay_is_part_of_the_gradient_and_the_rate_is_halved():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="`adaptation` requires labelled data in both domains"):
         build(preset("small", adaptation=True), domains((16, 16), labels=False))
-    with pytest.raises(ValueError, match=r"`adaptation` requires domains of one shape, got \(28, 28, 1\) and \(16, 16, 1\)"):
+    with pytest.raises(ValueError, match="`adaptation` requires domains of one shape"):
         build(preset("small", adaptation=True), domains())
     with pytest.raises(ValueError, match="`classifier` requires a critic of one scale, got scales=3"):
         build(preset("released", classifier=True), domains((16, 16)))

@@ -38,7 +38,8 @@ def convolved(x, params):
 
 def test_one_group_is_the_whole_example():
     params = drawn(ExampleNorm(), X)["params"]
-    np.testing.assert_allclose(ExampleNorm().apply({"params": params}, X), group_norm(X, 1, params), rtol=1e-4, atol=1e-4)
+    found = ExampleNorm().apply({"params": params}, X)
+    np.testing.assert_allclose(found, group_norm(X, 1, params), rtol=1e-4, atol=1e-4)
 
 
 def test_a_residual_block_normalises_groups_of_channels():

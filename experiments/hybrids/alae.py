@@ -92,6 +92,11 @@ class ALAEConfig(Config):
     extractor: Path | None = None
     """Run folder of a classifier in whose features paths are measured."""
 
+    def check(self) -> None:
+        super().check()
+        if self.conditional and self.system == "alae":
+            raise ValueError("`conditional` must be False: an ALAE has no context")
+
 
 def build(config: ALAEConfig, data: Splits) -> Experiment:
     shape, dim, levels = data.train.event_shape, config.latents, data.train.levels

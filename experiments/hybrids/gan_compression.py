@@ -118,8 +118,9 @@ class CompressionConfig(PairsConfig):
 
     def check(self) -> None:
         super().check()
-        if self.teacher is None and (self.fractions or self.start or self.budget):
-            raise ValueError("`teacher` must be a run's folder with `fractions`, `start` or `budget`, got None")
+        if self.teacher is None and (self.fractions or self.start or self.budget or self.target == "teacher"):
+            given = "`fractions`, `start`, `budget` or `target` of 'teacher'"
+            raise ValueError(f"`teacher` must be a run's folder with {given}, got None")
         if self.unpaired and (self.teacher is None or self.target == "truth"):
             raise ValueError("`unpaired` requires a `teacher` and `target` of 'teacher': there is no truth")
         if self.budget and (self.start is None or self.seeds > 1):

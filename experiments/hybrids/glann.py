@@ -87,6 +87,11 @@ class GLANNConfig(Config):
     measured: Count = 2_000
     """Test examples and samples for those metrics."""
 
+    def check(self) -> None:
+        super().check()
+        if self.conditional and self.system == "glann":
+            raise ValueError("`conditional` must be False: the latents have no context")
+
 
 def indexed(source: ArraySource, examples: int | None = None) -> ArraySource:
     """The first examples with their `index`.

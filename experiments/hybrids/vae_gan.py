@@ -34,7 +34,8 @@ from jaxgen import plotting
 from jaxgen.data import Splits
 from jaxgen.losses import minimax_generator, non_saturating_generator
 from jaxgen.metrics import laplacian_energy
-from jaxgen.models.hybrids import AUTHORS, VAEGAN, Gate, waiting
+from jaxgen.models.hybrids import VAEGAN, Gate, waiting
+from jaxgen.models.hybrids.vae_gan import AUTHORS
 from jaxgen.models.vaes import ELBO, VAE
 from jaxgen.nets import DCGANGenerator, StridedConvs, StridedScore
 from jaxgen.nets.decoders import halved, halvings
@@ -104,14 +105,14 @@ def networks(config: VAEGANConfig, data: Splits) -> dict[str, Any]:
 def build(config: VAEGANConfig, data: Splits) -> Experiment:
     shape, fields = data.train.event_shape, networks(config, data)
     fields |= {"event_shape": shape, "latent_dim": config.latents, "levels": data.train.levels}
-    fields |= {"likelihood": likelihood(config, data), "binarize": False}
+    fields |= {"likelihood": likelihood(config, data), "binarize": False, "objective": ELBO(config.kl_weight)}
     rmsprop = optax.rmsprop(config.learning_rate)
     if config.system == "vae":
         model = VAE(**{name: value for name, value in fields.items() if not name.startswith("critic")})
         optimizers = {"elbo": rmsprop}
     else:
         loss = {"minimax": minimax_generator, "non_saturating": non_saturating_generator}[config.generator_loss]
-        fields |= {"gamma": config.gamma, "generator_loss": loss, "objective": ELBO(config.kl_weight)}
+        fields |= {"gamma": config.gamma, "generator_loss": loss}
         model = VAEGAN(**fields, **VARIANTS[config.variant])
         optimizers = {"critic": waiting(rmsprop), "encoder": rmsprop, "decoder": waiting(rmsprop)}
     measured = partial(measure_reconstructions, config=config, data=data)

@@ -146,7 +146,8 @@ def run(name: str, seeds: int, config: CompressionStudy) -> dict[str, Any]:
         channels.append(load(out).model.generator.channels)
     seconds = float(np.mean([result["training_seconds"] for result in results]))
     tests = [result["test"] for result in results]
-    return {"tests": tests, "channels": channels, "training_seconds": seconds, "command": results[0]["command"]}
+    kept = {"tests": tests, "channels": channels, "steps": int(each), "training_seconds": seconds}
+    return {**kept, "command": results[0]["command"]}
 
 
 def budget(config: CompressionStudy) -> float:
@@ -196,7 +197,7 @@ def record(config: CompressionStudy, name: str, result: Mapping[str, Any]) -> di
     return {
         "experiment": "studies.compression", "system": name, "data": Path(config.data).name, "seeds": len(tests),
         "test": means, "standard_errors": errors, "headline": [m for m in METRICS if m in means] + ["multiply_adds"],
-        "steps": config.steps, "training_seconds": result["training_seconds"], "command": result["command"],
+        "steps": result["steps"], "training_seconds": result["training_seconds"], "command": result["command"],
         "changed": {"channels": result["channels"][0]},
     }  # fmt: skip
 

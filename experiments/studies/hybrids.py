@@ -89,7 +89,8 @@ def study(config: HybridStudy) -> str:
         for name in AUGMENTED:
             compute[f"few, {name}"] = partial(few_and_samples, config, name)
     names = ("width", "steps", "batch_size", "classifier_steps", "few", "generated", "seeds")
-    settings = {name: getattr(config, name) for name in names}
+    settings = {name: getattr(config, name) for name in names} | {"arrays": config.arrays}
+    settings |= {name: path and Path(path).name for name, path in (("digits", config.digits), ("faces", config.faces))}
     results = harness.rows(compute, config.only, config.runs, settings)
     texts = []
     for part, metrics in METRICS.items():

@@ -145,7 +145,7 @@ class Affine:
 
     Attributes:
         scale: standard deviation of the logarithm to base 2 of the scale.
-        stretch: the same of the ratio of the two sides.
+        stretch: the same of the factor of one side, whose inverse is that of the other.
         angle: rotations are uniform on [-angle, angle], in radians.
         shift: standard deviation of shifts, as a fraction of each side.
     """

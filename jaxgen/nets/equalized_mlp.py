@@ -17,7 +17,7 @@ class EqualizedMLP(nn.Module):
 
     Attributes:
         widths: features of each layer.
-        features: features of a last layer, without an activation; None: no such layer.
+        features: features of a last layer, times sqrt(2), without an activation; None: no such layer.
         slope: of the LeakyReLU for negative inputs; 1: linear layers.
         lr_multiplier: of all layers.
         normalize: divide each example by the root of its mean square first.

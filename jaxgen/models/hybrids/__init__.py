@@ -13,12 +13,12 @@ from jaxgen.models.hybrids.glo import GLO
 from jaxgen.models.hybrids.quantized_autoencoder import QuantizedAutoencoder
 from jaxgen.models.hybrids.singan import SinGAN
 from jaxgen.models.hybrids.style_gan import PathLength, StyleGAN
-from jaxgen.models.hybrids.vae_gan import AUTHORS, VAEGAN
+from jaxgen.models.hybrids.vae_gan import VAEGAN
 from jaxgen.models.hybrids.vfunc import VFunc
 from jaxgen.models.hybrids.vqgan import TAMING, VQGAN
 
 __all__ = [
-    "ALAE", "AUTHORS", "CVAEGAN", "Candidate", "CodePrior", "DistilledPix2Pix", "FeatureVAE", "GANomaly", "GLANN",
+    "ALAE", "CVAEGAN", "Candidate", "CodePrior", "DistilledPix2Pix", "FeatureVAE", "GANomaly", "GLANN",
     "GLO",
     "Gate", "PathLength", "QuantizedAutoencoder", "SinGAN", "StyleGAN", "TAMING", "VAEGAN", "VFunc", "VQGAN",
     "multiply_adds", "search_channels", "taught_by", "waiting",

@@ -174,7 +174,7 @@ class StyleGAN(GAN):
     def sample(
         self, variables: Variables, key: Key, n: int, context: Array | None = None, truncation: float = 1.0
     ) -> Array:
-        """Samples in data units."""
+        """Samples in data units, all with the fixed noise of `constants`."""
         return self.decode(variables, self.noise(key, n), context, truncation)
 
     def _generate(

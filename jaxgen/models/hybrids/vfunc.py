@@ -6,9 +6,9 @@ bound by a recognition network q, as in InfoGAN:
     H(f) = H(z) + H(f|z) - H(z|f) >= H(z) + H(f|z) + E log q(z|f(X)).
 
 g and q maximise E R(f) + c times the bound; here the reward R is the log-likelihood of data, sum_i log N(y_i | f(x_i),
-noise^2), and with a prior on functions log p(f(X)) too. Then with c = 1 the maximum is a bound of log p(y), exact if
-the functions have the posterior's distribution, q is exact, and the points include the data's. Without a prior nothing
-but the networks limits functions away from the data, and with c = 0 they collapse to a single one.
+noise^2), and with a prior on functions log p(f(X)) too. Then with c = 1, and points that include the data's, the
+maximum is a lower bound of log p(y), exact if the functions have the posterior's distribution and q is exact. Without a
+prior nothing but the networks limits functions away from the data, and with c = 0 they collapse to a single one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from flax import linen as nn
 from jaxgen.contracts import Clock, Model
 from jaxgen.distributions import DiscretizedLogistic, Gaussian
 from jaxgen.losses import non_saturating_generator
-from jaxgen.models.hybrids import AUTHORS, VAEGAN, Gate
+from jaxgen.models.hybrids import VAEGAN, Gate
+from jaxgen.models.hybrids.vae_gan import AUTHORS
 from jaxgen.nets import MLP, DCGANGenerator, ScalarHead, StridedConvs, StridedScore
 from jaxgen.nets.heads import Headed
 from jaxgen.training.description import build, describe

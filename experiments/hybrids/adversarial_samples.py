@@ -177,7 +177,8 @@ def attack_all(trained: TrainedModel, config: AdversarialSamplesConfig, data: Sp
         for probe in ("extreme", "change"):
             found, y = searched(classifier, x, test, config, key, probe)
             metrics |= {f"local search by {probe}, {name}": value for name, value in found.items()}
-            shown[f"local search by {probe}"] = y[:SHOWN]
+            if len(y):  # of images that are classified correctly
+                shown[f"local search by {probe}"] = y[:SHOWN]
     images = {name: np.asarray(to_data(row, data.test.levels, LOWER, UPPER)) for name, row in shown.items()}
     count = min(map(len, images.values()))
     figure = None

@@ -28,7 +28,7 @@ BAD_ARRAYS = {
     "dates": np.full(ROWS, "2020-01-01", "datetime64[D]"),
     "spans": np.full(ROWS, 1, "timedelta64[s]"),
     "nan": np.full((ROWS, 2), np.nan),
-    "infinite": X / 0.0 + np.inf,
+    "infinite": np.full(X.shape, np.inf),
     "beyond float32": np.full((ROWS, 2), 1e300),
     "beyond int32": np.full(ROWS, 2**40),
     "beyond int64": np.full(ROWS, 2**63, np.uint64),

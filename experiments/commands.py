@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,11 +28,10 @@ def parse(config: type[C], description: str, module: str, arguments: Sequence[st
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    parsed = tyro.cli(config, description=description, prog=f"python -m {module}", args=arguments)
+    cli = partial(tyro.cli, config, description=description, prog=f"python -m {module}", args=arguments)
+    parsed = cli()
     if preset := getattr(config, "PRESETS", {}).get(getattr(parsed, "preset", None)):
-        default = dataclasses.replace(config(), preset=parsed.preset, **preset)
-        prog = f"python -m {module}"
-        parsed = tyro.cli(config, default=default, description=description, prog=prog, args=arguments)
+        parsed = cli(default=dataclasses.replace(config(), preset=parsed.preset, **preset))
     paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
     try:
         absolute = {name: checks.location(name, path) for name, path in paths.items() if isinstance(path, Path)}

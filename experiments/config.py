@@ -50,12 +50,20 @@ class Config(Settings):
     processes: Count | None = None
     """Number of processes."""
 
+    def check_unconditional(self, reason: str) -> None:
+        """Raises:
+        ValueError: `conditional`.
+        """
+        if self.conditional:
+            raise ValueError(f"`conditional` must be False: {reason}")
+
     def check_without_context(self, reason: str) -> None:
         """Raises:
         ValueError: `conditional` or `arrays` are given.
         """
-        if self.conditional or self.arrays:
-            raise ValueError(f"`conditional` and `arrays` must not be given: {reason}")
+        self.check_unconditional(reason)
+        if self.arrays:
+            raise ValueError(f"`arrays` must be empty: {reason}")
 
     def check(self) -> None:
         """Raises:

@@ -68,8 +68,7 @@ class Anomalies(NamedTuple):
         """Raises:
         ValueError: a conditional model; data without classes; a class that the data do not have; both fields.
         """
-        if config.conditional:
-            raise ValueError("`conditional` must be False: the model predicts the label")
+        config.check_unconditional("the model predicts the label")
         classes = data.train.num_classes
         if classes is None:
             raise ValueError(f"`data` must have labels of a known number of classes, got {config.data!r}")

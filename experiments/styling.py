@@ -76,7 +76,7 @@ class StyleConfig(TranslationConfig):
             return Splits(*(Zipped({"a": split, "b": split}) for split in source(self.data, data_dir=self.data_dir)))
         if self.contents is None:
             raise ValueError("`contents` must be a .npz file with arrays `photo_*` if `data` holds pictures, got None")
-        path = checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
+        path = checks.data_path(self.data, self.data_dir)
         contents = files.load_named(self.contents, "photo")
         names = files.read(path)
         styles = list(load_pictures(path, names["style_train"]).values())

@@ -36,8 +36,7 @@ class TranslationConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional:
-            raise ValueError("`conditional` must be False: a translation is conditioned on its input")
+        self.check_unconditional("a translation is conditioned on its input")
         if self.arrays:
             raise ValueError(f"`arrays` must be empty: `domains` names the arrays, got {self.arrays}")
 

@@ -39,8 +39,7 @@ def build(config: LocalizedConfig, data: Splits) -> Experiment:
     """Raises:
     ValueError: `conditional`; the condition is the example.
     """
-    if config.conditional:
-        raise ValueError("`conditional` must be False: the condition of the localized GAN is the example itself")
+    config.check_unconditional("the condition of the localized GAN is the example itself")
     data = Splits(*(with_examples(split) for split in data))
     model = LocalizedGAN(*networks(config, data), **fields(config, data), origin_weight=config.origin_weight)
     model = replace(model, orthonormality_weight=config.orthonormality_weight)

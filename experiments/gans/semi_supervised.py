@@ -51,8 +51,7 @@ def build(config: SemiSupervisedConfig, data: Splits) -> Experiment:
     """Raises:
     ValueError: `conditional`; labels that do not fit (`jaxgen.data.labels.semi_supervised`).
     """
-    if config.conditional:
-        raise ValueError("`conditional` must be False: the generator of the semi-supervised GAN has no class")
+    config.check_unconditional("the generator of the semi-supervised GAN has no class")
     train = semi_supervised(data.train, config.labels, config.seed)
     generator = MLP((config.width,) * 2, nn.softplus, norm=BatchNorm)
     model = SemiSupervisedGAN(

@@ -100,7 +100,7 @@ def build(config: AdversarialSamplesConfig, data: Splits) -> Experiment:
             f"`epsilons` and `pgd_epsilons` must have a number, got {config.epsilons}, {config.pgd_epsilons}"
         )
     experiment = feature_extractor.build(config, data)
-    data = data if experiment.data is None else experiment.data  # with `bits`, others than those of the file
+    data = experiment.data or data  # with `bits`, others than those of the file
     if data.train.levels is None:
         raise ValueError(f"`data` must hold integer images, whose range is known, got {config.data!r}")
     model = experiment.model

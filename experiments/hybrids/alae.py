@@ -94,8 +94,8 @@ class ALAEConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional and self.system == "alae":
-            raise ValueError("`conditional` must be False: an ALAE has no context")
+        if self.system == "alae":
+            self.check_unconditional("an ALAE has no context")
 
 
 def build(config: ALAEConfig, data: Splits) -> Experiment:

@@ -89,8 +89,8 @@ class GLANNConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional and self.system == "glann":
-            raise ValueError("`conditional` must be False: the latents have no context")
+        if self.system == "glann":
+            self.check_unconditional("the latents have no context")
 
 
 def indexed(source: ArraySource, examples: int | None = None) -> ArraySource:

@@ -95,7 +95,7 @@ class SinGANConfig(Config):
         Raises:
             DataError: it cannot be read.
         """
-        path = checks.location("data_dir", self.data_dir or "") / self.data
+        path = checks.data_path(self.data, self.data_dir)
         if self.picture is not None:
             x, levels = load_pictures(path, [self.picture])[self.picture], 256
         elif self.data.lower().endswith(image_folder.SUFFIXES):
@@ -155,7 +155,7 @@ def baselines(config: SinGANConfig, distance: PictureDistance) -> dict[str, floa
     """The distance of the picture mirrored and blurred, and of the references."""
     picture = distance.picture
     images = {"mirrored": picture[:, ::-1], "blurred": blurred(picture)}
-    path = checks.location("data_dir", config.data_dir or "") / config.data
+    path = checks.data_path(config.data, config.data_dir)
     for name in config.references:
         images[name] = scaled_down(load_pictures(path, [name])[name], config.size)
     return {f"distance ({name})": distance(image[None]) for name, image in images.items()}

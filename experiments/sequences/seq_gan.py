@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -91,7 +90,7 @@ class SeqGANConfig(PolicyConfig):
 
     @property
     def _file(self) -> Mapping[str, np.ndarray]:
-        return read(checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser())
+        return read(checks.data_path(self.data, self.data_dir))
 
 
 PUBLISHED = {"seqgan_oracle.npz": Published("nll_oracle", 8.736, "Table 1", SeqGANConfig.steps)}

@@ -87,8 +87,7 @@ class WGANGPTextConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional:
-            raise ValueError("`conditional` must be False: the generator has no context")
+        self.check_unconditional("the generator has no context")
 
     def open(self) -> Splits:
         return source(self.data, self.data_dir, self.arrays, self.window)

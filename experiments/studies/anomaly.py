@@ -106,7 +106,7 @@ def study(config: AnomalyStudy) -> str:
     names = ("width", "steps", "vae_steps", "train_examples", "seeds")
     settings = {name: getattr(config, name) for name in names} | {"data": Path(config.data).name}
     results = harness.rows(compute, config.only, config.runs, settings)
-    # of one task, the table has the AUC of each class of anomalies too
+    # of one task, the table has the AUC of each class of anomalies too; those of several tasks would overlap
     kinds = sorted({kind for result in results.values() for kind in kinds_of(result)}) if len(tasks) == 1 else []
     head = ("score", *tasks, *(["mean"] if len(tasks) > 1 else []), *(f"class {kind}" for kind in kinds))
     notes = f"AUC. {config.steps:,} steps (VAE: {config.vae_steps:,}) of {BATCH_SIZE} of at most "
@@ -154,9 +154,8 @@ def lines(
         cells = [with_error(each, 3) if each else "" for each in found]
         if len(tasks) > 1:
             cells.append(f"{np.mean([np.mean(each) for each in found]):.3f}" if all(found) else "")
-        else:  # the classes of several tasks would overlap
-            by_kind = [values(results.get(f"{system}, {tasks[0]}"), f"{score}, class {kind}") for kind in kinds]
-            cells += [with_error(each, 3) if each else "" for each in by_kind]
+        by_kind = [values(results.get(f"{system}, {tasks[0]}"), f"{score}, class {kind}") for kind in kinds]
+        cells += [with_error(each, 3) if each else "" for each in by_kind]
         yield (score if score in BASELINES else f"{system}, {score}"), *cells
 
 

@@ -146,8 +146,10 @@ def run(name: str, seeds: int, config: CompressionStudy) -> dict[str, Any]:
         channels.append(load(out).model.generator.channels)
     seconds = float(np.mean([result["training_seconds"] for result in results]))
     tests = [result["test"] for result in results]
-    kept = {"tests": tests, "channels": channels, "steps": int(each), "training_seconds": seconds}
-    return {**kept, "command": results[0]["command"]}
+    return {
+        "tests": tests, "channels": channels, "steps": int(each), "training_seconds": seconds,
+        "command": results[0]["command"],
+    }  # fmt: skip
 
 
 def budget(config: CompressionStudy) -> float:

@@ -114,8 +114,7 @@ class DiscoGANConfig(TranslationConfig):
     def open(self) -> Splits:
         if self.objects is None:
             return super().open()
-        path = checks.location("data_dir", self.data_dir or "") / Path(self.data).expanduser()
-        return rotated_objects(path, self.objects, self.sector)
+        return rotated_objects(checks.data_path(self.data, self.data_dir), self.objects, self.sector)
 
 
 def rotated_objects(path: Path, objects: tuple[int, int], sector: tuple[int, int] | None = None) -> Splits:

@@ -102,8 +102,7 @@ class PoseConfig(Config):
 
     def check(self) -> None:
         super().check()
-        if self.conditional:
-            raise ValueError("`conditional` must be False: a pose is the condition")
+        self.check_unconditional("a pose is the condition")
 
     def open(self) -> Splits:
         return frames(self.data, self.data_dir)

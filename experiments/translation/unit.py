@@ -165,15 +165,14 @@ def networks(config: UNITConfig) -> dict[str, nn.Module]:
     if config.shared_halvings > config.halvings:
         raise ValueError(f"`shared_halvings` must be at most halvings={config.halvings}, got {config.shared_halvings}")
     norms = (InstanceNorm, ExampleNorm) if config.strided_norm else (None, None)
-    critic = StridedCritic(config.critic_widths)
-    critic = critic if config.scales == 1 else MultiScale(critic, config.scales)
-    if config.classifier and config.scales > 1:
-        raise ValueError(f"`classifier` requires a critic of one scale, got scales={config.scales}")
     if config.classifier:
+        if config.scales > 1:
+            raise ValueError(f"`classifier` requires a critic of one scale, got scales={config.scales}")
         own, *common = config.critic_widths
         critics = {"critic": StridedLayers((own,)), "latent_critic": StridedLayers(tuple(common))}
     else:
-        critics = {"critic": critic}
+        critic = StridedCritic(config.critic_widths)
+        critics = {"critic": critic if config.scales == 1 else MultiScale(critic, config.scales)}
     shared, own = config.shared_halvings, config.halvings - config.shared_halvings
     return {
         "encoder": ImageEncoder(config.width, config.kernel_size, own, config.blocks, strided_norm=norms[0]),

@@ -93,6 +93,15 @@ def location(name: str, value: Any) -> Path:
         raise DataError(f"{name} must begin with an existing user's home folder, got {text!r:.80}") from None
 
 
+def data_path(name: str | os.PathLike[str], data_dir: Any) -> Path:
+    """An absolute path, relative to `data_dir` or, without one, to the current folder; `~` is expanded in both.
+
+    Raises:
+        DataError: beginning with `data_dir`.
+    """
+    return location("data_dir", data_dir or "") / os.path.expanduser(name)
+
+
 def as_array(values: Any, name: str) -> np.ndarray:
     """Raises:
     DataError: beginning with `name`: NumPy cannot convert the values.

@@ -46,7 +46,7 @@ def domains(
         DataError: data that cannot be read, of another layout, or pairs that do not match.
     """
     name = checks.path("domains", name)
-    path = checks.location("data_dir", data_dir or "") / os.path.expanduser(name)
+    path = checks.data_path(name, data_dir)
     if name == COLORIZATION:
         parts = _colorization()
     elif name.count(",") == 1:

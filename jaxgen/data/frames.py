@@ -130,7 +130,7 @@ def frames(name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
         DataError: data that cannot be read, or of another layout.
     """
     name = checks.path("frames", name)
-    path = checks.location("data_dir", data_dir or "") / os.path.expanduser(name)
+    path = checks.data_path(name, data_dir)
     if name == FIGURES:
         parts = {"train": figures.figures()}
     elif name.endswith(".npz"):

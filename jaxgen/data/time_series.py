@@ -86,7 +86,7 @@ def time_series(
     if series is None:
         return _scaled(source(name, data_dir), interval)
     name = checks.path("time_series", name)
-    path = checks.location("data_dir", data_dir or "") / os.path.expanduser(name)
+    path = checks.data_path(name, data_dir)
     arrays = files.read(path)
     if series in arrays:
         long = checks.numeric(arrays[series], f"{path.name}: {series}")

@@ -18,7 +18,7 @@ from flax import linen as nn
 from jaxgen.arguments import freeze_fields
 from jaxgen.contracts import Array, Batch, Clock, Key, LossOutput, Play, Variables
 from jaxgen.losses.auxiliary import class_loss
-from jaxgen.metrics.segmentation import nearest_colours, segmentation_scores
+from jaxgen.metrics.segmentation import nearest_colours
 from jaxgen.models.forward import forward
 from jaxgen.models.translation.domain import Domain, check_domains
 from jaxgen.models.translation.networks import Translator
@@ -86,15 +86,14 @@ class Segmenter:
             both = self.jitter(both, jitter_key, clock.phase_step)
             labels, x = both[..., 0].astype(labels.dtype), both[..., 1:]
         logits, statistics = forward(self._network, variables["segmenter"], x, key=key)
-        metrics = {"pixel_accuracy": (logits.argmax(-1) == labels).mean()}
+        metrics = {"pixel_accuracy": _accuracy(logits, labels)}
         return LossOutput(_cross_entropy(logits, labels), metrics, {"segmenter": statistics})
 
     def evaluate(self, variables: Variables, batch: Batch, key: Key) -> Mapping[str, Array]:
         """`cross_entropy` in nats and `pixel_accuracy`; other `segmentation_scores` are no means over examples."""
         check_domains(batch)
         logits, labels = self.logits(variables, batch["b"]["x"]), self.labels(batch["a"]["x"])
-        scores = segmentation_scores(logits.argmax(-1), labels, self.num_classes)
-        return {"cross_entropy": _cross_entropy(logits, labels), "pixel_accuracy": scores["pixel_accuracy"]}
+        return {"cross_entropy": _cross_entropy(logits, labels), "pixel_accuracy": _accuracy(logits, labels)}
 
     def labels(self, x: Array) -> Array:
         """The classes of label maps in data units, [B, H, W]: those of the nearest colours."""
@@ -119,3 +118,7 @@ class Segmenter:
 
 def _cross_entropy(logits: Array, labels: Array) -> Array:
     return class_loss(logits.reshape(-1, logits.shape[-1]), labels.ravel())
+
+
+def _accuracy(logits: Array, labels: Array) -> Array:
+    return (logits.argmax(-1) == labels).mean()
